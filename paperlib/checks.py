@@ -1,0 +1,158 @@
+"""Bad input is refused in one line that names the argument, the value and what is allowed."""
+
+import operator
+
+import numpy as np
+
+__all__ = ["choice", "integer", "number", "potentials", "real_array"]
+
+
+def integer(name, value, minimum=None, maximum=None):
+    """Return `value` as an int.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : int
+        Any integer type; a bool is refused.
+    minimum, maximum : int, optional
+        The allowed range, both ends included.
+
+    Raises
+    ------
+    ValueError
+        If `value` is not an integer or lies outside the range.
+
+    Examples
+    --------
+    >>> integer("order", 3, minimum=1)
+    3
+    >>> integer("order", 0, minimum=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: order = 0: must be an integer >= 1
+    """
+    allowed = "an integer"
+    if minimum is not None and maximum is not None:
+        allowed += f" from {minimum} to {maximum}"
+    elif minimum is not None:
+        allowed += f" >= {minimum}"
+    elif maximum is not None:
+        allowed += f" <= {maximum}"
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        result = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} = {value!r}: must be {allowed}") from None
+    if (minimum is not None and result < minimum) or (maximum is not None and result > maximum):
+        raise ValueError(f"{name} = {result}: must be {allowed}")
+    return result
+
+
+def number(name, value, minimum=None, *, above=None):
+    """Return `value` as a finite float, at least `minimum` and strictly `above`.
+
+    Raises
+    ------
+    ValueError
+        If `value` is not one finite real number in the range.
+
+    Examples
+    --------
+    >>> number("depth", 2)
+    2.0
+    >>> number("range_fm", -1.0, above=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: range_fm = -1.0: must be a finite number > 0
+    """
+    allowed = "a finite number"
+    if minimum is not None:
+        allowed += f" >= {minimum}"
+    if above is not None:
+        allowed += f" > {above}"
+    array = np.asarray(value)
+    if array.ndim or array.dtype.kind not in "iuf" or not np.isfinite(array):
+        raise ValueError(f"{name} = {value!r}: must be {allowed}")
+    result = float(array)
+    if (minimum is not None and result < minimum) or (above is not None and not result > above):
+        raise ValueError(f"{name} = {value!r}: must be {allowed}")
+    return result
+
+
+def choice(name, value, allowed):
+    """Return `value` if it is one of `allowed`.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+
+    Examples
+    --------
+    >>> choice("kind", "repulsive", ("attractive", "signed"))
+    Traceback (most recent call last):
+    ...
+    ValueError: kind = 'repulsive': must be one of 'attractive', 'signed'
+    """
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} = {value!r}: must be one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def real_array(name, value, *, last=None):
+    """Return `value` as a finite float64 array of one axis or more, none of them empty.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : array_like
+        Real numbers, shape (..., last).
+    last : int, optional
+        The length that the last axis must have.
+
+    Returns
+    -------
+    ndarray of float64
+        A view of `value` where it already is one.
+
+    Raises
+    ------
+    ValueError
+        On a dtype that is not real, no axis, an empty axis, a wrong last axis, NaN or infinity.
+
+    Examples
+    --------
+    >>> real_array("U", [1, 2, 3])
+    array([1., 2., 3.])
+    >>> real_array("U", [1.0, float("nan")])
+    Traceback (most recent call last):
+    ...
+    ValueError: U[1] = nan: must be finite
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name}: rows of different lengths; must be a rectangular array") from None
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name}: dtype {array.dtype}; must be real numbers")
+    if array.ndim == 0:
+        raise ValueError(f"{name} = {value!r}: must be an array of one axis or more")
+    if array.size == 0:
+        raise ValueError(f"{name}: shape {array.shape} is empty; every axis must be >= 1 long")
+    if last is not None and array.shape[-1] != last:
+        raise ValueError(f"{name}: shape {array.shape}; the last axis must be {last} long")
+    array = np.asarray(array, dtype=np.float64)
+    # Two reductions read the array without a temporary; a NaN comes through both.
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name}[{', '.join(map(str, index))}] = {array[index]}: must be finite")
+    return array
+
+
+def potentials(U):
+    """Return `U` as float64 potentials of shape (..., d); see `real_array` for what is refused."""
+    return real_array("U", U)
