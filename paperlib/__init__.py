@@ -4,6 +4,7 @@ The physics is in `potentials`, `scattering` and `born`; the networks in `mlp` a
 What needs TensorFlow or matplotlib imports it when it is first used.
 """
 
+from paperlib.mlp import MLP
 from paperlib.symmetric import SymmetricTensor
 
-__all__ = ["SymmetricTensor"]
+__all__ = ["MLP", "SymmetricTensor"]

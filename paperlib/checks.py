@@ -1,10 +1,12 @@
 """Bad input is refused in one line that names the argument, the value and what is allowed."""
 
 import operator
+import os
+from pathlib import Path
 
 import numpy as np
 
-__all__ = ["choice", "integer", "number", "potentials", "real_array"]
+__all__ = ["choice", "integer", "memory", "number", "potentials", "real_array"]
 
 
 def integer(name, value, minimum=None, maximum=None):
@@ -156,3 +158,50 @@ def real_array(name, value, *, last=None):
 def potentials(U):
     """Return `U` as float64 potentials of shape (..., d); see `real_array` for what is refused."""
     return real_array("U", U)
+
+
+def _free_bytes():
+    """Memory that can still be taken, of the machine and of a container's limit; None if untold."""
+    found = []
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        found.append(1024 * int(lines["MemAvailable"].split()[0]))
+    except (OSError, KeyError, ValueError):
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    try:
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        pass
+    return min(found, default=None)
+
+
+def memory(what, nbytes, instead):
+    """Refuse what needs more memory than is free, before any is taken.
+
+    Parameters
+    ----------
+    what : str
+        What needs it, for the message.
+    nbytes : int
+        How much.
+    instead : str
+        What to do instead.
+
+    Raises
+    ------
+    ValueError
+        If `nbytes` exceeds the free memory, where the system tells how much that is.
+
+    Examples
+    --------
+    >>> memory("order = 9", 2**60, "use .terms")      # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: order = 9: needs 1.07e+09 GiB, ... GiB are free; use .terms
+    """
+    free, nbytes = _free_bytes(), float(min(nbytes, 10**300))
+    if free is not None and nbytes > free:
+        raise ValueError(
+            f"{what}: needs {nbytes / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free; {instead}"
+        )

@@ -1,0 +1,97 @@
+"""Activations and their derivatives against arbitrary-precision arithmetic."""
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperlib.activations import PIECEWISE, SMOOTH, derivatives, parse
+
+EXACT = {
+    "tanh": mpmath.tanh,
+    "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
+    "softplus": lambda z: mpmath.log1p(mpmath.exp(z)),
+    "gelu": lambda z: z * mpmath.ncdf(z),
+    "gelu_tanh": lambda z: (
+        z * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf("0.044715") * z**3))) / 2
+    ),
+    "silu": lambda z: z / (1 + mpmath.exp(-z)),
+    "sin": mpmath.sin,
+    "exp": mpmath.exp,
+    "linear": lambda z: z,
+}
+POINTS = np.array(
+    [-50, -30.5, -12, -9, -6, -3.2, -1.7, -1, -0.4, -1e-9, 0, 0.1, 0.8, 1.3, 2.6, 5, 9, 12, 25, 50],
+    dtype=float,
+)
+
+
+def test_every_smooth_activation_is_checked():
+    assert set(EXACT) == set(SMOOTH)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_derivatives_to_order_8(name):
+    with mpmath.workdps(60):
+        exact = [
+            [
+                float(c * mpmath.factorial(k))
+                for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(z), 8))
+            ]
+            for z in POINTS
+        ]
+    exact = np.array(exact).T
+    largest = np.abs(exact).max(axis=1, keepdims=True)
+    error = np.abs(derivatives(name, POINTS, 8) - exact) / np.where(largest > 0, largest, 1)
+    assert error.max() < 2e-14
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "silu"])
+def test_tails_keep_their_relative_accuracy(name):
+    with mpmath.workdps(60):
+        exact = [
+            float(c * mpmath.factorial(k))
+            for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(-40), 6))
+        ]
+    assert np.allclose(derivatives(name, np.array(-40.0), 6), exact, rtol=1e-13, atol=0)
+
+
+@given(st.sampled_from(sorted(set(SMOOTH) - {"exp"})), st.floats(-1e300, 1e300), st.integers(0, 6))
+def test_never_nan(name, z, order):
+    if name in ("silu", "gelu", "gelu_tanh", "softplus", "linear") or abs(z) < 1e15:
+        assert np.isfinite(derivatives(name, np.array([z]), order)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [
+        ("relu", lambda z: 0 * z),
+        ("leaky_relu", lambda z: z / 100),
+        ("leaky_relu(0.3)", lambda z: mpmath.mpf(0.3) * z),
+        ("elu", mpmath.expm1),
+        ("elu(0.5)", lambda z: mpmath.expm1(z) / 2),
+        ("celu(2.0)", lambda z: 2 * mpmath.expm1(z / 2)),
+    ],
+)
+def test_piecewise(name, below):
+    z = np.array([-2.0, -0.3, 0.3, 2.0])
+    exact = [mpmath.taylor(below if point < 0 else (lambda z: z), point, 4) for point in z]
+    exact = np.array([[float(c * mpmath.factorial(k)) for k, c in enumerate(row)] for row in exact]).T
+    assert np.allclose(derivatives(name, z, 4), exact, rtol=1e-14, atol=1e-16)
+
+
+@pytest.mark.parametrize("name", PIECEWISE)
+def test_kink(name):
+    z = np.array([[1.0, 2.0], [3.0, -0.0]])
+    assert derivatives(name, z, 1)[0, 1, 1] == 0
+    with pytest.raises(ValueError, match=f"order 3: neuron 1 of layer 2 sits at the kink of {name}"):
+        derivatives(name, z, 3, layer=2)
+
+
+@pytest.mark.parametrize(
+    "name", ["swish", "elu()", "elu(nan)", "celu(0)", "celu(-1)", "relu(1)", "leaky_relu(a)", 3, None]
+)
+def test_unknown_names(name):
+    with pytest.raises(ValueError, match="activation = "):
+        parse(name)

@@ -1,0 +1,252 @@
+"""Networks against Keras, PyTorch and a hand-written one; files that are whole or not there."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperlib.mlp import MLP
+
+
+def random_mlp(widths, activation="tanh", seed=0):
+    rng = np.random.default_rng(seed)
+    weights = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in zip(widths, widths[1:])]
+    return MLP(weights, [0.3 * rng.standard_normal(b) for b in widths[1:]], activation)
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=5), st.integers(0, 99))
+def test_forward(widths, seed):
+    mlp = random_mlp(widths, "sin", seed)
+    x = np.random.default_rng(seed).standard_normal((2, 3, widths[0]))
+    y = x
+    for w, b in zip(mlp.weights[:-1], mlp.biases):
+        y = np.sin(np.einsum("jk,abk->abj", w, y) + b)
+    y = np.einsum("jk,abk->abj", mlp.weights[-1], y) + mlp.biases[-1]
+    expected = y[..., 0] if widths[-1] == 1 else y
+    assert mlp(x).shape == expected.shape
+    assert np.allclose(mlp(x), expected, rtol=0, atol=1e-13)
+    assert (mlp.dim, mlp.outputs, mlp.depth) == (widths[0], widths[-1], len(widths) - 2)
+
+
+def test_an_activation_for_each_layer():
+    mlp = random_mlp([2, 3, 2, 1], ["tanh", "sin"])
+    (w1, w2, w3), (b1, b2, b3) = mlp.weights, mlp.biases
+    x = np.array([0.3, -0.8])
+    assert np.isclose(mlp(x), (w3 @ np.sin(w2 @ np.tanh(w1 @ x + b1) + b2) + b3)[0], rtol=1e-14)
+    assert random_mlp([2, 3, 2, 1], ["sin", "sin"]).activation == "sin"
+
+
+def test_frozen_and_its_own():
+    weight = np.ones((1, 2))
+    mlp = MLP([weight], [[0.0]], "tanh")
+    weight[0, 0] = 7.0
+    assert mlp([1.0, 1.0]) == 2.0
+    with pytest.raises(ValueError, match="read-only"):
+        mlp.weights[0][0, 0] = 7.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ([[[1.0, 2.0]], [[1.0, 2.0]]], [[0.0], [0.0]], "tanh"),
+            r"weights\[1\]: shape \(1, 2\); must take the 1 units before it",
+        ),
+        (([[[1.0, 2.0]]], [[0.0, 1.0]], "tanh"), r"biases\[0\]: shape \(2,\); must be 1 long"),
+        (([[[1.0, 2.0]]], [[0.0], [0.0]], "tanh"), "biases: 2 layers; weights has 1"),
+        (([[[1.0, np.nan]]], [[0.0]], "tanh"), r"weights\[0\]\[0, 1\] = nan: must be finite"),
+        (([[[1j, 1.0]]], [[0.0]], "tanh"), r"weights\[0\]: dtype complex128; must be real"),
+        (([[1.0, 1.0]], [[0.0]], "tanh"), r"weights\[0\]: shape \(2,\); must be \(units out, units in\)"),
+        (([[[1.0]]], [[0.0]], "thanh"), "activation = 'thanh': must be one of 'tanh'"),
+        (([[[1.0]]], [[0.0]], ["tanh"]), "activation: 1 names"),
+        (([], [], "tanh"), "weights: .* must be a list of arrays"),
+    ],
+)
+def test_refused(arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        MLP(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_input():
+    with pytest.raises(ValueError, match=r"x: shape \(3,\); the last axis must be 2 long"):
+        random_mlp([2, 1])(np.ones(3))
+
+
+@pytest.mark.parametrize("activation", ["gelu", ("tanh", "leaky_relu(0.3)")])
+def test_save_load(tmp_path, activation):
+    mlp = random_mlp([3, 4, 2, 2], activation)
+    mlp.save(tmp_path / "net.npz")
+    again = MLP.load(tmp_path / "net.npz")
+    assert again.activation == mlp.activation
+    assert all(np.array_equal(a, b) for a, b in zip(again.weights + again.biases, mlp.weights + mlp.biases))
+    assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "net.npz"
+    random_mlp([3, 1]).save(path)
+    before = path.read_bytes()
+
+    def half(file, **arrays):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("numpy.savez", half)
+    with pytest.raises(OSError, match="disk full"):
+        random_mlp([5, 1]).save(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
+
+
+@given(st.data())
+def test_damaged_files_are_refused_in_one_line(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damaged") / "net.npz"
+    random_mlp([3, 2, 1]).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises(ValueError, match="net.npz: is not a network saved by MLP.save") as error:
+        MLP.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_foreign_and_missing_files(tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.ones(3))
+    np.save(tmp_path / "pickled.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "text.npz").write_text("hello")
+    for name in ("other.npz", "pickled.npy", "text.npz"):
+        with pytest.raises(ValueError, match=f"{name}: is not a network"):
+            MLP.load(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        MLP.load(tmp_path / "none.npz")
+
+
+@pytest.fixture(scope="module")
+def keras():
+    return pytest.importorskip("keras", reason="the conversion from Keras needs the [train] extra")
+
+
+def predictions_agree(model, mlp, shape):
+    x = np.random.default_rng(1).standard_normal((20, *shape)).astype(np.float32)
+    expected = model.predict(x, verbose=0).reshape(20, -1)
+    ours = mlp(x.reshape(20, -1)).reshape(20, -1)
+    assert np.abs(ours - expected).max() <= 2e-6 * (1 + np.abs(expected).max())
+
+
+KERAS_ACTIVATIONS = {
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+    "softplus": "softplus",
+    "gelu": "gelu",
+    "silu": "silu",
+    "swish": "silu",
+}
+KERAS_ACTIVATIONS |= {
+    "exponential": "exp",
+    "linear": "linear",
+    "relu": "relu",
+    "elu": "elu",
+    "leaky_relu": "leaky_relu(0.2)",
+}
+
+
+@pytest.mark.parametrize("name", KERAS_ACTIVATIONS)
+def test_keras_activations(keras, name):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((5,)), keras.layers.Dense(6, name), keras.layers.Dense(4, name), keras.layers.Dense(2)]
+    )
+    mlp = MLP.from_keras(model)
+    assert mlp.activation == KERAS_ACTIVATIONS[name]
+    for layer, weight, bias in zip(model.layers, mlp.weights, mlp.biases):
+        assert np.array_equal(weight, np.asarray(layer.kernel).T.astype(float))
+        assert np.array_equal(bias, np.asarray(layer.bias).astype(float))
+    predictions_agree(model, mlp, (5,))
+
+
+def test_keras_layers_that_fold_away(keras):
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    normalization = layers.Normalization(axis=-1)
+    normalization.adapt(np.random.default_rng(0).normal(3, 2, (100, 4, 3)).astype(np.float32))
+    x = keras.Input((4, 3))
+    y = layers.Flatten()(normalization(layers.Rescaling(2.0, 1.0)(x)))
+    y = layers.Dropout(0.5)(layers.Dense(8, "tanh")(y))
+    y = layers.Rescaling(0.5, -1.0)(y)
+    y = layers.LeakyReLU(negative_slope=0.3)(layers.Dense(7, use_bias=False)(y))
+    y = layers.Activation("gelu")(layers.Dense(6)(y))
+    y = layers.Rescaling(3.0, 0.25)(layers.Dense(2, "sigmoid")(y))
+    mlp = MLP.from_keras(keras.Model(x, y))
+    assert mlp.activation == ("tanh", "leaky_relu(0.3)", "gelu", "sigmoid")
+    predictions_agree(keras.Model(x, y), mlp, (4, 3))
+
+
+def test_keras_nested_and_wrapped(keras):
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    inner = keras.Sequential([layers.Dense(4, lambda z: keras.activations.gelu(z, approximate=True))])
+    model = keras.Sequential([keras.Input((3,)), inner, layers.Dense(1)])
+    mlp = MLP.from_keras(model)
+    assert mlp.activation == "gelu_tanh"
+    predictions_agree(model, mlp, (3,))
+
+
+def test_keras_refusals(keras):
+    layers, x = keras.layers, keras.Input((3,))
+    dense = layers.Dense(3, "tanh", name="twice")
+    cases = {
+        "layer 'sum' .Add": keras.Model(x, layers.Add(name="sum")([dense(x), x])),
+        "plain chain": keras.Model(x, dense(dense(x))),
+        "layer 'soft' has an activation": keras.Sequential([x, layers.Dense(3, "softmax", name="soft")]),
+        "layer 'six' has an activation": keras.Sequential([x, layers.Dense(3, "relu6", name="six")]),
+        "layer 'norm' .BatchNorm": keras.Sequential([x, layers.BatchNormalization(name="norm")]),
+        "layer 'flat' .Dense. on shape .3, 3.": keras.Sequential(
+            [keras.Input((3, 3)), layers.Dense(2, name="flat")]
+        ),
+        "is not built": keras.Sequential([layers.Dense(2)]),
+        "int given": 3,
+    }
+    for message, model in cases.items():
+        with pytest.raises(ValueError, match=message):
+            MLP.from_keras(model)
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="the conversion from PyTorch needs torch")
+
+
+def test_torch(torch):
+    torch.manual_seed(0)
+    nn = torch.nn
+    smooth = {
+        "tanh": nn.Tanh(),
+        "sigmoid": nn.Sigmoid(),
+        "softplus": nn.Softplus(),
+        "gelu": nn.GELU(),
+        "silu": nn.SiLU(),
+    }
+    smooth |= {
+        "gelu_tanh": nn.GELU(approximate="tanh"),
+        "relu": nn.ReLU(),
+        "elu(0.7)": nn.ELU(0.7),
+        "celu(0.7)": nn.CELU(0.7),
+    }
+    smooth |= {"leaky_relu": nn.LeakyReLU()}
+    parts = [nn.Flatten()]
+    for part in smooth.values():
+        parts += [nn.Linear(6, 6), part, nn.Dropout()]
+    module = nn.Sequential(*parts, nn.Sequential(nn.Identity(), nn.Linear(6, 2, bias=False))).double().eval()
+    mlp = MLP.from_torch(module)
+    assert mlp.activation == tuple(smooth)
+    x = torch.randn(9, 6, dtype=torch.float64)
+    assert np.allclose(mlp(x.numpy()), module(x).detach().numpy(), rtol=0, atol=1e-14)
+    assert MLP.from_torch(nn.Linear(3, 2)).depth == 0
+    for message, bad in {
+        r"module\[1\]: BatchNorm1d": nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)),
+        r"module\[1\]\[0\]: Softmax": nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.Softmax(dim=-1))),
+        "no Linear layer": nn.Sequential(nn.Tanh()),
+        "dict given": {},
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            MLP.from_torch(bad)

@@ -1,0 +1,139 @@
+"""Packed symmetric tensors against full arrays, itertools and numpy.einsum."""
+
+from itertools import combinations_with_replacement, permutations, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperlib import SymmetricTensor
+from paperlib.symmetric import index_table, multiplicities, packed_position, packed_size, tail_starts
+
+shapes = st.tuples(st.integers(0, 5), st.integers(1, 5))
+
+
+def random_full(order, dim, seed=0, trailing=()):
+    """A symmetric array: what is drawn for each sorted index tuple, written at all of its permutations."""
+    rng = np.random.default_rng(seed)
+    full = np.empty((dim,) * order + trailing)
+    for i in combinations_with_replacement(range(dim), order):
+        entry = rng.standard_normal(trailing)
+        for j in permutations(i):
+            full[j] = entry
+    return full
+
+
+def pack(full, order, dim):
+    return np.array([full[i] for i in combinations_with_replacement(range(dim), order)])
+
+
+@given(shapes)
+def test_tables(shape):
+    order, dim = shape
+    tuples = list(combinations_with_replacement(range(dim), order))
+    table = index_table(dim, order)
+    assert table.tolist() == [list(t) for t in tuples]
+    assert packed_size(dim, order) == len(tuples)
+    assert packed_position(dim, table).tolist() == list(range(len(tuples)))
+    counts = {t: 0 for t in tuples}
+    for t in product(range(dim), repeat=order):
+        counts[tuple(sorted(t))] += 1
+    assert multiplicities(dim, order).tolist() == list(counts.values())
+    if order:
+        heads = [next((n for n, t in enumerate(tuples) if t[0] >= a), len(tuples)) for a in range(dim + 1)]
+        assert tail_starts(dim, order).tolist() == heads
+
+
+@given(shapes, st.sampled_from([(), (2,), (2, 3)]), st.integers(0, 99))
+def test_against_the_full_array(shape, trailing, seed):
+    order, dim = shape
+    full = random_full(order, dim, seed, trailing)
+    t = SymmetricTensor(order, dim, pack(full, order, dim))
+    assert np.array_equal(t.full(), full)
+    axes = tuple(range(order))
+    assert np.allclose(t.norm(), np.sqrt((full**2).sum(axis=axes)), rtol=1e-14)
+    x = np.random.default_rng(seed + 1).standard_normal((2, 3, dim))
+    letters = "ijklm"[:order]
+    expected = np.einsum(
+        f"{letters}...,{','.join('xy' + i for i in letters)}->xy..." if order else "...->...",
+        full,
+        *[x] * order,
+    )
+    expected = np.broadcast_to(expected, (2, 3, *trailing))
+    assert t.contract(x).shape == (2, 3, *trailing)
+    assert np.allclose(t.contract(x), expected, rtol=0, atol=1e-13 * (1 + np.abs(expected).max()))
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.data())
+def test_entries_come_in_any_index_order(order, dim, data):
+    full = random_full(order, dim)
+    t = SymmetricTensor(order, dim, pack(full, order, dim))
+    i = tuple(data.draw(st.integers(-dim, dim - 1)) for _ in range(order))
+    assert t[i] == full[i]
+
+
+def test_contracting_many_points_in_parts_changes_nothing(monkeypatch):
+    full = random_full(3, 4)
+    t = SymmetricTensor(3, 4, pack(full, 3, 4))
+    x = np.random.default_rng(0).standard_normal((50, 4))
+    expected = np.einsum("ijk,xi,xj,xk->x", full, x, x, x)
+    monkeypatch.setattr("paperlib.symmetric.CHUNK_BYTES", 8 * packed_size(4, 2) * 7)
+    assert np.allclose(t.contract(x), expected, rtol=0, atol=1e-13)
+
+
+def test_a_large_tensor_is_contracted_without_building_it():
+    # sum over i<=j<=k<=l of the multiplicities times x x x x is (sum x)^4 when every entry is 1.
+    t = SymmetricTensor(4, 64, np.ones(packed_size(64, 4)))
+    x = np.random.default_rng(0).uniform(size=64)
+    assert np.isclose(t.contract(x), x.sum() ** 4, rtol=1e-13)
+    assert np.isclose(t.norm(), 64.0**2, rtol=1e-14)
+
+
+def test_arithmetic():
+    a, b = random_full(2, 3, 0), random_full(2, 3, 1)
+    ta, tb = (SymmetricTensor(2, 3, pack(f, 2, 3)) for f in (a, b))
+    assert np.allclose(
+        (np.float64(2.0) * (ta - tb) / 4 + ta * 3).full(), (a - b) / 2 + 3 * a, rtol=0, atol=1e-14
+    )
+    with pytest.raises(ValueError, match="must have the shape of"):
+        ta - SymmetricTensor(2, 2, np.ones(3))
+    with pytest.raises(TypeError):
+        ta + 1.0
+
+
+def test_frozen():
+    t = SymmetricTensor(1, 2, np.ones(2))
+    with pytest.raises(ValueError, match="read-only"):
+        t.packed[0] = 2.0
+    with pytest.raises(AttributeError):
+        t.order = 2
+    with pytest.raises(TypeError):
+        iter(t)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((2, 3, np.ones(5)), "packed: 5 entries; order 2 over 3 indices has 6"),
+        ((-1, 3, np.ones(5)), "order = -1: must be an integer >= 0"),
+        ((1, 0, np.ones(5)), "dim = 0: must be an integer >= 1"),
+        ((1, 2, [1.0, np.nan]), r"packed\[1\] = nan: must be finite"),
+        ((1, 2, [1j, 1.0]), "packed: dtype complex128; must be real numbers"),
+    ],
+)
+def test_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SymmetricTensor(*arguments)
+
+
+def test_refused_uses():
+    t = SymmetricTensor(2, 3, np.ones(6))
+    with pytest.raises(IndexError):
+        t[0, 3]
+    with pytest.raises(IndexError, match="takes 2"):
+        t[0]
+    with pytest.raises(ValueError, match="last axis must be 3 long"):
+        t.contract(np.ones(4))
+    with pytest.raises(ValueError, match=r"full: needs .* GiB, .* GiB are free; use .packed or .contract"):
+        SymmetricTensor(20, 4, np.ones(packed_size(4, 20))).full()
