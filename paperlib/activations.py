@@ -217,8 +217,7 @@ def derivatives(name, z, order, layer=None):
     >>> derivatives("relu", np.array([1.0, 0.0]), 2, layer=3)
     Traceback (most recent call last):
     ...
-    ValueError: order 2: neuron 1 of layer 3 sits at the kink of relu, z = 0, where only the value and first
-    derivative exist
+    ValueError: order 2: neuron 1 of layer 3 sits at the kink of relu, z = 0; no derivative past the first
     """
     function, parameter = parse(name)
     if parameter is None:
@@ -227,8 +226,7 @@ def derivatives(name, z, order, layer=None):
         neuron = int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
         place = f"neuron {neuron}" + (f" of layer {layer}" if layer is not None else "")
         raise ValueError(
-            f"order {order}: {place} sits at the kink of {name}, z = 0, "
-            "where only the value and first derivative exist"
+            f"order {order}: {place} sits at the kink of {name}, z = 0; no derivative past the first"
         )
     below = PIECEWISE[function][0](np.minimum(z, 0), order, parameter)
     return np.where(z > 0, _linear(z, order), np.stack(list(below)))

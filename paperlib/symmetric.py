@@ -288,20 +288,16 @@ class SymmetricTensor:
         return self + other * -1.0 if isinstance(other, SymmetricTensor) else NotImplemented
 
     def __mul__(self, factor):
-        return (
-            SymmetricTensor(self.order, self.dim, self.packed * factor)
-            if isinstance(factor, Real)
-            else NotImplemented
-        )
+        if not isinstance(factor, Real):
+            return NotImplemented
+        return SymmetricTensor(self.order, self.dim, self.packed * factor)
 
     __rmul__ = __mul__
 
     def __truediv__(self, factor):
-        return (
-            SymmetricTensor(self.order, self.dim, self.packed / factor)
-            if isinstance(factor, Real)
-            else NotImplemented
-        )
+        if not isinstance(factor, Real):
+            return NotImplemented
+        return SymmetricTensor(self.order, self.dim, self.packed / factor)
 
     def full(self):
         """Return the tensor with every index written out.
