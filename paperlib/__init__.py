@@ -1,10 +1,35 @@
-"""A companion to "A Neural Network Perturbation Theory Based on the Born Series".
+"""A companion to "A Neural Network Perturbation Theory Based on the Born Series" (arXiv:2009.03192).
 
-The physics is in `potentials`, `scattering` and `born`; the networks in `mlp` and `training`.
-What needs TensorFlow or matplotlib imports it when it is first used.
+The physics is in `potentials`, `scattering` and `born`, the networks are in `mlp` and `training`. Names are loaded when
+they are first used: importing the package imports neither TensorFlow nor matplotlib.
 """
 
-from paperlib.mlp import MLP
-from paperlib.symmetric import SymmetricTensor
+from importlib import import_module
 
-__all__ = ["MLP", "SymmetricTensor"]
+_MODULES = {
+    "born": "born_approximation born_radius born_tensor born_terms pade weinberg_eigenvalues",
+    "ensemble": "Ensemble",
+    "figures": "",
+    "mlp": "MLP",
+    "potentials": "discretize exponential from_physical gaussian poschl_teller sample square_well woods_saxon yukawa",
+    "reproduction": "",
+    "scattering": "bound_states effective_range scattering_length scattering_length_gradient wave_function",
+    "symmetric": "SymmetricTensor",
+    "targets": "Target scattering_length_target",
+    "training": "TrainingConfig train_ensemble",
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = sorted([*_MODULES, *_HOME])
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return import_module(f"paperlib.{name}")
+    if name in _HOME:
+        return getattr(import_module(f"paperlib.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'paperlib' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

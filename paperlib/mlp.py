@@ -1,13 +1,12 @@
 """Multilayer perceptrons as plain arrays."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from paperlib import activations
 from paperlib.checks import real_array
+from paperlib.files import read_npz, write_npz
 
 __all__ = ["MLP"]
 
@@ -195,16 +194,9 @@ class MLP:
         ...     float(MLP.load(f"{folder}/line.npz")([3.0]))
         7.0
         """
-        path = Path(path)
         arrays = {f"weights_{layer}": weight for layer, weight in enumerate(self.weights)}
         arrays |= {f"biases_{layer}": bias for layer, bias in enumerate(self.biases)}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            with open(partial, "wb") as file:
-                np.savez(file, format=FORMAT, activation=np.array(self.activation), **arrays)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_npz(path, format=np.array(FORMAT), activation=np.array(self.activation), **arrays)
 
     @classmethod
     def load(cls, path):
@@ -217,18 +209,12 @@ class MLP:
         ValueError
             If the file is corrupt, or something else.
         """
-        with open(path, "rb") as file:
-            # A damaged zip raises one of a dozen types, from zlib's to NotImplementedError.
-            try:
-                stored = dict(np.load(file, allow_pickle=False))
-                if stored["format"] != FORMAT:
-                    raise ValueError(f"format {stored['format']}")
-                layers = range(sum(name.startswith("weights_") for name in stored))
-                weights, biases = (
-                    [stored[f"{part}_{layer}"] for layer in layers] for part in ("weights", "biases")
-                )
-                return cls(weights, biases, stored["activation"].tolist())
-            except Exception as error:
-                raise ValueError(
-                    f"{path}: is not a network saved by MLP.save, or damaged ({error})".replace("\n", " ")
-                ) from None
+        stored = read_npz(path, ("format", "activation"))
+        layers = range(sum(name.startswith("weights_") for name in stored))
+        try:
+            if stored["format"] != FORMAT:
+                raise ValueError(f"format {stored['format']}")
+            weights, biases = ([stored[f"{part}_{layer}"] for layer in layers] for part in ("weights", "biases"))
+            return cls(weights, biases, stored["activation"].tolist())
+        except (KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"{path}: is not a network saved by MLP.save ({error})") from None

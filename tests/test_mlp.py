@@ -92,7 +92,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         file.write(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("numpy.savez", half)
+    monkeypatch.setattr("numpy.savez_compressed", half)
     with pytest.raises(OSError, match="disk full"):
         random_mlp([5, 1]).save(path)
     assert path.read_bytes() == before
@@ -105,7 +105,7 @@ def test_damaged_files_are_refused_in_one_line(tmp_path_factory, data):
     random_mlp([3, 2, 1]).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
-    with pytest.raises(ValueError, match="net.npz: is not a network saved by MLP.save") as error:
+    with pytest.raises(ValueError, match="net.npz: (not a readable .npz file|is not a network|has no array)") as error:
         MLP.load(path)
     assert "\n" not in str(error.value)
 
@@ -115,7 +115,7 @@ def test_foreign_and_missing_files(tmp_path):
     np.save(tmp_path / "pickled.npy", np.array([{}]), allow_pickle=True)
     (tmp_path / "text.npz").write_text("hello")
     for name in ("other.npz", "pickled.npy", "text.npz"):
-        with pytest.raises(ValueError, match=f"{name}: is not a network"):
+        with pytest.raises(ValueError, match=f"{name}: (not a readable .npz file|has no array)"):
             MLP.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         MLP.load(tmp_path / "none.npz")

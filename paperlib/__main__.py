@@ -1,0 +1,118 @@
+"""The command line: python -m paperlib list | reproduce | check | store."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from paperlib import reproduction
+from paperlib.files import read_json
+
+__all__ = ["main"]
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m paperlib", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name, what, example):
+        sub = commands.add_parser(
+            name, help=what, description=what, epilog=f"example: python -m paperlib {example}", allow_abbrev=False
+        )
+        sub.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: this folder)")
+        sub.add_argument("--only", metavar="NN", help="notebooks whose name begins so, such as 02")
+        return sub
+
+    command("list", "List the notebooks, their titles and parameters.", "list --only 02")
+    sub = command("reproduce", "Run the notebooks, compare, and write build/report.html.", "reproduce --only 02 --profile quick")
+    sub.add_argument(
+        "--profile",
+        choices=("full", "quick"),
+        default=os.environ.get("PROFILE") or "full",
+        help="full trains every network anew, quick uses those that ship (default: $PROFILE, or full)",
+    )
+    sub.add_argument("--build", type=Path, help="where results go (default: ROOT/build)")
+    for name, what in (
+        ("check", "Compare the results of a run with the stored figures and numbers."),
+        ("store", "Store the results of a run, after you have looked at them, in ROOT/figures."),
+    ):
+        sub = command(name, what, f"{name} --results build/results")
+        sub.add_argument("--results", type=Path, help="the run's folder (default: ROOT/build/results)")
+    return parser
+
+
+def _names(options):
+    if options.only is None:
+        return None
+    return [path.stem for path in reproduction.notebooks(options.root / "notebooks", options.only)]
+
+
+def _list(options):
+    for path in reproduction.notebooks(options.root / "notebooks", options.only):
+        cells = read_json(path)["cells"]
+        title = "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")
+        parameters = ", ".join(f"{k} = {v}" for k, v in reproduction.notebook_parameters(path).items())
+        print(f"{path.stem}: {title}\n    parameters: {parameters or 'none'}")
+    return 0
+
+
+def _reproduce(options):
+    build = options.build or options.root / "build"
+    results = reproduction.reproduce(
+        options.root, build, profile=options.profile, only=options.only, say=lambda line: print(line, flush=True)
+    )
+    verdicts = reproduction.compare(results, options.root / "figures", _names(options))
+    reproduction.write_report(build / "report.html", verdicts, results, options.root / "figures", options.profile)
+    print(f"report: {build / 'report.html'}")
+    return _summary(verdicts)
+
+
+def _check(options):
+    results = options.results or options.root / "build" / "results"
+    return _summary(reproduction.compare(results, options.root / "figures", _names(options)))
+
+
+def _store(options):
+    results = options.results or options.root / "build" / "results"
+    for name in reproduction.store(results, options.root / "figures", _names(options)):
+        print(f"stored figures/{name}")
+    return 0
+
+
+def _summary(verdicts):
+    for verdict in verdicts:
+        if not verdict.passed:
+            print(
+                f"FAILED {verdict.notebook} {verdict.kind} {verdict.name}: stored {verdict.stored or '-'}, "
+                f"new {verdict.new or '-'}, allowed {verdict.allowed or '-'}. {verdict.note}"
+            )
+    failed = sum(not verdict.passed for verdict in verdicts)
+    print(f"{len(verdicts) - failed} comparisons passed, {failed} failed")
+    return 1 if failed or not verdicts else 0
+
+
+def main(arguments=None):
+    """Run a command; return the exit status: 0, 1 where a comparison failed, 2 where the call was wrong.
+
+    Examples
+    --------
+    >>> main(["list", "--root", "nowhere"])
+    2
+    """
+    options = _parser().parse_args(arguments)
+    run = {"list": _list, "reproduce": _reproduce, "check": _check, "store": _store}[options.command]
+    try:
+        return run(options)
+    except (ValueError, OSError) as error:
+        print(f"paperlib {options.command}: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if type(error).__name__ != "PapermillExecutionError":
+            raise
+        print(f"paperlib {options.command}: {error.source_path if hasattr(error, 'source_path') else 'a notebook'} failed: "
+              f"{error.ename}: {error.evalue}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Networks of one architecture that differ by their seed: what a training makes and a notebook opens."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from paperlib import checks
+from paperlib.files import read_npz, write_npz
+from paperlib.mlp import MLP
+
+__all__ = ["Ensemble"]
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """An ensemble of networks and the curves of their training.
+
+    Parameters
+    ----------
+    members : tuple of MLP
+        All of one shape and activation.
+    seeds : tuple of int
+        One a member.
+    loss, validation : ndarray of float, shape (epochs, members)
+        Mean squared error, in units of the target's variance: over each epoch's steps, and on held-out samples.
+
+    Examples
+    --------
+    >>> network = MLP([[[1.0, 2.0]]], [[0.5]], "tanh")
+    >>> ensemble = Ensemble((network, network), (0, 1), np.ones((1, 2)), np.ones((1, 2)))
+    >>> float(ensemble.mean([1.0, 1.0])), float(ensemble.spread([1.0, 1.0]))
+    (3.5, 0.0)
+    """
+
+    members: tuple
+    seeds: tuple
+    loss: np.ndarray
+    validation: np.ndarray
+
+    def __post_init__(self):
+        if not self.members:
+            raise ValueError("members = (): must be one network or more")
+        first = self.members[0]
+        for number, member in enumerate(self.members):
+            if [w.shape for w in member.weights] != [w.shape for w in first.weights] or member.activation != first.activation:
+                raise ValueError(f"members[{number}]: must have the shape and the activation of members[0]")
+        if not len(self.seeds) == np.shape(self.loss)[-1] == np.shape(self.validation)[-1] == len(self.members):
+            raise ValueError(f"seeds = {self.seeds}: seeds and curves must be one a member, of {len(self.members)}")
+
+    def mlp(self, number):
+        """The member of this number."""
+        return self.members[checks.integer("number", number, minimum=0, maximum=len(self.members) - 1)]
+
+    def predict(self, x):
+        """Every member's output; x of shape (..., d) -> (members, ...)."""
+        return np.stack([member(x) for member in self.members])
+
+    def mean(self, x):
+        """The ensemble's mean output; x of shape (..., d) -> (...)."""
+        return self.predict(x).mean(axis=0)
+
+    def spread(self, x):
+        """The standard deviation of the members' outputs; x of shape (..., d) -> (...)."""
+        return self.predict(x).std(axis=0)
+
+    def save(self, path):
+        """Write a .npz file, atomically, in single precision: what networks trained in it hold."""
+        layers = range(len(self.members[0].weights))
+        write_npz(
+            path,
+            activation=np.array(self.members[0].activation),
+            seeds=np.array(self.seeds, dtype=np.int64),
+            loss=np.asarray(self.loss, dtype=np.float32),
+            validation=np.asarray(self.validation, dtype=np.float32),
+            **{f"weights_{k}": np.stack([m.weights[k] for m in self.members]).astype(np.float32) for k in layers},
+            **{f"biases_{k}": np.stack([m.biases[k] for m in self.members]).astype(np.float32) for k in layers},
+        )
+
+    @classmethod
+    def load(cls, path):
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is damaged or something else.
+        """
+        arrays = read_npz(path, ("activation", "seeds", "loss", "validation", "weights_0", "biases_0"))
+        layers = range(sum(name.startswith("weights_") for name in arrays))
+        try:
+            members = tuple(
+                MLP(
+                    [arrays[f"weights_{k}"][i] for k in layers],
+                    [arrays[f"biases_{k}"][i] for k in layers],
+                    str(arrays["activation"]),
+                )
+                for i in range(len(arrays["seeds"]))
+            )
+            return cls(members, tuple(arrays["seeds"].tolist()), arrays["loss"], arrays["validation"])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: does not hold an ensemble ({error})") from None

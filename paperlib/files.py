@@ -1,0 +1,114 @@
+"""Files that are whole or not there: written beside their place, then renamed into it."""
+
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["atomically", "read_json", "read_npz", "write_json", "write_npz"]
+
+
+@contextmanager
+def atomically(path):
+    """Give a path to write to; what was written replaces `path` when the block ends without an error.
+
+    The folder is made where it is missing.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made or written to; the message names the file.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> with atomically(folder / "note.txt") as part:
+    ...     _ = part.write_text("whole")
+    >>> [file.name for file in folder.iterdir()]
+    ['note.txt']
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise type(error)(error.errno, f"{path}: cannot be written ({error.strerror})") from None
+    part = Path(part)
+    try:
+        yield part
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner reads
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_npz(path, **arrays):
+    """Write arrays to a compressed .npz file, atomically."""
+    with atomically(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_npz(path, names):
+    """Read arrays from a .npz file, without pickle.
+
+    Parameters
+    ----------
+    path : path
+    names : collection of str
+        The arrays that must be there.
+
+    Returns
+    -------
+    dict of ndarray, every array of the file
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a .npz file, is damaged, or lacks one of `names`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception:  # a damaged zip raises one of a dozen types, from zlib's to NotImplementedError
+        raise ValueError(f"{path}: not a readable .npz file; it is damaged or of another kind") from None
+    missing = sorted(set(names) - set(arrays))
+    if missing:
+        raise ValueError(f"{path}: has no array {', '.join(map(repr, missing))}; it was written by something else")
+    return arrays
+
+
+def write_json(path, content):
+    """Write JSON, atomically; keys in the order given, so that a diff reads well."""
+    with atomically(path) as part:
+        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path):
+    """Read JSON.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None

@@ -1,0 +1,245 @@
+"""Potentials in the one convention of the package, and samples of them to learn from.
+
+A potential of range rho is written U(r) = -2 mu rho^2 V(rho r) / hbar^2 with r in units of rho: U > 0
+attracts, U vanishes past r = 1. It is cut into d shells of equal thickness, U_i on ((i-1)/d, i/d].
+"""
+
+import numpy as np
+from scipy.constants import physical_constants
+from scipy.integrate import quad
+
+from paperlib import checks
+
+__all__ = [
+    "HBAR_C",
+    "discretize",
+    "exponential",
+    "from_physical",
+    "gaussian",
+    "poschl_teller",
+    "sample",
+    "square_well",
+    "woods_saxon",
+    "yukawa",
+]
+
+HBAR_C = physical_constants["reduced Planck constant times c in MeV fm"][0]
+"""hbar c in MeV fm (CODATA)."""
+
+SAMPLE_KINDS = ("attractive", "signed")
+
+
+def discretize(function, d):
+    r"""Average a potential over d spherical shells.
+
+    .. math:: U_i = \int_{(i-1)/d}^{i/d} U(r)\, r^2 dr \Big/ \int_{(i-1)/d}^{i/d} r^2 dr
+
+    The average is over the shell's volume. It leaves the first Born term, :math:`-\int_0^1 r^2 U dr`,
+    exactly as it was, and it exists for potentials that grow like 1/r at the origin.
+
+    Parameters
+    ----------
+    function : callable
+        U(r) at one r in (0, 1], dimensionless.
+    d : int
+        Number of shells, at least 1.
+
+    Returns
+    -------
+    ndarray of float64, shape (d,)
+
+    Raises
+    ------
+    ValueError
+        If `function` is not callable, d < 1, or the average over a shell is not finite.
+
+    Examples
+    --------
+    >>> discretize(lambda r: 2.0, 3).round(12)
+    array([2., 2., 2.])
+    >>> discretize(lambda r: 1 / r, 2).round(12)
+    array([3.        , 1.28571429])
+    """
+    d = checks.integer("d", d, minimum=1)
+    if not callable(function):
+        raise ValueError(f"function = {function!r}: must be a callable U(r)")
+    edges = np.arange(d + 1) / d
+    with np.errstate(all="ignore"):
+        # full_output keeps quad from warning: what does not converge is refused below, by shell.
+        results = [
+            quad(lambda r: function(r) * r * r, left, right, epsabs=0, epsrel=1e-11, full_output=1)
+            for left, right in zip(edges[:-1], edges[1:], strict=True)
+        ]
+    integrals, errors = np.transpose([result[:2] for result in results])
+    divergent = np.array([any("divergent" in message for message in result[3:4]) for result in results])
+    wrong = divergent | ~np.isfinite(integrals) | ~(errors <= 1e-6 * np.abs(integrals) + 1e-12 / d)
+    if wrong.any():
+        shell = int(np.argmax(wrong))
+        raise ValueError(
+            f"function: its average over shell {shell + 1} of {d} does not converge; U(r) r^2 must be integrable"
+        )
+    return integrals * 3 / np.diff(edges**3)
+
+
+def square_well(depth, d, *, radius=1.0):
+    """U = depth for r <= radius, in units of the range; shape (d,).
+
+    Examples
+    --------
+    >>> square_well(2.0, 4)
+    array([2., 2., 2., 2.])
+    >>> square_well(2.0, 4, radius=0.5)
+    array([2., 2., 0., 0.])
+    """
+    depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
+    d = checks.integer("d", d, minimum=1)
+    # The volume average of a step is the filled part of each shell's volume: no quadrature needed.
+    edges = np.arange(d + 1) / d
+    return depth * np.diff(np.minimum(edges, radius) ** 3) / np.diff(edges**3)
+
+
+def gaussian(depth, d, *, width=0.4):
+    """U(r) = depth exp(-(r/width)^2), cut off at the range; shape (d,).
+
+    Examples
+    --------
+    >>> gaussian(1.0, 3).round(3)
+    array([0.688, 0.216, 0.016])
+    """
+    depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
+    return depth * discretize(lambda r: np.exp(-((r / width) ** 2)), d)
+
+
+def exponential(depth, d, *, width=0.25):
+    """U(r) = depth exp(-r/width), cut off at the range; shape (d,).
+
+    Examples
+    --------
+    >>> exponential(1.0, 3).round(3)
+    array([0.389, 0.121, 0.033])
+    """
+    depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
+    return depth * discretize(lambda r: np.exp(-r / width), d)
+
+
+def yukawa(depth, d, *, width=0.5):
+    """U(r) = depth exp(-r/width) / (r/width), cut off at the range; shape (d,).
+
+    Examples
+    --------
+    >>> yukawa(1.0, 3).round(3)
+    array([1.474, 0.372, 0.115])
+    """
+    depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
+    return depth * discretize(lambda r: np.exp(-r / width) * width / r, d)
+
+
+def woods_saxon(depth, d, *, radius=0.6, diffuseness=0.1):
+    """U(r) = depth / (1 + exp((r - radius)/diffuseness)), cut off at the range; shape (d,).
+
+    Examples
+    --------
+    >>> woods_saxon(1.0, 3).round(3)
+    array([0.966, 0.594, 0.079])
+    """
+    depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
+    diffuseness = checks.number("diffuseness", diffuseness, above=0)
+    return depth * discretize(lambda r: 1 / (1 + np.exp((r - radius) / diffuseness)), d)
+
+
+def poschl_teller(depth, d, *, width=0.4):
+    """U(r) = depth / cosh(r/width)^2, cut off at the range; shape (d,).
+
+    Examples
+    --------
+    >>> poschl_teller(1.0, 3).round(3)
+    array([0.704, 0.282, 0.073])
+    """
+    depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
+    return depth * discretize(lambda r: np.cosh(r / width) ** -2, d)
+
+
+def from_physical(function_MeV, reduced_mass_MeV, range_fm, d):
+    r"""A potential given in MeV and fm, made dimensionless.
+
+    .. math:: U(r) = -2 \mu c^2 \rho^2 V(\rho r) / (\hbar c)^2
+
+    Parameters
+    ----------
+    function_MeV : callable
+        V(r) in MeV at r in fm; negative attracts.
+    reduced_mass_MeV : float
+        mu c^2 in MeV, positive.
+    range_fm : float
+        rho in fm, positive; V is taken to vanish beyond it. A scattering length of the result is in
+        units of rho.
+    d : int
+        Number of shells.
+
+    Returns
+    -------
+    ndarray of float64, shape (d,)
+
+    Examples
+    --------
+    >>> from_physical(lambda r: -14.0, reduced_mass_MeV=469.46, range_fm=2.5, d=2).round(4)
+    array([2.1099, 2.1099])
+    """
+    mass = checks.number("reduced_mass_MeV", reduced_mass_MeV, above=0)
+    rho = checks.number("range_fm", range_fm, above=0)
+    if not callable(function_MeV):
+        raise ValueError(f"function_MeV = {function_MeV!r}: must be a callable V(r) in MeV")
+    strength = -2 * mass * rho**2 / HBAR_C**2
+    return strength * discretize(lambda r: function_MeV(rho * r), d)
+
+
+def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
+    r"""Draw random potentials (our protocol; the paper's is not public to us).
+
+    .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad s \sim \mathrm{uniform}[\text{smallest}, 1]
+
+    with one size s a potential and v_i, one a shell, uniform on [0, 1] (attractive) or [-1, 1] (signed).
+
+    Parameters
+    ----------
+    n, d : int
+        Number of potentials and of shells.
+    depth : float
+        Largest |U_i|, positive.
+    kind : {"attractive", "signed"}
+    smallest : float
+        Smallest size, from 0 to 1.
+    seed : int or sequence of int
+        Seed of a PCG64 generator: the same seed draws the same potentials on every machine.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, d)
+
+    Examples
+    --------
+    >>> U = sample(1000, 64, depth=2.0, seed=1)
+    >>> U.shape, bool(U.min() >= 0), bool(U.max() <= 2.0)
+    ((1000, 64), True, True)
+    >>> bool((U == sample(1000, 64, depth=2.0, seed=1)).all())
+    True
+    """
+    n, d = checks.integer("n", n, minimum=1), checks.integer("d", d, minimum=1)
+    depth = checks.number("depth", depth, above=0)
+    smallest = checks.number("smallest", smallest, minimum=0)
+    if smallest > 1:
+        raise ValueError(f"smallest = {smallest}: must be from 0 to 1")
+    checks.choice("kind", kind, SAMPLE_KINDS)
+    try:
+        random = np.random.Generator(np.random.PCG64(seed))
+    except (TypeError, ValueError):
+        raise ValueError(f"seed = {seed!r}: must be an integer >= 0 or a sequence of them") from None
+    if seed is None:
+        raise ValueError("seed = None: must be an integer >= 0 or a sequence of them")
+    sizes = random.uniform(smallest, 1.0, size=(n, 1))
+    U = random.random((n, d))
+    if kind == "signed":
+        U *= 2
+        U -= 1
+    U *= depth * sizes
+    return U

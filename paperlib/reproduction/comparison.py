@@ -1,0 +1,140 @@
+"""New results against stored ones: numbers by their tolerance, figures by what they plot, then by their pixels."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from paperlib.files import atomically
+from paperlib.reproduction.records import read_record
+
+__all__ = ["Verdict", "compare", "store"]
+
+# Root mean square over pixels, of 255: fonts and anti-aliasing move a few edges between machines.
+PIXELS = 6.0
+PIXELS_RETRAINED = 40.0
+FINGERPRINT = 1e-6
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One comparison: `kind` is "number" or "figure"; numbers and differences are given as text."""
+
+    notebook: str
+    kind: str
+    name: str
+    stored: str
+    new: str
+    allowed: str
+    passed: bool
+    note: str = ""
+
+
+def compare(results, stored, only=None):
+    """Compare a results folder with the stored one.
+
+    Parameters
+    ----------
+    results, stored : path
+        Folders as `record` writes them.
+    only : collection of str, optional
+        Names of the notebooks to compare; all that are stored or new, if not given.
+
+    Returns
+    -------
+    list of Verdict
+        A number or a figure that stands on one side alone fails.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `results` holds no records at all.
+    """
+    results, stored = Path(results), Path(stored)
+    names = {path.stem for folder in (results, stored) for path in (folder / "numbers").glob("*.json")}
+    if only is not None:
+        names &= set(only)
+    if not any((results / "numbers").glob("*.json")):
+        raise FileNotFoundError(f"{results}: no results to compare; run the notebooks first")
+    verdicts = []
+    for name in sorted(names):
+        new_path, old_path = (folder / "numbers" / f"{name}.json" for folder in (results, stored))
+        if not new_path.exists() or not old_path.exists():
+            where = "stored, but not made anew" if old_path.exists() else "made, but not stored"
+            verdicts.append(Verdict(name, "record", name, "", "", "", False, where))
+            continue
+        new, old = read_record(new_path), read_record(old_path)
+        verdicts += _compare_numbers(new, old)
+        verdicts += _compare_figures(new, old, results, stored)
+    return verdicts
+
+
+def _compare_numbers(new, old):
+    for name in dict.fromkeys([*old.numbers, *new.numbers]):
+        if name not in new.numbers or name not in old.numbers:
+            side = "stored, but not made anew" if name in old.numbers else "made, but not stored"
+            yield Verdict(old.notebook, "number", name, "", "", "", False, side)
+            continue
+        was, now = old.numbers[name], new.numbers[name]
+        if new.retrained and was.spread is not None:
+            allowed, text = was.spread, f"± {was.spread:.2g} (spread over trainings)"
+        else:
+            allowed, text = was.tolerance * abs(was.value), f"± {was.tolerance:.0e} relative"
+        passed, note = abs(now.value - was.value) <= allowed, was.meaning
+        # The stored bound decides, so that a run cannot loosen what it is held to.
+        for bound, broken in ((was.at_most, now.value > (was.at_most or 0)), (was.at_least, now.value < (was.at_least or 0))):
+            if bound is not None and broken:
+                passed, note = False, f"{note}; breaks its bound {bound:g}"
+        yield Verdict(old.notebook, "number", name, f"{was.value:.9g}", f"{now.value:.9g}", text, bool(passed), note)
+
+
+def _compare_figures(new, old, results, stored):
+    from matplotlib.testing.compare import compare_images
+    from matplotlib.testing.exceptions import ImageComparisonFailure
+
+    for name in dict.fromkeys([*old.figures, *new.figures]):
+        paths = stored / f"{name}.png", results / f"{name}.png"
+        if name not in new.figures or name not in old.figures or not all(path.exists() for path in paths):
+            yield Verdict(old.notebook, "figure", name, "", "", "", False, "is missing on one side")
+            continue
+        limit = PIXELS_RETRAINED if new.retrained else PIXELS
+        try:
+            difference = compare_images(*map(str, paths), tol=0, in_decorator=True)
+        except ImageComparisonFailure:
+            yield Verdict(old.notebook, "figure", name, "", "", "", False, "the pictures differ in size")
+            continue
+        rms = difference["rms"] if difference else 0.0
+        same, note = True, ""
+        if not new.retrained:
+            same = _same_arrays(new.figures[name], old.figures[name])
+            note = "" if same else "plots other data"
+        yield Verdict(
+            old.notebook, "figure", name, "", f"{rms:.2f}", f"rms of pixels <= {limit:g}", same and rms <= limit, note
+        )
+
+
+def _same_arrays(new, old):
+    if [row[0] for row in new] != [row[0] for row in old]:
+        return False
+    a, b = (np.array(rows, dtype=float).reshape(-1, 3) for rows in (new, old))
+    scale = np.abs(b[:, 1:]).max(axis=1, initial=0, keepdims=True)
+    return bool((np.abs(a - b)[:, 1:] <= FINGERPRINT * scale).all())
+
+
+def store(results, stored, only=None):
+    """Copy results over the stored ones, file by file, each atomically; return the names of the files."""
+    results, stored = Path(results), Path(stored)
+    names = []
+    for path in sorted((results / "numbers").glob("*.json")):
+        if only is not None and path.stem not in only:
+            continue
+        for figure in read_record(path).figures:
+            names.append(f"{figure}.png")
+        names.append(f"numbers/{path.name}")
+    if not names:
+        raise FileNotFoundError(f"{results}: no results to store; run the notebooks first")
+    for name in names:
+        with atomically(stored / name) as part:
+            shutil.copyfile(results / name, part)
+    return names

@@ -1,0 +1,144 @@
+"""A notebook's results as files: numbers in one small JSON, figures as PNG with a fingerprint of what they plot."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from paperlib import checks
+from paperlib.files import atomically, read_json, write_json
+
+__all__ = ["Number", "Record", "read_record", "record"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A recorded number and how closely it must come out again.
+
+    Parameters
+    ----------
+    value : float
+    meaning : str
+        What it is, with its unit, in a few words.
+    tolerance : float
+        Relative: between two runs from the same networks, or from none.
+    spread : float, optional
+        Absolute: between two trainings. Numbers without it do not depend on one.
+    at_most, at_least : float, optional
+        The bound under which it supports the claim it was computed for.
+
+    Examples
+    --------
+    >>> Number(0.3, "error (%)", at_most=0.5).holds
+    True
+    """
+
+    value: float
+    meaning: str
+    tolerance: float = 1e-6
+    spread: float | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "value", checks.number("value", self.value))
+        checks.number("tolerance", self.tolerance, minimum=0)
+        for name in ("spread", "at_most", "at_least"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, checks.number(name, getattr(self, name)))
+
+    @property
+    def holds(self):
+        """Whether the value keeps its bound; None where there is none."""
+        if self.at_most is None and self.at_least is None:
+            return None
+        above = self.at_least is None or self.value >= self.at_least
+        return above and (self.at_most is None or self.value <= self.at_most)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run of one notebook recorded."""
+
+    notebook: str
+    retrained: bool
+    numbers: dict
+    figures: dict
+
+
+def record(notebook, folder, *, numbers, figures, retrained=False):
+    """Write a notebook's numbers to FOLDER/numbers/NOTEBOOK.json and its figures to FOLDER/*.png.
+
+    Parameters
+    ----------
+    notebook : str
+        Its name, without the ending.
+    folder : path
+    numbers : dict of str to Number
+    figures : dict of str to matplotlib.figure.Figure
+    retrained : bool
+        Whether networks were trained for this run.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
+    """
+    import matplotlib.pyplot as plt
+
+    from paperlib.figures import STYLE
+
+    folder = Path(folder)
+    for name, figure in figures.items():
+        with plt.style.context(["default", STYLE]), atomically(folder / f"{name}.png") as part:
+            # No metadata: the file then depends on the picture alone.
+            figure.savefig(part, format="png", metadata={"Software": None})
+    content = {
+        "notebook": notebook,
+        "retrained": bool(retrained),
+        "numbers": {name: {k: v for k, v in asdict(number).items() if v is not None} for name, number in numbers.items()},
+        "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
+    }
+    write_json(folder / "numbers" / f"{notebook}.json", content)
+
+
+def read_record(path):
+    """Read a notebook's record.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If the file is not a record.
+    """
+    content = read_json(path)
+    try:
+        known = {field.name for field in fields(Number)}
+        numbers = {
+            name: Number(**{key: value for key, value in number.items() if key in known})
+            for name, number in content["numbers"].items()
+        }
+        figures = {name: [[float(x) for x in row] for row in rows] for name, rows in content["figures"].items()}
+        return Record(str(content["notebook"]), bool(content["retrained"]), numbers, figures)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: not a notebook's record ({type(error).__name__}: {error})") from None
+
+
+def _fingerprint(figure):
+    """For each plotted array: its length, its norm, and its inner product with a ramp.
+
+    Three numbers see a change of a part in a million in the data that no eye and no loose comparison of pixels would.
+    """
+    rows = []
+    for axis in figure.axes:
+        arrays = [line.get_xydata() for line in axis.lines]
+        arrays += [image.get_array() for image in axis.images]
+        arrays += [patch.get_data().values for patch in axis.patches if hasattr(patch, "get_data")]
+        arrays += [path.vertices for collection in axis.collections for path in collection.get_paths()[:1]]
+        for array in arrays:
+            flat = np.ma.filled(np.ma.asarray(array, dtype=float), np.nan).ravel()
+            flat = np.where(np.isfinite(flat), flat, 0.0)
+            ramp = np.linspace(1, 2, len(flat))
+            rows.append([len(flat), float(np.linalg.norm(flat)), float(ramp @ flat)])
+    return rows

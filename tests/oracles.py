@@ -1,0 +1,83 @@
+"""Second ways to every number of the physics: slow, plain, and written from other formulas than the package's."""
+
+import mpmath
+import numpy as np
+
+mpmath.mp.dps = 40
+
+
+def scattering_length_by_numpy(U):
+    """a_0 by one NumPy pass a shell over (u, u'), shape (n, d), attractive: the reference for speed and digits."""
+    n, d = U.shape
+    h = 1 / d
+    u, slope = np.zeros(n), np.ones(n)
+    for i in range(d):
+        k = np.sqrt(U[:, i])
+        c, s = np.cos(k * h), np.sin(k * h)
+        u, slope = c * u + s / k * slope, -k * s * u + c * slope
+    return 1 - u / slope
+
+
+def solution(U):
+    """u(1), u'(1) and the integrals of u^2 over the shells, in 40 digits; one potential, shape (d,)."""
+    h = mpmath.mpf(1) / len(U)
+    u, slope, squares = mpmath.mpf(0), mpmath.mpf(1), []
+    for value in U:
+        value = mpmath.mpf(float(value))
+        if value == 0:
+            squares.append(h * (u**2 + u * slope * h + slope**2 * h**2 / 3))
+            u += h * slope
+            continue
+        k = mpmath.sqrt(value)
+        c, s = mpmath.re(mpmath.cos(k * h)), mpmath.re(mpmath.sin(k * h) / k)
+        new_u, new_slope = c * u + s * slope, -value * s * u + c * slope
+        # From (u u')' = u'^2 - U u^2 and the constant u'^2 + U u^2.
+        squares.append(((slope**2 + value * u**2) * h - (new_u * new_slope - u * slope)) / (2 * value))
+        u, slope = new_u, new_slope
+    return u, slope, squares
+
+
+def scattering_length(U):
+    u, slope, _ = solution(U)
+    return 1 - u / slope
+
+
+def scattering_length_gradient(U):
+    _, slope, squares = solution(U)
+    return [-square / slope**2 for square in squares]
+
+
+def effective_range(U):
+    u, slope, squares = solution(U)
+    a = 1 - u / slope
+    return 2 * (1 - 1 / a + 1 / (3 * a**2) - sum(squares) / (a * slope) ** 2)
+
+
+def born_terms(U, order):
+    """Terms of the Born series in 40 digits: (u, u') as power series in the coupling, then 1 - u/u'."""
+    h = mpmath.mpf(1) / len(U)
+
+    def product(a, b):
+        return [mpmath.fsum(a[j] * b[k - j] for j in range(k + 1)) for k in range(order + 1)]
+
+    u = [mpmath.mpf(0)] * (order + 1)
+    slope = [mpmath.mpf(1)] + [mpmath.mpf(0)] * order
+    for value in U:
+        value = mpmath.mpf(float(value))
+        x = value * h**2
+        c = [(-x) ** m / mpmath.factorial(2 * m) for m in range(order + 1)]
+        s = [h * (-x) ** m / mpmath.factorial(2 * m + 1) for m in range(order + 1)]
+        pull = [mpmath.mpf(0)] + [-value * s[m] for m in range(order)]
+        u, slope = (
+            [a + b for a, b in zip(product(c, u), product(s, slope), strict=True)],
+            [a + b for a, b in zip(product(pull, u), product(c, slope), strict=True)],
+        )
+    a = []
+    for k in range(order + 1):
+        a.append(slope[k] - u[k] - mpmath.fsum(slope[j] * a[k - j] for j in range(1, k + 1)))
+    return a[1:]
+
+
+def relative_error(value, exact):
+    """|value/exact - 1| with the exact one in 40 digits."""
+    return float(abs((mpmath.mpf(float(value)) - exact) / exact))

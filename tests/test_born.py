@@ -1,0 +1,200 @@
+from itertools import combinations_with_replacement
+from math import comb
+
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from paperlib import born, potentials, scattering
+
+
+@pytest.mark.parametrize("kind", [(0, 1), (-1, 1)])
+@pytest.mark.parametrize("depth", [1e-8, 1.0, 100.0])
+@pytest.mark.parametrize("d", [1, 3, 16, 64])
+def test_terms_against_40_digits(d, depth, kind):
+    U = depth * np.random.default_rng(d).uniform(*kind, size=d)
+    terms, exact = born.born_terms(U, 12), oracles.born_terms(U, 12)
+    assert max(map(oracles.relative_error, terms, exact)) < 1e-12
+
+
+def test_terms_of_the_square_well():
+    """1 - tan(k)/k, by its series."""
+    g = 0.7
+    series = -np.array([g / 3, 2 * g**2 / 15, 17 * g**3 / 315, 62 * g**4 / 2835])
+    np.testing.assert_allclose(born.born_terms(np.full(9, g), 4), series, rtol=1e-14)
+
+
+@given(arrays(np.float64, 6, elements=st.floats(-1, 1)), st.floats(0.1, 3), st.integers(1, 8))
+def test_terms_are_homogeneous(U, factor, order):
+    np.testing.assert_allclose(
+        born.born_terms(factor * U, order),
+        born.born_terms(U, order) * factor ** np.arange(1, order + 1),
+        rtol=1e-10,
+        atol=1e-300,
+    )
+
+
+@given(arrays(np.float64, 6, elements=st.floats(0, 2)), st.integers(1, 6))
+def test_remainder_falls_by_the_next_power(U, order):
+    """a_0 less its first n terms is of order n + 1 in the coupling."""
+    if born.born_terms(U, order + 1)[-1] == 0 or U.max() < 0.1:
+        return
+    small = U / U.max() * 0.2
+    rest = [scattering.scattering_length(t * small) - born.born_approximation(t * small, order) for t in (1.0, 0.5)]
+    if abs(rest[1]) > 1e-13:
+        assert np.log2(rest[0] / rest[1]) == pytest.approx(order + 1, abs=0.3)
+
+
+def test_batches_have_any_leading_shape():
+    U = np.random.default_rng(0).uniform(-1, 1, size=(3, 2, 5))
+    terms = born.born_terms(U, 4)
+    assert terms.shape == (3, 2, 4)
+    np.testing.assert_allclose(terms[2, 1], born.born_terms(U[2, 1], 4), rtol=1e-15)
+    np.testing.assert_allclose(born.born_approximation(U, 4), terms.sum(axis=-1), rtol=1e-15)
+    many = np.random.default_rng(0).uniform(-1, 1, size=(20_000, 5))
+    np.testing.assert_allclose(born.born_terms(many, 4)[-1], born.born_terms(many[-1], 4), rtol=1e-14)
+
+
+@pytest.mark.parametrize("d", [1, 2, 64])
+def test_first_tensor_is_its_closed_form(d):
+    i = np.arange(1, d + 1)
+    np.testing.assert_allclose(born.born_tensor(1, d).packed, -(i**2 - i + 1 / 3) / d**3, rtol=1e-14)
+
+
+def test_second_tensor_by_quadrature():
+    """-int int r min(r, s) s over pairs of shells, on a fine grid: another road than the transfer of shells."""
+    d, n = 3, 400
+    r = (np.arange(d * n) + 0.5) / (d * n)
+    kernel = -np.minimum.outer(r, r) * np.outer(r, r) / (d * n) ** 2
+    blocks = kernel.reshape(d, n, d, n).sum(axis=(1, 3))
+    np.testing.assert_allclose(born.born_tensor(2, d).full(), blocks, rtol=1e-4)
+
+
+def test_third_tensor_by_monte_carlo_free_chain():
+    """The symmetrised chain r_1 min(r_1, r_2) min(r_2, r_3) r_3, summed on a grid."""
+    from itertools import permutations
+
+    d, n = 2, 40
+    r = (np.arange(d * n) + 0.5) / (d * n)
+    G = np.minimum.outer(r, r)
+    chain = -np.einsum("i,ij,jk,k->ijk", r, G, G, r) / (d * n) ** 3
+    blocks = chain.reshape(d, n, d, n, d, n).sum(axis=(1, 3, 5))
+    symmetric = sum(blocks.transpose(p) for p in permutations(range(3))) / 6
+    np.testing.assert_allclose(born.born_tensor(3, d).full(), symmetric, rtol=2e-3)
+
+
+@pytest.mark.parametrize("order, d", [(1, 64), (2, 64), (3, 64), (4, 20), (5, 8), (6, 5)])
+def test_tensors_contract_to_terms(order, d):
+    U = np.random.default_rng(order).uniform(-1, 1, size=(4, d))
+    tensor = born.born_tensor(order, d)
+    assert tensor.packed.shape == (comb(d + order - 1, order),)
+    scale = np.abs(born.born_terms(np.abs(U), order)[:, -1])
+    assert (np.abs(tensor.contract(U) - born.born_terms(U, order)[:, -1]) < 1e-13 * scale).all()
+
+
+def test_tensor_is_symmetric_under_lookup():
+    tensor = born.born_tensor(3, 4)
+    for i, j, k in combinations_with_replacement(range(4), 3):
+        assert tensor[i, j, k] == tensor[k, i, j] == tensor[j, k, i]
+
+
+@pytest.mark.parametrize("d", [1, 2, 5, 16, 23, 64])
+def test_weinberg_eigenvalues_of_the_square_well(d):
+    eta = born.weinberg_eigenvalues(np.full(d, 3.0))
+    assert eta.shape == (d,)
+    assert eta[0] == pytest.approx(3.0 / (np.pi / 2) ** 2, rel=1e-12)
+    assert born.born_radius(np.full(d, 3.0)) == pytest.approx(np.pi**2 / 4 / 3.0, rel=1e-12)
+    if d >= 5:
+        exact = 3.0 / ((np.arange(3) + 0.5) * np.pi) ** 2
+        np.testing.assert_allclose(eta[:3], exact, rtol=1e-12)
+
+
+@given(arrays(np.float64, 8, elements=st.floats(-5, 5)))
+@settings(max_examples=50)
+def test_inverse_eigenvalues_are_resonances(U):
+    """1/eta is a coupling at which a_0 has a pole: the number of bound states steps by one across it."""
+    if np.abs(U).max() < 0.5 or len(set(np.abs(U))) < 8:
+        return  # two resonances may coincide
+    eta = born.weinberg_eigenvalues(U)
+    assert (np.diff(np.abs(eta)) <= 0).all()
+    # The second one is resolved less well where one shell holds all of the potential.
+    for value, digits in ((eta[0], 1e-9), (eta[1], 1e-3)):
+        couplings = np.array([1 - digits, 1 + digits]) / value
+        counts = scattering.bound_states(couplings[:, None] * U)
+        assert counts[1] - counts[0] == 1
+
+
+def test_signed_eigenvalues_are_those_of_the_plain_operator():
+    """The spectrum of G U from a crude collocation, which is not symmetric and knows nothing of V."""
+    U = potentials.sample(1, 8, depth=5.0, kind="signed", seed=1)[0]
+    n = 60
+    r = (np.arange(8 * n) + 0.5) / (8 * n)
+    crude = np.linalg.eigvals(np.minimum.outer(r, r) * np.repeat(U, n) / (8 * n))
+    crude = crude[np.argsort(-np.abs(crude))][:3]
+    assert np.abs(crude.imag).max() < 1e-10
+    np.testing.assert_allclose(born.weinberg_eigenvalues(U)[:3], crude.real, rtol=1e-3)
+
+
+def test_radius_decides_convergence():
+    U = potentials.gaussian(1.0, 32)
+    radius = born.born_radius(U)
+    terms = born.born_terms(U, 60)
+    assert terms[-2] / terms[-1] == pytest.approx(radius, rel=1e-9)
+    assert born.born_radius(np.zeros(4)) == np.inf
+
+
+@pytest.mark.parametrize("m, n", [(1, 0), (3, 0), (1, 1), (2, 2), (3, 2), (2, 3), (5, 5)])
+def test_pade_against_scipy(m, n):
+    from scipy.interpolate import pade as scipy_pade
+
+    U = np.full(4, 1.3)
+    p, q = scipy_pade([0.0, *born.born_terms(U, m + n)], n, m)
+    assert born.pade(U, m, n) == pytest.approx(p(1.0) / q(1.0), rel=1e-9)
+
+
+def test_pade_reaches_past_the_radius_and_a_bound_state():
+    for g, digits in ((2.0, 1e-12), (6.0, 1e-10), (20.0, 1e-3)):
+        U = np.full(16, g)
+        exact = scattering.scattering_length(U)
+        assert born.pade(U, 6, 6) == pytest.approx(exact, rel=digits)
+        if g > np.pi**2 / 4:
+            assert abs(born.born_approximation(U, 12) / exact - 1) > 1
+    batch = born.pade(np.full((2, 3, 16), 2.0), 4, 4)
+    assert batch.shape == (2, 3)
+    assert born.pade(np.zeros(4), 3, 3) == 0
+
+
+@pytest.mark.parametrize("order", [0, -1, 1.5, "2", True, None])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda order: born.born_terms(np.ones(4), order),
+        lambda order: born.born_approximation(np.ones(4), order),
+        lambda order: born.born_tensor(order, 4),
+    ],
+)
+def test_bad_order(call, order):
+    with pytest.raises(ValueError, match=r"^order = [^\n]*: must be an integer >= 1$"):
+        call(order)
+
+
+@pytest.mark.parametrize("U", [[np.nan], [], 1.0, [1j], np.zeros((2, 0))])
+@pytest.mark.parametrize(
+    "function",
+    [lambda U: born.born_terms(U, 2), born.weinberg_eigenvalues, born.born_radius, lambda U: born.pade(U, 1, 1)],
+)
+def test_bad_potentials(function, U):
+    with pytest.raises(ValueError, match="^U[^\n]*$"):
+        function(U)
+
+
+def test_bad_dimensions():
+    with pytest.raises(ValueError, match="^d = 0: must be an integer >= 1$"):
+        born.born_tensor(2, 0)
+    with pytest.raises(ValueError, match="^m = 0"):
+        born.pade(np.ones(2), 0, 1)
+    with pytest.raises(ValueError, match="^n = -1"):
+        born.pade(np.ones(2), 1, -1)

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.constants import c, e, hbar, m_n, m_p
+from scipy.integrate import quad
+
+from paperlib import potentials, scattering
+
+SHAPES = [
+    potentials.square_well,
+    potentials.gaussian,
+    potentials.exponential,
+    potentials.yukawa,
+    potentials.woods_saxon,
+    potentials.poschl_teller,
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_scale_with_depth_and_attract(shape):
+    U = shape(3.0, 32)
+    assert U.shape == (32,) and U.dtype == np.float64
+    assert (U >= 0).all() and U.max() > 0
+    np.testing.assert_allclose(shape(-6.0, 32), -2 * U, rtol=1e-14)
+
+
+@given(st.integers(1, 40), st.floats(0.05, 1.0))
+def test_shell_averages_keep_the_first_born_term(d, width):
+    """-int r^2 U dr is the same before and after the cut into shells."""
+    U = potentials.discretize(lambda r: np.exp(-r / width), d)
+    i = np.arange(1, d + 1)
+    after = -(U * (i**2 - i + 1 / 3)).sum() / d**3
+    before = -quad(lambda r: r * r * np.exp(-r / width), 0, 1, epsabs=0, epsrel=1e-12)[0]
+    assert after == pytest.approx(before, rel=1e-10)
+
+
+def test_discretised_potential_converges_to_the_smooth_one():
+    """a_0 of the shells approaches that of scipy's ODE solver, as the square of the shells' thickness."""
+    from scipy.integrate import solve_ivp
+
+    def U(r):
+        return 4.0 * np.exp(-((r / 0.4) ** 2))
+
+    end = solve_ivp(lambda r, y: [y[1], -U(r) * y[0]], (0, 1), [0.0, 1.0], rtol=1e-12, atol=1e-14).y[:, -1]
+    exact = 1 - end[0] / end[1]
+    errors = [abs(scattering.scattering_length(potentials.gaussian(4.0, d)) - exact) for d in (16, 32, 64)]
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
+    assert errors[1] / errors[2] == pytest.approx(4, rel=0.05)
+    assert errors[2] < 1e-4
+
+
+@pytest.mark.parametrize("radius", [0.25, 0.33, 0.5, 1.0])
+def test_square_well_is_the_discretised_step(radius):
+    expected = potentials.discretize(lambda r: 2.0 * (r <= radius), 8)
+    np.testing.assert_allclose(potentials.square_well(2.0, 8, radius=radius), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_neutron_proton_singlet():
+    """The 1S0 np interaction: a Gaussian of 30.93 MeV and 1.82 fm, with a_0 near -23.7 fm and r_e near 2.8 fm."""
+    mega_electron_volt = 1e6 * e / c**2
+    mu = m_n * m_p / (m_n + m_p) / mega_electron_volt
+    rho = 10.0
+    U = potentials.from_physical(lambda r: -30.93 * np.exp(-((r / 1.82) ** 2)), mu, rho, 400)
+    assert rho * scattering.scattering_length(U) == pytest.approx(-23.7, abs=0.2)
+    assert rho * scattering.effective_range(U) == pytest.approx(2.8, abs=0.1)
+    assert scattering.bound_states(U) == 0
+
+
+def test_physical_units_against_si():
+    """-2 mu rho^2 V / hbar^2 computed in SI units, from constants the package does not use."""
+    volt, mass = -14.0, 469.5
+    in_si = -2 * (mass * 1e6 * e / c**2) * (2.5e-15) ** 2 * (volt * 1e6 * e) / hbar**2
+    U = potentials.from_physical(lambda r: volt, mass, 2.5, 3)
+    np.testing.assert_allclose(U, in_si, rtol=1e-8)
+
+
+def test_samples_follow_their_distribution():
+    U = potentials.sample(20_000, 8, depth=2.0, kind="signed", smallest=0.5, seed=3)
+    assert np.abs(U).max() <= 2.0
+    # <U> = 0 and <U^2> = depth^2 <s^2> / 3, s uniform on [1/2, 1]
+    assert abs(U.mean()) < 5 * U.std() / np.sqrt(U.size)
+    assert (U**2).mean() == pytest.approx(4 * (1 - 0.5**3) / (3 * 0.5) / 3, rel=0.02)
+    attractive = potentials.sample(20_000, 8, depth=2.0, seed=3)
+    assert attractive.min() >= 0
+    assert attractive.mean() == pytest.approx(2.0 * 0.6 / 2, rel=0.02)
+
+
+def test_samples_are_the_same_everywhere():
+    """Values of the PCG64 stream, written down once: another machine or NumPy must draw the same."""
+    U = potentials.sample(2, 2, depth=1.0, seed=12345)
+    random = np.random.Generator(np.random.PCG64(12345))
+    sizes = 0.2 + 0.8 * random.random((2, 1))
+    np.testing.assert_allclose(U, sizes * random.random((2, 2)), rtol=1e-15)
+    assert (potentials.sample(2, 2, depth=1.0, seed=(1, 2)) != potentials.sample(2, 2, depth=1.0, seed=(2, 1))).all()
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: potentials.square_well(1.0, 0), "d = 0: must be an integer >= 1"),
+        (lambda: potentials.gaussian(float("nan"), 4), "depth = nan: must be a finite number"),
+        (lambda: potentials.gaussian(1.0, 4, width=0), "width = 0: must be a finite number > 0"),
+        (lambda: potentials.discretize(3.0, 4), "function = 3.0: must be a callable"),
+        (lambda: potentials.discretize(lambda r: r**-3.5, 4), "shell 1 of 4 does not converge"),
+        (lambda: potentials.discretize(lambda r: float("nan"), 4), "shell 1 of 4 does not converge"),
+        (lambda: potentials.from_physical(lambda r: -1.0, -5.0, 1.0, 4), "reduced_mass_MeV = -5.0"),
+        (lambda: potentials.sample(0, 4, depth=1.0, seed=0), "n = 0"),
+        (lambda: potentials.sample(4, 4, depth=0.0, seed=0), "depth = 0.0"),
+        (lambda: potentials.sample(4, 4, depth=1.0, kind="odd", seed=0), "kind = 'odd': must be one of"),
+        (lambda: potentials.sample(4, 4, depth=1.0, seed=None), "seed = None"),
+        (lambda: potentials.sample(4, 4, depth=1.0, seed=-1), "seed = -1"),
+        (lambda: potentials.sample(4, 4, depth=1.0, smallest=1.5, seed=0), "smallest = 1.5"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match="^[^\n]*$") as error:
+        call()
+    assert message in str(error.value)

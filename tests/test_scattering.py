@@ -1,0 +1,210 @@
+import warnings
+
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from paperlib import _compiled, potentials, scattering
+
+KINDS = {"attractive": (0, 1), "repulsive": (-1, 0), "signed": (-1, 1)}
+
+
+def draw(d, depth, kind, seed=0):
+    return depth * np.random.default_rng((d, seed)).uniform(*KINDS[kind], size=d)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("depth", [1e-8, 1e-3, 1.0, 30.0, 1e3, 1e5, 9e5])
+@pytest.mark.parametrize("d", [1, 2, 7, 64, 1000])
+def test_scattering_length_against_40_digits(d, depth, kind):
+    U = draw(d, depth, kind)
+    exact = oracles.scattering_length(U)
+    assert oracles.relative_error(scattering.scattering_length(U), exact) < 1e-10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("depth", [1e-8, 1.0, 1e3, 1e5])
+@pytest.mark.parametrize("d", [1, 5, 64])
+def test_gradient_and_effective_range_against_40_digits(d, depth, kind):
+    U = draw(d, depth, kind)
+    gradient = scattering.scattering_length_gradient(U)
+    exact = oracles.scattering_length_gradient(U)
+    largest = max(abs(g) for g in exact)
+    assert max(abs(float((g - e) / largest)) for g, e in zip(gradient, exact, strict=True)) < 1e-10
+    assert oracles.relative_error(scattering.effective_range(U), oracles.effective_range(U)) < 1e-10
+
+
+def test_square_well_closed_forms():
+    for g in (1e-6, 0.5, 2.0, 20.0, 400.0):
+        k = np.sqrt(g)
+        a = 1 - np.tan(k) / k
+        U = np.full(16, g)
+        assert scattering.scattering_length(U) == pytest.approx(a, rel=1e-12 if g > 1e-3 else 1e-9)
+        if g > 0.1:
+            assert scattering.effective_range(U) == pytest.approx(1 - 1 / (g * a) - 1 / (3 * a * a), rel=1e-10)
+        assert scattering.bound_states(U) == np.floor(k / np.pi + 0.5)
+
+
+@given(arrays(np.float64, st.integers(1, 6), elements=st.floats(-20, 20)), st.integers(1, 5))
+def test_cutting_shells_finer_changes_nothing(U, parts):
+    a = scattering.scattering_length(U)
+    finer = scattering.scattering_length(np.repeat(U, parts))
+    assert np.tan(np.arctan(a) - np.arctan(finer)) == pytest.approx(0, abs=1e-10)
+    assert scattering.bound_states(U) == scattering.bound_states(np.repeat(U, parts))
+
+
+@given(arrays(np.float64, 5, elements=st.floats(0, 2)), st.integers(0, 4))
+def test_deeper_attracts_more(U, shell):
+    """Without bound states a_0 falls with every shell, by the gradient."""
+    deeper = U.copy()
+    deeper[shell] += 1e-3
+    if scattering.bound_states(deeper) == 0:
+        change = scattering.scattering_length(deeper) - scattering.scattering_length(U)
+        assert change < 0
+        middle = (deeper + U) / 2
+        assert change == pytest.approx(1e-3 * scattering.scattering_length_gradient(middle)[shell], rel=1e-4)
+
+
+@given(arrays(np.float64, 8, elements=st.floats(-40, 200)))
+@settings(max_examples=60)
+def test_bound_states_are_the_negative_eigenvalues(U):
+    """Counted again by a second algorithm: the inertia of the finite-difference Hamiltonian in a large box."""
+    from scipy.linalg import eigh_tridiagonal
+
+    a = scattering.scattering_length(U)
+    if abs(a) > 5 or abs(a) < 1e-3:  # a state at threshold, which a box cannot see
+        return
+    per_shell, box = 100, 30
+    h = 1 / (8 * per_shell)
+    potential = np.zeros(box * 8 * per_shell)
+    potential[: 8 * per_shell] = np.repeat(U, per_shell)
+    diagonal = 2 / h**2 - (potential + np.roll(potential, -1)) / 2
+    off = np.full(len(diagonal) - 1, -1 / h**2)
+    negative = eigh_tridiagonal(diagonal, off, eigvals_only=True, select="v", select_range=(-1e4, 0.0))
+    assert scattering.bound_states(U) == len(negative)
+
+
+@pytest.mark.parametrize("d", [1, 3, 64])
+def test_resonance_is_huge_and_silent(d):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for state in range(3):
+            exact = ((state + 0.5) * np.pi) ** 2
+            around = exact * (1 + np.array([-1e-3, 0.0, 1e-3]))[:, None] * np.ones(d)
+            a = scattering.scattering_length(around)
+            assert a[0] < -30 and a[2] > 30 and abs(a[1]) > 1e9
+            assert not np.isnan(scattering.scattering_length_gradient(around)).any()
+            assert scattering.effective_range(around)[1] == pytest.approx(1.0, rel=1e-9)
+            np.testing.assert_array_equal(scattering.bound_states(around[[0, 2]]), [state, state + 1])
+
+
+def test_exact_zero_slope_is_a_signed_infinity(monkeypatch):
+    """No double is exactly on a resonance of a well, so the solution is made to be."""
+    from paperlib import shells
+
+    real = shells.edges
+
+    def on_resonance(x, order=3):
+        solution = real(x, order)
+        solution.q[-1] = 0.0
+        return solution
+
+    monkeypatch.setattr(shells, "edges", on_resonance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isinf(scattering.scattering_length(np.full(4, 2.0)))
+        assert (scattering.scattering_length_gradient(np.full(4, 2.0)) == -np.inf).all()
+
+
+def test_hard_core_and_nothing():
+    assert scattering.scattering_length(np.full(3, -1e12)) == pytest.approx(1.0, rel=1e-5)
+    np.testing.assert_array_equal(scattering.scattering_length(np.zeros((2, 5))), 0.0)
+    np.testing.assert_array_equal(scattering.effective_range(np.zeros((2, 5))), np.inf)
+    np.testing.assert_array_equal(scattering.bound_states(np.zeros((2, 5))), 0)
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4), (1, 1, 1, 4)])
+def test_leading_axes(shape):
+    U = np.random.default_rng(0).uniform(-3, 5, size=shape)
+    rows = U.reshape(-1, 4)
+    for function in (scattering.scattering_length, scattering.effective_range, scattering.bound_states):
+        expected = [function(row) for row in rows]
+        np.testing.assert_array_equal(function(U), np.reshape(expected, shape[:-1]))
+    gradient = scattering.scattering_length_gradient(U)
+    assert gradient.shape == shape
+    np.testing.assert_array_equal(gradient.reshape(-1, 4), [scattering.scattering_length_gradient(r) for r in rows])
+
+
+def test_strides_and_dtypes():
+    U = np.random.default_rng(0).uniform(0, 3, size=(6, 10))
+    expected = scattering.scattering_length(U[::2, ::-1].copy())
+    np.testing.assert_array_equal(scattering.scattering_length(U[::2, ::-1]), expected)
+    np.testing.assert_array_equal(scattering.scattering_length([1, 2]), scattering.scattering_length([1.0, 2.0]))
+    single = U.astype(np.float32)
+    np.testing.assert_array_equal(
+        scattering.scattering_length(single), scattering.scattering_length(single.astype(np.float64))
+    )
+
+
+@pytest.mark.parametrize("n", [1, 31, 33, 1000])
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_loop_equals_the_plain_one(n, kind):
+    pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
+    U = np.random.default_rng(1).uniform(*KINDS[kind], size=(n, 64)) * _compiled.LARGEST_X * 64**2
+    a0 = np.empty(n)
+    _compiled.scattering_lengths(U, a0)
+    plain = np.array([scattering.scattering_length(row) for row in U])
+    # Far from resonances and from zeros alike: the angle of the line that a_0 stands for.
+    np.testing.assert_allclose(np.arctan(a0), np.arctan(plain), atol=1e-11)
+    weak = U * 1e-9
+    _compiled.scattering_lengths(weak, a0)
+    plain = scattering.scattering_length(weak)
+    np.testing.assert_allclose(a0, plain, rtol=0, atol=1e-15 * np.abs(plain).max())
+
+
+def test_large_batches_equal_the_oracle():
+    U = potentials.sample(20_000, 64, depth=2.0, smallest=0.2, seed=5)
+    np.testing.assert_allclose(scattering.scattering_length(U), oracles.scattering_length_by_numpy(U), rtol=1e-11)
+
+
+def test_wave_function_solves_the_equation():
+    U = potentials.gaussian(6.0, 12)
+    r, u = scattering.wave_function(U, points_per_shell=40)
+    assert u[0] == 0 and u[-1] == pytest.approx(1 - scattering.scattering_length(U), rel=1e-12)
+    second = np.diff(u, 2) * (len(r) - 1) ** 2
+    inside = np.flatnonzero(np.arange(1, len(r) - 1) % 40)  # away from the jumps of U
+    np.testing.assert_allclose(second[inside], -(np.repeat(U, 40) * u[1:])[inside], rtol=1e-3, atol=1e-6)
+
+
+BAD = {
+    "empty": (np.zeros((0, 4)), "is empty"),
+    "no shells": (np.zeros((3, 0)), "is empty"),
+    "scalar": (1.0, "must be an array"),
+    "nan": ([1.0, np.nan], r"U[1] = nan: must be finite"),
+    "infinity": ([[1.0, 2.0], [-np.inf, 0.0]], r"U[1, 0] = -inf: must be finite"),
+    "complex": ([1.0 + 0j], "dtype complex128; must be real numbers"),
+    "object": (np.array([1.0, None], dtype=object), "dtype object; must be real numbers"),
+    "text": (["1.0"], "must be real numbers"),
+    "ragged": ([[1.0], [1.0, 2.0]], "rectangular"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize(
+    "function",
+    [
+        scattering.scattering_length,
+        scattering.scattering_length_gradient,
+        scattering.effective_range,
+        scattering.bound_states,
+        scattering.wave_function,
+    ],
+)
+def test_bad_input(function, case):
+    value, message = BAD[case]
+    with pytest.raises(ValueError, match="^U[^\n]*$") as error:
+        function(value)
+    assert message in str(error.value)
