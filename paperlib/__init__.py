@@ -11,6 +11,7 @@ _MODULES = {
     "ensemble": "Ensemble",
     "figures": "",
     "mlp": "MLP",
+    "reference": "",
     "potentials": "discretize exponential from_physical gaussian poschl_teller sample square_well woods_saxon yukawa",
     "reproduction": "",
     "scattering": "bound_states effective_range scattering_length scattering_length_gradient wave_function",

@@ -5,8 +5,9 @@ from importlib.resources import files
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
-__all__ = ["STYLE", "born_approximations", "born_tensors", "potentials_and_waves", "trained_ensemble"]
+__all__ = ["STYLE", "born_approximations", "born_tensors", "overview", "potentials_and_waves", "trained_ensemble"]
 
 STYLE = str(files("paperlib") / "paper.mplstyle")
 WIDTH = 7.1  # inches: the text width of a two-column journal
@@ -24,7 +25,7 @@ def _styled(draw):
 
 
 def _letter(axes):
-    """Number panels (a), (b), .. as a journal does."""
+    """Letter the panels (a), (b), .. as a journal does."""
     for axis, letter in zip(axes, "abcdefgh", strict=False):
         axis.set_title(f"({letter})", loc="left", fontweight="bold")
 
@@ -59,7 +60,7 @@ def potentials_and_waves(potentials, waves, lengths, depths, lengths_of_depth, r
     -------
     matplotlib.figure.Figure
     """
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.6), width_ratios=(1, 1.1, 1.3))
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.8), width_ratios=(1, 1.1, 1.3))
     for number, (name, U) in enumerate(potentials.items()):
         color = f"C{number}"
         _steps(axes[0], U, color=color, label=name, linewidth=1.3)
@@ -71,7 +72,7 @@ def potentials_and_waves(potentials, waves, lengths, depths, lengths_of_depth, r
         axes[1].plot(inward, inward - lengths[name], color=color, linestyle=":", linewidth=1)
         axes[1].plot(lengths[name], 0, "o", color=color, markersize=4)
     axes[0].set(xlabel="r / range", ylabel="U(r)", ylim=(0, None), xlim=(0, 1))
-    axes[0].legend(loc="best")
+    figure.legend(loc="outside upper center", ncols=len(potentials))
     axes[1].axhline(0, color="0.6", linewidth=0.6)
     axes[1].axvline(1, color="0.6", linewidth=0.6, linestyle="--")
     axes[1].set(xlabel="r / range", ylabel="u(r),  scaled to u'(1) = 1")
@@ -79,7 +80,7 @@ def potentials_and_waves(potentials, waves, lengths, depths, lengths_of_depth, r
     for depth in resonances:
         axes[2].axvline(depth, color="0.75", linewidth=0.8, linestyle="--")
     for number, (name, values) in enumerate(lengths_of_depth.items()):
-        axes[2].plot(depths, _broken_at_poles(values, 4 * highest), color=f"C{number}", label=name)
+        axes[2].plot(depths, _broken_at_poles(values, 4 * highest), color=f"C{number}")
     axes[2].axhline(0, color="0.6", linewidth=0.6)
     axes[2].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(lowest, highest), xlim=(0, depths[-1]))
     _letter(axes)
@@ -117,10 +118,11 @@ def born_approximations(couplings, exact, approximations, pade, pade_name, radiu
     axes[1].loglog(couplings, np.abs(pade / exact - 1), color="C1", linestyle="--")
     for axis in axes:
         axis.axvline(radius, color="0.5", linewidth=0.8, linestyle=":")
-    axes[0].annotate("radius of\nconvergence", (radius, -2.6 * span), xytext=(4, 0), textcoords="offset points", color="0.3", fontsize=7)
+    beside = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "top", "color": "0.3", "fontsize": 7}
+    axes[0].annotate("radius of\nconvergence", (radius, 2.9 * span), **beside)
     axes[0].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(-3 * span, 3 * span), xlim=(0, couplings[-1]))
     axes[1].set(xlabel="depth", ylabel=r"relative error of $a_0$", ylim=(1e-12, 1e3), xlim=(couplings[0], couplings[-1]))
-    axes[0].legend(ncols=2, loc="upper left")
+    figure.legend(loc="outside upper center", ncols=orders + 2, handlelength=1.4, columnspacing=1.2)
     _letter(axes)
     return figure
 
@@ -192,6 +194,42 @@ def trained_ensemble(steps, loss, validation, exact, predicted):
     averaged = 100 * np.abs(mean / exact - 1)[order]
     axes[2].semilogy(centres, [averaged[rows].mean() for rows in bins], color="C0", linewidth=2, label="ensemble mean")
     axes[2].set(xlabel=r"exact $a_0$ / range", ylabel="relative error (%)", ylim=(averaged[averaged > 0].min() * 30, None))
-    axes[2].legend(loc="lower left")
+    axes[2].legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
+    for axis in axes[1:]:
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+    _letter(axes)
+    return figure
+
+
+@_styled
+def overview(U, depths, exact, born, network, spread, trained):
+    """The paper in one picture: a potential, and a_0 of it as it deepens, exact, by Born orders, and by networks.
+
+    Parameters
+    ----------
+    U : ndarray, shape (d,)
+        The potential at depth one.
+    depths, exact, network, spread : ndarray, shape (n,)
+        The ensemble's mean and its standard deviation over members.
+    born : ndarray, shape (n, orders)
+    trained : (float, float)
+        Between these depths the networks were trained.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.8), width_ratios=(1, 2))
+    axes[0].stairs(U, np.linspace(0, 1, len(U) + 1), fill=True, color="C5", alpha=0.6)
+    axes[0].set(xlabel="r / range", ylabel="U(r) at depth 1", xlim=(0, 1), ylim=(0, 1.05 * U.max()))
+    axes[1].plot(depths, exact, color="black", linewidth=2.2, label="exact")
+    for n in range(born.shape[1]):
+        axes[1].plot(depths, born[:, n], color=f"C{(2, 3, 4)[n % 3]}", linestyle=("--", "-.", ":")[n % 3], label=f"Born {n + 1}")
+    axes[1].fill_between(depths, network - spread, network + spread, color="C1", alpha=0.25, linewidth=0)
+    axes[1].plot(depths, network, color="C1", label="networks")
+    axes[1].axvspan(*trained, color="0.93", linewidth=0, zorder=-1)
+    axes[1].annotate("trained here", (trained[1], 0), xytext=(-4, -4), textcoords="offset points", ha="right", va="top", color="0.3", fontsize=7)
+    axes[1].set(xlabel="depth", ylabel=r"$a_0$ / range", xlim=(0, depths[-1]))
+    axes[1].legend(loc="lower left")
     _letter(axes)
     return figure

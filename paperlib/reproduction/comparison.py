@@ -80,7 +80,8 @@ def _compare_numbers(new, old):
         if new.retrained and was.spread is not None:
             allowed, text = was.spread, f"± {was.spread:.2g} (spread over trainings)"
         else:
-            allowed, text = was.tolerance * abs(was.value), f"± {was.tolerance:.0e} relative"
+            allowed = was.tolerance * abs(was.value) + was.absolute
+            text = f"± {was.absolute:.0e}" if was.absolute else f"± {was.tolerance:.0e} relative"
         passed, note = abs(now.value - was.value) <= allowed, was.meaning
         # The stored bound decides, so that a run cannot loosen what it is held to.
         for bound, broken in ((was.at_most, now.value > (was.at_most or 0)), (was.at_least, now.value < (was.at_least or 0))):
@@ -123,7 +124,13 @@ def _same_arrays(new, old):
 
 
 def store(results, stored, only=None):
-    """Copy results over the stored ones, file by file, each atomically; return the names of the files."""
+    """Copy results over the stored ones, file by file, each atomically.
+
+    Returns
+    -------
+    list of str
+        The names of the files, in `stored`.
+    """
     results, stored = Path(results), Path(stored)
     names = []
     for path in sorted((results / "numbers").glob("*.json")):

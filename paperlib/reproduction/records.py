@@ -22,6 +22,8 @@ class Number:
         What it is, with its unit, in a few words.
     tolerance : float
         Relative: between two runs from the same networks, or from none.
+    absolute : float
+        Allowed on top of it, for errors that rounding makes and another machine makes otherwise.
     spread : float, optional
         Absolute: between two trainings. Numbers without it do not depend on one.
     at_most, at_least : float, optional
@@ -36,6 +38,7 @@ class Number:
     value: float
     meaning: str
     tolerance: float = 1e-6
+    absolute: float = 0.0
     spread: float | None = None
     at_most: float | None = None
     at_least: float | None = None
@@ -43,6 +46,7 @@ class Number:
     def __post_init__(self):
         object.__setattr__(self, "value", checks.number("value", self.value))
         checks.number("tolerance", self.tolerance, minimum=0)
+        checks.number("absolute", self.absolute, minimum=0)
         for name in ("spread", "at_most", "at_least"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, checks.number(name, getattr(self, name)))
@@ -96,7 +100,7 @@ def record(notebook, folder, *, numbers, figures, retrained=False):
     content = {
         "notebook": notebook,
         "retrained": bool(retrained),
-        "numbers": {name: {k: v for k, v in asdict(number).items() if v is not None} for name, number in numbers.items()},
+        "numbers": {name: {k: v for k, v in asdict(number).items() if v not in (None, 0.0) or k == "value"} for name, number in numbers.items()},
         "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
     }
     write_json(folder / "numbers" / f"{notebook}.json", content)

@@ -76,6 +76,8 @@ def run_notebook(path, output, parameters):
         cwd=str(path.parent),
         kernel_name="python3",
         progress_bar={"desc": path.stem, "leave": True} if terminal else False,
+        # Its remarks on the transport between two processes of one machine would hide what matters.
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
 
 

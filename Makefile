@@ -1,0 +1,40 @@
+# Everything runs in .venv, which `make setup` makes from the hash-locked requirements.txt.
+PYTHON ?= python3
+PROFILE ?= full
+BIN := .venv/bin
+export PROFILE
+
+.PHONY: help setup reproduce test notebooks lab lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready ## Install the locked environment into .venv
+
+.venv/.ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python >= 3.11 is needed; $(PYTHON) is older. Name another: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+reproduce: .venv/.ready ## Run every notebook, retrain its networks, compare, and write build/report.html (PROFILE=quick: do not retrain)
+	$(BIN)/python -m paperlib reproduce
+
+test: .venv/.ready ## Run the unit tests, the stored notebooks cell by cell, and compare their figures and numbers
+	$(BIN)/python -m pytest
+	rm -rf build/results
+	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 notebooks
+	$(BIN)/python -m paperlib check
+
+notebooks: .venv/.ready ## Execute the notebooks in place, for commit; then look at build/results and run `python -m paperlib store`
+	cd notebooks && ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False *.ipynb
+
+lab: .venv/.ready ## Open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+lock: ## Resolve requirements.txt anew (needs uv)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --output-file requirements.txt
+
+clean: ## Remove what runs have built, but not .venv
+	rm -rf build

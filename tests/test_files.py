@@ -1,0 +1,83 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paperlib.ensemble import Ensemble
+from paperlib.files import atomically, read_json, read_npz, write_json, write_npz
+from paperlib.mlp import MLP
+
+
+def test_a_failed_write_leaves_the_good_file(tmp_path):
+    path = tmp_path / "deep" / "numbers.json"
+    write_json(path, {"value": 1})
+    with pytest.raises(RuntimeError), atomically(path) as part:
+        part.write_text("half of")
+        raise RuntimeError("power cut")
+    assert read_json(path) == {"value": 1}
+    assert os.listdir(path.parent) == ["numbers.json"]
+
+
+def test_json_refuses_nan(tmp_path):
+    path = tmp_path / "numbers.json"
+    write_json(path, {"value": 1})
+    with pytest.raises(ValueError):
+        write_json(path, {"value": float("nan")})
+    assert json.loads(path.read_text()) == {"value": 1}
+
+
+def test_written_files_can_be_read_by_others(tmp_path):
+    write_json(tmp_path / "a.json", {})
+    (tmp_path / "b").write_text("")
+    assert (tmp_path / "a.json").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_an_unwritable_folder_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"x.json: cannot be written \([^\n]*\)$"):
+        write_json(tmp_path / "file" / "x.json", {})
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=100)
+def test_foreign_bytes_are_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("foreign") / "file.npz"
+    path.write_bytes(content)
+    for read in (lambda p: read_npz(p, ()), MLP.load, Ensemble.load):
+        with pytest.raises(ValueError, match="^[^\n]*file.npz[^\n]*$"):
+            read(path)
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_damaged_ensembles_are_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damaged") / "file.npz"
+    network = MLP([[[1.0, 2.0]], [[1.0]]], [[0.5], [0.0]], "tanh")
+    Ensemble((network,), (0,), np.ones((3, 1)), np.ones((3, 1))).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    with pytest.raises(ValueError, match="^[^\n]*file.npz[^\n]*$"):
+        Ensemble.load(path)
+
+
+def test_pickles_are_not_opened(tmp_path):
+    path = tmp_path / "file.npz"
+    np.savez(path, activation=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="not a readable .npz"):
+        read_npz(path, ())
+
+
+def test_missing_arrays_are_named(tmp_path):
+    write_npz(tmp_path / "file.npz", a=np.ones(2))
+    with pytest.raises(ValueError, match="has no array 'b', 'c'"):
+        read_npz(tmp_path / "file.npz", ("a", "b", "c"))
+    with pytest.raises(FileNotFoundError, match="none.npz: no such file"):
+        read_npz(tmp_path / "none.npz", ())
+    with pytest.raises(FileNotFoundError, match="none.json: no such file"):
+        read_json(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(ValueError, match="bad.json: not JSON"):
+        read_json(tmp_path / "bad.json")

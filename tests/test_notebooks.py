@@ -1,0 +1,75 @@
+"""What a stored notebook must be, and that the checks of it would notice if it were not."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from paperlib import reproduction
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# Cells whose outputs nbval compares: when this drops, something is no longer checked.
+COMPARED = {"00_overview": 4, "01_scattering_length": 6, "02_born_series": 7, "03_training_mlps": 6}
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_executed_top_to_bottom_and_clean(path):
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
+    for cell in cells:
+        assert len(cell.source.splitlines()) <= 25, "belongs in paperlib"
+        for output in cell.outputs:
+            assert output.output_type != "error" and output.get("name") != "stderr"
+            text = json.dumps({**output, "data": {k: v for k, v in output.get("data", {}).items() if k[:4] == "text"}})
+            assert not re.search(r"/(root|tmp|work|home|Users)/|object at 0x|\bit/s\b", text)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_compared_cells_are_counted(path):
+    compared = sum(bool(cell.outputs) for cell in code_cells(path))
+    assert compared >= COMPARED[path.stem]
+    assert not any("nbval" in tag.lower() for cell in code_cells(path) for tag in cell.metadata.get("tags", []))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_tells_a_claim_and_can_be_tried(path):
+    cells = nbformat.read(path, 4).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert cells[0].source.startswith(f"# {path.stem[:2]} · ")
+    assert "Run time:" in prose and "$$" in prose and "## Numbers" in prose and "## Try it yourself" in prose
+    assert "results" in reproduction.notebook_parameters(path)
+
+
+def test_every_notebook_is_stored_and_every_stored_record_has_its_notebook():
+    stored = {path.stem for path in (ROOT / "figures" / "numbers").glob("*.json")}
+    assert stored == {path.stem for path in NOTEBOOKS}
+    figures = {name for stem in stored for name in reproduction.read_record(ROOT / "figures" / "numbers" / f"{stem}.json").figures}
+    assert figures == {path.stem for path in (ROOT / "figures").glob("*.png")}
+
+
+def nbval(path):
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(path)], capture_output=True, text=True
+    )
+
+
+def test_nbval_notices_a_changed_output(tmp_path):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    path = tmp_path / "notebooks" / "02_born_series.ipynb"
+    whole = nbval(path)
+    assert whole.returncode == 0, whole.stdout
+    text = path.read_text()
+    assert text.count("2.4674011003   (pi^2/4") == 1
+    path.write_text(text.replace("2.4674011003   (pi^2/4", "2.4674011004   (pi^2/4"))
+    assert nbval(path).returncode == 1

@@ -1,0 +1,124 @@
+"""The project's own promises: one set of pins, a light import, tests that notice a changed constant."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def locked():
+    """name -> versions, each with its hashes counted."""
+    pins = {}
+    for entry in re.split(r"\n(?=\S)", (ROOT / "requirements.txt").read_text()):
+        match = re.match(r"([a-z0-9._-]+)==(\S+)", entry)
+        assert match, entry
+        pins.setdefault(match[1], []).append((match[2], entry.count("--hash=sha256:")))
+    return pins
+
+
+def normal(requirement):
+    return re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower().replace("_", "-").replace(".", "-")
+
+
+def test_every_dependency_is_locked_with_hashes():
+    pins = locked()
+    assert all(count > 0 for versions in pins.values() for _, count in versions)
+    wanted = list(PROJECT["dependencies"])
+    for extra in PROJECT["optional-dependencies"].values():
+        wanted += extra
+    assert {normal(requirement) for requirement in wanted} <= set(pins)
+    for requirement in wanted:
+        least = re.search(r">=([0-9.]+)", requirement)
+        if least:
+            for version, _ in pins[normal(requirement)]:
+                numbers = [[int(part) for part in re.findall(r"\d+", text)] for text in (version, least[1])]
+                assert numbers[0] >= numbers[1], requirement
+
+
+def test_conda_gets_the_same_pins():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, rest = environment["dependencies"]
+    assert rest == {"pip": ["--requirement requirements.txt"]}, "everything but Python and pip comes from the lock"
+    assert pip.startswith("pip")
+    version = tuple(map(int, re.fullmatch(r"python=(\d+)\.(\d+)", python).groups()))
+    assert version >= tuple(map(int, re.findall(r"\d+", PROJECT["requires-python"])))
+    assert "--require-hashes --requirement requirements.txt" in (ROOT / "Makefile").read_text()
+
+
+def test_only_numpy_and_scipy_are_needed():
+    assert {normal(requirement) for requirement in PROJECT["dependencies"]} == {"numpy", "scipy"}
+
+
+def test_the_import_is_light():
+    code = "import sys, time; t = time.perf_counter(); import paperlib; paperlib.scattering_length([1.0]); paperlib.born_terms([1.0], 2)\n"
+    code += "assert not {'tensorflow', 'keras', 'matplotlib', 'numba'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_public_names_exist():
+    import paperlib
+
+    for name in paperlib.__all__:
+        assert getattr(paperlib, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'born_term'"):
+        paperlib.born_term  # noqa: B018
+
+
+def test_citation_names_the_paper_and_the_companion():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"] and "paperlib" in citation["title"]
+    paper = citation["preferred-citation"]
+    assert [author["family-names"] for author in paper["authors"]] == ["Kaspschak", "Meißner"]
+    assert paper["identifiers"][0]["value"] == "arXiv:2009.03192"
+
+
+def copy_of_the_checkout(folder):
+    for name in ("paperlib", "notebooks", "figures", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def run(folder, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "file, before, after, unit, notebook",
+    [
+        (
+            "potentials.py",
+            'HBAR_C = physical_constants["reduced Planck constant times c in MeV fm"][0]',
+            'HBAR_C = 1.001 * physical_constants["reduced Planck constant times c in MeV fm"][0]',
+            "tests/test_potentials.py",
+            "01",
+        ),
+        ("shells.py", "q[0] = 1.0 / d", "q[0] = 1.001 / d", "tests/test_scattering.py", "01"),
+        ("born.py", "q[0] = 1.0\n", "q[0] = 1.001\n", "tests/test_born.py", "02"),
+    ],
+)
+def test_a_constant_changed_by_a_tenth_of_a_percent_turns_the_tests_red(tmp_path, file, before, after, unit, notebook):
+    """Each of the two nets, unit tests and stored numbers, catches it; the same copy, unchanged, passes both."""
+    folder = copy_of_the_checkout(tmp_path)
+    tests = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", unit)
+    numbers = ("-m", "paperlib", "reproduce", "--only", notebook, "--profile", "quick")
+    path = folder / "paperlib" / file
+    source = path.read_text()
+    assert source.count(before) == 1
+    path.write_text(source.replace(before, after))
+    assert run(folder, *tests).returncode == 1
+    mutated = run(folder, *numbers)
+    assert mutated.returncode == 1 and "FAILED" in mutated.stdout, mutated.stdout + mutated.stderr
+    path.write_text(source)
+    healthy = run(folder, *numbers)
+    assert healthy.returncode == 0, healthy.stdout + healthy.stderr

@@ -1,0 +1,223 @@
+import json
+import shutil
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+
+from paperlib import reproduction
+from paperlib.__main__ import main
+from paperlib.reproduction import Number
+
+
+def figure(shift=0.0):
+    drawing, axis = plt.subplots()
+    axis.plot(np.linspace(0, 1, 50), np.linspace(0, 1, 50) ** 2 + shift)
+    axis.imshow(np.ones((3, 3)) + shift)
+    plt.close(drawing)
+    return drawing
+
+
+def record(folder, value=2.0, shift=0.0, retrained=False, **bounds):
+    reproduction.record(
+        "01_test",
+        folder,
+        numbers={"a": Number(value, "a number", **bounds)},
+        figures={"01_picture": figure(shift)},
+        retrained=retrained,
+    )
+
+
+def failed(verdicts):
+    return {(v.kind, v.name) for v in verdicts if not v.passed}
+
+
+def test_the_same_results_pass(tmp_path):
+    record(tmp_path / "stored")
+    record(tmp_path / "new", value=2.0 * (1 + 0.9e-6))
+    verdicts = reproduction.compare(tmp_path / "new", tmp_path / "stored")
+    assert {(v.kind, v.name) for v in verdicts} == {("number", "a"), ("figure", "01_picture")}
+    assert not failed(verdicts)
+
+
+def test_a_number_outside_its_tolerance_fails(tmp_path):
+    record(tmp_path / "stored")
+    record(tmp_path / "new", value=2.0 * (1 + 1.1e-6))
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
+
+
+def test_plotted_data_are_compared_more_closely_than_pixels(tmp_path):
+    record(tmp_path / "stored")
+    record(tmp_path / "new", shift=1e-5)
+    verdicts = reproduction.compare(tmp_path / "new", tmp_path / "stored")
+    assert failed(verdicts) == {("figure", "01_picture")}
+    assert next(v.new for v in verdicts if v.kind == "figure") == "0.00", "no pixel has changed"
+
+
+def test_pixels_are_compared_too(tmp_path):
+    record(tmp_path / "stored")
+    record(tmp_path / "new")
+    image = plt.imread(tmp_path / "new" / "01_picture.png")
+    plt.imsave(tmp_path / "new" / "01_picture.png", 1 - image[..., :3])
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("figure", "01_picture")}
+
+
+def test_retrained_numbers_are_held_to_the_spread(tmp_path):
+    record(tmp_path / "stored", spread=0.5)
+    record(tmp_path / "new", value=2.4, retrained=True)
+    assert not failed(reproduction.compare(tmp_path / "new", tmp_path / "stored"))
+    record(tmp_path / "new", value=2.6, retrained=True)
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
+    record(tmp_path / "new", value=2.4)
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
+
+
+def test_the_stored_bound_decides(tmp_path):
+    record(tmp_path / "stored", at_most=2.1, spread=1.0)
+    record(tmp_path / "new", value=2.2, at_most=9.0, retrained=True)
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
+
+
+def test_what_is_missing_on_one_side_fails(tmp_path):
+    record(tmp_path / "stored")
+    record(tmp_path / "new")
+    (tmp_path / "stored" / "01_picture.png").unlink()
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("figure", "01_picture")}
+    (tmp_path / "stored" / "numbers" / "01_test.json").unlink()
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("record", "01_test")}
+    with pytest.raises(FileNotFoundError, match="no results to compare"):
+        reproduction.compare(tmp_path / "nowhere", tmp_path / "stored")
+
+
+def test_report_shows_every_comparison(tmp_path):
+    record(tmp_path / "stored")
+    record(tmp_path / "new", value=3.0)
+    verdicts = reproduction.compare(tmp_path / "new", tmp_path / "stored")
+    reproduction.write_report(tmp_path / "report.html", verdicts, tmp_path / "new", tmp_path / "stored", "quick")
+    page = (tmp_path / "report.html").read_text()
+    assert "1 passed, 1 failed" in page
+    assert page.count("data:image/png;base64") == 2
+    assert ">3<" in page and ">2<" in page
+
+
+def test_storing_makes_the_comparison_pass(tmp_path):
+    record(tmp_path / "new", value=7.0)
+    names = reproduction.store(tmp_path / "new", tmp_path / "stored")
+    assert names == ["01_picture.png", "numbers/01_test.json"]
+    assert not failed(reproduction.compare(tmp_path / "new", tmp_path / "stored"))
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"notebook": "x", "retrained": false, "numbers": {"a": {"value": "text", "meaning": ""}}, "figures": {}}']
+)
+def test_foreign_records_are_refused(tmp_path, content):
+    (tmp_path / "numbers").mkdir()
+    path = tmp_path / "numbers" / "01_test.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="^[^\n]*01_test.json: not a notebook's record[^\n]*$"):
+        reproduction.read_record(path)
+
+
+def test_numbers_keep_their_bounds():
+    assert Number(1.0, "").holds is None
+    assert Number(1.0, "", at_most=1.0).holds and Number(1.0, "", at_least=1.0).holds
+    assert not Number(1.1, "", at_most=1.0).holds and not Number(0.9, "", at_least=1.0, at_most=2.0).holds
+    with pytest.raises(ValueError, match="value = nan"):
+        Number(float("nan"), "")
+
+
+def test_claims_read_their_verdict_from_the_records(tmp_path):
+    verdicts = dict.fromkeys(claim.id for claim in reproduction.CLAIMS)
+    verdicts.update({claim.id: verdict for claim, verdict in reproduction.claim_table(tmp_path)})
+    assert set(verdicts.values()) == {"not yet shown"}
+    for value, expected in ((0.1, "holds: mape_percent = 0.1"), (0.9, "does not hold: mape_percent = 0.9")):
+        numbers = {"mape_percent": Number(value, "", at_most=0.5)}
+        reproduction.record("03_training_mlps", tmp_path, numbers=numbers, figures={})
+        verdicts = {claim.id: verdict for claim, verdict in reproduction.claim_table(tmp_path)}
+        assert verdicts["C1"] == expected and verdicts["C7"] == "not yet shown"
+
+
+CELLS = """
+from paperlib import reproduction
+numbers = {{"a": reproduction.Number({value}, "a number")}}
+reproduction.record("{name}", results, numbers=numbers, figures={{}})
+"""
+
+
+def checkout(root, **values):
+    """A checkout of small notebooks: name -> the value it records (or code that fails)."""
+    (root / "notebooks").mkdir(parents=True, exist_ok=True)
+    (root / "paperlib").mkdir(exist_ok=True)
+    for name, value in values.items():
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}})
+        notebook.cells = [
+            nbformat.v4.new_markdown_cell(f"# Title of {name}"),
+            nbformat.v4.new_code_cell('results = "../build/results"  # folder', metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(CELLS.format(name=name, value=value)),
+        ]
+        nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
+    return root
+
+
+def test_reproduce_check_and_store_from_the_command_line(tmp_path, capsys, monkeypatch):
+    root = checkout(tmp_path, **{"01_one": "1.5", "02_two": "2.5"})
+    arguments = ["--root", str(root)]
+    assert main(["list", *arguments]) == 0
+    assert "02_two: Title of 02_two\n    parameters: results" in capsys.readouterr().out
+    assert main(["reproduce", "--profile", "quick", *arguments]) == 1, "nothing is stored yet"
+    assert (root / "build" / "report.html").exists()
+    results = ["--results", str(root / "build" / "quick")]
+    assert main(["store", *arguments, *results]) == 0
+    assert main(["check", *arguments, *results]) == 0
+    capsys.readouterr()
+    assert main(["reproduce", "--profile", "quick", *arguments]) == 0
+    assert capsys.readouterr().out.count("finished by an earlier run") == 2
+    checkout(tmp_path, **{"02_two": "2.6"})
+    assert main(["reproduce", "--profile", "quick", *arguments]) == 1
+    out = capsys.readouterr().out
+    assert "[1/2] 01_one: finished" in out and "[2/2] 02_two: running" in out
+    assert "FAILED 02_two number a: stored 2.5, new 2.6" in out
+    assert main(["reproduce", "--only", "01", "--profile", "quick", *arguments]) == 0
+
+
+def test_an_interrupted_run_goes_on(tmp_path, capsys):
+    root = checkout(tmp_path, **{"01_one": "1.5", "02_two": "1/0"})
+    assert main(["reproduce", "--profile", "quick", "--root", str(root)]) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    checkout(tmp_path, **{"02_two": "2.5"})
+    main(["reproduce", "--profile", "quick", "--root", str(root)])
+    out = capsys.readouterr().out
+    assert "01_one: finished by an earlier run" in out and "02_two: running" in out
+
+
+def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):
+    root = checkout(tmp_path, **{"01_one": "1.5"})
+    path = root / "notebooks" / "01_one.ipynb"
+    with pytest.raises(ValueError, match="^parameter 'depht': 01_one.ipynb has none of that name; it has results$"):
+        reproduction.run_notebook(path, tmp_path / "out.ipynb", {"depht": 1})
+    with pytest.raises(FileNotFoundError, match="none.ipynb: no such notebook"):
+        reproduction.run_notebook(tmp_path / "none.ipynb", tmp_path / "out.ipynb", {})
+    assert main(["reproduce", "--only", "09", "--root", str(root)]) == 2
+    assert capsys.readouterr().err == (
+        f"paperlib reproduce: only = '09': no such notebook in {root / 'notebooks'}; there are 01\n"
+    )
+    with pytest.raises(ValueError, match="profile = 'slow': must be one of"):
+        reproduction.reproduce(root, tmp_path / "build", profile="slow")
+
+
+def test_an_unwritable_build_folder_is_one_line(tmp_path, capsys):
+    root = checkout(tmp_path, **{"01_one": "1.5"})
+    (tmp_path / "file").write_text("")
+    assert main(["reproduce", "--profile", "quick", "--root", str(root), "--build", str(tmp_path / "file")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("paperlib reproduce: ") and error.count("\n") == 1 and "file" in error
+
+
+@pytest.mark.parametrize("command", ["list", "reproduce", "check", "store"])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"example: python -m paperlib {command}" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,204 @@
+import dataclasses
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from paperlib import potentials, scattering
+from paperlib.ensemble import Ensemble
+from paperlib.mlp import MLP
+from paperlib.targets import Target, scattering_length_target
+from paperlib.training import TrainingConfig, train_ensemble
+
+if find_spec("tensorflow") is None:
+    pytest.skip("training needs the [train] extra", allow_module_level=True)
+
+SMALL = TrainingConfig(
+    d=6, hidden=(12, 12), samples=2048, batch=32, steps=320, warmup=10, learning_rate=1e-2, validation=64, seeds=(3, 5)
+)
+TARGET = scattering_length_target()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_ensemble(SMALL, TARGET)
+
+
+def same(one, other):
+    return all(
+        np.array_equal(a, b)
+        for m, n in zip(one.members, other.members, strict=True)
+        for a, b in zip(m.weights + m.biases, n.weights + n.biases, strict=True)
+    )
+
+
+def test_it_learns(trained):
+    """Far better than the best constant, whose mean squared error is one."""
+    assert trained.loss.shape == trained.validation.shape == (5, 2)
+    assert (trained.validation[-1] < 0.05).all()
+    assert (trained.loss[-1] < trained.loss[0]).all()
+    U = SMALL.potentials(500, 1, 2, 3)
+    exact = scattering.scattering_length(U)
+    errors = np.mean((trained.predict(U) - exact) ** 2, axis=1) / exact.var()
+    np.testing.assert_allclose(errors, trained.validation[-1], rtol=0.5)
+
+
+def test_the_same_seed_gives_the_same_weights(trained):
+    assert same(trained, train_ensemble(SMALL, TARGET))
+    other = train_ensemble(dataclasses.replace(SMALL, seeds=(4, 6)), TARGET)
+    assert not np.allclose(trained.mlp(0).weights[0], other.mlp(0).weights[0])
+
+
+def test_a_member_is_what_it_would_be_alone(trained):
+    alone = train_ensemble(dataclasses.replace(SMALL, seeds=(5,)), TARGET)
+    np.testing.assert_allclose(alone.loss[:, 0], trained.loss[:, 1], rtol=1e-3)
+    np.testing.assert_allclose(alone.mlp(0).weights[0], trained.mlp(1).weights[0], atol=1e-3)
+
+
+def test_against_plain_keras(trained):
+    """The oracle: model.fit on the same samples in the same order, from the same first weights."""
+    import keras
+
+    from paperlib import training
+
+    variables = training._first_weights(keras, SMALL)
+    model = keras.Sequential([keras.Input((6,)), *(keras.layers.Dense(12, "gelu") for _ in range(2)), keras.layers.Dense(1)])
+    model.set_weights([v.numpy()[0] if v.shape[1] > 1 or k % 2 == 0 else v.numpy()[0, 0] for k, v in enumerate(variables)])
+    model.compile(keras.optimizers.Adam(training._schedule(keras, SMALL)), "mse")
+    held_out = TARGET.values(SMALL.potentials(64, 0, training._VALIDATION))
+    losses = []
+    for epoch in range(5):
+        U = SMALL.potentials(SMALL.samples, 0, epoch, training._SAMPLES)
+        order = np.random.default_rng((3, epoch, training._ORDER)).permutation(SMALL.samples)
+        y = (TARGET.values(U) - held_out.mean()) / held_out.std()
+        history = model.fit(U[order], y[order], batch_size=32, shuffle=False, verbose=0)
+        losses += history.history["loss"]
+    np.testing.assert_allclose(trained.loss[:, 0], losses, rtol=2e-3)
+    plain = MLP.from_keras(model)
+    np.testing.assert_allclose(trained.mlp(0).weights[1], plain.weights[1], atol=2e-3)
+
+
+def test_an_interrupted_training_resumes_bit_for_bit(trained, tmp_path):
+    """Stopped by an error of the target in the third epoch, then called again."""
+    calls = []
+
+    def values(U):
+        calls.append(len(U))
+        if len(calls) == 4 and len(U) == SMALL.samples:
+            raise KeyboardInterrupt
+        return TARGET.values(U)
+
+    path = tmp_path / "run" / "checkpoint.npz"
+    with pytest.raises(KeyboardInterrupt):
+        train_ensemble(SMALL, Target(TARGET.name, values), checkpoint=path)
+    assert path.exists()
+    resumed = train_ensemble(SMALL, TARGET, checkpoint=path)
+    assert same(trained, resumed)
+    np.testing.assert_array_equal(trained.loss, resumed.loss)
+    np.testing.assert_array_equal(trained.validation, resumed.validation)
+    assert [file.name for file in path.parent.iterdir()] == ["checkpoint.npz"]
+
+
+def test_a_finished_training_is_not_run_again(trained, tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    train_ensemble(SMALL, TARGET, checkpoint=path)
+
+    def never(U):
+        assert len(U) == SMALL.validation, "samples were drawn for a training that was complete"
+        return TARGET.values(U)
+
+    assert same(trained, train_ensemble(SMALL, Target(TARGET.name, never), checkpoint=path))
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    train_ensemble(SMALL, TARGET, checkpoint=path)
+    with pytest.raises(ValueError, match="^checkpoint = [^\n]*is of another configuration or target"):
+        train_ensemble(dataclasses.replace(SMALL, learning_rate=1e-3), TARGET, checkpoint=path)
+    with pytest.raises(ValueError, match="^checkpoint = [^\n]*is of another configuration or target"):
+        train_ensemble(SMALL, Target("another", TARGET.values), checkpoint=path)
+    before = path.read_bytes()
+    path.write_bytes(before[: len(before) // 2])
+    with pytest.raises(ValueError, match="^[^\n]*checkpoint.npz: not a readable .npz file[^\n]*$"):
+        train_ensemble(SMALL, TARGET, checkpoint=path)
+
+
+def test_converted_networks_predict_what_keras_did(trained):
+    """float32 rounding is all that separates an MLP from the network that was trained."""
+    import keras
+
+    member = trained.mlp(1)
+    model = keras.Sequential([keras.Input((6,)), *(keras.layers.Dense(12, "gelu") for _ in range(2)), keras.layers.Dense(1)])
+    model.set_weights([a for w, b in zip(member.weights, member.biases, strict=True) for a in (w.T, b)])
+    U = SMALL.potentials(100, 9)
+    np.testing.assert_allclose(member(U), model.predict(U, verbose=0)[:, 0], rtol=1e-5, atol=1e-6)
+
+
+def test_save_and_load(trained, tmp_path):
+    trained.save(tmp_path / "ensemble.npz")
+    again = Ensemble.load(tmp_path / "ensemble.npz")
+    assert same(trained, again)
+    assert again.seeds == trained.seeds
+    U = potentials.sample(5, 6, depth=1.0, seed=0)
+    np.testing.assert_array_equal(again.mean(U), trained.mean(U))
+    np.testing.assert_array_equal(again.spread(U), trained.spread(U))
+
+
+def test_a_diverging_member_is_named_and_left_out():
+    wild = dataclasses.replace(SMALL, learning_rate=1e30, warmup=0)
+    with pytest.raises(ValueError, match=r"^learning_rate = 1e\+30: every member diverged"):
+        train_ensemble(wild, TARGET)
+
+
+def test_one_diverged_member_does_not_take_the_others():
+    from paperlib import training
+
+    weights = [np.ones((2, 6, 1), np.float32), np.zeros((2, 1, 1), np.float32)]
+    config = dataclasses.replace(SMALL, hidden=(1,))
+    weights = [np.ones((2, 6, 1), np.float32), np.zeros((2, 1, 1), np.float32)] * 1 + [
+        np.ones((2, 1, 1), np.float32),
+        np.zeros((2, 1, 1), np.float32),
+    ]
+    loss = np.array([[1.0, 1.0], [0.5, np.nan]])
+    with pytest.warns(UserWarning, match=r"seeds \[5\] diverged"):
+        kept = training._to_ensemble(config, weights, loss, loss, 0.0, 1.0)
+    assert kept.seeds == (3,) and len(kept.members) == 1
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"d": 0}, "d = 0: must be an integer >= 1"),
+        ({"steps": 0}, "steps = 0"),
+        ({"steps": 1.5}, "steps = 1.5"),
+        ({"hidden": ()}, r"hidden = \(\): must be a tuple of one integer or more"),
+        ({"hidden": (4, 0)}, r"hidden\[1\] = 0"),
+        ({"seeds": ()}, r"seeds = \(\)"),
+        ({"seeds": (1, 1)}, r"seeds = \(1, 1\): must differ"),
+        ({"activation": "step"}, "activation = 'step': must be one of"),
+        ({"kind": "odd"}, "kind = 'odd'"),
+        ({"optimizer": "lucky"}, "optimizer = 'lucky'"),
+        ({"depth": float("inf")}, "depth = inf"),
+        ({"learning_rate": 0}, "learning_rate = 0"),
+        ({"smallest": 2}, "smallest = 2"),
+        ({"batch": 2049}, "batch = 2049: must be at most samples = 2048"),
+        ({"warmup": 321}, "warmup = 321"),
+    ],
+)
+def test_bad_configurations(changes, message):
+    with pytest.raises(ValueError, match=f"^{message}[^\n]*$"):
+        dataclasses.replace(SMALL, **changes)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (lambda U: U, r"values have shape \(64, 6\); must be \(64,\)"),
+        (lambda U: np.where(np.arange(len(U)) == 3, np.nan, 1.0), "values of sample 3 are not finite"),
+    ],
+)
+def test_bad_targets(values, message):
+    with pytest.raises(ValueError, match=f"^target 'bad': {message}$"):
+        train_ensemble(SMALL, Target("bad", values))
+    with pytest.raises(ValueError, match="^target 'bad': has no gradients$"):
+        Target("bad", values).sampled("gradients", np.ones((2, 2)))
