@@ -104,7 +104,7 @@ def gaussian(depth, d, *, width=0.4):
     Examples
     --------
     >>> gaussian(1.0, 3).round(3)
-    array([0.688, 0.216, 0.016])
+    array([0.67 , 0.188, 0.016])
     """
     depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
     return depth * discretize(lambda r: np.exp(-((r / width) ** 2)), d)
@@ -116,7 +116,7 @@ def exponential(depth, d, *, width=0.25):
     Examples
     --------
     >>> exponential(1.0, 3).round(3)
-    array([0.389, 0.121, 0.033])
+    array([0.381, 0.126, 0.035])
     """
     depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
     return depth * discretize(lambda r: np.exp(-r / width), d)
@@ -128,7 +128,7 @@ def yukawa(depth, d, *, width=0.5):
     Examples
     --------
     >>> yukawa(1.0, 3).round(3)
-    array([1.474, 0.372, 0.115])
+    array([1.461, 0.348, 0.111])
     """
     depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
     return depth * discretize(lambda r: np.exp(-r / width) * width / r, d)
@@ -140,7 +140,7 @@ def woods_saxon(depth, d, *, radius=0.6, diffuseness=0.1):
     Examples
     --------
     >>> woods_saxon(1.0, 3).round(3)
-    array([0.966, 0.594, 0.079])
+    array([0.966, 0.628, 0.099])
     """
     depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
     diffuseness = checks.number("diffuseness", diffuseness, above=0)
@@ -153,7 +153,7 @@ def poschl_teller(depth, d, *, width=0.4):
     Examples
     --------
     >>> poschl_teller(1.0, 3).round(3)
-    array([0.704, 0.282, 0.073])
+    array([0.689, 0.256, 0.06 ])
     """
     depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
     return depth * discretize(lambda r: np.cosh(r / width) ** -2, d)

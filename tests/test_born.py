@@ -147,6 +147,7 @@ def test_radius_decides_convergence():
 
 
 @pytest.mark.parametrize("m, n", [(1, 0), (3, 0), (1, 1), (2, 2), (3, 2), (2, 3), (5, 5)])
+@pytest.mark.filterwarnings("ignore:An ill-conditioned matrix")  # of SciPy, about its own equations
 def test_pade_against_scipy(m, n):
     from scipy.interpolate import pade as scipy_pade
 

@@ -53,7 +53,7 @@ def test_plotted_data_are_compared_more_closely_than_pixels(tmp_path):
     record(tmp_path / "new", shift=1e-5)
     verdicts = reproduction.compare(tmp_path / "new", tmp_path / "stored")
     assert failed(verdicts) == {("figure", "01_picture")}
-    assert next(v.new for v in verdicts if v.kind == "figure") == "0.00", "no pixel has changed"
+    assert float(next(v.new for v in verdicts if v.kind == "figure")) < 0.1, "the pixels alone would have passed"
 
 
 def test_pixels_are_compared_too(tmp_path):
