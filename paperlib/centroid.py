@@ -1,0 +1,247 @@
+"""The centroid rule: the derivative tensor of order n from derivatives of order n/2.
+
+Every diagram with n leaves has one vertex, its centroid, from which each branch below carries at most n/2 leaves and the part
+above fewer than n/2. Summing over where it is meets every diagram once. With z_B the derivatives of a layer's pre-activations
+by the inputs in B, and lambda_S those of the adjoint lambda^l = d output / d y^l by the inputs in S,
+
+    T_n[I] = sum over layers l, neurons j, and splits I = S + B1 + .. + Bm  of  lambda_S  phi^(m)(z_j)  z_B1 .. z_Bm,
+             m >= 2,  |S| <= floor((n - 1) / 2),  |Bi| <= floor(n / 2).
+
+It is Wigner's 2 n + 1 theorem for networks: order n needs the forward derivatives to floor(n/2) and the adjoint's to
+floor((n-1)/2) only. Each term's pieces are dealt into two groups of about n/2 indices, so that what is left is one
+contracted product of two matrices of features, the packed tensors of each group, with all neurons of all layers side by side.
+
+A group is written (s, blocks): `blocks` the sizes of its z's, largest first, and s the size of S, or None if lambda is not
+in it. Tensors are arrays (..., C, units), see `splits`; order 0 has one entry.
+"""
+
+from collections import Counter
+from functools import lru_cache
+from itertools import product
+from math import comb, prod
+
+import numpy as np
+
+from paperlib import activations
+from paperlib.checks import memory
+from paperlib.splits import add_product, contracted_product, largest_block, symmetric_product
+from paperlib.symmetric import packed_size
+
+__all__ = ["derivatives"]
+
+
+def _partitions(n, largest):
+    """The partitions of n into parts <= largest, largest first."""
+    if n == 0:
+        yield ()
+    for first in range(min(n, largest), 0, -1):
+        for rest in _partitions(n - first, first):
+            yield (first, *rest)
+
+
+def _terms(order):
+    """The (s, blocks) of the centroid rule."""
+    for s in range((order - 1) // 2 + 1):
+        for blocks in _partitions(order - s, order // 2):
+            if len(blocks) > 1:
+                yield s, blocks
+
+
+def _indices(group):
+    s, blocks = group
+    return (s or 0) + sum(blocks)
+
+
+def _groups(blocks):
+    """The ways to take some of the blocks: (taken, left over, in how many ways the equal ones can be taken)."""
+    counts = Counter(blocks)
+    for taken in product(*(range(count + 1) for count in counts.values())):
+        chosen = Counter(dict(zip(counts, taken)))
+        ways = prod(comb(counts[size], chosen[size]) for size in counts)
+        yield tuple(sorted(chosen.elements(), reverse=True)), tuple(sorted((counts - chosen).elements(), reverse=True)), ways
+
+
+@lru_cache(maxsize=64)
+def _plan(order):
+    """How the terms are dealt: {p: {left group: [(weight, m, right group)]}}, p the indices on the left.
+
+    Each assignment of indices to a term's pieces is met once for each way to take the left group's blocks among equal ones,
+    hence the weight. lambda stays right, except where a term splits evenly: such terms are a symmetric form in all groups of
+    n/2 indices, each pair stands under both of its groups, and the splits of I are counted unordered, so that a pair of equal
+    groups is met half as often.
+    """
+    plan = {}
+    for s, blocks in _terms(order):
+        m = len(blocks)
+        taken, rest, ways = min(_groups(blocks), key=lambda group: (abs(2 * sum(group[0]) - order), sum(group[0]), group))
+        p = sum(taken)
+        rows = plan.setdefault(p, {})
+        even = 2 * p == order and p > 1
+        same = even and s == 0 and taken == rest
+        rows.setdefault((None, taken), []).append(((2 if same else 1) / ways, m, (s, rest)))
+        if even and not same:
+            rows.setdefault((s or None, rest), []).append((1 / ways, m, (None if s else 0, taken)))
+    return plan
+
+
+class _Layer:
+    """One hidden layer's derivatives by the inputs, and the products of them, each formed when first asked for."""
+
+    def __init__(self, dim, phi, z):
+        self.dim, self.phi, self.units = dim, phi, phi.shape[-1]  # phi[m] is (..., 1, units)
+        self.z, self.adjoint = z, {}  # {order: (..., C, units)}; what vanishes is left out
+        self._features = {}
+
+    def has(self, group):
+        s, blocks = group
+        return all(size in self.z for size in blocks) and (s is None or s in self.adjoint)
+
+    def feature(self, s, blocks):
+        """lambda_S z_B1 .. z_Bm, summed over the ways to deal the indices to S and the blocks."""
+        if (s, blocks) not in self._features:
+            self._features[s, blocks] = self._form(s, blocks)
+        return self._features[s, blocks]
+
+    def _form(self, s, blocks):
+        if not blocks:
+            return np.ones((1, 1)) if s is None else self.adjoint[s]
+        if s is not None:
+            return symmetric_product(self.adjoint[s], self.feature(None, blocks), s, sum(blocks), self.dim)
+        if len(blocks) == 1:
+            return self.z[blocks[0]]
+        # Equal blocks take turns in being the first.
+        first, rest = self.z[blocks[0]] / blocks.count(blocks[0]), self.feature(None, blocks[1:])
+        return symmetric_product(first, rest, blocks[0], sum(blocks[1:]), self.dim)
+
+    def total(self, terms):
+        """Sum of coefficient times lambda_s z_b1 .. z_bm over the terms (coefficient, (s, blocks)); None if all vanish.
+
+        Features that are formed already are used. The others would be of the highest order, so of each a common factor is
+        taken out, and what it multiplies is summed first.
+        """
+        out, factored = None, {}
+        for coefficient, (s, blocks) in terms:
+            if s == 0:
+                coefficient, s = coefficient * self.adjoint[0], None
+            if not self.has((s, blocks)):
+                continue
+            if (s, blocks) in self._features or len(blocks) + (s is not None) < 2:
+                feature = self.feature(s, blocks)
+                out = coefficient * feature if out is None else np.add(out, coefficient * feature, out=out)
+            elif s is None or 1 in blocks:
+                factor, rest = blocks[-1], (s, blocks[:-1])
+                factored.setdefault((None, factor), []).append((coefficient / blocks.count(factor), rest))
+            else:
+                factored.setdefault((s, s), []).append((coefficient, (None, blocks)))
+        for (s, size), rest in factored.items():
+            x, y, q = self.z[size] if s is None else self.adjoint[s], self.total(rest), _indices(rest[0][1])
+            if out is None:
+                out = symmetric_product(x, y, size, q, self.dim)
+            else:
+                add_product(out, x, y, size, q, self.dim)
+        return out
+
+
+def _forward(mlp, order, at):
+    """The layers with z_B for |B| up to order // 2."""
+    layers, y, slopes = [], at, {1: np.eye(mlp.dim)}
+    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
+        phi = activations.derivatives(name, y @ weight.T + bias, order, layer=number)
+        z = {k: np.ascontiguousarray(slope @ weight.T) for k, slope in slopes.items()}
+        layer = _Layer(mlp.dim, phi[..., None, :], z)
+        layers.append(layer)
+        y, slopes = phi[0], {}
+        for k in range(1, order // 2 + 1):
+            groups = [group for blocks in _partitions(k, k) if layer.has(group := (None, blocks))]
+            for group in groups:
+                layer.feature(*group)  # formed whole: the last sum needs them again
+            slopes[k] = layer.total([(layer.phi[len(group[1])], group) for group in groups])
+    return layers
+
+
+def _backward(mlp, order, layers):
+    """Give the layers lambda_S for |S| up to (order - 1) // 2; return it for the inputs."""
+    adjoint = {0: mlp.weights[-1][:, None, :] if mlp.outputs > 1 else mlp.weights[-1]}
+    for layer, weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
+        layer.adjoint = adjoint
+        adjoint = {}
+        for k in range((order - 1) // 2 + 1):
+            terms = [(layer.phi[len(blocks) + 1], (s, blocks)) for s in range(k + 1) for blocks in _partitions(k - s, k)]
+            total = layer.total(terms)
+            if total is not None:
+                adjoint[k] = total @ weight
+    return adjoint
+
+
+def _columns(layers, rows):
+    """The (layer, left group, its terms that do not vanish), each a column block of the two feature matrices."""
+    for layer in layers:
+        for left, terms in rows.items():
+            terms = [term for term in terms if layer.has(term[-1])]
+            if layer.has(left) and terms:
+                yield layer, left, terms
+
+
+def _needed_bytes(mlp, order, batch):
+    """What `derivatives` takes at its peak, from the sizes of its larger arrays."""
+    units = sum(map(len, mlp.biases[:-1]))
+    result, features, blocks = packed_size(mlp.dim, order), set(), [0]
+    stacks = 0
+    for p, rows in _plan(order).items():
+        stacks = max(stacks, (packed_size(mlp.dim, p) + packed_size(mlp.dim, order - p)) * len(rows) * units)
+        blocks.append(largest_block(p, order - p, mlp.dim) if order > 2 * p or p == 1 else largest_block(p - 1, p, mlp.dim))
+        features |= set(rows)
+    formed = sum(packed_size(mlp.dim, _indices(group)) * units for group in features)
+    return 8 * batch * (result + stacks + max(blocks) + formed)
+
+
+def derivatives(mlp, order, at):
+    """Return the packed tensor of partial derivatives.
+
+    Parameters
+    ----------
+    mlp : MLP
+    order : int
+        At least 1.
+    at : ndarray of float64, shape (..., dim)
+
+    Returns
+    -------
+    ndarray of float64, shape (C(dim + order - 1, order), ...) for one output, with a last axis for several
+
+    Raises
+    ------
+    ValueError
+        If the machine has not the memory, before any is taken; or at a kink.
+
+    Notes
+    -----
+    What limits the speed: at orders 4 and above the matrix products of the contracted products, of
+    2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each left group (half that for an even split), p + q = order. At
+    order 2 and 3 the forming of the features and the calls themselves.
+    """
+    batch = at.shape[:-1]
+    if mlp.outputs > 1:
+        at, batch = at[..., None, :], (*batch, mlp.outputs)
+    memory(f"order = {order}", _needed_bytes(mlp, order, prod(batch)), "use the .terms of taylor_expand, or .packed of a lower order")
+    layers = _forward(mlp, order, at)
+    gradient = _backward(mlp, order, layers)
+    if order == 1:
+        return np.moveaxis(np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim)), -1, 0)
+    out = np.zeros((*batch, packed_size(mlp.dim, order)))
+    for p, rows in _plan(order).items():
+        columns = list(_columns(layers, rows))
+        units = sum(layer.units for layer, *_ in columns)
+        x = np.empty((*batch, packed_size(mlp.dim, p), units))
+        y = np.empty((*batch, packed_size(mlp.dim, order - p), units))
+        j = 0
+        for layer, left, terms in columns:
+            part = slice(j, j := j + layer.units)
+            x[..., part] = layer.feature(*left)
+        j = 0
+        for layer, left, terms in columns:
+            part = slice(j, j := j + layer.units)
+            y[..., part] = layer.total([(weight * layer.phi[m], right) for weight, m, right in terms])
+        if columns:
+            contracted_product(out, x, y, p, order - p, mlp.dim, unordered=2 * p == order and p > 1)
+    return np.moveaxis(out, -1, 0)

@@ -1,0 +1,153 @@
+"""The three inner loops that NumPy can only spell with temporaries: compiled where numba is installed, NumPy where not.
+
+Each loop has its NumPy form beside it, used when numba is absent and, because the first compiled call of a process loads numba
+(about a second, and some seconds more when nothing is in numba's cache on disk), for small arrays too.
+"""
+
+from functools import cache, lru_cache
+
+import numpy as np
+
+from paperlib.symmetric import index_table, packed_position
+
+__all__ = ["add_pairs", "add_triples", "compose"]
+
+SMALL = 2**15
+
+
+# Rows are named before the innermost loop: only then does the compiler see that it may vectorise it.
+
+
+def _add_pairs(out, x, y):
+    for n in range(len(out)):
+        row = 0
+        for a in range(x.shape[1]):
+            for b in range(a, x.shape[1]):
+                pair, x_a, x_b, y_a, y_b = out[n, row], x[n, a], x[n, b], y[n, a], y[n, b]
+                for j in range(len(pair)):
+                    pair[j] += x_a[j] * y_b[j] + x_b[j] * y_a[j]
+                row += 1
+
+
+def _add_triples(out, m):
+    for n in range(len(out)):
+        dim, row = m.shape[1], 0
+        for a in range(dim):
+            first = a * dim - a * (a - 1) // 2 - a  # the pair (a, b) is packed at first + b
+            for b in range(a, dim):
+                second = b * dim - b * (b - 1) // 2 - b
+                for c in range(b, dim):
+                    out[n, row] += m[n, a, second + c] + m[n, b, first + c] + m[n, c, first + b]
+                    row += 1
+
+
+def _compose(out, phi, z):
+    orders, terms, units = len(out), len(z), out.shape[2]
+    series = np.empty((orders + 1, units))
+    for n in range(out.shape[1]):
+        centre = n if phi.shape[1] > 1 else 0
+        series[:] = 0
+        # Horner. z has no constant term, so each product makes one more degree exact and leaves degree 0 free.
+        for m in range(orders, 0, -1):
+            series[0] = phi[m, centre]
+            for k in range(orders - m + 1, 0, -1):
+                degree = series[k]
+                degree[:] = 0
+                for i in range(min(k, terms)):
+                    lower, z_i = series[k - 1 - i], z[i, n]
+                    for j in range(units):
+                        degree[j] += lower[j] * z_i[j]
+        out[:, n] = series[1:]
+
+
+LOOPS = {"pairs": _add_pairs, "triples": _add_triples, "compose": _compose}
+
+
+@cache
+def _compiled():
+    """The loops compiled, or None without numba."""
+    try:
+        from numba import njit
+    except ImportError:
+        return None
+    try:
+        return {name: njit(loop, cache=True, error_model="numpy", fastmath={"contract"}) for name, loop in LOOPS.items()}
+    except RuntimeError:  # no folder in which numba may keep what it compiled
+        return {name: njit(loop, error_model="numpy", fastmath={"contract"}) for name, loop in LOOPS.items()}
+
+
+def _loop(name, size):
+    loops = _compiled() if size >= SMALL else None
+    return loops and loops[name]
+
+
+def _flat(array, axes, batch):
+    """The leading axes broadcast to `batch` and made one."""
+    entry = array.shape[-axes:]
+    if array.shape[:-axes] != batch:
+        array = np.ascontiguousarray(np.broadcast_to(array, batch + entry))
+    return array.reshape(-1, *entry)
+
+
+def add_pairs(out, x, y):
+    """Add x_a y_b + x_b y_a: x, y (..., dim, units) -> out (..., C(dim + 1, 2), units)."""
+    loop = _loop("pairs", out.size)
+    if loop:
+        batch = out.shape[:-2]
+        loop(_flat(out, 2, batch), _flat(x, 2, batch), _flat(y, 2, batch))
+        return
+    row = 0
+    for a in range(x.shape[-2]):
+        tail = x.shape[-2] - a
+        part = out[..., row : row + tail, :]
+        part += x[..., a : a + 1, :] * y[..., a:, :]
+        part += y[..., a : a + 1, :] * x[..., a:, :]
+        row += tail
+
+
+@lru_cache(maxsize=128)
+def _triples(dim):
+    """Where (a, bc), (b, ac) and (c, ab) lie in a flat (dim, C(dim + 1, 2)) array, for each sorted triple; (3, C)."""
+    table = index_table(dim, 3)
+    pairs = (dim + 1) * dim // 2
+    return np.stack([table[:, i] * pairs + packed_position(dim, np.delete(table, i, axis=1)) for i in range(3)])
+
+
+def add_triples(out, m):
+    """Add m_{a,bc} + m_{b,ac} + m_{c,ab}: m (..., dim, C(dim + 1, 2)) -> out (..., C(dim + 2, 3))."""
+    loop = _loop("triples", out.size)
+    if loop:
+        loop(_flat(out, 1, out.shape[:-1]), _flat(m, 2, out.shape[:-1]))
+        return
+    flat = m.reshape(*m.shape[:-2], -1)
+    for positions in _triples(m.shape[-2]):
+        out += flat.take(positions, axis=-1)
+
+
+def compose(phi, z, orders):
+    """Coefficients of t, t^2, .. in sum_m phi_m z(t)^m.
+
+    Parameters
+    ----------
+    phi : ndarray of float64, shape (orders + 1, 1 or points, units)
+        Taylor coefficients at the centre; the constant term is not used.
+    z : ndarray of float64, shape (terms, points, units)
+        Coefficients of t .. t^terms.
+    orders : int
+
+    Returns
+    -------
+    ndarray of float64, shape (orders, points, units)
+    """
+    out = np.empty((orders, *z.shape[1:]))
+    loop = _loop("compose", out.size)
+    if loop:
+        loop(out, phi, z)
+        return out
+    series = np.zeros((orders + 1, *z.shape[1:]))
+    for m in range(orders, 0, -1):
+        series[0] = phi[m]
+        for k in range(orders - m + 1, 0, -1):
+            series[k] = sum(series[k - i] * z[i - 1] for i in range(1, min(k, len(z)) + 1))
+    out[:] = series[1:]
+    return out
