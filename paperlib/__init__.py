@@ -14,7 +14,7 @@ _MODULES = {
     "reference": "",
     "potentials": "discretize exponential from_physical gaussian poschl_teller sample square_well woods_saxon yukawa",
     "reproduction": "",
-    "scattering": "bound_states effective_range scattering_length scattering_length_gradient wave_function",
+    "scattering": "bound_states effective_range scattering_length scattering_length_gradient scattering_length_hvp wave_function",
     "symmetric": "SymmetricTensor",
     "targets": "Target scattering_length_target",
     "training": "TrainingConfig train_ensemble",

@@ -9,9 +9,9 @@ Every result is exact for the discretised potential, up to rounding: no step siz
 
 import numpy as np
 
-from paperlib import _compiled, checks, shells
+from paperlib import checks, shells, shells_compiled
 
-__all__ = ["bound_states", "effective_range", "scattering_length", "scattering_length_gradient", "wave_function"]
+__all__ = ["bound_states", "effective_range", "scattering_length", "scattering_length_gradient", "scattering_length_hvp", "wave_function"]
 
 # Below this many shells in all, compiling the loop costs more than it saves.
 _WORTH_COMPILING = 500_000
@@ -26,6 +26,13 @@ def _blocks(U):
     for start in range(0, count, step):
         rows = slice(start, min(start + step, count))
         yield rows, np.ascontiguousarray(U[rows].T) / d**2
+
+
+def _worth_compiling(U):
+    """Whether a batch is large, and shallow enough for the compiled loops, and numba is there to compile them."""
+    if U.size < _WORTH_COMPILING or not shells_compiled.available():
+        return False
+    return max(U.max(), -U.min()) <= min(shells_compiled.LARGEST_X * U.shape[-1] ** 2, 1e5)
 
 
 def scattering_length(U):
@@ -64,10 +71,8 @@ def scattering_length(U):
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     d = flat.shape[1]
     a0 = np.empty(len(flat))
-    largest = max(U.max(), -U.min())
-    shallow = largest <= min(_compiled.LARGEST_X * d**2, 1e5)
-    if U.size >= _WORTH_COMPILING and shallow and _compiled.available():
-        _compiled.scattering_lengths(flat, a0)
+    if _worth_compiling(U):
+        shells_compiled.scattering_lengths(flat, a0)
     else:
         with np.errstate(divide="ignore", over="ignore"):
             for rows, x in _blocks(flat):
@@ -97,20 +102,97 @@ def scattering_length_gradient(U):
     """
     U = checks.potentials(U)
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
-    d = flat.shape[1]
     gradient = np.empty_like(flat)
+    if _worth_compiling(U):
+        shells_compiled.gradients(flat, gradient)
+        return gradient.reshape(U.shape)
+    d = flat.shape[1]
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         for rows, x in _blocks(flat):
             solution = shells.edges(x)
-            c0, c1, c2, c3 = solution.c
             q = solution.q[:-1]
             u = np.arange(d)[:, None] * q - solution.w[:-1]
-            # int u^2 dr over a shell, in units of h, with c_k(4x) written by the doubling formulas.
-            square = u * u * (1 + c0 * c1) / 2 + u * q * c1 * c1 + q * q * (c3 + c1 * c2) / 2
             final = solution.q[-1]
-            square = np.ldexp(square, 2 * (solution.exponent[:-1] - solution.exponent[-1]))
-            gradient[rows] = -np.where(final == 0, np.inf, square / (final * final) / d**3).T
+            squares = np.ldexp(_squares(u, q, solution.c), 2 * (solution.exponent[:-1] - solution.exponent[-1]))
+            gradient[rows] = -np.where(final == 0, np.inf, squares / (final * final) / d**3).T
     return gradient.reshape(U.shape)
+
+
+def _squares(u, q, c):
+    """int u^2 dr over each shell, in units of h: c_k(4x) is written by the doubling formulas."""
+    c0, c1, c2, c3 = c[:4]
+    return u * u * (1 + c0 * c1) / 2 + u * q * c1 * c1 + q * q * (c3 + c1 * c2) / 2
+
+
+def scattering_length_hvp(U, v):
+    r"""The Hessian of a_0 times a vector, exact.
+
+    .. math:: \sum_j \frac{\partial^2 a_0}{\partial U_i \partial U_j} v_j
+              = -2 \int_{\text{shell } i} \hat u\, \delta\hat u\, dr, \qquad \hat u = u/u'(1),
+
+    where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v: the tangent of the sweep
+    that gives the gradient, written out.
+
+    Parameters
+    ----------
+    U, v : array_like of float, shape (..., d)
+        Potentials and as many directions.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., d)
+        Infinite or huge on a resonance.
+
+    Examples
+    --------
+    >>> U, v = np.array([0.3, 0.2]), np.array([1.0, -1.0])
+    >>> t = 1e-4
+    >>> slope = (scattering_length_gradient(U + t * v) - scattering_length_gradient(U - t * v)) / (2 * t)
+    >>> bool(np.allclose(scattering_length_hvp(U, v), slope, rtol=1e-7))
+    True
+    """
+    U, v = checks.potentials(U), checks.real_array("v", v)
+    if v.shape != U.shape:
+        raise ValueError(f"v: shape {v.shape}; must be that of U, {U.shape}")
+    d = U.shape[-1]
+    flat, directions = (np.ascontiguousarray(a).reshape(-1, d) for a in (U, v))
+    product = np.empty_like(flat)
+    if _worth_compiling(U):
+        shells_compiled.hessian_vectors(flat, directions, product)
+        return product.reshape(U.shape)
+    with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
+        for rows, x in _blocks(flat):
+            product[rows] = _hessian_vectors(x, np.ascontiguousarray(directions[rows].T) / d**2).T / d**3
+    return product.reshape(U.shape)
+
+
+def _hessian_vectors(x, dx):
+    """The Hessian-vector products in units of h^3, shape (d, n), for x = U h^2 and its change dx."""
+    d = len(x)
+    solution = shells.edges(x, order=5)
+    c0, c1, c2, c3, c4, c5 = solution.c
+    # Derivatives of Stumpff's functions: c_k' = (k c_{k+2} - c_{k+1}) / 2.
+    c1_slope, c2_slope, c3_slope = (c3 - c2) / 2, (2 * c4 - c3) / 2, (3 * c5 - c4) / 2
+    q = solution.q[:-1]
+    u = np.arange(d)[:, None] * q - solution.w[:-1]
+    dw, dq = np.zeros_like(x[0]), np.zeros_like(x[0])
+    change = np.empty_like(x)
+    for i in range(d):
+        du = i * dq - dw
+        change[i] = u[i] * du * (1 + c0[i] * c1[i]) + (du * q[i] + u[i] * dq) * c1[i] ** 2
+        change[i] += q[i] * dq * (c3[i] + c1[i] * c2[i])
+        loss = x[i] * (c1[i] * du + c2[i] * dq) + dx[i] * ((c0[i] + c1[i]) * u[i] + c1[i] * q[i]) / 2
+        gain = x[i] * (c2[i] * du + c3[i] * dq) + dx[i] * (c1[i] * u[i] - 2 * c1_slope[i] * q[i]) / 2
+        dw, dq = dw + gain - (i + 1) * loss, dq - loss
+        shift = solution.exponent[i] - solution.exponent[i + 1]
+        dw, dq = np.ldexp(dw, shift), np.ldexp(dq, shift)
+    change += dx * u * u * (c0 * c1_slope - c1 * c1 / 2) / 2
+    change += dx * u * q * 2 * c1 * c1_slope
+    change += dx * q * q * (c3_slope + c1_slope * c2 + c1 * c2_slope) / 2
+    to_end = 2 * (solution.exponent[:-1] - solution.exponent[-1])
+    final = solution.q[-1]
+    squares = np.ldexp(_squares(u, q, solution.c), to_end)
+    return (2 * squares * (dq / final) - np.ldexp(change, to_end)) / final**2
 
 
 def effective_range(U):

@@ -23,7 +23,7 @@ def solution(U):
     h = mpmath.mpf(1) / len(U)
     u, slope, squares = mpmath.mpf(0), mpmath.mpf(1), []
     for value in U:
-        value = mpmath.mpf(float(value))
+        value = mpmath.mpf(value)
         if value == 0:
             squares.append(h * (u**2 + u * slope * h + slope**2 * h**2 / 3))
             u += h * slope

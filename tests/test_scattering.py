@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from paperlib import _compiled, potentials, scattering
+from paperlib import potentials, scattering, shells, shells_compiled
 
 KINDS = {"attractive": (0, 1), "repulsive": (-1, 0), "signed": (-1, 1)}
 
@@ -103,8 +103,6 @@ def test_resonance_is_huge_and_silent(d):
 
 def test_exact_zero_slope_is_a_signed_infinity(monkeypatch):
     """No double is exactly on a resonance of a well, so the solution is made to be."""
-    from paperlib import shells
-
     real = shells.edges
 
     def on_resonance(x, order=3):
@@ -151,18 +149,60 @@ def test_strides_and_dtypes():
 
 @pytest.mark.parametrize("n", [1, 31, 33, 1000])
 @pytest.mark.parametrize("kind", KINDS)
-def test_compiled_loop_equals_the_plain_one(n, kind):
+def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
     pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
-    U = np.random.default_rng(1).uniform(*KINDS[kind], size=(n, 64)) * _compiled.LARGEST_X * 64**2
-    a0 = np.empty(n)
-    _compiled.scattering_lengths(U, a0)
-    plain = np.array([scattering.scattering_length(row) for row in U])
-    # Far from resonances and from zeros alike: the angle of the line that a_0 stands for.
-    np.testing.assert_allclose(np.arctan(a0), np.arctan(plain), atol=1e-11)
-    weak = U * 1e-9
-    _compiled.scattering_lengths(weak, a0)
-    plain = scattering.scattering_length(weak)
-    np.testing.assert_allclose(a0, plain, rtol=0, atol=1e-15 * np.abs(plain).max())
+    random = np.random.default_rng(1)
+    deep = random.uniform(*KINDS[kind], size=(n, 64)) * shells_compiled.LARGEST_X * 64**2
+    v = random.standard_normal(deep.shape)
+    functions = (
+        scattering.scattering_length,
+        scattering.scattering_length_gradient,
+        lambda U: scattering.scattering_length_hvp(U, v),
+    )
+    for U in (deep, 1e-3 * deep, 1e-9 * deep):
+        plain = [function(U) for function in functions]
+        with monkeypatch.context() as patch:
+            patch.setattr(scattering, "_WORTH_COMPILING", 0)
+            patch.setattr(shells, "edges", None)  # the plain road is closed
+            compiled = [function(U) for function in functions]
+        # Deep potentials near a resonance amplify rounding; the bound is for the others.
+        clear, digits = (np.abs(plain[0]) < 3, 1e-9) if U is deep else (np.full(n, True), 1e-12)
+        assert clear.mean() > 0.5
+        np.testing.assert_allclose(compiled[0][clear], plain[0][clear], rtol=0, atol=digits * np.abs(plain[0][clear]).max())
+        for a, b in zip(compiled[1:], plain[1:], strict=True):
+            largest = np.abs(b).max(axis=1, keepdims=True)
+            assert (np.abs(a - b) <= digits * largest)[clear].all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("depth", [1e-6, 1.0, 30.0, 1e4])
+@pytest.mark.parametrize("d", [1, 5, 64])
+def test_hessian_vectors_are_slopes_of_the_gradient(d, depth, kind):
+    """Against central differences of the gradient in 40 digits, where a step can be small enough."""
+    import mpmath
+
+    U = draw(d, depth, kind)
+    v = np.random.default_rng(d).standard_normal(d)
+    step = mpmath.mpf(10) ** -18 * max(depth, 1)
+
+    def shifted(sign):
+        return oracles.scattering_length_gradient([mpmath.mpf(float(a)) + sign * step * float(b) for a, b in zip(U, v)])
+
+    exact = [(plus - minus) / (2 * step) for plus, minus in zip(shifted(1), shifted(-1), strict=True)]
+    largest = max(abs(e) for e in exact)
+    product = scattering.scattering_length_hvp(U, v)
+    assert max(abs(float((p - e) / largest)) for p, e in zip(product, exact, strict=True)) < 1e-10
+
+
+@given(arrays(np.float64, 5, elements=st.floats(-3, 3)))
+def test_the_hessian_is_symmetric(U):
+    hessian = scattering.scattering_length_hvp(np.tile(U, (5, 1)), np.eye(5))
+    np.testing.assert_allclose(hessian, hessian.T, rtol=1e-9, atol=1e-12 * np.abs(hessian).max())
+
+
+def test_hessian_vectors_of_the_wrong_shape():
+    with pytest.raises(ValueError, match=r"^v: shape \(3,\); must be that of U, \(2, 3\)$"):
+        scattering.scattering_length_hvp(np.ones((2, 3)), np.ones(3))
 
 
 def test_large_batches_equal_the_oracle():

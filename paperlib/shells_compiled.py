@@ -1,0 +1,166 @@
+"""The hot loops of the data, compiled by numba where numba is installed: a_0 of many shallow potentials, and its derivatives.
+
+The plain forms are in `scattering`; the tests hold the two together. Potentials lie side by side in the vector
+registers, a few dozen at a time, so that their shells stay in cache. Compiling takes about two seconds, once a process
+and function. One core runs the loop of a_0 at the rate of its vector units; the loops for the derivatives are bound by
+the memory that they read and write.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
+
+import numpy as np
+
+__all__ = ["LARGEST_X", "available", "gradients", "hessian_vectors", "scattering_lengths"]
+
+LARGEST_X = 0.25
+"""Largest |U| h^2 for which the six-term series of the loops are exact to rounding."""
+
+_LANES = 32
+
+
+def available():
+    """Whether numba is installed."""
+    return find_spec("numba") is not None
+
+
+def scattering_lengths(U, a0):
+    """Write a_0 of the potentials `U`, shape (n, d), C-contiguous, |U| h^2 <= LARGEST_X, into `a0`, shape (n,)."""
+    _in_parallel(_kernels()[0], U, a0)
+
+
+def gradients(U, gradient):
+    """Write the gradients of a_0 into `gradient`, shape (n, d)."""
+    _in_parallel(_kernels()[1], U, gradient)
+
+
+def hessian_vectors(U, v, product):
+    """Write the products of a_0's Hessian with `v`, shape (n, d), into `product`, shape (n, d)."""
+    _in_parallel(_kernels()[2], U, v, product)
+
+
+def _in_parallel(kernel, *arrays):
+    """Run a kernel on slices of its arrays' rows, on every core: it holds no lock."""
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = len(arrays[0])
+    step = max(_LANES, -(-count // (4 * workers)))
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda start: kernel(*(a[start : start + step] for a in arrays)), range(0, count, step)))
+
+
+@cache
+def _kernels():
+    import numba
+
+    inline = numba.njit(inline="always")
+
+    @inline
+    def stumpff_4_5(x):
+        # sum_m (-x)^m / (2m + k)!, k = 4 and 5; the lower functions follow by c_k = 1/k! - x c_{k+2}.
+        c4 = 1/24 - x * (1/720 - x * (1/40320 - x * (1/3628800 - x * (1/479001600 - x / 87178291200))))
+        c5 = 1/120 - x * (1/5040 - x * (1/362880 - x * (1/39916800 - x * (1/6227020800 - x / 1307674368000))))
+        return c4, c5
+
+    @inline
+    def load(U, start, lanes, x_of):
+        d = U.shape[1]
+        for lane in range(lanes):
+            for i in range(d):
+                x_of[i, lane] = U[start + lane, i] / d**2
+
+    def lengths(U, a0):
+        n, d = U.shape
+        w, q, x_of = np.empty(_LANES), np.empty(_LANES), np.zeros((d, _LANES))
+        for start in range(0, n, _LANES):
+            lanes = min(_LANES, n - start)
+            load(U, start, lanes, x_of)
+            w[:] = 0.0
+            q[:] = 1.0 / d
+            for i in range(d):
+                left, right = float(i), float(i + 1)
+                for lane in range(_LANES):
+                    x = x_of[i, lane]
+                    c4, c5 = stumpff_4_5(x)
+                    xc2, xc3 = x * (1/2 - x * c4), x * (1/6 - x * c5)
+                    u = left * q[lane] - w[lane]
+                    loss = (x - x * xc3) * u + xc2 * q[lane]
+                    w[lane] += xc2 * u + xc3 * q[lane] - right * loss
+                    q[lane] -= loss
+            for lane in range(lanes):
+                a0[start + lane] = w[lane] / (d * q[lane])
+
+    def slopes(U, gradient):
+        n, d = U.shape
+        w, q, x_of, square = np.empty(_LANES), np.empty(_LANES), np.zeros((d, _LANES)), np.empty((d, _LANES))
+        for start in range(0, n, _LANES):
+            lanes = min(_LANES, n - start)
+            load(U, start, lanes, x_of)
+            w[:] = 0.0
+            q[:] = 1.0 / d
+            for i in range(d):
+                left, right = float(i), float(i + 1)
+                for lane in range(_LANES):
+                    x, p = x_of[i, lane], q[lane]
+                    c4, c5 = stumpff_4_5(x)
+                    c2, c3 = 1/2 - x * c4, 1/6 - x * c5
+                    c0, c1 = 1 - x * c2, 1 - x * c3
+                    u = left * p - w[lane]
+                    square[i, lane] = u * u * (1 + c0 * c1) / 2 + u * p * c1 * c1 + p * p * (c3 + c1 * c2) / 2
+                    loss = x * (c1 * u + c2 * p)
+                    w[lane] += x * (c2 * u + c3 * p) - right * loss
+                    q[lane] = p - loss
+            for lane in range(lanes):
+                scale = -1 / (q[lane] * q[lane] * d**3)
+                for i in range(d):
+                    gradient[start + lane, i] = scale * square[i, lane]
+
+    def products(U, v, product):
+        n, d = U.shape
+        w, q, dw, dq = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)
+        x_of, dx_of = np.zeros((d, _LANES)), np.zeros((d, _LANES))
+        square, change = np.empty((d, _LANES)), np.empty((d, _LANES))
+        for start in range(0, n, _LANES):
+            lanes = min(_LANES, n - start)
+            load(U, start, lanes, x_of)
+            load(v, start, lanes, dx_of)
+            w[:] = 0.0
+            q[:] = 1.0 / d
+            dw[:] = 0.0
+            dq[:] = 0.0
+            for i in range(d):
+                left, right = float(i), float(i + 1)
+                for lane in range(_LANES):
+                    x, dx, p, dp = x_of[i, lane], dx_of[i, lane], q[lane], dq[lane]
+                    c4, c5 = stumpff_4_5(x)
+                    c2, c3 = 1/2 - x * c4, 1/6 - x * c5
+                    c0, c1 = 1 - x * c2, 1 - x * c3
+                    c1_slope, c2_slope, c3_slope = (c3 - c2) / 2, (2 * c4 - c3) / 2, (3 * c5 - c4) / 2
+                    u, du = left * p - w[lane], left * dp - dw[lane]
+                    uu, up, pp = (1 + c0 * c1) / 2, c1 * c1, (c3 + c1 * c2) / 2
+                    square[i, lane] = u * u * uu + u * p * up + p * p * pp
+                    change[i, lane] = (
+                        2 * u * du * uu + (du * p + u * dp) * up + 2 * p * dp * pp
+                        + dx * (u * u * (c0 * c1_slope - up / 2) / 2 + 2 * u * p * c1 * c1_slope)
+                        + dx * p * p * (c3_slope + c1_slope * c2 + c1 * c2_slope) / 2
+                    )
+                    loss = x * (c1 * u + c2 * p)
+                    change_of_loss = x * (c1 * du + c2 * dp) + dx * ((c0 + c1) * u + c1 * p) / 2
+                    w[lane] += x * (c2 * u + c3 * p) - right * loss
+                    dw[lane] += x * (c2 * du + c3 * dp) + dx * (c1 * u / 2 - c1_slope * p) - right * change_of_loss
+                    q[lane] = p - loss
+                    dq[lane] = dp - change_of_loss
+            for lane in range(lanes):
+                scale = 1 / (q[lane] * q[lane] * d**3)
+                pull = 2 * dq[lane] / q[lane]
+                for i in range(d):
+                    product[start + lane, i] = scale * (pull * square[i, lane] - change[i, lane])
+
+    rows, column = "float64[:, ::1]", "float64[::1]"
+    options = {"nogil": True, "error_model": "numpy"}
+    return (
+        numba.njit(f"void({rows}, {column})", **options)(lengths),
+        numba.njit(f"void({rows}, {rows})", **options)(slopes),
+        numba.njit(f"void({rows}, {rows}, {rows})", **options)(products),
+    )
