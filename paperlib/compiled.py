@@ -112,7 +112,7 @@ def add_pairs(out, x, y):
 
 @lru_cache(maxsize=128)
 def _triples(dim):
-    """Where (a, bc), (b, ac), (c, ab) of each sorted triple lie in a flat (dim, C(dim + 1, 2)) array; (3, C)."""
+    """Where (a, bc), (b, ac), (c, ab) of each sorted triple lie in a flat (dim, pairs) array; (3, C)."""
     table = index_table(dim, 3)
     pairs = (dim + 1) * dim // 2
     return np.stack(

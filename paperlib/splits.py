@@ -142,8 +142,8 @@ def contracted_product(out, x, y, p, q, dim, *, unordered=False):
     if not unordered:
         _add_contracted(out, x, y, p, q, dim, np.empty(batch * largest_block(p, q, dim)))
         return
-    # By symmetry the smallest index may be taken to lie in A. A few slabs share a matrix product: they are too
-    # thin to fill one, and what is computed in vain, the later slabs with the earlier tails, is little.
+    # By symmetry the smallest index may be taken to lie in A. A few slabs share a matrix product: each is
+    # too thin to fill one, and what is computed in vain, later slabs with earlier tails, is little.
     slabs = _slabs(p, q, dim)
     if not _evaluated(p - 1, q, dim):
         work = np.empty(batch * largest_block(p - 1, q, dim))

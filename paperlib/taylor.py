@@ -108,7 +108,7 @@ def vertices(mlp, at, legs):
     --------
     >>> mlp = MLP([[[1.0], [2.0]], [[1.0, 1.0]]], [[0.5, 1.0], [0.0]], "tanh")
     >>> [v.round(4).tolist() for v in vertices(mlp, None, 2)]        # phi'' = -2 t (1 - t^2), t = tanh(z)
-    [[-0.0, -0.6397]]
+    [[-0.7269, -0.6397]]
     """
     at, legs = _point(mlp, at), integer("legs", legs, minimum=1)
     return tuple(phi[legs] for phi in _phis(mlp, at, legs))
@@ -156,7 +156,7 @@ def derivative_tensor(mlp, order, at=None):
 
 
 def _series(mlp, order, at, directions):
-    """Coefficients of t^n in mlp(at + t direction): at (1 or P, dim), directions (P, dim) -> (n, P, outputs)."""
+    """Coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
     scale = np.array([1.0 / factorial(k) for k in range(order + 1)])[:, None, None]
     y, slopes = at, directions[None]
     for phi, weight in zip(_phis(mlp, at, order), mlp.weights):

@@ -1,4 +1,4 @@
-"""The plain recursion: every order's full tensor, layer by layer, with Faa di Bruno's formula. Slow and short."""
+"""The plain recursion: every order's full tensor, layer by layer, by Faa di Bruno's formula. Slow."""
 
 import numpy as np
 
