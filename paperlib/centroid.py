@@ -1,18 +1,21 @@
 """The centroid rule: the derivative tensor of order n from derivatives of order n/2.
 
-Every diagram with n leaves has one vertex, its centroid, from which each branch below carries at most n/2 leaves and the part
-above fewer than n/2. Summing over where it is meets every diagram once. With z_B the derivatives of a layer's pre-activations
-by the inputs in B, and lambda_S those of the adjoint lambda^l = d output / d y^l by the inputs in S,
+Every diagram with n leaves has one vertex, its centroid, from which each branch below carries at most n/2
+leaves and the part above fewer than n/2. Summing over where it is meets every diagram once. With z_B the
+derivatives of a layer's pre-activations by the inputs in B, and lambda_S those of the adjoint lambda^l = d
+output / d y^l by the inputs in S,
 
-    T_n[I] = sum over layers l, neurons j, and splits I = S + B1 + .. + Bm  of  lambda_S  phi^(m)(z_j)  z_B1 .. z_Bm,
+    T_n[I] = sum over layers l, neurons j, and splits I = S + B1 + .. + Bm  of  lambda_S  phi^(m)(z_j)  z_B1
+    .. z_Bm,
              m >= 2,  |S| <= floor((n - 1) / 2),  |Bi| <= floor(n / 2).
 
-It is Wigner's 2 n + 1 theorem for networks: order n needs the forward derivatives to floor(n/2) and the adjoint's to
-floor((n-1)/2) only. Each term's pieces are dealt into two groups of about n/2 indices, so that what is left is one
-contracted product of two matrices of features, the packed tensors of each group, with all neurons of all layers side by side.
+It is Wigner's 2 n + 1 theorem for networks: order n needs the forward derivatives to floor(n/2) and the
+adjoint's to floor((n-1)/2) only. Each term's pieces are dealt into two groups of about n/2 indices, so that
+what is left is one contracted product of two matrices of features, the packed tensors of each group, with all
+neurons of all layers side by side.
 
-A group is written (s, blocks): `blocks` the sizes of its z's, largest first, and s the size of S, or None if lambda is not
-in it. Tensors are arrays (..., C, units), see `splits`; order 0 has one entry.
+A group is written (s, blocks): `blocks` the sizes of its z's, largest first, and s the size of S, or None if
+lambda is not in it. Tensors are arrays (..., C, units), see `splits`; order 0 has one entry.
 """
 
 from collections import Counter
@@ -53,27 +56,33 @@ def _indices(group):
 
 
 def _groups(blocks):
-    """The ways to take some of the blocks: (taken, left over, in how many ways the equal ones can be taken)."""
+    """The ways to take some of the blocks: (taken, left over, ways to choose among equal ones)."""
     counts = Counter(blocks)
     for taken in product(*(range(count + 1) for count in counts.values())):
         chosen = Counter(dict(zip(counts, taken)))
         ways = prod(comb(counts[size], chosen[size]) for size in counts)
-        yield tuple(sorted(chosen.elements(), reverse=True)), tuple(sorted((counts - chosen).elements(), reverse=True)), ways
+        yield (
+            tuple(sorted(chosen.elements(), reverse=True)),
+            tuple(sorted((counts - chosen).elements(), reverse=True)),
+            ways,
+        )
 
 
 @lru_cache(maxsize=64)
 def _plan(order):
     """How the terms are dealt: {p: {left group: [(weight, m, right group)]}}, p the indices on the left.
 
-    Each assignment of indices to a term's pieces is met once for each way to take the left group's blocks among equal ones,
-    hence the weight. lambda stays right, except where a term splits evenly: such terms are a symmetric form in all groups of
-    n/2 indices, each pair stands under both of its groups, and the splits of I are counted unordered, so that a pair of equal
-    groups is met half as often.
+    Each assignment of indices to a term's pieces is met once for each way to take the left group's blocks
+    among equal ones, hence the weight. lambda stays right, except where a term splits evenly: such terms are
+    a symmetric form in all groups of n/2 indices, each pair stands under both of its groups, and the splits
+    of I are counted unordered, so that a pair of equal groups is met half as often.
     """
     plan = {}
     for s, blocks in _terms(order):
         m = len(blocks)
-        taken, rest, ways = min(_groups(blocks), key=lambda group: (abs(2 * sum(group[0]) - order), sum(group[0]), group))
+        taken, rest, ways = min(
+            _groups(blocks), key=lambda group: (abs(2 * sum(group[0]) - order), sum(group[0]), group)
+        )
         p = sum(taken)
         rows = plan.setdefault(p, {})
         even = 2 * p == order and p > 1
@@ -85,7 +94,7 @@ def _plan(order):
 
 
 class _Layer:
-    """One hidden layer's derivatives by the inputs, and the products of them, each formed when first asked for."""
+    """One hidden layer's derivatives by the inputs, and their products, each formed when first asked for."""
 
     def __init__(self, dim, phi, z):
         self.dim, self.phi, self.units = dim, phi, phi.shape[-1]  # phi[m] is (..., 1, units)
@@ -114,10 +123,10 @@ class _Layer:
         return symmetric_product(first, rest, blocks[0], sum(blocks[1:]), self.dim)
 
     def total(self, terms):
-        """Sum of coefficient times lambda_s z_b1 .. z_bm over the terms (coefficient, (s, blocks)); None if all vanish.
+        """Sum of coefficient times lambda_S z_B1 .. z_Bm over (coefficient, (s, blocks)); None if all vanish.
 
-        Features that are formed already are used. The others would be of the highest order, so of each a common factor is
-        taken out, and what it multiplies is summed first.
+        Features that are formed already are used. The others would be of the highest order, so of each a
+        common factor is taken out, and what it multiplies is summed first.
         """
         out, factored = None, {}
         for coefficient, (s, blocks) in terms:
@@ -166,7 +175,11 @@ def _backward(mlp, order, layers):
         layer.adjoint = adjoint
         adjoint = {}
         for k in range((order - 1) // 2 + 1):
-            terms = [(layer.phi[len(blocks) + 1], (s, blocks)) for s in range(k + 1) for blocks in _partitions(k - s, k)]
+            terms = [
+                (layer.phi[len(blocks) + 1], (s, blocks))
+                for s in range(k + 1)
+                for blocks in _partitions(k - s, k)
+            ]
             total = layer.total(terms)
             if total is not None:
                 adjoint[k] = total @ weight
@@ -174,7 +187,7 @@ def _backward(mlp, order, layers):
 
 
 def _columns(layers, rows):
-    """The (layer, left group, its terms that do not vanish), each a column block of the two feature matrices."""
+    """The (layer, left group, its terms that do not vanish): each is a block of columns of both matrices."""
     for layer in layers:
         for left, terms in rows.items():
             terms = [term for term in terms if layer.has(term[-1])]
@@ -185,14 +198,12 @@ def _columns(layers, rows):
 def _needed_bytes(mlp, order, batch):
     """What `derivatives` takes at its peak, from the sizes of its larger arrays."""
     units = sum(map(len, mlp.biases[:-1]))
-    result, features, blocks = packed_size(mlp.dim, order), set(), [0]
-    stacks = 0
+    result, formed, last_sums = packed_size(mlp.dim, order), 0, [0]
     for p, rows in _plan(order).items():
-        stacks = max(stacks, (packed_size(mlp.dim, p) + packed_size(mlp.dim, order - p)) * len(rows) * units)
-        blocks.append(largest_block(p, order - p, mlp.dim) if order > 2 * p or p == 1 else largest_block(p - 1, p, mlp.dim))
-        features |= set(rows)
-    formed = sum(packed_size(mlp.dim, _indices(group)) * units for group in features)
-    return 8 * batch * (result + stacks + max(blocks) + formed)
+        stacks = (packed_size(mlp.dim, p) + packed_size(mlp.dim, order - p)) * len(rows) * units
+        last_sums.append(stacks + largest_block(p, order - p, mlp.dim))
+        formed += packed_size(mlp.dim, p) * len(rows) * units
+    return 8 * batch * (result + formed + max(last_sums))
 
 
 def derivatives(mlp, order, at):
@@ -217,13 +228,14 @@ def derivatives(mlp, order, at):
     Notes
     -----
     What limits the speed: at orders 4 and above the matrix products of the contracted products, of
-    2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each left group (half that for an even split), p + q = order. At
-    order 2 and 3 the forming of the features and the calls themselves.
+    2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each left group (half that for an even split), p + q
+    = order. At order 2 and 3 the forming of the features and the calls themselves.
     """
     batch = at.shape[:-1]
     if mlp.outputs > 1:
         at, batch = at[..., None, :], (*batch, mlp.outputs)
-    memory(f"order = {order}", _needed_bytes(mlp, order, prod(batch)), "use the .terms of taylor_expand, or .packed of a lower order")
+    for needed in (8 * prod(batch) * packed_size(mlp.dim, order), _needed_bytes(mlp, order, prod(batch))):
+        memory(f"order = {order}", needed, "use .terms of taylor_expand")
     layers = _forward(mlp, order, at)
     gradient = _backward(mlp, order, layers)
     if order == 1:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+WORTH_ASKING = 2**26  # asking the system takes a good part of a millisecond
+
 __all__ = ["choice", "integer", "memory", "number", "potentials", "real_array"]
 
 
@@ -200,6 +202,8 @@ def memory(what, nbytes, instead):
     ...
     ValueError: order = 9: needs 1.07e+09 GiB, ... GiB are free; use .terms
     """
+    if nbytes < WORTH_ASKING:
+        return
     free, nbytes = _free_bytes(), float(min(nbytes, 10**300))
     if free is not None and nbytes > free:
         raise ValueError(

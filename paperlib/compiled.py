@@ -1,7 +1,8 @@
-"""The three inner loops that NumPy can only spell with temporaries: compiled where numba is installed, NumPy where not.
+"""The three inner loops that NumPy can only spell with temporaries, compiled where numba is installed.
 
-Each loop has its NumPy form beside it, used when numba is absent and, because the first compiled call of a process loads numba
-(about a second, and some seconds more when nothing is in numba's cache on disk), for small arrays too.
+Each loop has its NumPy form beside it, which does the same sums in the same order: the results are the same
+to the bit. It is used when numba is absent, and while no array has been large enough to be worth loading
+numba for, which takes about a second, and some seconds more when numba's cache on disk is empty.
 """
 
 from functools import cache, lru_cache
@@ -12,7 +13,8 @@ from paperlib.symmetric import index_table, packed_position
 
 __all__ = ["add_pairs", "add_triples", "compose"]
 
-SMALL = 2**15
+WORTH_LOADING = 2**15
+WORTH_A_CALL = 2**8
 
 
 # Rows are named before the innermost loop: only then does the compiler see that it may vectorise it.
@@ -25,7 +27,7 @@ def _add_pairs(out, x, y):
             for b in range(a, x.shape[1]):
                 pair, x_a, x_b, y_a, y_b = out[n, row], x[n, a], x[n, b], y[n, a], y[n, b]
                 for j in range(len(pair)):
-                    pair[j] += x_a[j] * y_b[j] + x_b[j] * y_a[j]
+                    pair[j] = pair[j] + x_a[j] * y_b[j] + x_b[j] * y_a[j]
                 row += 1
 
 
@@ -37,7 +39,7 @@ def _add_triples(out, m):
             for b in range(a, dim):
                 second = b * dim - b * (b - 1) // 2 - b
                 for c in range(b, dim):
-                    out[n, row] += m[n, a, second + c] + m[n, b, first + c] + m[n, c, first + b]
+                    out[n, row] = out[n, row] + m[n, a, second + c] + m[n, b, first + c] + m[n, c, first + b]
                     row += 1
 
 
@@ -47,7 +49,7 @@ def _compose(out, phi, z):
     for n in range(out.shape[1]):
         centre = n if phi.shape[1] > 1 else 0
         series[:] = 0
-        # Horner. z has no constant term, so each product makes one more degree exact and leaves degree 0 free.
+        # Horner. z has no constant term, so each product fixes one more degree and frees degree 0.
         for m in range(orders, 0, -1):
             series[0] = phi[m, centre]
             for k in range(orders - m + 1, 0, -1):
@@ -71,13 +73,16 @@ def _compiled():
     except ImportError:
         return None
     try:
-        return {name: njit(loop, cache=True, error_model="numpy", fastmath={"contract"}) for name, loop in LOOPS.items()}
+        return {name: njit(loop, cache=True, error_model="numpy") for name, loop in LOOPS.items()}
     except RuntimeError:  # no folder in which numba may keep what it compiled
-        return {name: njit(loop, error_model="numpy", fastmath={"contract"}) for name, loop in LOOPS.items()}
+        return {name: njit(loop, error_model="numpy") for name, loop in LOOPS.items()}
 
 
 def _loop(name, size):
-    loops = _compiled() if size >= SMALL else None
+    """The compiled loop if it pays: a large array is worth loading numba for, a small one only its call."""
+    if size < (WORTH_A_CALL if _compiled.cache_info().currsize else WORTH_LOADING):
+        return None
+    loops = _compiled()
     return loops and loops[name]
 
 
@@ -107,10 +112,12 @@ def add_pairs(out, x, y):
 
 @lru_cache(maxsize=128)
 def _triples(dim):
-    """Where (a, bc), (b, ac) and (c, ab) lie in a flat (dim, C(dim + 1, 2)) array, for each sorted triple; (3, C)."""
+    """Where (a, bc), (b, ac), (c, ab) of each sorted triple lie in a flat (dim, pairs) array; (3, C)."""
     table = index_table(dim, 3)
     pairs = (dim + 1) * dim // 2
-    return np.stack([table[:, i] * pairs + packed_position(dim, np.delete(table, i, axis=1)) for i in range(3)])
+    return np.stack(
+        [table[:, i] * pairs + packed_position(dim, np.delete(table, i, axis=1)) for i in range(3)]
+    )
 
 
 def add_triples(out, m):

@@ -1,11 +1,12 @@
 """Sums over the ways to split a set of indices in two: the product rule, on packed symmetric tensors.
 
-Both products of this module are sums over all I = A + B with |A| = p, |B| = q, of x[A] y[B]. They go slab by slab over the
-smallest index a of I. Either a is in A, and then x[(a, .)] is a slab of x and B runs over a tail of y; or a is in B. Slabs
-and tails are contiguous, and each pair is the same problem again with one index less, so no index tables are needed and
-what is touched at one time fits the cache.
+Both products of this module are sums over all I = A + B with |A| = p, |B| = q, of x[A] y[B]. They go slab by
+slab over the smallest index a of I. Either a is in A, and then x[(a, .)] is a slab of x and B runs over a
+tail of y; or a is in B. Slabs and tails are contiguous, and each pair is the same problem again with one
+index less, so no index tables are needed and what is touched at one time fits the cache.
 
-Tensors are arrays (..., C, units): packed entries, then the neurons of a layer; leading axes are batches and broadcast.
+Tensors are arrays (..., C, units): packed entries, then the neurons of a layer; leading axes are batches and
+broadcast.
 """
 
 from functools import lru_cache
@@ -18,6 +19,7 @@ from paperlib.symmetric import packed_size, tail_starts
 __all__ = ["add_product", "contracted_product", "largest_block", "symmetric_product"]
 
 BLOCK = 2**22
+SHARED = 4
 
 
 @lru_cache(maxsize=1024)
@@ -140,7 +142,19 @@ def contracted_product(out, x, y, p, q, dim, *, unordered=False):
     if not unordered:
         _add_contracted(out, x, y, p, q, dim, np.empty(batch * largest_block(p, q, dim)))
         return
-    # By symmetry the smallest index may be taken to lie in A.
-    work = np.empty(batch * largest_block(p - 1, q, dim))
-    for a, (whole, (slab, _), (_, other_tail)) in enumerate(_slabs(p, q, dim)):
-        _add_contracted(out[..., whole], x[..., slab, :], y[..., other_tail, :], p - 1, q, dim - a, work)
+    # By symmetry the smallest index may be taken to lie in A. A few slabs share a matrix product: each is
+    # too thin to fill one, and what is computed in vain, later slabs with earlier tails, is little.
+    slabs = _slabs(p, q, dim)
+    if not _evaluated(p - 1, q, dim):
+        work = np.empty(batch * largest_block(p - 1, q, dim))
+        for a, (whole, (slab, _), (_, other_tail)) in enumerate(slabs):
+            _add_contracted(out[..., whole], x[..., slab, :], y[..., other_tail, :], p - 1, q, dim - a, work)
+        return
+    for first in range(0, dim, SHARED):
+        group = slabs[first : first + SHARED]
+        rows = slice(group[0][1][0].start, group[-1][1][0].stop)
+        tail = group[0][2][1]
+        m = x[..., rows, :] @ y[..., tail, :].swapaxes(-1, -2)
+        for a, (whole, (slab, _), (_, other_tail)) in enumerate(group, start=first):
+            part = m[..., slab.start - rows.start : slab.stop - rows.start, other_tail.start - tail.start :]
+            _add_merged(out[..., whole], part, p - 1, q, dim - a)

@@ -1,0 +1,22 @@
+"""Settings for all tests, and the random networks they share."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from paperlib.mlp import MLP
+
+settings.register_profile("paperlib", deadline=None, derandomize=True)
+settings.load_profile("paperlib")
+
+
+@pytest.fixture(scope="session")
+def random_mlp():
+    """random_mlp(widths, activation, seed): weights of variance 1 / units in."""
+
+    def build(widths, activation="tanh", seed=0):
+        rng = np.random.default_rng(seed)
+        weights = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in zip(widths, widths[1:])]
+        return MLP(weights, [0.3 * rng.standard_normal(b) for b in widths[1:]], activation)
+
+    return build

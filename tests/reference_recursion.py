@@ -1,0 +1,39 @@
+"""The plain recursion: every order's full tensor, layer by layer, by Faa di Bruno's formula. Slow."""
+
+import numpy as np
+
+from paperlib.activations import derivatives
+
+
+def set_partitions(items):
+    """All partitions of a list into blocks."""
+    if not items:
+        yield []
+        return
+    first, *rest = items
+    for partition in set_partitions(rest):
+        yield [[first], *partition]
+        for k in range(len(partition)):
+            yield [*partition[:k], [first, *partition[k]], *partition[k + 1 :]]
+
+
+def derivative_tensors(mlp, order, at):
+    """[value, gradient, Hessian, ..] as full arrays, the output axis first if there are several outputs."""
+    letters = "abcdefghijkl"
+    y = [np.asarray(at, dtype=float), np.eye(mlp.dim)] + [
+        np.zeros((mlp.dim,) * (n + 1)) for n in range(2, order + 1)
+    ]
+    for weight, bias, name in zip(mlp.weights[:-1], mlp.biases, mlp.activations):
+        z = [np.tensordot(weight, t, axes=1) for t in y]
+        phi = derivatives(name, z[0] + bias, order)
+        y = [phi[0]]
+        for n in range(1, order + 1):
+            total = np.zeros((len(weight), *(mlp.dim,) * n))
+            for blocks in set_partitions(list(range(n))):
+                names = ["z" + "".join(letters[i] for i in block) for block in blocks]
+                subscripts = f"z,{','.join(names)}->z{letters[:n]}"
+                total += np.einsum(subscripts, phi[len(blocks)], *(z[len(block)] for block in blocks))
+            y.append(total)
+    out = [np.tensordot(mlp.weights[-1], t, axes=1) for t in y]
+    out[0] = out[0] + mlp.biases[-1]
+    return out if mlp.outputs > 1 else [t[0] for t in out]

@@ -1,0 +1,98 @@
+"""Products of packed tensors against itertools.combinations; compiled loops against their NumPy forms."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paperlib import compiled, splits
+from paperlib.symmetric import index_table, packed_position, packed_size
+
+BATCHES = [((), ()), ((2,), (2,)), ((3, 1), (3, 2)), ((1,), (4,))]
+
+
+def summed_over_splits(x, y, p, q, dim):
+    table, total = index_table(dim, p + q), 0.0
+    for a in combinations(range(p + q), p):
+        b = [k for k in range(p + q) if k not in a]
+        total = (
+            total
+            + x[..., packed_position(dim, table[:, list(a)]), :]
+            * y[..., packed_position(dim, table[:, b]), :]
+        )
+    return total
+
+
+def operands(p, q, dim, batches, units=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal((*batch, packed_size(dim, n), units)) for batch, n in zip(batches, (p, q))]
+
+
+sizes = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 4))
+
+
+@given(sizes, st.sampled_from(BATCHES), st.sampled_from([8, splits.BLOCK]))
+@settings(max_examples=150)
+def test_products(size, batches, block):
+    p, q, dim = size
+    x, y = operands(p, q, dim, batches)
+    expected = summed_over_splits(x, y, p, q, dim)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "BLOCK", block)
+        assert np.allclose(splits.symmetric_product(x, y, p, q, dim), expected, rtol=0, atol=1e-12)
+        out = np.zeros(expected.shape[:-1])
+        splits.contracted_product(out, x, y, p, q, dim)
+        assert np.allclose(out, expected.sum(axis=-1), rtol=0, atol=1e-12)
+
+
+@given(st.integers(2, 3), st.integers(1, 7), st.sampled_from(BATCHES), st.sampled_from([8, splits.BLOCK]))
+def test_unordered_splits(p, dim, batches, block):
+    x, y = operands(p, p, dim, batches)
+    expected = summed_over_splits(x, y, p, p, dim).sum(axis=-1)
+    # x[A] y[B] + y[A] x[B] is symmetric, and over unordered splits sums to x[A] y[B] over ordered ones.
+    x, y = np.broadcast_arrays(x, y)
+    out = np.zeros(expected.shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "BLOCK", block)
+        splits.contracted_product(
+            out, np.concatenate([x, y], -1), np.concatenate([y, x], -1), p, p, dim, unordered=True
+        )
+    assert np.allclose(out, expected, rtol=0, atol=1e-12)
+
+
+def test_compiled_loops_equal_their_numpy_forms_to_the_bit(monkeypatch):
+    pytest.importorskip("numba", reason="the compiled loops need the [fast] extra")
+    rng = np.random.default_rng(0)
+    x, y, m = rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 15))
+    phi, z = rng.standard_normal((6, 1, 7)), rng.standard_normal((3, 4, 7))
+
+    def run():
+        pairs, triples = np.ones((2, 15, 7)), np.ones((2, 35))
+        compiled.add_pairs(pairs, x, y)
+        compiled.add_triples(triples, m)
+        compiled.add_triples(triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2))
+        return pairs, triples, compiled.compose(phi, z, 5)
+
+    monkeypatch.setattr(compiled, "WORTH_A_CALL", 10**9)
+    monkeypatch.setattr(compiled, "WORTH_LOADING", 10**9)
+    plain = run()
+    monkeypatch.setattr(compiled, "WORTH_A_CALL", 0)
+    monkeypatch.setattr(compiled, "WORTH_LOADING", 0)
+    assert compiled._compiled()
+    assert all(np.array_equal(a, b) for a, b in zip(plain, run()))
+
+
+def test_without_numba(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "numba", None)
+    compiled._compiled.cache_clear()
+    try:
+        monkeypatch.setattr(compiled, "WORTH_LOADING", 0)
+        x, y = operands(1, 1, 4, ((), ()))
+        assert np.allclose(
+            splits.symmetric_product(x, y, 1, 1, 4), summed_over_splits(x, y, 1, 1, 4), rtol=1e-15
+        )
+        assert compiled._compiled() is None
+    finally:
+        compiled._compiled.cache_clear()

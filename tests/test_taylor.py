@@ -1,0 +1,305 @@
+"""The expansion against nested JAX, the plain recursion, closed forms, finite differences, its remainder."""
+
+from math import factorial
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_recursion import derivative_tensors
+
+from paperlib import centroid
+from paperlib.activations import SMOOTH
+from paperlib.mlp import MLP
+from paperlib.symmetric import index_table
+from paperlib.taylor import derivative_tensor, directional_derivatives, propagator, taylor_expand, vertices
+
+AT = np.array([0.3, -0.2, 0.5])
+
+
+def packed(full, order, dim, outputs=1):
+    """The packed entries of a full array, outputs first -> outputs last."""
+    full = full if outputs == 1 else np.moveaxis(full, 0, -1)
+    return full[tuple(index_table(dim, order).T)]
+
+
+def relative_error(got, expected):
+    return np.linalg.norm(got - expected) / np.linalg.norm(expected)
+
+
+@pytest.fixture(scope="module")
+def jax():
+    jax = pytest.importorskip("jax", reason="the comparison with nested JAX needs the [test] extra")
+    jax.config.update("jax_enable_x64", True)
+    return jax
+
+
+def jax_function(jax, mlp):
+    phis = {
+        "tanh": jax.numpy.tanh,
+        "sigmoid": jax.nn.sigmoid,
+        "softplus": jax.nn.softplus,
+        "gelu": lambda z: jax.nn.gelu(z, approximate=False),
+        "gelu_tanh": jax.nn.gelu,
+        "silu": jax.nn.silu,
+        "sin": jax.numpy.sin,
+        "exp": jax.numpy.exp,
+        "linear": lambda z: z,
+        "elu(0.5)": lambda z: jax.nn.elu(z, 0.5),
+    }
+
+    def function(x):
+        for weight, bias, name in zip(mlp.weights, mlp.biases, mlp.activations):
+            x = phis[name](weight @ x + bias)
+        y = mlp.weights[-1] @ x + mlp.biases[-1]
+        return y[0] if mlp.outputs == 1 else y
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("widths", "activation", "highest"),
+    [
+        ([3, 5, 1], "tanh", 6),
+        ([3, 5, 4, 1], "gelu", 5),
+        ([3, 4, 5, 4, 1], "tanh", 6),
+        ([3, 4, 4, 4, 4, 1], "sigmoid", 5),
+        ([3, 4, 4, 2], ["silu", "softplus"], 4),
+        *(([3, 4, 4, 1], name, 4) for name in [*SMOOTH, "elu(0.5)"]),
+    ],
+)
+def test_against_nested_jax(jax, random_mlp, widths, activation, highest):
+    mlp = random_mlp(widths, activation)
+    nested = jax_function(jax, mlp)
+    for order in range(1, highest + 1):
+        nested = jax.jacfwd(nested)
+        expected = packed(np.asarray(jax.jit(nested)(AT)), order, 3, mlp.outputs)
+        got = derivative_tensor(mlp, order, AT).packed
+        assert np.linalg.norm(got - expected) <= 1e-12 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])
+@pytest.mark.parametrize(
+    "widths", [[3, 4, 1], [3, 4, 3, 1], [3, 4, 3, 3, 1], [3, 3, 3, 3, 3, 1], [3, 4, 3, 2]]
+)
+def test_against_the_plain_recursion(random_mlp, widths, activation):
+    mlp = random_mlp(widths, activation, seed=1)
+    for order, full in enumerate(derivative_tensors(mlp, 7, AT)):
+        got = derivative_tensor(mlp, order, AT).packed
+        assert relative_error(got, packed(full, order, 3, mlp.outputs)) < 1e-12
+
+
+def test_order_8_against_the_plain_recursion(random_mlp):
+    mlp = random_mlp([3, 4, 3, 3, 1], "tanh", seed=2)
+    full = derivative_tensors(mlp, 8, AT)[8]
+    assert relative_error(derivative_tensor(mlp, 8, AT).packed, packed(full, 8, 3)) < 1e-12
+
+
+def test_past_the_size_of_one_matrix_product(random_mlp, monkeypatch):
+    mlp = random_mlp([5, 4, 4, 1], "gelu")
+    expected = [derivative_tensor(mlp, order).packed for order in (4, 5, 6, 7)]
+    monkeypatch.setattr("paperlib.splits.BLOCK", 8)
+    for order, packed_entries in zip((4, 5, 6, 7), expected):
+        assert relative_error(derivative_tensor(mlp, order).packed, packed_entries) < 1e-13
+
+
+@given(st.integers(1, 9), st.integers(1, 3), st.lists(st.integers(1, 3), max_size=3), st.integers(0, 99))
+@settings(max_examples=60)
+def test_contracted_it_is_the_directional_derivative(order, dim, hidden, seed):
+    rng = np.random.default_rng(seed)
+    widths = [dim, *hidden, 1]
+    mlp = MLP(
+        [rng.standard_normal((b, a)) for a, b in zip(widths, widths[1:])],
+        [rng.standard_normal(b) for b in widths[1:]],
+        "silu",
+    )
+    at, direction = rng.standard_normal((2, dim))
+    tensor = derivative_tensor(mlp, order, at)
+    along = directional_derivatives(mlp, order, direction, at)[order]
+    scale = tensor.norm() * np.linalg.norm(direction) ** order
+    assert abs(tensor.contract(direction) - along) <= 1e-12 * scale + 1e-300
+
+
+@pytest.mark.parametrize("name", sorted(set(SMOOTH) - {"linear"}))
+def test_one_input_gives_the_univariate_series(name):
+    from test_activations import EXACT
+
+    mlp = MLP([[[0.7]], [[-1.3]], [[2.0]]], [[0.2], [0.4], [0.1]], name)
+    phi = EXACT[name]
+    with mpmath.workdps(60):
+        exact = mpmath.taylor(
+            lambda x: (
+                2 * phi(mpmath.mpf(-1.3) * phi(mpmath.mpf(0.7) * x + mpmath.mpf(0.2)) + mpmath.mpf(0.4))
+            ),
+            mpmath.mpf(0.6),
+            8,
+        )
+        exact = np.array([float(c * mpmath.factorial(k)) for k, c in enumerate(exact)])
+    exact[0] += 0.1
+    got = np.array([derivative_tensor(mlp, order, [0.6]).packed[0] for order in range(9)])
+    assert np.allclose(got, exact, rtol=1e-11, atol=1e-12 * np.abs(exact).max())
+    assert np.allclose(
+        directional_derivatives(mlp, 8, [1.0], [0.6]), exact, rtol=1e-11, atol=1e-12 * np.abs(exact).max()
+    )
+
+
+@given(st.integers(1, 5), st.sampled_from(["tanh", "gelu", "sin"]), st.integers(0, 20))
+def test_the_remainder_falls_as_the_next_power(order, activation, seed):
+    rng = np.random.default_rng(seed)
+    widths = [4, 5, 5, 1]
+    weights = [rng.standard_normal((b, a)) / 2 for a, b in zip(widths, widths[1:])]
+    mlp = MLP(weights, [rng.standard_normal(b) for b in widths[1:]], activation)
+    at, direction = rng.standard_normal((2, 4))
+    direction /= np.linalg.norm(direction)
+    step = 0.05 * 2.0 ** -np.arange(3)
+    x = at + step[:, None] * direction
+    remainder = mlp(x) - taylor_expand(mlp, order, at)(x)
+    leading = (
+        derivative_tensor(mlp, order + 1, at).contract(direction) / factorial(order + 1) * step ** (order + 1)
+    )
+    next_size = derivative_tensor(mlp, order + 2, at).norm() / factorial(order + 2) * step ** (order + 2)
+    assert (np.abs(remainder - leading) <= 2 * next_size + 1e-14 * (1 + np.abs(mlp(x)))).all()
+
+
+def test_terms_and_tensors_agree(random_mlp):
+    mlp = random_mlp([4, 6, 5, 2], "tanh")
+    at = np.array([0.1, -0.3, 0.2, 0.4])
+    x = np.random.default_rng(0).standard_normal((3, 2, 4))
+    expansion = taylor_expand(mlp, 5, at)
+    terms = expansion.terms(x)
+    assert terms.shape == (3, 2, 2, 6)
+    for n in range(6):
+        expected = expansion.tensor(n).contract(x - at) / factorial(n)
+        assert np.allclose(terms[..., n], expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    assert np.array_equal(expansion(x), terms.sum(axis=-1))
+    with pytest.raises(ValueError, match="n = 6: must be an integer from 0 to 5"):
+        expansion.tensor(6)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_batch_of_centres_is_each_of_them(random_mlp, outputs):
+    mlp = random_mlp([3, 5, 4, outputs], "gelu")
+    at = np.random.default_rng(0).standard_normal((2, 4, 3))
+    directions = np.random.default_rng(1).standard_normal((2, 4, 3))
+    for order in range(7):
+        batch = derivative_tensor(mlp, order, at).packed
+        along = directional_derivatives(mlp, order, directions, at)
+        for i in np.ndindex(2, 4):
+            one = derivative_tensor(mlp, order, at[i]).packed
+            assert np.allclose(batch[(slice(None), *i)], one, rtol=0, atol=1e-13 * np.abs(one).max())
+            assert np.allclose(
+                along[i], directional_derivatives(mlp, order, directions[i], at[i]), rtol=1e-12, atol=1e-13
+            )
+    expansion = taylor_expand(mlp, 3, at)
+    assert np.allclose(expansion(at), mlp(at), rtol=1e-14)
+
+
+def test_many_directions_in_parts(random_mlp, monkeypatch):
+    mlp = random_mlp([5, 7, 7, 1])
+    directions = np.random.default_rng(0).standard_normal((301, 5))
+    expected = directional_derivatives(mlp, 5, directions)
+    monkeypatch.setattr("paperlib.taylor.CHUNK_BYTES", 4000)
+    assert np.allclose(directional_derivatives(mlp, 5, directions), expected, rtol=1e-13, atol=1e-13)
+
+
+def test_terms_build_no_tensor(random_mlp):
+    mlp = random_mlp([1000, 64, 64, 64, 1], "gelu")
+    terms = taylor_expand(mlp, 8).terms(np.random.default_rng(0).uniform(size=(5, 1000)) / 30)
+    assert terms.shape == (5, 9)
+    assert np.allclose(terms[:, 0], mlp(np.zeros(1000)))
+    step = 1e-4
+    x = np.random.default_rng(0).uniform(size=1000) / 30
+    slope = (mlp(step * x) - mlp(-step * x)) / (2 * step)
+    assert np.isclose(taylor_expand(mlp, 8).terms(x)[1], slope, rtol=1e-7)
+
+
+def test_too_large_an_order_is_refused_before_memory_is_taken(random_mlp):
+    mlp = random_mlp([1000, 8, 8, 1])
+    with pytest.raises(
+        ValueError, match=r"order = 8: needs .* GiB, .* GiB are free; use .terms of taylor_expand"
+    ) as error:
+        derivative_tensor(mlp, 8)
+    assert "\n" not in str(error.value)
+    assert taylor_expand(mlp, 8).terms(np.ones(1000)).shape == (9,)
+
+
+def test_a_network_without_hidden_layers(random_mlp):
+    mlp = random_mlp([3, 2])
+    assert np.allclose(derivative_tensor(mlp, 1, AT).packed, mlp.weights[0].T)
+    assert not derivative_tensor(mlp, 3, AT).packed.any()
+    assert np.allclose(taylor_expand(mlp, 4, AT)(np.ones(3)), mlp(np.ones(3)))
+
+
+def test_closed_form():
+    # sin(a.x) has D^n = a a .. a times sin's n-th derivative.
+    a = np.array([0.5, -1.0, 2.0])
+    mlp = MLP([a[None], [[3.0]]], [[0.4], [0.0]], "sin")
+    for order in range(1, 10):
+        expected = 3 * np.sin(0.4 + order * np.pi / 2) * np.prod(a[index_table(3, order)], axis=1)
+        assert np.allclose(
+            derivative_tensor(mlp, order).packed, expected, rtol=1e-13, atol=1e-13 * 2.0**order
+        )
+
+
+def test_propagators_compose_and_differentiate(random_mlp):
+    mlp = random_mlp([3, 5, 4, 2], "gelu")
+    at = np.random.default_rng(0).standard_normal((4, 3))
+    for low, middle, high in [(0, 1, 3), (1, 2, 3), (0, 0, 2), (0, 2, 2)]:
+        whole = propagator(mlp, at, high, low)
+        assert np.allclose(
+            whole, propagator(mlp, at, high, middle) @ propagator(mlp, at, middle, low), rtol=0, atol=1e-13
+        )
+    gradient = np.moveaxis(derivative_tensor(mlp, 1, at).packed, 0, -1)
+    assert np.allclose(propagator(mlp, at, 3, 0), gradient, rtol=0, atol=1e-14)
+    step = 1e-6 * np.eye(3)
+    numerical = (mlp(at[:, None] + step) - mlp(at[:, None] - step)) / 2e-6
+    assert np.allclose(propagator(mlp, at, 3, 0), numerical.swapaxes(1, 2), rtol=0, atol=1e-8)
+
+
+def test_vertices(random_mlp):
+    mlp = random_mlp([3, 5, 4, 1], ["exp", "sin"])
+    z = mlp.weights[0] @ AT + mlp.biases[0]
+    second = mlp.weights[1] @ np.exp(z) + mlp.biases[1]
+    first_layer, second_layer = vertices(mlp, AT, 3)
+    assert np.allclose(first_layer, np.exp(z), rtol=1e-14)
+    assert np.allclose(second_layer, -np.cos(second), rtol=1e-13)
+
+
+def test_kinks(random_mlp):
+    mlp = random_mlp([3, 5, 4, 1], "relu")
+    # Away from kinks a relu network is linear in pieces.
+    assert np.allclose(derivative_tensor(mlp, 1, AT).packed, propagator(mlp, AT, 3, 0)[0])
+    assert not derivative_tensor(mlp, 2, AT).packed.any()
+    at_kink = MLP(mlp.weights, [np.where(np.arange(5) == 2, 0.0, mlp.biases[0]), *mlp.biases[1:]], "relu")
+    assert derivative_tensor(at_kink, 1).packed.shape == (3,)
+    for ask in (derivative_tensor, taylor_expand):
+        with pytest.raises(ValueError, match="order 2: neuron 2 of layer 1 sits at the kink of relu"):
+            ask(at_kink, 2)
+    with pytest.raises(ValueError, match="order 3: neuron 2 of layer 1 sits at the kink of relu"):
+        vertices(at_kink, None, 3)
+
+
+def test_refused(random_mlp):
+    mlp = random_mlp([3, 2, 1])
+    for message, ask in {
+        r"at: shape \(4,\); the last axis must be 3 long": lambda: derivative_tensor(mlp, 2, np.zeros(4)),
+        "order = -1: must be an integer >= 0": lambda: derivative_tensor(mlp, -1),
+        "order = 1.5: must be an integer": lambda: taylor_expand(mlp, 1.5),
+        "mlp: list given": lambda: derivative_tensor([], 2),
+        r"x: shape \(2, 3\); must broadcast with at, \(4, 3\)": lambda: taylor_expand(
+            mlp, 2, np.zeros((4, 3))
+        ).terms(np.zeros((2, 3))),
+        "to_layer = 4: must be an integer from 0 to 2": lambda: propagator(mlp, None, 4, 0),
+        "from_layer = 2: must be an integer from 0 to 1": lambda: propagator(mlp, None, 1, 2),
+        "legs = 0": lambda: vertices(mlp, None, 0),
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            ask()
+
+
+def test_the_rule_needs_no_order_above_half():
+    for order in range(2, 13):
+        for s, blocks in centroid._terms(order):
+            assert s + sum(blocks) == order
+            assert s <= (order - 1) // 2 and max(blocks) <= order // 2
