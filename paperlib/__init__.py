@@ -7,7 +7,7 @@ they are first used: importing the package imports neither TensorFlow nor matplo
 from importlib import import_module
 
 _MODULES = {
-    "born": "born_approximation born_radius born_tensor born_terms pade weinberg_eigenvalues",
+    "born": "born_approximation born_radius born_remainder born_tensor born_terms pade weinberg_eigenvalues",
     "ensemble": "Ensemble",
     "figures": "",
     "mlp": "MLP",
@@ -16,7 +16,7 @@ _MODULES = {
     "reproduction": "",
     "scattering": "bound_states effective_range scattering_length scattering_length_gradient scattering_length_hvp wave_function",
     "symmetric": "SymmetricTensor",
-    "targets": "Target scattering_length_target",
+    "targets": "Target from_jax from_tensorflow polynomial scattering_length_target",
     "training": "TrainingConfig train_ensemble",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}

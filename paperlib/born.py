@@ -13,10 +13,10 @@ from math import factorial
 
 import numpy as np
 
-from paperlib import checks
+from paperlib import checks, shells
 from paperlib.symmetric import SymmetricTensor, index_table, packed_position
 
-__all__ = ["born_approximation", "born_radius", "born_tensor", "born_terms", "pade", "weinberg_eigenvalues"]
+__all__ = ["born_approximation", "born_radius", "born_remainder", "born_tensor", "born_terms", "pade", "weinberg_eigenvalues"]
 
 # Numbers of the state held at a time: a block's series stay within a few MiB.
 _BLOCK = 1 << 16
@@ -60,20 +60,70 @@ def born_terms(U, order):
     return terms.reshape(*U.shape[:-1], order)
 
 
-def _coupling_series(x, order):
-    """Coefficients (order + 1, n) in the coupling of w and of q/h at r = 1; x = U h^2, shape (d, n)."""
+def born_remainder(U, order):
+    r"""What the first `order` Born terms leave of a_0, without cancellation.
+
+    .. math:: R_N = a_0 - \sum_{n \le N} a^{(n)} = \Big( \sum_{k > N} w_k
+              - \sum_{l \le N} a^{(l)} \sum_{j > N - l} q_j \Big) \Big/ \sum_j q_j
+
+    The tail of each power series, all that lies above order N, is carried across the shells as one more coefficient: the
+    tails of the transfers are Stumpff functions of higher index.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Shallow: shells of |U| > d^2 lose digits.
+    order : int, at least 1
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+
+    Examples
+    --------
+    >>> U = np.full(64, 1e-6)
+    >>> bool(np.isclose(born_remainder(U, 3), -62 * 1e-24 / 2835, rtol=1e-5, atol=0))
+    True
+    """
+    U, order = checks.potentials(U), checks.integer("order", order, minimum=1)
+    d = U.shape[-1]
+    flat = np.ascontiguousarray(U).reshape(-1, d)
+    remainder = np.empty(len(flat))
+    step = max(1, _BLOCK // (order + 1))
+    for start in range(0, len(flat), step):
+        rows = slice(start, start + step)
+        w, q = _coupling_series(flat[rows].T / d**2, order, tail=True)
+        a = _quotient(w[:-1], q[:-1])
+        above = np.cumsum(q[::-1], axis=0)[::-1]  # above[k]: all of q from order k up
+        excess = w[-1] - sum(a[n - 1] * above[order + 1 - n] for n in range(1, order + 1))
+        remainder[rows] = excess / above[0]
+    return remainder.reshape(U.shape[:-1])[()]
+
+
+def _coupling_series(x, order, tail=False):
+    """Coefficients in the coupling of w and of q/h at r = 1, shape (order + 1, n); x = U h^2, shape (d, n).
+
+    With `tail`, one more row holds the sum of all coefficients above `order`.
+    """
     d, n = x.shape
-    w, q = np.zeros((order + 1, n)), np.zeros((order + 1, n))
+    rows = order + 1 + tail
+    w, q = np.zeros((rows, n)), np.zeros((rows, n))
     q[0] = 1.0
     for i in range(d):
         u = i * q - w
         power = np.ones(n)
         dw, loss = np.zeros_like(w), np.zeros_like(q)
-        for m in range(1, order + 1):
+        higher = shells.stumpff(x[i], 2 * order + 3) if tail else None
+        for m in range(1, order + 1 + tail):
             power = power * (x[i] if m == 1 else -x[i])
-            lower = slice(0, order + 1 - m)
-            loss[m:] += power * (u[lower] / factorial(2 * m - 1) + q[lower] / factorial(2 * m))
-            dw[m:] += power * (u[lower] / factorial(2 * m) + q[lower] / factorial(2 * m + 1))
+            lower, upper = slice(0, order + 1 - m), slice(m, order + 1)
+            loss[upper] += power * (u[lower] / factorial(2 * m - 1) + q[lower] / factorial(2 * m))
+            dw[upper] += power * (u[lower] / factorial(2 * m) + q[lower] / factorial(2 * m + 1))
+            if tail:
+                # Orders m and up of a transfer lift order (order + 1 - m) into the tail, and m = 1 keeps the tail there.
+                for source in (order + 1 - m, *((order + 1,) if m == 1 else ())):
+                    loss[-1] += power * (higher[2 * m - 1] * u[source] + higher[2 * m] * q[source])
+                    dw[-1] += power * (higher[2 * m] * u[source] + higher[2 * m + 1] * q[source])
         w += dw - (i + 1) * loss
         q -= loss
     return w / d, q

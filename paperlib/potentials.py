@@ -26,7 +26,7 @@ __all__ = [
 HBAR_C = physical_constants["reduced Planck constant times c in MeV fm"][0]
 """hbar c in MeV fm (CODATA)."""
 
-SAMPLE_KINDS = ("attractive", "signed")
+SAMPLE_KINDS = ("attractive", "signed", "sparse")
 
 
 def discretize(function, d):
@@ -198,7 +198,8 @@ def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
 
     .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad s \sim \mathrm{uniform}[\text{smallest}, 1]
 
-    with one size s a potential and v_i, one a shell, uniform on [0, 1] (attractive) or [-1, 1] (signed).
+    with one size s a potential and v_i, one a shell, uniform on [0, 1] (attractive) or [-1, 1] (signed). Sparse
+    potentials attract, and each of their shells is empty with a probability drawn, one a potential, from uniform[0, 1].
 
     Parameters
     ----------
@@ -206,9 +207,9 @@ def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
         Number of potentials and of shells.
     depth : float
         Largest |U_i|, positive.
-    kind : {"attractive", "signed"}
+    kind : {"attractive", "signed", "sparse"}
     smallest : float
-        Smallest size, from 0 to 1.
+        Smallest size, from 0 to 1: at 0 the sizes are graded down to nothing.
     seed : int or sequence of int
         Seed of a PCG64 generator: the same seed draws the same potentials on every machine.
 
@@ -241,5 +242,7 @@ def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
     if kind == "signed":
         U *= 2
         U -= 1
+    if kind == "sparse":
+        U *= random.random((n, d)) < random.random((n, 1))
     U *= depth * sizes
     return U

@@ -189,8 +189,23 @@ def multiplicities(dim, order):
     return _frozen(np.concatenate([counts for *_, counts in _slabs(dim, order)]))
 
 
-def _monomials(x, order):
-    """Products x_i x_j .. in packed order: x (B, dim) -> (B, C)."""
+def monomials(x, order):
+    """Return the products x_i x_j .. of `order` factors, i <= j <= .., in packed order.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n, dim)
+    order : int
+
+    Returns
+    -------
+    ndarray of float64, shape (n, C(dim + order - 1, order))
+
+    Examples
+    --------
+    >>> monomials(np.array([[2.0, 3.0]]), 2)
+    array([[4., 6., 9.]])
+    """
     products = np.ones((len(x), 1))
     for k in range(order):
         starts = tail_starts(x.shape[1], k)
@@ -363,7 +378,7 @@ class SymmetricTensor:
             rows = max(1, CHUNK_BYTES // (8 * packed_size(self.dim, self.order - 1)))
             for first in range(0, len(points), rows):
                 part = points[first : first + rows]
-                products = _monomials(part, self.order - 1)
+                products = monomials(part, self.order - 1)
                 for a, slab, tail, counts in _slabs(self.dim, self.order):
                     weighted = columns[slab] * counts[:, None]
                     values[first : first + rows] += part[:, a : a + 1] * (products[:, tail] @ weighted)

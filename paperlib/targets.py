@@ -1,18 +1,25 @@
-"""What is learned: a function of the potential, with as many of its derivatives as are known."""
+r"""What is learned: a function of the potential, with as many of its derivatives as are known.
 
+Perturbation theory and a reader's own problem come in by the same door: a `Target` gives the values of a batch of inputs
+and, if it can, their gradients and the products of their Hessians with given directions.
+"""
+
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from paperlib.scattering import scattering_length, scattering_length_gradient
+from paperlib import _tensorflow, born, scattering
+from paperlib.symmetric import SymmetricTensor, index_table, monomials, multiplicities, packed_position
 
-__all__ = ["Target", "scattering_length_target"]
+__all__ = ["Target", "from_jax", "from_tensorflow", "polynomial", "scattering_length_target"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A scalar function of a batch of potentials, shape (n, d).
+    """A scalar function of a batch of inputs, shape (n, d).
 
     Parameters
     ----------
@@ -22,31 +29,38 @@ class Target:
         (n, d) -> (n,).
     gradients : callable, optional
         (n, d) -> (n, d).
+    hessian_vectors : callable, optional
+        Inputs and directions, each (n, d), -> (n, d).
 
     Examples
     --------
     >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
     >>> norm.sampled("values", np.ones((2, 3)))
     array([3., 3.])
+    >>> norm.sampled("hessian_vectors", np.ones((2, 3)), np.ones((2, 3)))
+    Traceback (most recent call last):
+    ...
+    ValueError: target 'squared norm': has no hessian_vectors
     """
 
     name: str
     values: Callable
     gradients: Callable | None = None
+    hessian_vectors: Callable | None = None
 
-    def sampled(self, what, U):
-        """`values` or `gradients` at the potentials U, checked for shape and for NaN.
+    def sampled(self, what, *arguments):
+        """`values`, `gradients` or `hessian_vectors` at a batch, checked.
 
         Raises
         ------
         ValueError
-            If the target has no such derivative, or returns another shape, or a value that is not finite (the sample is named).
+            If the target has no such derivative, returns another shape, or a value that is not finite; the sample is named.
         """
         function = getattr(self, what)
         if function is None:
             raise ValueError(f"target {self.name!r}: has no {what}")
-        expected = U.shape[:1] if what == "values" else U.shape
-        result = np.asarray(function(U), dtype=np.float64)
+        expected = arguments[0].shape[:1] if what == "values" else arguments[0].shape
+        result = np.asarray(function(*arguments), dtype=np.float64)
         if result.shape != expected:
             raise ValueError(f"target {self.name!r}: {what} have shape {result.shape}; must be {expected}")
         if not np.isfinite(result).all():
@@ -55,12 +69,218 @@ class Target:
         return result
 
 
-def scattering_length_target():
-    """The S-wave scattering length and its exact gradient.
+def scattering_length_target(minus=()):
+    r"""The S-wave scattering length, less the first terms of a series.
+
+    .. math:: a_0[U] - \sum_{n=1}^{N} T^{(n)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}
+
+    Parameters
+    ----------
+    minus : sequence of SymmetricTensor
+        T of orders 1, 2, .. N: the exact Born tensors, or tensors that were learned.
+
+    Returns
+    -------
+    Target
+        With gradients and Hessian-vector products, all exact.
+
+    Notes
+    -----
+    The values of the remainder are not found as a small difference of large numbers: `born.born_remainder` sums what the
+    exact Born series leaves from small numbers, and only B - T is contracted with U. Gradients and products are
+    differences, good to about 1e-16 of a_0's own.
 
     Examples
     --------
-    >>> scattering_length_target().sampled("values", np.zeros((2, 8)))
-    array([0., 0.])
+    >>> target = scattering_length_target(minus=[born.born_tensor(1, 8)])
+    >>> U = np.full((1, 8), 1e-4)
+    >>> bool(np.isclose(target.values(U), born.born_terms(U, 2)[:, 1], rtol=1e-3))
+    True
     """
-    return Target("scattering length", scattering_length, scattering_length_gradient)
+    tensors = _orders_in_turn("minus", minus)
+    if not tensors:
+        return Target(
+            "scattering length",
+            scattering.scattering_length,
+            scattering.scattering_length_gradient,
+            scattering.scattering_length_hvp,
+        )
+    left = [born.born_tensor(tensor.order, tensor.dim) - tensor for tensor in tensors]
+    lower, correction = polynomial(tensors), polynomial(left)
+    digest = hashlib.sha256(b"".join(tensor.packed.tobytes() for tensor in tensors)).hexdigest()[:16]
+    return Target(
+        f"scattering length less orders 1 to {len(tensors)}, tensors {digest}",
+        lambda U: born.born_remainder(U, len(tensors)) + correction.values(U),
+        lambda U: scattering.scattering_length_gradient(U) - lower.gradients(U),
+        lambda U, v: scattering.scattering_length_hvp(U, v) - lower.hessian_vectors(U, v),
+    )
+
+
+def polynomial(tensors, name="polynomial"):
+    r"""A polynomial without constant term, given by its symmetric tensors.
+
+    .. math:: f(x) = \sum_n T^{(n)}_{i_1 \dots i_n} x_{i_1} \cdots x_{i_n}
+
+    Parameters
+    ----------
+    tensors : sequence of SymmetricTensor
+        Of any orders from 1, one dimension.
+    name : str
+
+    Returns
+    -------
+    Target
+
+    Examples
+    --------
+    >>> square = polynomial([SymmetricTensor(2, 2, [1.0, 0.0, 1.0])])
+    >>> square.values(np.array([[3.0, 4.0]])), square.gradients(np.array([[3.0, 4.0]]))
+    (array([25.]), array([[6., 8.]]))
+    """
+    tensors = list(tensors)
+    if not tensors or len({tensor.dim for tensor in tensors}) > 1 or min(tensor.order for tensor in tensors) < 1:
+        raise ValueError(f"tensors = {tensors}: must be one or more, of order 1 or higher and of one dimension")
+    d = tensors[0].dim
+    linear = sum((tensor.packed for tensor in tensors if tensor.order == 1), np.zeros(d))
+    square = sum((2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d)))
+    higher = [(tensor.order, _pair_matrix(tensor)) for tensor in tensors if tensor.order > 2]
+
+    def values(x):
+        return x @ linear + ((x @ square) * x).sum(axis=1) / 2 + sum((x * _contract(n, A, x, x)).sum(axis=1) for n, A in higher)
+
+    def gradients(x):
+        return linear + x @ square + sum(n * _contract(n, A, x, x) for n, A in higher)
+
+    def hessian_vectors(x, v):
+        return v @ square + sum(n * (n - 1) * _contract(n, A, x, v) for n, A in higher)
+
+    return Target(name, *(partial(_chunked, function) for function in (values, gradients, hessian_vectors)))
+
+
+def _pair_matrix(tensor):
+    """A of shape (monomials of order n - 2, pairs): monomials(x) A is the packed matrix T(x, .., x, . , .)."""
+    rest, pairs = index_table(tensor.dim, tensor.order - 2), index_table(tensor.dim, 2)
+    indices = np.empty((len(rest), len(pairs), tensor.order), dtype=np.int32)
+    indices[..., : tensor.order - 2] = rest[:, None]
+    indices[..., tensor.order - 2 :] = pairs
+    indices.sort(axis=-1)
+    matrix = tensor.packed[packed_position(tensor.dim, indices)]
+    return matrix * multiplicities(tensor.dim, tensor.order - 2)[:, None]
+
+
+def _contract(order, pair_matrix, x, v):
+    """T(x, .., x, v, .) for a batch; (n, d) -> (n, d)."""
+    d = x.shape[1]
+    packed = monomials(x, order - 2) @ pair_matrix
+    pairs = np.sort(np.indices((d, d)).reshape(2, -1), axis=0).T
+    matrices = packed[:, packed_position(d, pairs)].reshape(-1, d, d)
+    return (matrices @ v[:, :, None])[:, :, 0]
+
+
+def _chunked(function, *arrays):
+    """Apply a function of batches to 1,024 rows at a time: a matrix a row is what it takes in memory."""
+    starts = range(0, len(arrays[0]), 1024)
+    return np.concatenate([function(*(array[start : start + 1024] for array in arrays)) for start in starts])
+
+
+def _orders_in_turn(name, tensors):
+    tensors = list(tensors)
+    for number, tensor in enumerate(tensors, 1):
+        if not isinstance(tensor, SymmetricTensor) or tensor.order != number or tensor.packed.ndim > 1:
+            raise ValueError(f"{name}[{number - 1}] = {tensor!r}: must be a scalar SymmetricTensor of order {number}")
+        if tensor.dim != tensors[0].dim:
+            raise ValueError(f"{name}[{number - 1}]: dim {tensor.dim}; must be {tensors[0].dim}, as {name}[0] has")
+    return tensors
+
+
+def from_jax(name, function):
+    """A target from any function that JAX can differentiate.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        One input, shape (d,), to a scalar; written in jax.numpy. It is run in double precision.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If JAX is not installed.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> bump = from_jax("bump", lambda x: jnp.exp(-jnp.sum(x**2)))
+    >>> bump.hessian_vectors(np.zeros((1, 2)), np.array([[1.0, 3.0]]))
+    array([[-2., -6.]])
+    """
+    import jax
+
+    gradient = jax.grad(function)
+    batched = {
+        "values": jax.jit(jax.vmap(function)),
+        "gradients": jax.jit(jax.vmap(gradient)),
+        "hessian_vectors": jax.jit(jax.vmap(lambda x, v: jax.jvp(gradient, (x,), (v,))[1])),
+    }
+
+    def in_double_precision(call):
+        def run(*arrays):
+            with jax.enable_x64(True):
+                return np.asarray(call(*arrays))
+
+        return run
+
+    return Target(name, **{what: in_double_precision(call) for what, call in batched.items()})
+
+
+def from_tensorflow(name, function):
+    """A target from any function that TensorFlow can differentiate.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        A batch of inputs, a float64 tensor of shape (n, d), to a tensor of shape (n,); a sample's output must not
+        depend on the others.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If TensorFlow is not installed.
+
+    Examples
+    --------
+    >>> square = from_tensorflow("square", lambda x: x[:, 0] ** 2)
+    >>> square.gradients(np.array([[3.0, 1.0]]))
+    array([[6., 0.]])
+    """
+    tf, _ = _tensorflow.load()
+
+    def gradients(x):
+        x = tf.convert_to_tensor(x, tf.float64)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(function(x))
+        return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def hessian_vectors(x, v):
+        x, v = (tf.convert_to_tensor(array, tf.float64) for array in (x, v))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(gradients(x) * v)
+        return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO).numpy()
+
+    return Target(
+        name,
+        lambda x: function(tf.convert_to_tensor(x, tf.float64)).numpy(),
+        lambda x: gradients(x).numpy(),
+        hessian_vectors,
+    )

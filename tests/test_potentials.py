@@ -81,6 +81,9 @@ def test_samples_follow_their_distribution():
     # <U> = 0 and <U^2> = depth^2 <s^2> / 3, s uniform on [1/2, 1]
     assert abs(U.mean()) < 5 * U.std() / np.sqrt(U.size)
     assert (U**2).mean() == pytest.approx(4 * (1 - 0.5**3) / (3 * 0.5) / 3, rel=0.02)
+    sparse = potentials.sample(20_000, 8, depth=2.0, kind="sparse", seed=3)
+    assert sparse.min() == 0 and (sparse == 0).mean() == pytest.approx(0.5, abs=0.02)
+    assert ((sparse == 0).mean(axis=1) > 0.9).mean() > 0.1, "some potentials are nearly empty"
     attractive = potentials.sample(20_000, 8, depth=2.0, seed=3)
     assert attractive.min() >= 0
     assert attractive.mean() == pytest.approx(2.0 * 0.6 / 2, rel=0.02)
