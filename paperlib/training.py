@@ -1,8 +1,8 @@
 """Ensembles of networks, trained together in one compiled step.
 
-Every weight has a leading member axis, so that one batched product serves all members, and an epoch is one
-call of an XLA program. Members differ by their seed alone: it sets their first weights and the order in
-which they see the samples. The samples are drawn anew for each epoch, the same for all members.
+Every weight has a leading member axis, so that one batched product serves all members, and an epoch is one call of an XLA
+program. Members differ by their seed, which sets their first weights and the order in which they see the samples, and, if
+asked, by their learning rate. The samples are the same for all members.
 """
 
 import hashlib
@@ -10,11 +10,12 @@ import json
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from paperlib import _tensorflow, checks
+from paperlib import _tensorflow, checks, networks
 from paperlib.ensemble import Ensemble
 from paperlib.files import read_npz, write_npz
 from paperlib.mlp import MLP
@@ -22,10 +23,10 @@ from paperlib.potentials import SAMPLE_KINDS, sample
 
 __all__ = ["TrainingConfig", "train_ensemble"]
 
-ACTIVATIONS = ("gelu", "sigmoid", "silu", "softplus", "tanh")
-OPTIMIZERS = ("adam",)
+FITS = ("values", "gradients", "hessian_vectors")
+OPTIMIZERS = ("adam", "muon", "soap")
 # Streams of random numbers, told apart by the last word of their seed.
-_SAMPLES, _VALIDATION, _WEIGHTS, _ORDER = range(4)
+_SAMPLES, _VALIDATION, _WEIGHTS, _ORDER, _DIRECTIONS = range(5)
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,17 @@ class TrainingConfig:
     kind, depth, smallest
         What is sampled: see `potentials.sample`.
     samples : int
-        Potentials drawn anew for each epoch.
+        Potentials an epoch.
+    sets : int or None
+        Epochs go round this many sets of samples; None draws a new one each epoch.
     batch, steps : int
         Potentials a step, and steps in all.
-    optimizer : {"adam"}
-    learning_rate : float
-        Its peak: after `warmup` steps of linear rise it falls to zero as a cosine.
+    fit : {"values", "gradients", "hessian_vectors"}
+        What is fitted: values; and gradients; and Hessian-vector products along one random direction a sample. Each is
+        scaled by its own mean square.
+    optimizer : {"soap", "adam", "muon"}
+    learning_rate : float or tuple of float
+        Its peak, one for all or one a member: after `warmup` steps of linear rise it falls to zero as a cosine.
     warmup : int
     validation : int
         Held-out potentials, of the same distribution.
@@ -73,10 +79,12 @@ class TrainingConfig:
     depth: float = 1.0
     smallest: float = 0.2
     samples: int = 65_536
+    sets: int | None = None
     batch: int = 512
     steps: int = 12_000
-    optimizer: str = "adam"
-    learning_rate: float = 3e-3
+    fit: str = "values"
+    optimizer: str = "soap"
+    learning_rate: float | tuple = 3e-3
     warmup: int = 200
     validation: int = 8_192
     sample_seed: int = 0
@@ -99,11 +107,20 @@ class TrainingConfig:
             raise ValueError(f"batch = {self.batch}: must be at most samples = {self.samples}")
         if self.warmup > self.steps:
             raise ValueError(f"warmup = {self.warmup}: must be at most steps = {self.steps}")
-        for name, above in (("depth", 0), ("learning_rate", 0)):
-            object.__setattr__(self, name, checks.number(name, getattr(self, name), above=above))
+        if self.sets is not None:
+            checks.integer("sets", self.sets, minimum=1)
+        object.__setattr__(self, "depth", checks.number("depth", self.depth, above=0))
+        if isinstance(self.learning_rate, (tuple, list)):
+            rates = tuple(checks.number("learning_rate", rate, above=0) for rate in self.learning_rate)
+            if len(rates) != len(self.seeds):
+                raise ValueError(f"learning_rate = {rates}: must be one number, or one for each of {len(self.seeds)} seeds")
+            object.__setattr__(self, "learning_rate", rates)
+        else:
+            checks.number("learning_rate", self.learning_rate, above=0)
         if checks.number("smallest", self.smallest, minimum=0) > 1:
             raise ValueError(f"smallest = {self.smallest}: must be from 0 to 1")
-        checks.choice("activation", self.activation, ACTIVATIONS)
+        checks.choice("activation", self.activation, tuple(sorted(networks.ACTIVATIONS)))
+        checks.choice("fit", self.fit, FITS)
         checks.choice("kind", self.kind, SAMPLE_KINDS)
         checks.choice("optimizer", self.optimizer, OPTIMIZERS)
 
@@ -124,7 +141,7 @@ def train_ensemble(config, target, *, checkpoint=None):
     ----------
     config : TrainingConfig
     target : Target
-        Its values are fitted, less their mean and divided by their standard deviation.
+        What is fitted must be among what it gives. Values are taken less their mean, in units of their standard deviation.
     checkpoint : path, optional
         A .npz file, replaced after each epoch. A training that finds it goes on where it stopped, to the same
         weights bit for bit; one that finds it complete returns what it holds.
@@ -142,7 +159,9 @@ def train_ensemble(config, target, *, checkpoint=None):
 
     Notes
     -----
-    The progress bar shows on a terminal only. One epoch's samples are drawn while the one before is trained on.
+    The progress bar shows on a terminal only. One epoch's samples are drawn while the one before is trained on. A step's
+    time goes into matrix products and, for fitted derivatives, into the activation's; SOAP adds its own products, the
+    same for every fit.
 
     Examples
     --------
@@ -157,46 +176,97 @@ def train_ensemble(config, target, *, checkpoint=None):
     tf, keras = _tensorflow.load()
     per_epoch = config.samples // config.batch
     epochs = -(-config.steps // per_epoch)
-
     held_out = config.potentials(config.validation, config.sample_seed, _VALIDATION)
-    held_out_values = target.sampled("values", held_out)
-    mean, spread = held_out_values.mean(), held_out_values.std() or 1.0
-
-    def epoch_samples(epoch):
-        U = config.potentials(config.samples, config.sample_seed, epoch, _SAMPLES)
-        y = (target.sampled("values", U) - mean) / spread
-        orders = [
-            np.random.default_rng((seed, epoch, _ORDER)).permutation(config.samples)[: per_epoch * config.batch]
-            for seed in config.seeds
-        ]
-        order = np.stack(orders).reshape(len(config.seeds), per_epoch, config.batch).swapaxes(0, 1)
-        return (U / config.depth).astype(np.float32), y.astype(np.float32), order.astype(np.int32)
+    scales = _scales(config, target, held_out)
+    draw = _drawer(config, target, scales, per_epoch)
 
     variables = _first_weights(keras, config)
-    optimizer = keras.optimizers.Adam(_schedule(keras, config))
+    optimizer = _optimizer(keras, config)
     optimizer.build(variables)
-    run_epoch = _epoch_program(tf, keras, config, variables, optimizer)
-    predict = tf.function(lambda x: _forward(keras, config, variables, x), jit_compile=True)
+    run_epoch = _epoch_program(tf, config, variables, optimizer, scales)
+    predict = tf.function(
+        lambda x: networks.values(tf, config.activation, variables[0::2], variables[1::2], x), jit_compile=True
+    )
     held_out_x = tf.constant(np.float32(held_out / config.depth))
-    held_out_y = (held_out_values - mean) / spread
+    held_out_y = (target.sampled("values", held_out) - scales.mean) / scales.spread
 
     state = [*variables, *optimizer.variables]
     fingerprint = config.fingerprint(target)
     loss, validation = _restore(checkpoint, fingerprint, state)
     with ThreadPoolExecutor(1) as pool:
         start = len(loss)
-        upcoming = pool.submit(epoch_samples, start) if start < epochs else None
+        upcoming = pool.submit(draw, start) if start < epochs else None
         for epoch in tqdm(range(start, epochs), initial=start, total=epochs, desc="training", unit="epoch", disable=None):
-            x, y, order = upcoming.result()
-            upcoming = pool.submit(epoch_samples, epoch + 1) if epoch + 1 < epochs else None
+            (inputs, fitted), order = upcoming.result()
+            upcoming = pool.submit(draw, epoch + 1) if epoch + 1 < epochs else None
             steps = min(per_epoch, config.steps - epoch * per_epoch)
-            loss.append(run_epoch(tf.constant(x), tf.constant(y), tf.constant(order), steps).numpy())
+            arguments = tf.nest.map_structure(tf.convert_to_tensor, (inputs, fitted, order, steps))
+            loss.append(run_epoch(*arguments).numpy())
             residual = predict(held_out_x).numpy() - held_out_y
             validation.append(np.mean(residual**2, axis=1))
             if checkpoint is not None:
                 _store(checkpoint, fingerprint, state, loss, validation)
     weights = [v.numpy() for v in variables]
-    return _to_ensemble(config, weights, np.array(loss), np.array(validation), mean, spread)
+    return _to_ensemble(config, weights, np.array(loss), np.array(validation), scales)
+
+
+@dataclass(frozen=True)
+class _Scales:
+    """The units in which networks see the target: of x = U/depth, values (t - mean)/spread, and derivatives of these by x.
+
+    `weights` are one over the mean square of each fitted quantity in these units: 1 for the values.
+    """
+
+    mean: float
+    spread: float
+    weights: tuple
+
+
+def _scales(config, target, U):
+    values = target.sampled("values", U)
+    mean, spread = float(values.mean()), float(values.std()) or 1.0
+    weights = [1.0]
+    for order, what in enumerate(FITS[1 : FITS.index(config.fit) + 1], 1):
+        arguments = (U,) if what == "gradients" else (U, _directions(config, len(U), _VALIDATION))
+        derivative = target.sampled(what, *arguments) * config.depth**order / spread
+        weights.append(1 / (float(np.mean(derivative**2)) or 1.0))
+    return _Scales(mean, spread, tuple(weights))
+
+
+def _directions(config, n, *seed):
+    """One random direction a sample, of unit length on average."""
+    random = np.random.default_rng((config.sample_seed, *seed, _DIRECTIONS))
+    return random.standard_normal((n, config.d)) / np.sqrt(config.d)
+
+
+def _drawer(config, target, scales, per_epoch):
+    """A function of the epoch's number that gives its samples and each member's order of them.
+
+    The samples are x, v (directions, only if they are needed), values and derivatives, in the units of `scales`.
+    """
+
+    def samples(number):
+        U = config.potentials(config.samples, config.sample_seed, number, _SAMPLES)
+        inputs, fitted = [U / config.depth], [(target.sampled("values", U) - scales.mean) / scales.spread]
+        if config.fit != "values":
+            fitted.append(target.sampled("gradients", U) * (config.depth / scales.spread))
+        if config.fit == "hessian_vectors":
+            inputs.append(_directions(config, config.samples, number))
+            fitted.append(target.sampled("hessian_vectors", U, inputs[1]) * (config.depth**2 / scales.spread))
+        return [[array.astype(np.float32) for array in arrays] for arrays in (inputs, fitted)]
+
+    if config.sets is not None:
+        samples = lru_cache(maxsize=config.sets)(samples)
+
+    def draw(epoch):
+        orders = [
+            np.random.default_rng((seed, epoch, _ORDER)).permutation(config.samples)[: per_epoch * config.batch]
+            for seed in config.seeds
+        ]
+        order = np.stack(orders).reshape(len(config.seeds), per_epoch, config.batch).swapaxes(0, 1)
+        return samples(epoch if config.sets is None else epoch % config.sets), order.astype(np.int32)
+
+    return draw
 
 
 def _first_weights(keras, config):
@@ -214,47 +284,69 @@ def _first_weights(keras, config):
     return variables
 
 
-def _forward(keras, config, variables, x):
-    """The members' outputs: x of shape (batch, d) or (member, batch, d) -> (member, batch)."""
-    phi = keras.activations.get(config.activation)
-    y = x
-    for layer in range(len(config.hidden)):
-        y = phi(y @ variables[2 * layer] + variables[2 * layer + 1])
-    return (y @ variables[-2] + variables[-1])[..., 0]
-
-
-def _schedule(keras, config):
-    """Linear warm-up, then a cosine to zero at the last step."""
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if config.warmup else config.learning_rate,
+def _optimizer(keras, config):
+    """The optimiser, its rate rising over the warm-up, then falling to zero at the last step as a cosine."""
+    unit = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if config.warmup else 1.0,
         decay_steps=max(1, config.steps - config.warmup),
-        warmup_target=config.learning_rate if config.warmup else None,
+        warmup_target=1.0 if config.warmup else None,
         warmup_steps=config.warmup,
     )
+    rates = np.broadcast_to(np.float32(config.learning_rate), len(config.seeds)).reshape(-1, 1, 1)
+
+    class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return unit(step) * rates
+
+    class Muon(keras.optimizers.Muon):
+        """Muon on the last two axes, so that members stay apart."""
+
+        def _should_use_adamw(self, variable):
+            return variable.shape[-2] == 1
+
+        def lr_adjust(self, x):
+            return x * float(np.sqrt(max(x.shape[-2:]))) * self.rms_rate
+
+    if config.optimizer == "soap":
+        from paperlib.soap import SOAP
+
+        return SOAP(Schedule())
+    if config.optimizer == "muon":
+        return Muon(Schedule(), weight_decay=None, adam_weight_decay=None)
+    return keras.optimizers.Adam(Schedule())
 
 
-def _epoch_program(tf, keras, config, variables, optimizer):
-    """An epoch of gradient steps as one XLA program: (x, y, order, steps) -> each member's mean loss."""
+def _epoch_program(tf, config, variables, optimizer, scales):
+    """An epoch of gradient steps as one XLA program: (inputs, fitted, order, steps) -> each member's mean loss."""
+    evaluate = {
+        "values": lambda *arguments: [networks.values(*arguments)],
+        "gradients": networks.values_and_gradients,
+        "hessian_vectors": networks.values_gradients_and_hessian_vectors,
+    }[config.fit]
 
-    def step(x, y, rows):
+    def step(inputs, fitted, rows):
         with tf.GradientTape() as tape:
-            residual = _forward(keras, config, variables, tf.gather(x, rows)) - tf.gather(y, rows)
-            loss = tf.reduce_mean(residual**2, axis=1)
+            chosen = [tf.gather(array, rows) for array in inputs]
+            outputs = evaluate(tf, config.activation, variables[0::2], variables[1::2], *chosen)
+            loss = 0.0
+            for weight, output, array in zip(scales.weights, outputs, fitted, strict=True):
+                residual = tf.reshape(output - tf.gather(array, rows), (len(config.seeds), -1))
+                loss += weight * tf.reduce_mean(residual**2, axis=1)
             # Members share no weights, so the gradient of the sum is each one's own.
             total = tf.reduce_sum(loss)
         optimizer.apply(tape.gradient(total, variables), variables)
         return loss
 
     @tf.function(jit_compile=True)
-    def run(x, y, order, steps):
+    def run(inputs, fitted, order, steps):
         def body(number, total):
-            return number + 1, total + step(x, y, order[number])
+            return number + 1, total + step(inputs, fitted, order[number])
 
         start = (0, tf.zeros(len(config.seeds)))
         _, total = tf.while_loop(lambda number, _: number < steps, body, start)
         return total / tf.cast(steps, tf.float32)
 
-    return lambda x, y, order, steps: run(x, y, order, tf.constant(steps))
+    return run
 
 
 def _store(path, fingerprint, state, loss, validation):
@@ -276,7 +368,7 @@ def _restore(path, fingerprint, state):
     return list(arrays["loss"]), list(arrays["validation"])
 
 
-def _to_ensemble(config, weights, loss, validation, mean, spread):
+def _to_ensemble(config, weights, loss, validation, scales):
     """Undo the scaling of input and output, and leave out the members that diverged."""
     finite = np.isfinite(loss).all(axis=0) & np.isfinite(validation).all(axis=0)
     lost = [seed for seed, kept in zip(config.seeds, finite, strict=True) if not kept]
@@ -289,8 +381,8 @@ def _to_ensemble(config, weights, loss, validation, mean, spread):
         matrices = [w[number].T.astype(np.float64) for w in weights[0::2]]
         biases = [b[number, 0].astype(np.float64) for b in weights[1::2]]
         matrices[0] /= config.depth
-        matrices[-1] *= spread
-        biases[-1] = biases[-1] * spread + mean
+        matrices[-1] *= scales.spread
+        biases[-1] = biases[-1] * scales.spread + scales.mean
         # Rounded once more to single precision, so that what is saved is what is returned.
         single = [[np.float32(a) for a in arrays] for arrays in (matrices, biases)]
         members.append(MLP(*single, config.activation))

@@ -14,7 +14,8 @@ if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)
 
 SMALL = TrainingConfig(
-    d=6, hidden=(12, 12), samples=2048, batch=32, steps=320, warmup=10, learning_rate=1e-2, validation=64, seeds=(3, 5)
+    d=6, hidden=(12, 12), samples=2048, batch=32, steps=320, warmup=10, learning_rate=1e-2, validation=64, seeds=(3, 5),
+    optimizer="adam",
 )
 TARGET = scattering_length_target()
 
@@ -64,7 +65,8 @@ def test_against_plain_keras(trained):
     variables = training._first_weights(keras, SMALL)
     model = keras.Sequential([keras.Input((6,)), *(keras.layers.Dense(12, "gelu") for _ in range(2)), keras.layers.Dense(1)])
     model.set_weights([v.numpy()[0] if v.shape[1] > 1 or k % 2 == 0 else v.numpy()[0, 0] for k, v in enumerate(variables)])
-    model.compile(keras.optimizers.Adam(training._schedule(keras, SMALL)), "mse")
+    cosine = keras.optimizers.schedules.CosineDecay(0.0, 310, warmup_target=1e-2, warmup_steps=10)
+    model.compile(keras.optimizers.Adam(cosine), "mse")
     held_out = TARGET.values(SMALL.potentials(64, 0, training._VALIDATION))
     losses = []
     for epoch in range(5):
@@ -161,7 +163,7 @@ def test_one_diverged_member_does_not_take_the_others():
     ]
     loss = np.array([[1.0, 1.0], [0.5, np.nan]])
     with pytest.warns(UserWarning, match=r"seeds \[5\] diverged"):
-        kept = training._to_ensemble(config, weights, loss, loss, 0.0, 1.0)
+        kept = training._to_ensemble(config, weights, loss, loss, training._Scales(0.0, 1.0, (1.0,)))
     assert kept.seeds == (3,) and len(kept.members) == 1
 
 
