@@ -32,6 +32,8 @@ from paperlib.symmetric import packed_size
 
 __all__ = ["derivatives"]
 
+CHUNK_BYTES = 2**23
+
 
 def _partitions(n, largest):
     """The partitions of n into parts <= largest, largest first."""
@@ -195,15 +197,39 @@ def _columns(layers, rows):
                 yield layer, left, terms
 
 
-def _needed_bytes(mlp, order, batch):
-    """What `derivatives` takes at its peak, from the sizes of its larger arrays."""
+def _work_bytes(mlp, order):
+    """What one centre takes at the peak of `_tensors`, beside the result: its larger arrays."""
     units = sum(map(len, mlp.biases[:-1]))
-    result, formed, last_sums = packed_size(mlp.dim, order), 0, [0]
+    formed, last_sums = 0, [0]
     for p, rows in _plan(order).items():
         stacks = (packed_size(mlp.dim, p) + packed_size(mlp.dim, order - p)) * len(rows) * units
         last_sums.append(stacks + largest_block(p, order - p, mlp.dim))
         formed += packed_size(mlp.dim, p) * len(rows) * units
-    return 8 * batch * (result + formed + max(last_sums))
+    return 8 * mlp.outputs * (formed + max(last_sums))
+
+
+def _tensors(mlp, order, at):
+    """The packed tensors at centres whose work fits memory together: (..., dim) -> (..., C)."""
+    layers = _forward(mlp, order, at)
+    gradient = _backward(mlp, order, layers)
+    batch = np.broadcast_shapes(at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ())
+    if order == 1:
+        return np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim))
+    out = np.zeros((*batch, packed_size(mlp.dim, order)))
+    for p, rows in _plan(order).items():
+        columns = list(_columns(layers, rows))
+        if not columns:
+            continue
+        ends = np.cumsum([layer.units for layer, *_ in columns])
+        parts = [slice(end - layer.units, end) for end, (layer, *_) in zip(ends, columns)]
+        x = np.empty((*batch, packed_size(mlp.dim, p), ends[-1]))
+        y = np.empty((*batch, packed_size(mlp.dim, order - p), ends[-1]))
+        for part, (layer, left, _) in zip(parts, columns):
+            x[..., part] = layer.feature(*left)
+        for part, (layer, _, terms) in zip(parts, columns):
+            y[..., part] = layer.total([(weight * layer.phi[m], right) for weight, m, right in terms])
+        contracted_product(out, x, y, p, order - p, mlp.dim, unordered=2 * p == order and p > 1)
+    return out
 
 
 def derivatives(mlp, order, at):
@@ -231,29 +257,19 @@ def derivatives(mlp, order, at):
     2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each left group (half that for an even split), p + q
     = order. At order 2 and 3 the forming of the features and the calls themselves.
     """
-    batch = at.shape[:-1]
-    if mlp.outputs > 1:
-        at, batch = at[..., None, :], (*batch, mlp.outputs)
-    for needed in (8 * prod(batch) * packed_size(mlp.dim, order), _needed_bytes(mlp, order, prod(batch))):
-        memory(f"order = {order}", needed, "use .terms of taylor_expand")
-    layers = _forward(mlp, order, at)
-    gradient = _backward(mlp, order, layers)
-    if order == 1:
-        return np.moveaxis(np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim)), -1, 0)
-    out = np.zeros((*batch, packed_size(mlp.dim, order)))
-    for p, rows in _plan(order).items():
-        columns = list(_columns(layers, rows))
-        units = sum(layer.units for layer, *_ in columns)
-        x = np.empty((*batch, packed_size(mlp.dim, p), units))
-        y = np.empty((*batch, packed_size(mlp.dim, order - p), units))
-        j = 0
-        for layer, left, terms in columns:
-            part = slice(j, j := j + layer.units)
-            x[..., part] = layer.feature(*left)
-        j = 0
-        for layer, left, terms in columns:
-            part = slice(j, j := j + layer.units)
-            y[..., part] = layer.total([(weight * layer.phi[m], right) for weight, m, right in terms])
-        if columns:
-            contracted_product(out, x, y, p, order - p, mlp.dim, unordered=2 * p == order and p > 1)
-    return np.moveaxis(out, -1, 0)
+    batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
+    size, centres = packed_size(mlp.dim, order), prod(batch)
+    result = 8 * mlp.outputs * centres * size
+    memory(f"order = {order}", result, "use .terms of taylor_expand")
+    work = _work_bytes(mlp, order)
+    together = max(1, CHUNK_BYTES // max(work, 1))
+    memory(f"order = {order}", result + min(together, centres) * work, "use .terms of taylor_expand")
+    if several:
+        at = at[..., None, :]  # the outputs are one more axis of the batch
+    if not batch:
+        return np.moveaxis(_tensors(mlp, order, at), -1, 0)
+    points = at.reshape(-1, *at.shape[len(batch) :])
+    out = np.empty((centres, *several, size))
+    for first in range(0, centres, together):
+        out[first : first + together] = _tensors(mlp, order, points[first : first + together])
+    return np.moveaxis(out.reshape(*batch, *several, size), -1, 0)

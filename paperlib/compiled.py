@@ -131,30 +131,25 @@ def add_triples(out, m):
         out += flat.take(positions, axis=-1)
 
 
-def compose(phi, z, orders):
-    """Coefficients of t, t^2, .. in sum_m phi_m z(t)^m.
+def compose(out, phi, z):
+    """Put the coefficients of t, t^2, .. in sum_m phi_m z(t)^m into `out`.
 
     Parameters
     ----------
+    out : ndarray of float64, shape (orders, points, units)
     phi : ndarray of float64, shape (orders + 1, 1 or points, units)
         Taylor coefficients at the centre; the constant term is not used.
     z : ndarray of float64, shape (terms, points, units)
         Coefficients of t .. t^terms.
-    orders : int
-
-    Returns
-    -------
-    ndarray of float64, shape (orders, points, units)
     """
-    out = np.empty((orders, *z.shape[1:]))
     loop = _loop("compose", out.size)
     if loop:
         loop(out, phi, z)
-        return out
+        return
+    orders = len(out)
     series = np.zeros((orders + 1, *z.shape[1:]))
     for m in range(orders, 0, -1):
         series[0] = phi[m]
         for k in range(orders - m + 1, 0, -1):
             series[k] = sum(series[k - i] * z[i - 1] for i in range(1, min(k, len(z)) + 1))
     out[:] = series[1:]
-    return out

@@ -6,7 +6,7 @@ all at once, by the centroid rule.
 """
 
 from dataclasses import dataclass
-from math import factorial
+from math import factorial, prod
 
 import numpy as np
 
@@ -155,18 +155,23 @@ def derivative_tensor(mlp, order, at=None):
     return SymmetricTensor(order, mlp.dim, packed)
 
 
-def _series(mlp, order, at, directions):
+def _series(mlp, order, at, directions, work):
     """Coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
     scale = np.array([1.0 / factorial(k) for k in range(order + 1)])[:, None, None]
     y, slopes = at, directions[None]
     for phi, weight in zip(_phis(mlp, at, order), mlp.weights):
-        z = slopes @ weight.T
-        slopes = compose(phi * scale, z, order) if order else z
         y = phi[0]
+        if order:
+            shapes = [(orders, len(directions), len(weight)) for orders in (len(slopes), order)]
+            z, composed = (buffer[: prod(shape)].reshape(shape) for buffer, shape in zip(work, shapes))
+            np.matmul(slopes, weight.T, out=z)
+            compose(composed, phi * scale, z)
+            slopes = composed
     value = y @ mlp.weights[-1].T + mlp.biases[-1]
     out = np.zeros((order + 1, len(directions), mlp.outputs))
     out[0] = value
-    out[1 : 1 + len(slopes)] = (slopes @ mlp.weights[-1].T)[:order]
+    if order:
+        out[1 : 1 + len(slopes)] = slopes @ mlp.weights[-1].T
     return out
 
 
@@ -179,12 +184,14 @@ def _coefficients(mlp, order, directions, at):
     )
     out = np.empty((len(points), mlp.outputs, order + 1))
     widest = max(mlp.dim, *map(len, mlp.biases))
-    rows = max(1, CHUNK_BYTES // (8 * widest * (order + 1)))
+    rows = min(len(points), max(1, CHUNK_BYTES // (8 * widest * (order + 1))))
+    work = np.empty(
+        (2, rows * widest * order)
+    )  # one pair for all chunks: fresh pages cost more than the sums
     for first in range(0, len(points), rows):
         part = slice(first, first + rows)
-        out[part] = np.moveaxis(
-            _series(mlp, order, centres if len(centres) == 1 else centres[part], points[part]), 0, -1
-        )
+        there = centres if len(centres) == 1 else centres[part]
+        out[part] = np.moveaxis(_series(mlp, order, there, points[part], work), 0, -1)
     out = out.reshape(*batch, mlp.outputs, order + 1)
     return out[..., 0, :] if mlp.outputs == 1 else out
 

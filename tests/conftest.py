@@ -20,3 +20,10 @@ def random_mlp():
         return MLP(weights, [0.3 * rng.standard_normal(b) for b in widths[1:]], activation)
 
     return build
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Benchmarks take minutes and mean something on a quiet machine only: they run when asked for by name."""
+    if collection_path.name == "benchmarks":
+        return not any("benchmarks" in str(argument) for argument in config.invocation_params.args) or None
+    return None

@@ -69,11 +69,12 @@ def test_compiled_loops_equal_their_numpy_forms_to_the_bit(monkeypatch):
     phi, z = rng.standard_normal((6, 1, 7)), rng.standard_normal((3, 4, 7))
 
     def run():
-        pairs, triples = np.ones((2, 15, 7)), np.ones((2, 35))
+        pairs, triples, series = np.ones((2, 15, 7)), np.ones((2, 35)), np.ones((5, 4, 7))
         compiled.add_pairs(pairs, x, y)
         compiled.add_triples(triples, m)
         compiled.add_triples(triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2))
-        return pairs, triples, compiled.compose(phi, z, 5)
+        compiled.compose(series, phi, z)
+        return pairs, triples, series
 
     monkeypatch.setattr(compiled, "WORTH_A_CALL", 10**9)
     monkeypatch.setattr(compiled, "WORTH_LOADING", 10**9)

@@ -1,0 +1,178 @@
+"""Derivative tensors against the public tools that give them: `pytest tests/benchmarks`.
+
+The network is 64-64-64-64-1, tanh, float64, unless the test says otherwise. Every peer is compiled and warmed
+up first, and its result is compared with ours before it is timed; a peer that is not installed is skipped.
+Ours gives the packed tensor, the peers the full one, so ours with `.full()` is timed too. Ratios mean
+something within one run on a quiet machine only.
+"""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from paperlib.symmetric import index_table
+from paperlib.taylor import derivative_tensor, directional_derivatives
+
+WIDTHS = [64, 64, 64, 64, 1]
+ROUNDS = {1: 30, 2: 30, 3: 20, 4: 5, 5: 2, 6: 1}
+
+
+@pytest.fixture(scope="module")
+def mlp(random_mlp):
+    return random_mlp(WIDTHS)
+
+
+@pytest.fixture(scope="module")
+def at():
+    return np.random.default_rng(1).uniform(-0.5, 0.5, WIDTHS[0])
+
+
+@pytest.fixture
+def timed(benchmark, request):
+    """timed(order, function): warmed up, then a few rounds; the order groups the report."""
+    pytest.importorskip("pytest_benchmark")
+
+    def run(order, function, group=None):
+        benchmark.group = group or f"order {order}"
+        return benchmark.pedantic(function, rounds=ROUNDS[order], warmup_rounds=1)
+
+    return run
+
+
+@pytest.mark.parametrize("order", range(1, 6))
+def test_packed(timed, mlp, at, order):
+    timed(order, lambda: derivative_tensor(mlp, order, at))
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_full(timed, mlp, at, order):
+    timed(order, lambda: derivative_tensor(mlp, order, at).full())
+
+
+def test_order_six(timed, mlp, at):
+    timed(6, lambda: derivative_tensor(mlp, 6, at))
+
+
+def jax_function(jax, mlp):
+    parameters = [(jax.numpy.asarray(w), jax.numpy.asarray(b)) for w, b in zip(mlp.weights, mlp.biases)]
+
+    def function(x):
+        *hidden, (w, b) = parameters
+        for weight, bias in hidden:
+            x = jax.numpy.tanh(weight @ x + bias)
+        return (w @ x + b)[0]
+
+    return function
+
+
+@pytest.fixture(scope="module")
+def jax():
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    return jax
+
+
+def agree(full, mlp, order, at):
+    ours = derivative_tensor(mlp, order, at).packed
+    theirs = np.asarray(full)[tuple(index_table(mlp.dim, order).T)]
+    assert np.linalg.norm(ours - theirs) < 1e-10 * np.linalg.norm(ours)
+
+
+@pytest.mark.parametrize("order", range(1, 5))
+def test_nested_jax(timed, jax, mlp, at, order):
+    nested = jax.grad(jax_function(jax, mlp))
+    for _ in range(order - 1):
+        nested = jax.jacfwd(nested)
+    compiled, point = jax.jit(nested), jax.numpy.asarray(at)
+    agree(compiled(point), mlp, order, at)
+    timed(order, lambda: compiled(point).block_until_ready())
+
+
+@pytest.mark.parametrize("order", range(1, 4))
+def test_torch_func(timed, mlp, at, order):
+    torch = pytest.importorskip("torch")
+    parameters = [(torch.tensor(w), torch.tensor(b)) for w, b in zip(mlp.weights, mlp.biases)]
+
+    def function(x):
+        *hidden, (w, b) = parameters
+        for weight, bias in hidden:
+            x = torch.tanh(weight @ x + bias)
+        return (w @ x + b)[0]
+
+    nested = torch.func.grad(function)
+    for _ in range(order - 1):
+        nested = torch.func.jacfwd(nested)
+    point = torch.tensor(at)
+    agree(nested(point).numpy(), mlp, order, at)
+    timed(order, lambda: nested(point))
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_tayloranalysis_at_8_inputs(timed, random_mlp, order):
+    """It gives one coefficient for each index tuple it is asked for, so all packed ones are asked for."""
+    torch, analysis = pytest.importorskip("torch"), pytest.importorskip("tayloranalysis")
+    mlp, at = random_mlp([8, *WIDTHS[1:]]), np.random.default_rng(1).uniform(-0.5, 0.5, 8)
+    layers = []
+    for weight, bias in zip(mlp.weights, mlp.biases):
+        layer = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
+        layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
+        layers += [layer, torch.nn.Tanh()]
+    model = analysis.extend_model(torch.nn.Sequential(*layers[:-1]))
+    tuples = [tuple(map(int, row)) for row in index_table(8, order)]
+    point = torch.tensor(at[None])
+
+    def all_coefficients():
+        return model.get_tc(
+            forward_kwargs_tctensor_key="input",
+            forward_kwargs={"input": point},
+            tc_idx_list=tuples,
+            reduce_func=torch.mean,
+        )
+
+    assert len(all_coefficients()) == len(tuples)
+    timed(order, all_coefficients, group=f"order {order}, 8 inputs")
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_packed_at_8_inputs(timed, random_mlp, order):
+    mlp, at = random_mlp([8, *WIDTHS[1:]]), np.random.default_rng(1).uniform(-0.5, 0.5, 8)
+    timed(order, lambda: derivative_tensor(mlp, order, at), group=f"order {order}, 8 inputs")
+
+
+@pytest.fixture(scope="module")
+def directions():
+    return np.random.default_rng(2).standard_normal((10_000, WIDTHS[0]))
+
+
+def test_series_along_10000_directions(timed, mlp, at, directions):
+    timed(
+        4, lambda: directional_derivatives(mlp, 5, directions, at), group="order-5 series, 10,000 directions"
+    )
+
+
+def test_jax_jet_along_10000_directions(timed, jax, mlp, at, directions):
+    jet = pytest.importorskip("jax.experimental.jet")
+    function, point = jax_function(jax, mlp), jax.numpy.asarray(at)
+
+    def one(direction):
+        zero = jax.numpy.zeros_like(direction)
+        return jet.jet(function, (point,), ((direction, zero, zero, zero, zero),))[1]
+
+    compiled, batch = jax.jit(jax.vmap(one)), jax.numpy.asarray(directions)
+    theirs = np.stack(compiled(batch), axis=-1)
+    ours = directional_derivatives(mlp, 5, directions, at)[:, 1:]
+    assert np.linalg.norm(ours - theirs) < 1e-10 * np.linalg.norm(ours)
+    timed(4, lambda: jax.block_until_ready(compiled(batch)), group="order-5 series, 10,000 directions")
+
+
+@pytest.mark.parametrize(("order", "together"), list(product([2, 3], [True, False])))
+def test_500_centres_at_8_inputs(timed, random_mlp, order, together):
+    mlp, centres = random_mlp([8, *WIDTHS[1:]]), np.random.default_rng(3).standard_normal((500, 8))
+    calls = {
+        True: lambda: derivative_tensor(mlp, order, centres),
+        False: lambda: [derivative_tensor(mlp, order, c) for c in centres],
+    }
+    timed(
+        4, calls[together], group=f"order {order} at 500 centres, 8 inputs: {'batch' if together else 'loop'}"
+    )
