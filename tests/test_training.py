@@ -167,6 +167,47 @@ def test_one_diverged_member_does_not_take_the_others():
     assert kept.seeds == (3,) and len(kept.members) == 1
 
 
+QUICK = dataclasses.replace(SMALL, kind="signed", hidden=(10, 10), steps=600, samples=6400, sets=2, seeds=(1, 2))
+
+
+@pytest.mark.parametrize("optimizer, rate", [("soap", 1e-2), ("muon", 1e-2), ("adam", 1e-2)])
+def test_fitting_derivatives_learns_derivatives(optimizer, rate):
+    """The Hessian at U = 0, which no sample of values comes near, to a few percent: the untrained one is wholly off."""
+    from paperlib.born import born_tensor
+    from paperlib.taylor import derivative_tensor
+
+    config = dataclasses.replace(QUICK, fit="hessian_vectors", optimizer=optimizer, learning_rate=rate)
+    ensemble = train_ensemble(config, TARGET)
+    exact = 2 * born_tensor(2, 6)
+    for member in ensemble.members:
+        assert (derivative_tensor(member, 2, np.zeros(6)) - exact).norm() < 0.1 * exact.norm()
+
+
+def test_members_may_have_rates_of_their_own():
+    both = train_ensemble(dataclasses.replace(SMALL, learning_rate=(1e-2, 1e-3)), TARGET)
+    alone = train_ensemble(dataclasses.replace(SMALL, learning_rate=1e-3, seeds=(5,)), TARGET)
+    np.testing.assert_allclose(both.loss[:, 1], alone.loss[:, 0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("fit", ["gradients", "hessian_vectors"])
+def test_a_fit_that_the_target_cannot_give_is_refused(fit):
+    with pytest.raises(ValueError, match="^target 'plain': has no gradients$"):
+        train_ensemble(dataclasses.replace(SMALL, fit=fit), Target("plain", TARGET.values))
+
+
+def test_sets_of_samples_come_round(monkeypatch):
+    from paperlib import training
+
+    scales = training._Scales(0.0, 1.0, (1.0,))
+    draw = training._drawer(dataclasses.replace(QUICK, sets=2), TARGET, scales, 10)
+    first, second, third = (draw(epoch) for epoch in range(3))
+    np.testing.assert_array_equal(first[0][0][0], third[0][0][0])
+    assert not np.array_equal(first[0][0][0], second[0][0][0])
+    assert not np.array_equal(first[1], third[1]), "in another order"
+    fresh = training._drawer(dataclasses.replace(QUICK, sets=None), TARGET, scales, 10)
+    assert not np.array_equal(first[0][0][0], fresh(2)[0][0][0])
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
@@ -183,6 +224,9 @@ def test_one_diverged_member_does_not_take_the_others():
         ({"depth": float("inf")}, "depth = inf"),
         ({"learning_rate": 0}, "learning_rate = 0"),
         ({"smallest": 2}, "smallest = 2"),
+        ({"fit": "everything"}, "fit = 'everything'"),
+        ({"sets": 0}, "sets = 0"),
+        ({"learning_rate": (1e-3,)}, r"learning_rate = \(0.001,\): must be one number, or one for each of 2 seeds"),
         ({"batch": 2049}, "batch = 2049: must be at most samples = 2048"),
         ({"warmup": 321}, "warmup = 321"),
     ],

@@ -1,0 +1,85 @@
+"""The derivatives written out by hand, against TensorFlow's nested tapes and against the package's own float64 engine."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from paperlib import _tensorflow, networks
+from paperlib.mlp import MLP
+from paperlib.taylor import derivative_tensor
+
+if find_spec("tensorflow") is None:
+    pytest.skip("training needs the [train] extra", allow_module_level=True)
+
+MEMBERS, BATCH, WIDTHS = 3, 4, (5, 7, 6, 1)
+
+
+@pytest.fixture(scope="module")
+def tf():
+    return _tensorflow.load()[0]
+
+
+@pytest.fixture(scope="module")
+def stacked():
+    random = np.random.default_rng(0)
+    pairs = list(zip(WIDTHS[:-1], WIDTHS[1:], strict=True))
+    weights = [random.standard_normal((MEMBERS, a, b)) / np.sqrt(a) for a, b in pairs]
+    biases = [0.3 * random.standard_normal((MEMBERS, 1, b)) for _, b in pairs]
+    x, v = random.standard_normal((2, MEMBERS, BATCH, WIDTHS[0]))
+    return weights, biases, x, v
+
+
+def test_every_activation_has_a_test():
+    assert set(networks.ACTIVATIONS) == {"gelu", "sigmoid", "silu", "softplus", "tanh"}
+
+
+@pytest.mark.parametrize("activation", networks.ACTIVATIONS)
+def test_against_nested_tapes(tf, stacked, activation):
+    weights, biases, x, v = ([tf.constant(a) for a in part] if isinstance(part, list) else tf.constant(part) for part in stacked)
+    # Keras' own gelu holds the root of two in single precision.
+    phi = (lambda z: z * tf.math.erfc(-z / np.sqrt(2)) / 2) if activation == "gelu" else getattr(tf.keras.activations, activation)
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = x
+            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+                y = phi(y @ weight + bias)
+            output = (y @ weights[-1] + biases[-1])[..., 0]
+            total = tf.reduce_sum(output)
+        gradient = inner.gradient(total, x)
+        along = tf.reduce_sum(gradient * v)
+    product = outer.gradient(along, x)
+    arguments = (tf, activation, weights, biases, x)
+    np.testing.assert_allclose(networks.values(*arguments), output, rtol=1e-12)
+    for ours, theirs in zip(networks.values_and_gradients(*arguments), (output, gradient), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+    for ours, theirs in zip(
+        networks.values_gradients_and_hessian_vectors(*arguments, v), (output, gradient, product), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", networks.ACTIVATIONS)
+def test_against_the_derivative_tensors(tf, stacked, activation):
+    weights, biases, x, v = stacked
+    tensors = [tf.constant(a) for a in weights], [tf.constant(a) for a in biases]
+    output, gradient, product = networks.values_gradients_and_hessian_vectors(
+        tf, activation, *tensors, tf.constant(x), tf.constant(v)
+    )
+    for member in range(MEMBERS):
+        mlp = MLP([w[member].T for w in weights], [b[member, 0] for b in biases], activation)
+        np.testing.assert_allclose(output[member], mlp(x[member]), rtol=1e-12)
+        for sample in range(BATCH):
+            at = x[member, sample]
+            np.testing.assert_allclose(gradient[member, sample], derivative_tensor(mlp, 1, at).packed, rtol=1e-10)
+            hessian = derivative_tensor(mlp, 2, at).full()
+            np.testing.assert_allclose(product[member, sample], hessian @ v[member, sample], rtol=1e-10, atol=1e-12)
+
+
+def test_one_batch_may_serve_all_members(tf, stacked):
+    weights, biases, x, _ = stacked
+    shared = networks.values(tf, "tanh", weights, biases, tf.constant(x[0]))
+    repeated = networks.values(tf, "tanh", weights, biases, tf.constant(np.repeat(x[:1], MEMBERS, axis=0)))
+    np.testing.assert_allclose(shared, repeated, rtol=1e-13)

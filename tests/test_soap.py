@@ -1,0 +1,134 @@
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from paperlib import _tensorflow
+
+if find_spec("tensorflow") is None:
+    pytest.skip("SOAP is a Keras optimizer: it needs the [train] extra", allow_module_level=True)
+
+tf, keras = _tensorflow.load()
+
+from paperlib.soap import SOAP  # noqa: E402
+
+
+def soap_by_numpy(weights, gradients, rate, beta=0.95, epsilon=1e-8, frequency=10):
+    """The algorithm of arXiv:2409.11321 once more, in double precision, with the momentum kept unrotated."""
+    weights = weights.astype(float)
+    momentum, second, bases = np.zeros_like(weights), np.zeros_like(weights), None
+    left, right = (np.zeros((n, n)) for n in weights.shape)
+    for step, gradient in enumerate(gradients):
+        if bases is not None:
+            q, p = bases
+            rotated = q.T @ gradient @ p
+            momentum = beta * momentum + (1 - beta) * gradient
+            second = beta * second + (1 - beta) * rotated**2
+            corrected = (q.T @ momentum @ p) / (1 - beta**step)
+            weights = weights - rate * q @ (corrected / (np.sqrt(second / (1 - beta**step)) + epsilon)) @ p.T
+        left = beta * left + (1 - beta) * gradient @ gradient.T
+        right = beta * right + (1 - beta) * gradient.T @ gradient
+        if bases is None:
+            bases = [np.linalg.eigh(m)[1][:, ::-1] for m in (left, right)]
+        elif step % frequency == 0:
+            orders = [np.argsort(-np.diag(b.T @ m @ b)) for b, m in zip(bases, (left, right), strict=True)]
+            second = second[np.ix_(*orders)]
+            bases = [np.linalg.qr(m @ b[:, o])[0] for m, b, o in zip((left, right), bases, orders, strict=True)]
+    return weights
+
+
+def run(optimizer, variables, gradients):
+    optimizer.build(variables)
+
+    @tf.function(jit_compile=True)
+    def step(*gradient):
+        optimizer.apply(list(gradient), variables)
+
+    for gradient in gradients:
+        step(*(tf.constant(g, tf.float32) for g in gradient))
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (3, 6, 6)])
+def test_against_the_algorithm_in_numpy(shape):
+    random = np.random.default_rng(0)
+    start = random.standard_normal(shape).astype(np.float32)
+    gradients = random.standard_normal((35, *shape)).astype(np.float32) * np.linspace(1, 3, 6)
+    variable = keras.Variable(start)
+    run(SOAP(1e-2), [variable], [[g] for g in gradients])
+    for member, first in enumerate(start.reshape(-1, 6, 6)):
+        expected = soap_by_numpy(first, gradients.reshape(35, -1, 6, 6)[:, member], 1e-2)
+        np.testing.assert_allclose(variable.numpy().reshape(-1, 6, 6)[member], expected, atol=3e-6)
+        assert np.abs(expected - first).max() > 0.05
+
+
+def test_against_pytorch_optimizer():
+    torch = pytest.importorskip("torch", reason="PyTorch is not in the lock: it is gigabytes")
+    theirs = pytest.importorskip("pytorch_optimizer", reason="install pytorch-optimizer to compare with it")
+    random = np.random.default_rng(1)
+    start = random.standard_normal((6, 6)).astype(np.float32)
+    gradients = random.standard_normal((25, 6, 6)).astype(np.float32) * np.linspace(1, 3, 6, dtype=np.float32)
+    parameter = torch.nn.Parameter(torch.tensor(start))
+    optimizer = theirs.SOAP(
+        [parameter], lr=1e-2, betas=(0.95, 0.95), weight_decay=0.0, precondition_frequency=10, correct_bias=True
+    )
+    for gradient in gradients:
+        parameter.grad = torch.tensor(gradient)
+        optimizer.step()
+    variable = keras.Variable(start)
+    run(SOAP(1e-2), [variable], [[g] for g in gradients])
+    np.testing.assert_allclose(variable.numpy(), parameter.detach().numpy(), atol=1e-5)
+
+
+def test_with_identity_bases_it_is_adam():
+    """With a refresh that never comes and bases set to one, and for vectors always: Adam from the second step on."""
+    random = np.random.default_rng(2)
+    shapes = [(2, 4, 3), (2, 1, 3), (5,)]
+    gradients = [[random.standard_normal(shape) for shape in shapes] for _ in range(12)]
+    ours, adams = ([keras.Variable(np.ones(shape, np.float32)) for shape in shapes] for _ in range(2))
+    soap = SOAP(1e-2, beta_1=0.9, beta_2=0.99, frequency=10**6)
+    run(soap, ours, gradients[:1])
+    for value, shape in zip(ours, shapes, strict=True):
+        np.testing.assert_array_equal(value.numpy(), np.ones(shape), err_msg="the first step moves nothing")
+    for (_, left), (_, right) in filter(None, soap._bases):
+        left.assign(np.broadcast_to(np.eye(4), left.shape))
+        right.assign(np.broadcast_to(np.eye(3), right.shape))
+    run(soap, ours, gradients[1:])
+    run(keras.optimizers.Adam(1e-2, beta_1=0.9, beta_2=0.99, epsilon=1e-8), adams, gradients[1:])
+    for value, adam in zip(ours, adams, strict=True):
+        np.testing.assert_allclose(value.numpy(), adam.numpy(), atol=2e-6)
+
+
+def test_bases_stay_orthonormal_and_members_apart():
+    random = np.random.default_rng(3)
+    gradients = random.standard_normal((40, 2, 5, 4))
+    both, alone = keras.Variable(np.ones((2, 5, 4), np.float32)), keras.Variable(np.ones((1, 5, 4), np.float32))
+    soap = SOAP(1e-2)
+    run(soap, [both], [[g] for g in gradients])
+    run(SOAP(1e-2), [alone], [[g[1:]] for g in gradients])
+    for _, basis in soap._bases[0]:
+        product = np.einsum("mij,mik->mjk", basis.numpy(), basis.numpy())
+        np.testing.assert_allclose(product, np.broadcast_to(np.eye(product.shape[-1]), product.shape), atol=1e-5)
+    # 5 x 4 gradients leave a direction of the left space empty at first, so rounding turns it freely: compare moves.
+    np.testing.assert_allclose(both.numpy()[1], alone.numpy()[0], atol=2e-3)
+
+
+def test_it_trains_a_keras_model_and_saves_its_configuration():
+    random = np.random.default_rng(4)
+    x = random.standard_normal((256, 6)).astype(np.float32)
+    y = np.tanh(x[:, :1] * x[:, 1:2])
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(16, "gelu"), keras.layers.Dense(1)])
+    model.compile(SOAP(1e-2, frequency=5), "mse")
+    losses = model.fit(x, y, batch_size=32, epochs=30, verbose=0).history["loss"]
+    assert losses[-1] < 0.1 * losses[0]
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(model.optimizer))
+    assert isinstance(again, SOAP) and again.frequency == 5
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [({"beta_1": 1.0}, "beta_1 = 1.0"), ({"beta_2": -0.1}, "beta_2 = -0.1"), ({"frequency": 0}, "frequency = 0"), ({"epsilon": -1}, "epsilon = -1")],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=f"^{message}: must be[^\n]*$"):
+        SOAP(**arguments)

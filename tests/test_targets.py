@@ -1,0 +1,133 @@
+import numpy as np
+import oracles
+import pytest
+
+from paperlib import born, potentials, targets
+from paperlib.symmetric import SymmetricTensor
+
+D = 6
+
+
+@pytest.fixture(scope="module")
+def U():
+    return potentials.sample(8, D, depth=2.0, kind="signed", seed=1)
+
+
+@pytest.fixture(scope="module")
+def v():
+    return np.random.default_rng(2).standard_normal((8, D))
+
+
+def random_tensors(orders, d=D, seed=0):
+    random = np.random.default_rng(seed)
+    tensors = []
+    for order in orders:
+        size = born.born_tensor(order, d).packed.size
+        tensors.append(SymmetricTensor(order, d, random.standard_normal(size)))
+    return tensors
+
+
+def check_derivatives(target, U, v, digits):
+    """Gradients against differences of values, products against differences of gradients."""
+    step = 1e-5
+    slope = (target.values(U + step * v) - target.values(U - step * v)) / (2 * step)
+    along = (target.gradients(U) * v).sum(axis=1)
+    np.testing.assert_allclose(along, slope, atol=digits * np.abs(slope).max())
+    turn = (target.gradients(U + step * v) - target.gradients(U - step * v)) / (2 * step)
+    np.testing.assert_allclose(target.hessian_vectors(U, v), turn, atol=digits * np.abs(turn).max() + 1e-12)
+
+
+def test_the_scattering_length_has_its_derivatives(U, v):
+    check_derivatives(targets.scattering_length_target(), U, v, 1e-6)
+
+
+@pytest.mark.parametrize("orders", [1, 2, 3])
+def test_remainders_have_their_derivatives(U, v, orders):
+    exact = [born.born_tensor(n, D) for n in range(1, orders + 1)]
+    check_derivatives(targets.scattering_length_target(minus=exact), U, v, 1e-5)
+
+
+@pytest.mark.parametrize("kind, depth", [("attractive", 1.0), ("signed", 1.0), ("signed", 1e-3)])
+@pytest.mark.parametrize("orders", [1, 2, 4])
+def test_remainders_do_not_cancel(kind, depth, orders):
+    """Against 40 digits: the error is below 1e-9 of the remainder's root mean square, even where that is 1e-23."""
+    U = potentials.sample(6, 16, depth=depth, kind=kind, seed=0)
+    values = targets.scattering_length_target(minus=[born.born_tensor(n, 16) for n in range(1, orders + 1)]).values(U)
+    exact = [oracles.scattering_length(u) - sum(oracles.born_terms(u, orders)) for u in U]
+    size = np.sqrt(np.mean([float(e) ** 2 for e in exact]))
+    assert max(abs(float(value - e)) for value, e in zip(values, exact, strict=True)) < 1e-9 * size
+
+
+def test_remainder_of_learned_tensors(U):
+    """With tensors that are off, the remainder holds what they are off by."""
+    first = born.born_tensor(1, D)
+    off = targets.scattering_length_target(minus=[first * 1.01])
+    right = targets.scattering_length_target(minus=[first])
+    np.testing.assert_allclose(off.values(U) - right.values(U), -0.01 * first.contract(U), rtol=1e-9)
+    assert off.name != right.name
+
+
+def test_born_remainder_is_what_the_terms_leave():
+    from paperlib.scattering import scattering_length
+
+    U = potentials.sample(5, 8, depth=3.0, seed=4)
+    for order in (1, 3, 6):
+        expected = scattering_length(U) - born.born_approximation(U, order)
+        np.testing.assert_allclose(born.born_remainder(U, order), expected, rtol=1e-9, atol=1e-15)
+
+
+def test_polynomials_by_einsum(v):
+    tensors = random_tensors((1, 2, 3, 4))
+    one, two, three, four = (tensor.full() for tensor in tensors)
+    target = targets.polynomial(tensors)
+    x = np.random.default_rng(5).standard_normal((8, D))
+    values = x @ one + np.einsum("ij,ni,nj->n", two, x, x) + np.einsum("ijk,ni,nj,nk->n", three, x, x, x)
+    values += np.einsum("ijkl,ni,nj,nk,nl->n", four, x, x, x, x)
+    np.testing.assert_allclose(target.values(x), values, rtol=1e-11)
+    gradient = one + 2 * x @ two + 3 * np.einsum("ijk,nj,nk->ni", three, x, x)
+    gradient += 4 * np.einsum("ijkl,nj,nk,nl->ni", four, x, x, x)
+    np.testing.assert_allclose(target.gradients(x), gradient, rtol=1e-11, atol=1e-11)
+    product = 2 * v @ two + 6 * np.einsum("ijk,nj,nk->ni", three, x, v)
+    product += 12 * np.einsum("ijkl,nj,nk,nl->ni", four, x, x, v)
+    np.testing.assert_allclose(target.hessian_vectors(x, v), product, rtol=1e-11, atol=1e-11)
+
+
+def test_polynomials_of_many_points_are_those_of_each():
+    target = targets.polynomial(random_tensors((2, 3)))
+    x = np.random.default_rng(0).standard_normal((2500, D))
+    np.testing.assert_allclose(target.gradients(x)[2400:], target.gradients(x[2400:]), rtol=1e-12)
+
+
+def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
+    jnp = pytest.importorskip("jax.numpy")
+    tf = pytest.importorskip("tensorflow")
+    square, cube = random_tensors((2, 3))
+    two, three = square.full(), cube.full()
+    exact = targets.polynomial([square, cube])
+    by_jax = targets.from_jax("p", lambda x: jnp.einsum("ij,i,j", two, x, x) + jnp.einsum("ijk,i,j,k", three, x, x, x))
+    by_tf = targets.from_tensorflow(
+        "p", lambda x: tf.einsum("ij,ni,nj->n", two, x, x) + tf.einsum("ijk,ni,nj,nk->n", three, x, x, x)
+    )
+    x = np.random.default_rng(6).standard_normal((8, D))
+    for target in (by_jax, by_tf):
+        np.testing.assert_allclose(target.sampled("values", x), exact.values(x), rtol=1e-12)
+        np.testing.assert_allclose(target.sampled("gradients", x), exact.gradients(x), rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(target.sampled("hessian_vectors", x, v), exact.hessian_vectors(x, v), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: targets.scattering_length_target(minus=[born.born_tensor(2, 4)]), r"minus\[0\] = SymmetricTensor"),
+        (lambda: targets.scattering_length_target(minus=[1.0]), r"minus\[0\] = 1.0: must be a scalar SymmetricTensor of order 1"),
+        (
+            lambda: targets.scattering_length_target(minus=[born.born_tensor(1, 4), born.born_tensor(2, 5)]),
+            r"minus\[1\]: dim 5; must be 4",
+        ),
+        (lambda: targets.polynomial([]), r"tensors = \[\]: must be one or more"),
+        (lambda: targets.polynomial([born.born_tensor(1, 4), born.born_tensor(1, 5)]), "tensors = .*of one dimension"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call()
