@@ -7,16 +7,21 @@ they are first used: importing the package imports neither TensorFlow nor matplo
 from importlib import import_module
 
 _MODULES = {
+    "activations": "",
     "born": "born_approximation born_radius born_remainder born_tensor born_terms pade weinberg_eigenvalues",
+    "diagrams": "Diagram enumerate_diagrams",
     "ensemble": "Ensemble",
     "figures": "",
     "mlp": "MLP",
-    "reference": "",
+    "perturbation": "LearnedSeries direct iterative relative_errors",
     "potentials": "discretize exponential from_physical gaussian poschl_teller sample square_well woods_saxon yukawa",
+    "reference": "",
     "reproduction": "",
     "scattering": "bound_states effective_range scattering_length scattering_length_gradient scattering_length_hvp wave_function",
+    "soap": "SOAP",
     "symmetric": "SymmetricTensor",
     "targets": "Target from_jax from_tensorflow polynomial scattering_length_target",
+    "taylor": "TaylorExpansion derivative_tensor directional_derivatives propagator taylor_expand vertices",
     "training": "TrainingConfig train_ensemble",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}

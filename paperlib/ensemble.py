@@ -22,12 +22,15 @@ class Ensemble:
     seeds : tuple of int
         One a member.
     loss, validation : ndarray of float, shape (epochs, members)
-        Mean squared error, in units of the target's variance: over each epoch's steps, and on held-out samples.
+        What was minimised, over each epoch's steps, and the mean squared error on held-out samples, in units of the
+        target's variance.
+    seconds : ndarray of float, shape (epochs,)
+        Wall time of each epoch's steps, all members together; the first includes compiling them.
 
     Examples
     --------
     >>> network = MLP([[[1.0, 2.0]]], [[0.5]], "tanh")
-    >>> ensemble = Ensemble((network, network), (0, 1), np.ones((1, 2)), np.ones((1, 2)))
+    >>> ensemble = Ensemble((network, network), (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
     >>> float(ensemble.mean([1.0, 1.0])), float(ensemble.spread([1.0, 1.0]))
     (3.5, 0.0)
     """
@@ -36,6 +39,7 @@ class Ensemble:
     seeds: tuple
     loss: np.ndarray
     validation: np.ndarray
+    seconds: np.ndarray
 
     def __post_init__(self):
         if not self.members:
@@ -72,6 +76,7 @@ class Ensemble:
             seeds=np.array(self.seeds, dtype=np.int64),
             loss=np.asarray(self.loss, dtype=np.float32),
             validation=np.asarray(self.validation, dtype=np.float32),
+            seconds=np.asarray(self.seconds, dtype=np.float32),
             **{f"weights_{k}": np.stack([m.weights[k] for m in self.members]).astype(np.float32) for k in layers},
             **{f"biases_{k}": np.stack([m.biases[k] for m in self.members]).astype(np.float32) for k in layers},
         )
@@ -87,7 +92,7 @@ class Ensemble:
         ValueError
             If the file is damaged or something else.
         """
-        arrays = read_npz(path, ("activation", "seeds", "loss", "validation", "weights_0", "biases_0"))
+        arrays = read_npz(path, ("activation", "seeds", "loss", "validation", "seconds", "weights_0", "biases_0"))
         layers = range(sum(name.startswith("weights_") for name in arrays))
         try:
             members = tuple(
@@ -98,6 +103,7 @@ class Ensemble:
                 )
                 for i in range(len(arrays["seeds"]))
             )
-            return cls(members, tuple(arrays["seeds"].tolist()), arrays["loss"], arrays["validation"])
+            seeds = tuple(arrays["seeds"].tolist())
+            return cls(members, seeds, arrays["loss"], arrays["validation"], arrays["seconds"])
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: does not hold an ensemble ({error})") from None

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-__all__ = ["STYLE", "born_approximations", "born_tensors", "overview", "potentials_and_waves", "trained_ensemble"]
+__all__ = ["STYLE", "born_approximations", "born_tensors", "optimizers", "overview", "potentials_and_waves", "trained_ensemble"]
 
 STYLE = str(files("paperlib") / "paper.mplstyle")
 WIDTH = 7.1  # inches: the text width of a two-column journal
@@ -231,5 +231,44 @@ def overview(U, depths, exact, born, network, spread, trained):
     axes[1].annotate("trained here", (trained[1], 0), xytext=(-4, -4), textcoords="offset points", ha="right", va="top", color="0.3", fontsize=7)
     axes[1].set(xlabel="depth", ylabel=r"$a_0$ / range", xlim=(0, depths[-1]))
     axes[1].legend(loc="lower left")
+    _letter(axes)
+    return figure
+
+
+@_styled
+def optimizers(names, fits, seconds, errors, orders=(2, 3)):
+    """The error of learned tensors against training time, for optimisers and what is fitted.
+
+    Parameters
+    ----------
+    names, fits : sequence of str
+        Optimisers, and what they fit.
+    seconds : ndarray, shape (optimisers, fits, budgets)
+        Wall time of a training, for all of its members together.
+    errors : ndarray, shape (optimisers, fits, budgets, all orders, members)
+        Relative Frobenius errors.
+    orders : sequence of int
+        The orders drawn, one panel each.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = plt.subplots(1, len(orders), figsize=(WIDTH, 3.1), sharex=True)
+    styles = dict(zip(fits, (("o", ":"), ("s", "--"), ("^", "-")), strict=False))
+    for axis, order in zip(axes, orders, strict=True):
+        for k, name in enumerate(names):
+            for m, fit in enumerate(fits):
+                marker, line = styles[fit]
+                found = errors[k, m, :, order - 1]
+                middle = np.median(found, axis=-1)
+                spread = [middle - found.min(axis=-1), found.max(axis=-1) - middle]
+                axis.errorbar(
+                    seconds[k, m], middle, yerr=spread, color=f"C{k}", marker=marker, linestyle=line, markersize=3.5, linewidth=1,
+                    elinewidth=0.7, label=f"{name}, {fit}",
+                )
+        axis.set(xscale="log", yscale="log", xlabel="training time (s), all members", ylabel=f"relative error, order {order}")
+        axis.axhline(1, color="0.7", linewidth=0.6)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(names))
     _letter(axes)
     return figure

@@ -31,6 +31,9 @@ class Target:
         (n, d) -> (n, d).
     hessian_vectors : callable, optional
         Inputs and directions, each (n, d), -> (n, d).
+    remainder : callable, optional
+        Tensors of orders 1, 2, .. -> the Target that is left when they are taken off; for targets that know a better way
+        than a difference.
 
     Examples
     --------
@@ -47,6 +50,34 @@ class Target:
     values: Callable
     gradients: Callable | None = None
     hessian_vectors: Callable | None = None
+    remainder: Callable | None = None
+
+    def less(self, tensors):
+        """The target less a polynomial.
+
+        Parameters
+        ----------
+        tensors : sequence of SymmetricTensor
+            Of orders 1, 2, .., as `scattering_length_target` takes them.
+
+        Returns
+        -------
+        Target
+            With those derivatives that this one has.
+        """
+        tensors = _orders_in_turn("tensors", tensors)
+        if not tensors:
+            return self
+        if self.remainder is not None:
+            return self.remainder(tensors)
+        lower = polynomial(tensors)
+
+        def difference(what):
+            ours, theirs = getattr(self, what), getattr(lower, what)
+            return None if ours is None else lambda *arguments: ours(*arguments) - theirs(*arguments)
+
+        parts = {what: difference(what) for what in ("values", "gradients", "hessian_vectors")}
+        return Target(f"{self.name} less {_label(tensors)}", **parts)
 
     def sampled(self, what, *arguments):
         """`values`, `gradients` or `hessian_vectors` at a batch, checked.
@@ -104,12 +135,12 @@ def scattering_length_target(minus=()):
             scattering.scattering_length,
             scattering.scattering_length_gradient,
             scattering.scattering_length_hvp,
+            remainder=scattering_length_target,
         )
     left = [born.born_tensor(tensor.order, tensor.dim) - tensor for tensor in tensors]
     lower, correction = polynomial(tensors), polynomial(left)
-    digest = hashlib.sha256(b"".join(tensor.packed.tobytes() for tensor in tensors)).hexdigest()[:16]
     return Target(
-        f"scattering length less orders 1 to {len(tensors)}, tensors {digest}",
+        f"scattering length less {_label(tensors)}",
         lambda U: born.born_remainder(U, len(tensors)) + correction.values(U),
         lambda U: scattering.scattering_length_gradient(U) - lower.gradients(U),
         lambda U, v: scattering.scattering_length_hvp(U, v) - lower.hessian_vectors(U, v),
@@ -181,6 +212,12 @@ def _chunked(function, *arrays):
     """Apply a function of batches to 1,024 rows at a time: a matrix a row is what it takes in memory."""
     starts = range(0, len(arrays[0]), 1024)
     return np.concatenate([function(*(array[start : start + 1024] for array in arrays)) for start in starts])
+
+
+def _label(tensors):
+    """A name for a set of tensors that another set does not have."""
+    digest = hashlib.sha256(b"".join(tensor.packed.tobytes() for tensor in tensors)).hexdigest()[:16]
+    return f"orders 1 to {len(tensors)} ({digest})"
 
 
 def _orders_in_turn(name, tensors):

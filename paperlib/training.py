@@ -7,6 +7,7 @@ asked, by their learning rate. The samples are the same for all members.
 
 import hashlib
 import json
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -192,7 +193,7 @@ def train_ensemble(config, target, *, checkpoint=None):
 
     state = [*variables, *optimizer.variables]
     fingerprint = config.fingerprint(target)
-    loss, validation = _restore(checkpoint, fingerprint, state)
+    loss, validation, seconds = _restore(checkpoint, fingerprint, state)
     with ThreadPoolExecutor(1) as pool:
         start = len(loss)
         upcoming = pool.submit(draw, start) if start < epochs else None
@@ -201,13 +202,15 @@ def train_ensemble(config, target, *, checkpoint=None):
             upcoming = pool.submit(draw, epoch + 1) if epoch + 1 < epochs else None
             steps = min(per_epoch, config.steps - epoch * per_epoch)
             arguments = tf.nest.map_structure(tf.convert_to_tensor, (inputs, fitted, order, steps))
+            started = time.perf_counter()
             loss.append(run_epoch(*arguments).numpy())
+            seconds.append(time.perf_counter() - started)
             residual = predict(held_out_x).numpy() - held_out_y
             validation.append(np.mean(residual**2, axis=1))
             if checkpoint is not None:
-                _store(checkpoint, fingerprint, state, loss, validation)
+                _store(checkpoint, fingerprint, state, loss, validation, seconds)
     weights = [v.numpy() for v in variables]
-    return _to_ensemble(config, weights, np.array(loss), np.array(validation), scales)
+    return _to_ensemble(config, weights, np.array(loss), np.array(validation), np.array(seconds), scales)
 
 
 @dataclass(frozen=True)
@@ -349,26 +352,27 @@ def _epoch_program(tf, config, variables, optimizer, scales):
     return run
 
 
-def _store(path, fingerprint, state, loss, validation):
+def _store(path, fingerprint, state, loss, validation, seconds):
     """Replace the checkpoint: everything that the next epoch depends on."""
     arrays = {f"state_{k:03}": variable.numpy() for k, variable in enumerate(state)}
-    write_npz(path, fingerprint=np.array(fingerprint), loss=np.array(loss), validation=np.array(validation), **arrays)
+    curves = {"loss": np.array(loss), "validation": np.array(validation), "seconds": np.array(seconds)}
+    write_npz(path, fingerprint=np.array(fingerprint), **curves, **arrays)
 
 
 def _restore(path, fingerprint, state):
     """Read the checkpoint into `state`, if there is one; return the loss curves so far."""
     if path is None or not Path(path).exists():
-        return [], []
+        return [], [], []
     names = [f"state_{k:03}" for k in range(len(state))]
-    arrays = read_npz(path, ["fingerprint", "loss", "validation"])
+    arrays = read_npz(path, ["fingerprint", "loss", "validation", "seconds"])
     if str(arrays["fingerprint"]) != fingerprint or not set(names) <= set(arrays):
         raise ValueError(f"checkpoint = {path}: is of another configuration or target; remove it or name another file")
     for name, variable in zip(names, state, strict=True):
         variable.assign(arrays[name])
-    return list(arrays["loss"]), list(arrays["validation"])
+    return [list(arrays[name]) for name in ("loss", "validation", "seconds")]
 
 
-def _to_ensemble(config, weights, loss, validation, scales):
+def _to_ensemble(config, weights, loss, validation, seconds, scales):
     """Undo the scaling of input and output, and leave out the members that diverged."""
     finite = np.isfinite(loss).all(axis=0) & np.isfinite(validation).all(axis=0)
     lost = [seed for seed, kept in zip(config.seeds, finite, strict=True) if not kept]
@@ -387,4 +391,4 @@ def _to_ensemble(config, weights, loss, validation, scales):
         single = [[np.float32(a) for a in arrays] for arrays in (matrices, biases)]
         members.append(MLP(*single, config.activation))
     seeds = tuple(seed for seed, kept in zip(config.seeds, finite, strict=True) if kept)
-    return Ensemble(tuple(members), seeds, loss[:, finite], validation[:, finite])
+    return Ensemble(tuple(members), seeds, loss[:, finite], validation[:, finite], seconds)

@@ -56,7 +56,7 @@ def test_foreign_bytes_are_refused(tmp_path_factory, content):
 def test_damaged_ensembles_are_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "file.npz"
     network = MLP([[[1.0, 2.0]], [[1.0]]], [[0.5], [0.0]], "tanh")
-    Ensemble((network,), (0,), np.ones((3, 1)), np.ones((3, 1))).save(path)
+    Ensemble((network,), (0,), np.ones((3, 1)), np.ones((3, 1)), np.ones(3)).save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     with pytest.raises(ValueError, match="^[^\n]*file.npz[^\n]*$"):

@@ -163,7 +163,7 @@ def test_one_diverged_member_does_not_take_the_others():
     ]
     loss = np.array([[1.0, 1.0], [0.5, np.nan]])
     with pytest.warns(UserWarning, match=r"seeds \[5\] diverged"):
-        kept = training._to_ensemble(config, weights, loss, loss, training._Scales(0.0, 1.0, (1.0,)))
+        kept = training._to_ensemble(config, weights, loss, loss, np.ones(2), training._Scales(0.0, 1.0, (1.0,)))
     assert kept.seeds == (3,) and len(kept.members) == 1
 
 

@@ -1,21 +1,11 @@
-"""Trained networks that ship with the package, so that every notebook opens ready."""
+"""Trained networks and tables of studies that ship with the package, so that every notebook opens ready."""
 
 from importlib.resources import as_file, files
 
 from paperlib.ensemble import Ensemble
+from paperlib.files import read_npz
 
-__all__ = ["ensemble", "names"]
-
-
-def names():
-    """The names of the ensembles that ship.
-
-    Examples
-    --------
-    >>> "scattering_lengths" in names()
-    True
-    """
-    return sorted(file.name.removesuffix(".npz") for file in files(__name__).iterdir() if file.name.endswith(".npz"))
+__all__ = ["ensemble", "table"]
 
 
 def ensemble(name):
@@ -31,7 +21,38 @@ def ensemble(name):
     >>> ensemble("scattering_lengths").mlp(0)
     MLP(64-64-64-64-64-1, gelu)
     """
-    if name not in names():
-        raise ValueError(f"name = {name!r}: must be one of {', '.join(map(repr, names()))}")
-    with as_file(files(__name__) / f"{name}.npz") as path:
+    with as_file(_file(name)) as path:
         return Ensemble.load(path)
+
+
+def table(name, columns):
+    """Load the table of a study too large to ship the networks of: what a full run of its notebook recorded.
+
+    Parameters
+    ----------
+    name : str
+    columns : collection of str
+
+    Returns
+    -------
+    dict of ndarray
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name, or it lacks one of the columns.
+
+    Examples
+    --------
+    >>> table("optimizers", ["errors"])["errors"].ndim
+    5
+    """
+    with as_file(_file(name)) as path:
+        return read_npz(path, columns)
+
+
+def _file(name):
+    known = sorted(file.name.removesuffix(".npz") for file in files(__name__).iterdir() if file.name.endswith(".npz"))
+    if name not in known:
+        raise ValueError(f"name = {name!r}: must be one of {', '.join(map(repr, known))}")
+    return files(__name__) / f"{name}.npz"
