@@ -30,7 +30,7 @@ from paperlib.taylor import propagator, vertices
 __all__ = ["Diagram", "enumerate_diagrams", "shares"]
 
 LEAF = ()
-INK, MARK, FAINT = "black", "tab:red", "0.85"
+INK, MARK, FAINT = "black", "#D55E00", "0.85"
 
 
 def _leaves(tree):
@@ -107,6 +107,21 @@ class Diagram:
     def multiplicity(self):
         """n! / |Aut|, how many different ways there are to put n indices on the leaves."""
         return factorial(self.order) // self.symmetry_factor
+
+    @property
+    def centroid_split(self):
+        """What surrounds the centroid: (leaves above it, (leaves on each branch below, the most first)).
+
+        Examples
+        --------
+        >>> [diagram.centroid_split for diagram in enumerate_diagrams(4)[:3]]
+        [(1, (2, 1)), (1, (1, 1, 1)), (0, (2, 2))]
+        """
+        tree = self.tree
+        for number in _centroid(tree):
+            tree = tree[number]
+        branches = tuple(sorted(map(_leaves, tree), reverse=True))
+        return self.order - sum(branches), branches
 
     def rule(self):
         r"""Return the rule as LaTeX, for one way to put indices i_1 .. i_n on the leaves; o is the output.

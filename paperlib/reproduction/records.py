@@ -90,7 +90,7 @@ def record(notebook, folder, *, numbers, figures, retrained=False):
     """
     import matplotlib.pyplot as plt
 
-    from paperlib.figures import STYLE
+    from paperlib.figures.style import STYLE
 
     folder = Path(folder)
     for name, figure in figures.items():

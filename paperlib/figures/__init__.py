@@ -1,0 +1,20 @@
+"""One function a figure: plain arrays in, a matplotlib Figure out, all in one style."""
+
+from paperlib.figures.diagrams import centroid_groups, diagram_shares, diagram_sheet, small_network
+from paperlib.figures.networks import optimizers, overview, trained_ensemble
+from paperlib.figures.physics import born_approximations, born_tensors, potentials_and_waves
+from paperlib.figures.style import STYLE
+
+__all__ = [
+    "STYLE",
+    "born_approximations",
+    "born_tensors",
+    "centroid_groups",
+    "diagram_shares",
+    "diagram_sheet",
+    "optimizers",
+    "overview",
+    "potentials_and_waves",
+    "small_network",
+    "trained_ensemble",
+]

@@ -1,0 +1,35 @@
+"""The style that every figure shares, and the few strokes that several of them need."""
+
+from functools import wraps
+from importlib.resources import files
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+__all__ = ["STYLE", "WIDTH", "broken_at_poles", "letter", "styled"]
+
+STYLE = str(files("paperlib") / "paper.mplstyle")
+WIDTH = 7.1
+"""Inches: the text width of a two-column journal."""
+
+
+def styled(draw):
+    """Draw under the package's style, whatever the caller's is."""
+
+    @wraps(draw)
+    def drawn(*args, **kwargs):
+        with plt.style.context(["default", STYLE]):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def letter(axes):
+    """Letter the panels (a), (b), .. as a journal does."""
+    for axis, name in zip(axes, "abcdefgh", strict=False):
+        axis.set_title(f"({name})", loc="left", fontweight="bold")
+
+
+def broken_at_poles(values, largest):
+    """Values with a gap wherever they leave the picture, so that no line is drawn across a pole."""
+    return np.where(np.abs(values) > largest, np.nan, values)

@@ -1,0 +1,113 @@
+import dataclasses
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from paperlib import born, perturbation, targets
+from paperlib.perturbation import LearnedSeries
+from paperlib.symmetric import SymmetricTensor
+
+if find_spec("tensorflow") is None:
+    pytest.skip("training needs the [train] extra", allow_module_level=True)
+
+from paperlib.training import TrainingConfig  # noqa: E402
+
+CONFIG = TrainingConfig(
+    d=4, hidden=(24, 24), kind="signed", smallest=0.0, samples=8192, sets=2, batch=64, steps=1500, warmup=50, validation=256,
+    fit="hessian_vectors", learning_rate=1e-2, seeds=(0, 1),
+)  # fmt: skip
+
+
+def random_polynomial(seed):
+    random = np.random.default_rng(seed)
+    sizes = [born.born_tensor(n, 4).packed.size for n in (1, 2, 3)]
+    return [SymmetricTensor(n, 4, random.standard_normal(size)) for n, size in enumerate(sizes, 1)]
+
+
+@pytest.fixture(scope="module")
+def learned():
+    tensors = random_polynomial(0)
+    return tensors, perturbation.iterative(targets.polynomial(tensors), (CONFIG,) * 3)
+
+
+def test_a_polynomial_is_recovered_order_by_order(learned):
+    tensors, series = learned
+    mean, members = perturbation.relative_errors(series, tensors)
+    assert (mean < (0.05, 0.03, 0.1)).all(), "seconds of training, so percents"
+    assert [found.shape for found in members] == [(2,)] * 3
+    # The mean cannot be further off than the members are on average.
+    assert all(m <= found.mean() * (1 + 1e-9) for m, found in zip(mean, members, strict=True))
+
+
+def test_other_tensors_give_other_answers(learned):
+    """Nothing about the answer is fed in: another polynomial, the same calls, and its tensors are found instead."""
+    tensors, series = learned
+    others = random_polynomial(1)
+    again = perturbation.direct(targets.polynomial(others, name="another"), CONFIG, 2)
+    found, _ = perturbation.relative_errors(again, others)
+    assert (found < 0.1).all()
+    wrong, _ = perturbation.relative_errors(again, tensors)
+    assert (wrong > 0.3).all()
+
+
+def test_the_proxy_is_the_sum_of_its_terms(learned):
+    tensors, series = learned
+    U = CONFIG.potentials(20, 1)
+    terms = series.terms(U)
+    assert terms.shape == (20, 4)
+    np.testing.assert_allclose(series(U), terms.sum(axis=-1), rtol=1e-14)
+    np.testing.assert_allclose(terms[:, 2], series.tensor(2).contract(U), rtol=1e-14)
+    np.testing.assert_allclose(terms[:, 0], series.constant)
+    exact = sum(tensor.contract(U) for tensor in tensors)
+    assert np.abs(series(U) - exact).max() < 0.1 * np.abs(exact).max()
+    assert series.terms(U[0]).shape == (4,)
+
+
+def test_exact_lower_orders_may_be_taken_off(tmp_path):
+    """Then ensemble 2 learns the second order of the exact remainder, and its checkpoint is another training's."""
+    target = targets.scattering_length_target()
+    quick = dataclasses.replace(CONFIG, steps=600, seeds=(0,), optimizer="adam")
+    exact = [born.born_tensor(n, 4) for n in (1, 2)]
+    with_exact = perturbation.iterative(target, (quick,) * 2, exact=exact[:1], checkpoints=tmp_path / "exact")
+    learned = perturbation.iterative(target, (quick,) * 2, checkpoints=tmp_path / "learned")
+    assert {path.name for path in (tmp_path / "exact").iterdir()} == {"order_1.npz", "order_2.npz"}
+    assert with_exact.ensembles[0].mlp(0)([0.1] * 4) == learned.ensembles[0].mlp(0)([0.1] * 4)
+    assert not np.array_equal(with_exact.tensor(2).packed, learned.tensor(2).packed)
+    for series in (with_exact, learned):
+        assert (perturbation.relative_errors(series, exact)[0] < (1e-2, 0.1)).all()
+
+
+def test_direct_reads_all_orders_off_one_ensemble(learned):
+    _, series = learned
+    one = LearnedSeries(series.ensembles[:1] * 3)
+    assert one.order == 3
+    from paperlib.taylor import derivative_tensor
+
+    hessian = np.mean([derivative_tensor(m, 2, np.zeros(4)).packed for m in series.ensembles[0].members], axis=0)
+    np.testing.assert_allclose(one.tensor(2).packed, hessian / 2, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda s: s.tensor(4), "order = 4: must be an integer from 1 to 3"),
+        (lambda s: s.terms(np.ones(5)), r"U: shape \(5,\); the last axis must be 4 long"),
+        (lambda s: LearnedSeries(()), r"ensembles = \(\): must be one or more"),
+        (lambda s: perturbation.iterative(targets.scattering_length_target(), ()), r"configs = \(\): must be one TrainingConfig an order"),
+        (
+            lambda s: perturbation.iterative(
+                targets.scattering_length_target(), (CONFIG, dataclasses.replace(CONFIG, d=5))
+            ),
+            r"configs: have d = \[4, 5\]; must have one",
+        ),
+        (
+            lambda s: perturbation.iterative(targets.scattering_length_target(), (CONFIG,) * 3, exact=[born.born_tensor(1, 4)]),
+            "exact: 1 tensors; 3 orders need 2",
+        ),
+        (lambda s: perturbation.direct(targets.scattering_length_target(), CONFIG, 0), "order = 0: must be an integer >= 1"),
+    ],
+)
+def test_bad_input(learned, call, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        call(learned[1])
