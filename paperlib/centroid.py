@@ -155,10 +155,10 @@ class _Layer:
 
 def _forward(mlp, order, at):
     """The layers with z_B for |B| up to order // 2."""
-    layers, y, slopes = [], at, {1: np.eye(mlp.dim)}
+    layers, y, slopes = [], at, None
     for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
         phi = activations.derivatives(name, y @ weight.T + bias, order, layer=number)
-        z = {k: np.ascontiguousarray(slope @ weight.T) for k, slope in slopes.items()}
+        z = {k: slope @ weight.T for k, slope in slopes.items()} if layers else {1: weight.T.copy()}
         layer = _Layer(mlp.dim, phi[..., None, :], z)
         layers.append(layer)
         y, slopes = phi[0], {}

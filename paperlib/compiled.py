@@ -9,9 +9,9 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from paperlib.symmetric import index_table, packed_position
+from paperlib.symmetric import index_table, packed_position, packed_size
 
-__all__ = ["add_pairs", "add_triples", "compose"]
+__all__ = ["add_heads", "add_pairs", "compose"]
 
 WORTH_LOADING = 2**15
 WORTH_A_CALL = 2**8
@@ -111,23 +111,22 @@ def add_pairs(out, x, y):
 
 
 @lru_cache(maxsize=128)
-def _triples(dim):
-    """Where (a, bc), (b, ac), (c, ab) of each sorted triple lie in a flat (dim, pairs) array; (3, C)."""
-    table = index_table(dim, 3)
-    pairs = (dim + 1) * dim // 2
+def _heads(dim, order):
+    """Where m[i, rest] lies in a flat (dim, C) array, for each sorted tuple and index i of it; (order, C')."""
+    table, rests = index_table(dim, order), packed_size(dim, order - 1)
     return np.stack(
-        [table[:, i] * pairs + packed_position(dim, np.delete(table, i, axis=1)) for i in range(3)]
+        [table[:, i] * rests + packed_position(dim, np.delete(table, i, axis=1)) for i in range(order)]
     )
 
 
-def add_triples(out, m):
-    """Add m_{a,bc} + m_{b,ac} + m_{c,ab}: m (..., dim, C(dim + 1, 2)) -> out (..., C(dim + 2, 3))."""
-    loop = _loop("triples", out.size)
+def add_heads(out, m, q):
+    """Add m_{a,b} + m_{b,a}, or m_{a,bc} + m_{b,ac} + m_{c,ab}: m (..., dim, C) -> out (..., C'), q = 1 or 2."""
+    loop = _loop("triples", out.size) if q == 2 else None
     if loop:
         loop(_flat(out, 1, out.shape[:-1]), _flat(m, 2, out.shape[:-1]))
         return
     flat = m.reshape(*m.shape[:-2], -1)
-    for positions in _triples(m.shape[-2]):
+    for positions in _heads(m.shape[-2], q + 1):
         out += flat.take(positions, axis=-1)
 
 
