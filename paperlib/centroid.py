@@ -19,7 +19,7 @@ lambda is not in it. Tensors are arrays (..., C, units), see `splits`; order 0 h
 """
 
 from collections import Counter
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from math import comb, prod
 
@@ -208,6 +208,16 @@ def _work_bytes(mlp, order):
     return 8 * mlp.outputs * (formed + max(last_sums))
 
 
+@cache
+def _keep_freed_memory():
+    """Have the C library keep freed blocks for later calls: to touch fresh memory costs as much as the sums.
+
+    glibc gives a freed block back to the system at once if none freed before was larger, up to 32 MiB; other
+    libraries are not affected.
+    """
+    np.empty(2**25 - 2**16, dtype=np.uint8)
+
+
 def _tensors(mlp, order, at):
     """The packed tensors at centres whose work fits memory together: (..., dim) -> (..., C)."""
     layers = _forward(mlp, order, at)
@@ -257,6 +267,7 @@ def derivatives(mlp, order, at):
     2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each left group (half that for an even split), p + q
     = order. At order 2 and 3 the forming of the features and the calls themselves.
     """
+    _keep_freed_memory()
     batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
     size, centres = packed_size(mlp.dim, order), prod(batch)
     result = 8 * mlp.outputs * centres * size
