@@ -19,7 +19,7 @@ lambda is not in it. Tensors are arrays (..., C, units), see `splits`; order 0 h
 """
 
 from collections import Counter
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from math import comb, prod
 
@@ -155,10 +155,10 @@ class _Layer:
 
 def _forward(mlp, order, at):
     """The layers with z_B for |B| up to order // 2."""
-    layers, y, slopes = [], at, {1: np.eye(mlp.dim)}
+    layers, y, slopes = [], at, None
     for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
         phi = activations.derivatives(name, y @ weight.T + bias, order, layer=number)
-        z = {k: np.ascontiguousarray(slope @ weight.T) for k, slope in slopes.items()}
+        z = {k: slope @ weight.T for k, slope in slopes.items()} if layers else {1: weight.T.copy()}
         layer = _Layer(mlp.dim, phi[..., None, :], z)
         layers.append(layer)
         y, slopes = phi[0], {}
@@ -206,6 +206,16 @@ def _work_bytes(mlp, order):
         last_sums.append(stacks + largest_block(p, order - p, mlp.dim))
         formed += packed_size(mlp.dim, p) * len(rows) * units
     return 8 * mlp.outputs * (formed + max(last_sums))
+
+
+@cache
+def _keep_freed_memory():
+    """Have the C library keep freed blocks for later calls: to touch fresh memory costs as much as the sums.
+
+    glibc gives a freed block back to the system at once if none freed before was larger, up to 32 MiB; other
+    libraries are not affected.
+    """
+    np.empty(2**25 - 2**16, dtype=np.uint8)
 
 
 def _tensors(mlp, order, at):
@@ -257,6 +267,7 @@ def derivatives(mlp, order, at):
     2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each left group (half that for an even split), p + q
     = order. At order 2 and 3 the forming of the features and the calls themselves.
     """
+    _keep_freed_memory()
     batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
     size, centres = packed_size(mlp.dim, order), prod(batch)
     result = 8 * mlp.outputs * centres * size

@@ -9,12 +9,13 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from paperlib.symmetric import index_table, packed_position
+from paperlib.symmetric import index_table, packed_position, packed_size
 
-__all__ = ["add_pairs", "add_triples", "compose"]
+__all__ = ["add_heads", "add_pairs", "compose"]
 
 WORTH_LOADING = 2**15
 WORTH_A_CALL = 2**8
+WIDTH = 256
 
 
 # Rows are named before the innermost loop: only then does the compiler see that it may vectorise it.
@@ -43,23 +44,25 @@ def _add_triples(out, m):
                     row += 1
 
 
-def _compose(out, phi, z):
-    orders, terms, units = len(out), len(z), out.shape[2]
-    series = np.empty((orders + 1, units))
-    for n in range(out.shape[1]):
-        centre = n if phi.shape[1] > 1 else 0
-        series[:] = 0
+def _compose(out, phi, z, width):
+    orders, terms, total = len(out), len(z), out.shape[1]
+    series = np.empty((orders, width))
+    for start in range(0, total, width):
+        stop = min(start + width, total)
+        here = slice(start, stop) if phi.shape[1] == total else slice(0, stop - start)
         # Horner. z has no constant term, so each product fixes one more degree and frees degree 0.
         for m in range(orders, 0, -1):
-            series[0] = phi[m, centre]
+            series[0, : stop - start] = phi[m, here]
             for k in range(orders - m + 1, 0, -1):
-                degree = series[k]
-                degree[:] = 0
+                degree = series[k, : stop - start] if m > 1 else out[k - 1, start:stop]
                 for i in range(min(k, terms)):
-                    lower, z_i = series[k - 1 - i], z[i, n]
-                    for j in range(units):
-                        degree[j] += lower[j] * z_i[j]
-        out[:, n] = series[1:]
+                    lower, z_i = series[k - 1 - i], z[i, start:stop]
+                    if i == 0:
+                        for j in range(len(degree)):
+                            degree[j] = lower[j] * z_i[j]
+                    else:
+                        for j in range(len(degree)):
+                            degree[j] += lower[j] * z_i[j]
 
 
 LOOPS = {"pairs": _add_pairs, "triples": _add_triples, "compose": _compose}
@@ -111,23 +114,22 @@ def add_pairs(out, x, y):
 
 
 @lru_cache(maxsize=128)
-def _triples(dim):
-    """Where (a, bc), (b, ac), (c, ab) of each sorted triple lie in a flat (dim, pairs) array; (3, C)."""
-    table = index_table(dim, 3)
-    pairs = (dim + 1) * dim // 2
+def _heads(dim, order):
+    """Where m[i, rest] lies in a flat (dim, C) array, for each index i of a sorted tuple; (order, C')."""
+    table, rests = index_table(dim, order), packed_size(dim, order - 1)
     return np.stack(
-        [table[:, i] * pairs + packed_position(dim, np.delete(table, i, axis=1)) for i in range(3)]
+        [table[:, i] * rests + packed_position(dim, np.delete(table, i, axis=1)) for i in range(order)]
     )
 
 
-def add_triples(out, m):
-    """Add m_{a,bc} + m_{b,ac} + m_{c,ab}: m (..., dim, C(dim + 1, 2)) -> out (..., C(dim + 2, 3))."""
-    loop = _loop("triples", out.size)
+def add_heads(out, m, q):
+    """Add m_{a,b} + m_{b,a} (q = 1) or m_{a,bc} + m_{b,ac} + m_{c,ab} (q = 2): (..., dim, C) -> (..., C')."""
+    loop = _loop("triples", out.size) if q == 2 else None
     if loop:
         loop(_flat(out, 1, out.shape[:-1]), _flat(m, 2, out.shape[:-1]))
         return
     flat = m.reshape(*m.shape[:-2], -1)
-    for positions in _triples(m.shape[-2]):
+    for positions in _heads(m.shape[-2], q + 1):
         out += flat.take(positions, axis=-1)
 
 
@@ -144,7 +146,10 @@ def compose(out, phi, z):
     """
     loop = _loop("compose", out.size)
     if loop:
-        loop(out, phi, z)
+        orders, points, units = out.shape
+        together = max(1, WIDTH // units)  # points whose units one pass of the innermost loop runs through
+        phi = np.tile(phi[:, 0], (1, together)) if phi.shape[1] == 1 else phi.reshape(len(phi), -1)
+        loop(out.reshape(orders, -1), phi, z.reshape(len(z), -1), together * units)
         return
     orders = len(out)
     series = np.zeros((orders + 1, *z.shape[1:]))

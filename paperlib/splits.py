@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from paperlib.compiled import add_pairs, add_triples
+from paperlib.compiled import add_heads, add_pairs
 from paperlib.symmetric import packed_size, tail_starts
 
 __all__ = ["add_product", "contracted_product", "largest_block", "symmetric_product"]
@@ -81,13 +81,10 @@ def _add_merged(out, m, p, q, dim):
         out += m[..., 0, :]
     elif q == 0:
         out += m[..., :, 0]
-    elif p == q == 1:
-        rows, columns = np.triu_indices(dim)
-        out += m[..., rows, columns] + m[..., columns, rows]
-    elif (p, q) == (1, 2):
-        add_triples(out, m)
+    elif p == 1 and q <= 2:
+        add_heads(out, m, q)
     elif (p, q) == (2, 1):
-        add_triples(out, m.swapaxes(-1, -2))
+        add_heads(out, m.swapaxes(-1, -2), 2)
     else:
         for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_slabs(p, q, dim)):
             part = out[..., whole]

@@ -25,7 +25,7 @@ __all__ = [
     "vertices",
 ]
 
-CHUNK_BYTES = 2**21
+CHUNK_BYTES = 2**22
 
 
 def _point(mlp, at):
@@ -164,7 +164,7 @@ def _series(mlp, order, at, directions, work):
         if order:
             shapes = [(orders, len(directions), len(weight)) for orders in (len(slopes), order)]
             z, composed = (buffer[: prod(shape)].reshape(shape) for buffer, shape in zip(work, shapes))
-            np.matmul(slopes, weight.T, out=z)
+            np.matmul(slopes.reshape(-1, slopes.shape[-1]), weight.T, out=z.reshape(-1, len(weight)))
             compose(composed, phi * scale, z)
             slopes = composed
     value = y @ mlp.weights[-1].T + mlp.biases[-1]

@@ -71,8 +71,8 @@ def test_compiled_loops_equal_their_numpy_forms_to_the_bit(monkeypatch):
     def run():
         pairs, triples, series = np.ones((2, 15, 7)), np.ones((2, 35)), np.ones((5, 4, 7))
         compiled.add_pairs(pairs, x, y)
-        compiled.add_triples(triples, m)
-        compiled.add_triples(triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2))
+        compiled.add_heads(triples, m, 2)
+        compiled.add_heads(triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2), 2)
         compiled.compose(series, phi, z)
         return pairs, triples, series
 
