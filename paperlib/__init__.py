@@ -17,7 +17,8 @@ _MODULES = {
     "potentials": "discretize exponential from_physical gaussian poschl_teller sample square_well woods_saxon yukawa",
     "reference": "",
     "reproduction": "",
-    "scattering": "bound_states effective_range scattering_length scattering_length_gradient scattering_length_hvp wave_function",
+    "scattering": "bound_states effective_range scattering_length scattering_length_gradient scattering_length_hvp "
+    "scattering_length_jet wave_function",
     "soap": "SOAP",
     "symmetric": "SymmetricTensor",
     "targets": "Target from_jax from_tensorflow polynomial scattering_length_target",

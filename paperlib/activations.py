@@ -1,9 +1,10 @@
 """Activation functions phi and their derivatives of any order: the vertices' couplings.
 
-A smooth activation is built from one of three solved equations, whose Taylor coefficients follow one another
+A smooth activation is built from one of four solved equations, whose Taylor coefficients follow one another
 by recursion:
 
-    logistic   s' = w,  w' = w (1 - 2 s)          sigmoid; tanh(z) = 2 s(2 z) - 1; softplus' = s; silu = z s
+    logistic   s' = w,  w' = w (1 - 2 s)          sigmoid; softplus' = s; silu = z s
+    hyperbolic t' = w,  w' = -2 t w               tanh
     Gaussian   g' = -z g                          gelu = z Phi(z), Phi' = g
     chained    t' = w u',  w' = -2 t w u'         gelu_tanh = z (1 + t) / 2, t = tanh(u(z)), u a cubic
 
@@ -12,6 +13,7 @@ rounding of s and t.
 """
 
 import re
+from functools import lru_cache
 from math import factorial
 
 import numpy as np
@@ -23,12 +25,13 @@ __all__ = ["PIECEWISE", "SMOOTH", "derivatives", "parse"]
 
 GELU_SCALE = np.sqrt(2.0 / np.pi)
 GELU_CUBIC = 0.044715
+TANH_FLAT = 350.0  # past it 1 - tanh(z)^2 underflows
 GELU_FLAT = 30.0  # past it every derivative of tanh(u(z)) underflows
 
 
 def _scaled(coefficients):
     """Taylor coefficients -> derivatives, in place."""
-    for k in range(len(coefficients)):
+    for k in range(2, len(coefficients)):
         coefficients[k] *= factorial(k)
     return coefficients
 
@@ -46,16 +49,21 @@ def _sigmoid(z, order):
     s[0], w[0] = expit(z), expit(z) * expit(-z)
     for k in range(order):
         s[k + 1] = w[k] / (k + 1)
-        w[k + 1] = (w[k] - 2 * sum(w[i] * s[k - i] for i in range(k + 1))) / (k + 1)
+        if k + 1 < order:
+            w[k + 1] = (w[k] - 2 * sum(w[i] * s[k - i] for i in range(k + 1))) / (k + 1)
     return _scaled(s)
 
 
 def _tanh(z, order):
-    t = _sigmoid(2 * z, order)
-    for k in range(1, order + 1):
-        t[k] *= 2 ** (k + 1)
+    t, w = np.empty((2, order + 1, *z.shape))
     t[0] = np.tanh(z)
-    return t
+    growth = np.cosh(np.minimum(np.abs(z), TANH_FLAT))
+    w[0] = 1 / (growth * growth)
+    for k in range(order):
+        t[k + 1] = w[k] / (k + 1)
+        if k + 1 < order:
+            w[k + 1] = sum(w[i] * t[k - i] for i in range(k + 1)) * (-2 / (k + 1))
+    return _scaled(t)
 
 
 def _softplus(z, order):
@@ -165,7 +173,14 @@ def parse(name):
     >>> parse("tanh"), parse("leaky_relu(0.2)"), parse("elu")
     (('tanh', None), ('leaky_relu', 0.2), ('elu', 1.0))
     """
-    match = PARAMETER.fullmatch(name) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        choice("activation", name, (*SMOOTH, *PIECEWISE))
+    return _parse(name)
+
+
+@lru_cache(maxsize=64)
+def _parse(name):
+    match = PARAMETER.fullmatch(name)
     if match is None:
         choice("activation", name, (*SMOOTH, *PIECEWISE))
         return name, PIECEWISE[name][1] if name in PIECEWISE else None

@@ -28,7 +28,7 @@ import numpy as np
 from paperlib import activations
 from paperlib.checks import memory
 from paperlib.splits import add_product, contracted_product, largest_block, symmetric_product
-from paperlib.symmetric import packed_size
+from paperlib.symmetric import index_table, packed_size
 
 __all__ = ["derivatives"]
 
@@ -242,6 +242,34 @@ def _tensors(mlp, order, at):
     return out
 
 
+def _hessian(mlp, at):
+    """The packed second derivatives at one centre (dim,) of one output: the centroid rule where it is a line.
+
+    sum over l and j of lambda^l_j phi''(z^l_j) z^l_a z^l_b. `_tensors` gives the same; its bookkeeping would cost more
+    than these products.
+    """
+    y, slopes, phis, z = at, None, [], []
+    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
+        phi = activations.derivatives(name, weight @ y + bias, 2, layer=number)
+        z.append(weight if slopes is None else weight @ slopes)
+        y, slopes = phi[0], phi[1][:, None] * z[-1]
+        phis.append(phi)
+    adjoint, couplings = mlp.weights[-1][0], []
+    for phi, weight in zip(reversed(phis), reversed(mlp.weights[:-1])):
+        couplings.append(adjoint * phi[2])
+        adjoint = (adjoint * phi[1]) @ weight
+    z = np.concatenate(z)
+    full = z.T @ (np.concatenate(couplings[::-1])[:, None] * z)
+    return full.ravel()[_upper(mlp.dim)]
+
+
+@lru_cache(maxsize=8)
+def _upper(dim):
+    """Where the packed entries of a matrix lie in its rows, one after the other."""
+    rows, columns = index_table(dim, 2).T.astype(np.int64)
+    return rows * dim + columns
+
+
 def derivatives(mlp, order, at):
     """Return the packed tensor of partial derivatives.
 
@@ -267,6 +295,8 @@ def derivatives(mlp, order, at):
     2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each left group (half that for an even split), p + q
     = order. At order 2 and 3 the forming of the features and the calls themselves.
     """
+    if order == 2 and at.ndim == 1 and mlp.outputs == 1 and mlp.depth:
+        return _hessian(mlp, at)
     _keep_freed_memory()
     batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
     size, centres = packed_size(mlp.dim, order), prod(batch)

@@ -8,7 +8,7 @@ import numpy as np
 
 WORTH_ASKING = 2**26  # asking the system takes a good part of a millisecond
 
-__all__ = ["choice", "integer", "memory", "number", "potentials", "real_array"]
+__all__ = ["choice", "integer", "largest_magnitude", "memory", "number", "potentials", "potentials_and_depth", "real_array"]
 
 
 def integer(name, value, minimum=None, maximum=None):
@@ -137,6 +137,13 @@ def real_array(name, value, *, last=None):
     ...
     ValueError: U[1] = nan: must be finite
     """
+    array = _shaped(name, value, last)
+    largest_magnitude(name, array)
+    return array
+
+
+def _shaped(name, value, last=None):
+    """`value` as a float64 array of the right shape, finite or not."""
     try:
         array = np.asarray(value)
     except ValueError:
@@ -149,17 +156,40 @@ def real_array(name, value, *, last=None):
         raise ValueError(f"{name}: shape {array.shape} is empty; every axis must be >= 1 long")
     if last is not None and array.shape[-1] != last:
         raise ValueError(f"{name}: shape {array.shape}; the last axis must be {last} long")
-    array = np.asarray(array, dtype=np.float64)
+    return np.asarray(array, dtype=np.float64)
+
+
+def largest_magnitude(name, array):
+    """Return the largest magnitude in an array of floats.
+
+    Raises
+    ------
+    ValueError
+        If it holds a NaN or an infinity: the first is named.
+
+    Examples
+    --------
+    >>> largest_magnitude("U", np.array([1.0, -3.0]))
+    3.0
+    """
     # Two reductions read the array without a temporary; a NaN comes through both.
-    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+    largest = float(np.maximum(array.max(), -array.min()))
+    if not np.isfinite(largest):
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{name}[{', '.join(map(str, index))}] = {array[index]}: must be finite")
-    return array
+    return largest
 
 
 def potentials(U):
     """Return `U` as float64 potentials of shape (..., d); see `real_array` for what is refused."""
     return real_array("U", U)
+
+
+def potentials_and_depth(U):
+    """Return `U` as float64 potentials of shape (..., d), and the largest |U_i|: found while they are checked."""
+    U = _shaped("U", U)
+    return U, largest_magnitude("U", U)
+
 
 
 def _free_bytes():

@@ -11,7 +11,7 @@ import numpy as np
 
 from paperlib import checks, shells, shells_compiled
 
-__all__ = ["bound_states", "effective_range", "scattering_length", "scattering_length_gradient", "scattering_length_hvp", "wave_function"]
+__all__ = ["bound_states", "effective_range", "scattering_length", "scattering_length_gradient", "scattering_length_hvp", "scattering_length_jet", "wave_function"]
 
 # Below this many shells in all, compiling the loop costs more than it saves.
 _WORTH_COMPILING = 500_000
@@ -28,11 +28,10 @@ def _blocks(U):
         yield rows, np.ascontiguousarray(U[rows].T) / d**2
 
 
-def _worth_compiling(U):
+def _worth_compiling(U, depth):
     """Whether a batch is large, and shallow enough for the compiled loops, and numba is there to compile them."""
-    if U.size < _WORTH_COMPILING or not shells_compiled.available():
-        return False
-    return max(U.max(), -U.min()) <= min(shells_compiled.LARGEST_X * U.shape[-1] ** 2, 1e5)
+    shallow = depth <= min(shells_compiled.LARGEST_X * U.shape[-1] ** 2, 1e5)
+    return U.size >= _WORTH_COMPILING and shallow and shells_compiled.available()
 
 
 def scattering_length(U):
@@ -67,11 +66,11 @@ def scattering_length(U):
     >>> scattering_length(np.ones((3, 5, 8))).shape
     (3, 5)
     """
-    U = checks.potentials(U)
+    U, depth = checks.potentials_and_depth(U)
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     d = flat.shape[1]
     a0 = np.empty(len(flat))
-    if _worth_compiling(U):
+    if _worth_compiling(U, depth):
         shells_compiled.scattering_lengths(flat, a0)
     else:
         with np.errstate(divide="ignore", over="ignore"):
@@ -100,22 +99,25 @@ def scattering_length_gradient(U):
     >>> scattering_length_gradient(np.zeros(2)).round(6)  # -(i^2 - i + 1/3)/d^3
     array([-0.041667, -0.291667])
     """
-    U = checks.potentials(U)
+    U, depth = checks.potentials_and_depth(U)
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     gradient = np.empty_like(flat)
-    if _worth_compiling(U):
+    if _worth_compiling(U, depth):
         shells_compiled.gradients(flat, gradient)
         return gradient.reshape(U.shape)
-    d = flat.shape[1]
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         for rows, x in _blocks(flat):
-            solution = shells.edges(x)
-            q = solution.q[:-1]
-            u = np.arange(d)[:, None] * q - solution.w[:-1]
-            final = solution.q[-1]
-            squares = np.ldexp(_squares(u, q, solution.c), 2 * (solution.exponent[:-1] - solution.exponent[-1]))
-            gradient[rows] = -np.where(final == 0, np.inf, squares / (final * final) / d**3).T
+            gradient[rows] = _gradients(shells.edges(x)).T / flat.shape[1] ** 3
     return gradient.reshape(U.shape)
+
+
+def _gradients(solution):
+    """The gradients in units of h^3, shape (d, n)."""
+    q = solution.q[:-1]
+    u = np.arange(len(q))[:, None] * q - solution.w[:-1]
+    squares = np.ldexp(_squares(u, q, solution.c), 2 * (solution.exponent[:-1] - solution.exponent[-1]))
+    final = solution.q[-1]
+    return -np.where(final == 0, np.inf, squares / (final * final))
 
 
 def _squares(u, q, c):
@@ -125,7 +127,7 @@ def _squares(u, q, c):
 
 
 def scattering_length_hvp(U, v):
-    r"""The Hessian of a_0 times a vector, exact.
+    r"""The Hessian of a_0 times a vector, exact; `scattering_length_jet` gives a_0 and its gradient with it.
 
     .. math:: \sum_j \frac{\partial^2 a_0}{\partial U_i \partial U_j} v_j
               = -2 \int_{\text{shell } i} \hat u\, \delta\hat u\, dr, \qquad \hat u = u/u'(1),
@@ -151,25 +153,51 @@ def scattering_length_hvp(U, v):
     >>> bool(np.allclose(scattering_length_hvp(U, v), slope, rtol=1e-7))
     True
     """
-    U, v = checks.potentials(U), checks.real_array("v", v)
+    return scattering_length_jet(U, v)[2]
+
+
+def scattering_length_jet(U, v):
+    """a_0, its gradient, and its Hessian times a vector, from one sweep across the shells.
+
+    Parameters
+    ----------
+    U, v : array_like of float, shape (..., d)
+        Potentials and as many directions.
+
+    Returns
+    -------
+    a0 : ndarray of float64, shape (...)
+    gradient, product : ndarrays of float64, shape (..., d)
+        What `scattering_length`, `scattering_length_gradient` and `scattering_length_hvp` return.
+
+    Examples
+    --------
+    >>> a0, gradient, product = scattering_length_jet(np.zeros((5, 3)), np.ones((5, 3)))
+    >>> a0.shape, gradient.shape, product.shape
+    ((5,), (5, 3), (5, 3))
+    """
+    U, depth = checks.potentials_and_depth(U)
+    v = checks.real_array("v", v)
     if v.shape != U.shape:
         raise ValueError(f"v: shape {v.shape}; must be that of U, {U.shape}")
     d = U.shape[-1]
     flat, directions = (np.ascontiguousarray(a).reshape(-1, d) for a in (U, v))
-    product = np.empty_like(flat)
-    if _worth_compiling(U):
-        shells_compiled.hessian_vectors(flat, directions, product)
-        return product.reshape(U.shape)
-    with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
-        for rows, x in _blocks(flat):
-            product[rows] = _hessian_vectors(x, np.ascontiguousarray(directions[rows].T) / d**2).T / d**3
-    return product.reshape(U.shape)
+    a0, gradient, product = np.empty(len(flat)), np.empty_like(flat), np.empty_like(flat)
+    if _worth_compiling(U, depth):
+        shells_compiled.jets(flat, directions, a0, gradient, product)
+    else:
+        with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
+            for rows, x in _blocks(flat):
+                solution = shells.edges(x, order=5)
+                a0[rows] = solution.w[-1] / solution.q[-1] / d
+                gradient[rows] = _gradients(solution).T / d**3
+                product[rows] = _hessian_vectors(solution, x, np.ascontiguousarray(directions[rows].T) / d**2).T / d**3
+    return a0.reshape(U.shape[:-1])[()], gradient.reshape(U.shape), product.reshape(U.shape)
 
 
-def _hessian_vectors(x, dx):
+def _hessian_vectors(solution, x, dx):
     """The Hessian-vector products in units of h^3, shape (d, n), for x = U h^2 and its change dx."""
     d = len(x)
-    solution = shells.edges(x, order=5)
     c0, c1, c2, c3, c4, c5 = solution.c
     # Derivatives of Stumpff's functions: c_k' = (k c_{k+2} - c_{k+1}) / 2.
     c1_slope, c2_slope, c3_slope = (c3 - c2) / 2, (2 * c4 - c3) / 2, (3 * c5 - c4) / 2

@@ -6,14 +6,14 @@ and function. One core runs the loop of a_0 at the rate of its vector units; the
 the memory that they read and write.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
 
-__all__ = ["LARGEST_X", "available", "gradients", "hessian_vectors", "scattering_lengths"]
+from paperlib import cores
+
+__all__ = ["LARGEST_X", "available", "gradients", "jets", "scattering_lengths"]
 
 LARGEST_X = 0.25
 """Largest |U| h^2 for which the six-term series of the loops are exact to rounding."""
@@ -36,18 +36,16 @@ def gradients(U, gradient):
     _in_parallel(_kernels()[1], U, gradient)
 
 
-def hessian_vectors(U, v, product):
-    """Write the products of a_0's Hessian with `v`, shape (n, d), into `product`, shape (n, d)."""
-    _in_parallel(_kernels()[2], U, v, product)
+def jets(U, v, a0, gradient, product):
+    """Write a_0, its gradients, and the products of its Hessian with `v`, shape (n, d), from one sweep."""
+    _in_parallel(_kernels()[2], U, v, a0, gradient, product)
 
 
 def _in_parallel(kernel, *arrays):
     """Run a kernel on slices of its arrays' rows, on every core: it holds no lock."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = len(arrays[0])
-    step = max(_LANES, -(-count // (4 * workers)))
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda start: kernel(*(a[start : start + step] for a in arrays)), range(0, count, step)))
+    total = len(arrays[0])
+    step = max(_LANES, -(-total // (4 * cores.count())))
+    cores.in_parallel(lambda start: kernel(*(a[start : start + step] for a in arrays)), range(0, total, step))
 
 
 @cache
@@ -116,7 +114,7 @@ def _kernels():
                 for i in range(d):
                     gradient[start + lane, i] = scale * square[i, lane]
 
-    def products(U, v, product):
+    def jets(U, v, a0, gradient, product):
         n, d = U.shape
         w, q, dw, dq = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)
         x_of, dx_of = np.zeros((d, _LANES)), np.zeros((d, _LANES))
@@ -154,7 +152,9 @@ def _kernels():
             for lane in range(lanes):
                 scale = 1 / (q[lane] * q[lane] * d**3)
                 pull = 2 * dq[lane] / q[lane]
+                a0[start + lane] = w[lane] / (d * q[lane])
                 for i in range(d):
+                    gradient[start + lane, i] = -scale * square[i, lane]
                     product[start + lane, i] = scale * (pull * square[i, lane] - change[i, lane])
 
     rows, column = "float64[:, ::1]", "float64[::1]"
@@ -162,5 +162,5 @@ def _kernels():
     return (
         numba.njit(f"void({rows}, {column})", **options)(lengths),
         numba.njit(f"void({rows}, {rows})", **options)(slopes),
-        numba.njit(f"void({rows}, {rows}, {rows})", **options)(products),
+        numba.njit(f"void({rows}, {rows}, {column}, {rows}, {rows})", **options)(jets),
     )

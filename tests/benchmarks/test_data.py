@@ -57,14 +57,7 @@ def test_hessian_vector_product(timed, U, v):
 
 
 def test_value_gradient_and_product(timed, U, v):
-    def all_three():
-        return (
-            scattering.scattering_length(U),
-            scattering.scattering_length_gradient(U),
-            scattering.scattering_length_hvp(U, v),
-        )
-
-    timed(all_three, DERIVATIVES)
+    timed(lambda: scattering.scattering_length_jet(U, v), DERIVATIVES)
 
 
 def test_ten_potentials_by_solve_ivp(timed, U):
