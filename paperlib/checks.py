@@ -8,7 +8,7 @@ import numpy as np
 
 WORTH_ASKING = 2**26  # asking the system takes a good part of a millisecond
 
-__all__ = ["choice", "integer", "largest_magnitude", "memory", "number", "potentials", "potentials_and_depth", "real_array"]
+__all__ = ["choice", "finite", "integer", "memory", "number", "potentials", "real_array", "shaped"]
 
 
 def integer(name, value, minimum=None, maximum=None):
@@ -137,13 +137,13 @@ def real_array(name, value, *, last=None):
     ...
     ValueError: U[1] = nan: must be finite
     """
-    array = _shaped(name, value, last)
-    largest_magnitude(name, array)
+    array = shaped(name, value, last)
+    finite(name, array)
     return array
 
 
-def _shaped(name, value, last=None):
-    """`value` as a float64 array of the right shape, finite or not."""
+def shaped(name, value, last=None):
+    """What `real_array` returns, finite or not: for where a `finite` of its own follows."""
     try:
         array = np.asarray(value)
     except ValueError:
@@ -159,36 +159,23 @@ def _shaped(name, value, last=None):
     return np.asarray(array, dtype=np.float64)
 
 
-def largest_magnitude(name, array):
-    """Return the largest magnitude in an array of floats.
+def finite(name, array):
+    """Refuse an array of floats that holds a NaN or an infinity.
 
     Raises
     ------
     ValueError
-        If it holds a NaN or an infinity: the first is named.
-
-    Examples
-    --------
-    >>> largest_magnitude("U", np.array([1.0, -3.0]))
-    3.0
+        Naming the first of them.
     """
     # Two reductions read the array without a temporary; a NaN comes through both.
-    largest = float(np.maximum(array.max(), -array.min()))
-    if not np.isfinite(largest):
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{name}[{', '.join(map(str, index))}] = {array[index]}: must be finite")
-    return largest
 
 
 def potentials(U):
     """Return `U` as float64 potentials of shape (..., d); see `real_array` for what is refused."""
     return real_array("U", U)
-
-
-def potentials_and_depth(U):
-    """Return `U` as float64 potentials of shape (..., d), and the largest |U_i|: found while they are checked."""
-    U = _shaped("U", U)
-    return U, largest_magnitude("U", U)
 
 
 

@@ -28,10 +28,17 @@ def _blocks(U):
         yield rows, np.ascontiguousarray(U[rows].T) / d**2
 
 
-def _worth_compiling(U, depth):
-    """Whether a batch is large, and shallow enough for the compiled loops, and numba is there to compile them."""
-    shallow = depth <= min(shells_compiled.LARGEST_X * U.shape[-1] ** 2, 1e5)
-    return U.size >= _WORTH_COMPILING and shallow and shells_compiled.available()
+def _compiled(loop, U, *arrays):
+    """Run a compiled loop if the batch is large, shallow and finite, and numba is there; return whether it did.
+
+    The loop itself finds the largest |U|, and a NaN comes out at its end: to check first would cost as much as it does.
+    """
+    if U.size < _WORTH_COMPILING or not shells_compiled.available():
+        return False
+    d = U.shape[-1]
+    largest = loop(U, *arrays)
+    first = arrays[-1] if arrays[-1].ndim == 1 else arrays[-1][:, 0]
+    return largest <= min(shells_compiled.LARGEST_X, 1e5 / d**2) and not np.isnan(first).any()
 
 
 def scattering_length(U):
@@ -66,13 +73,12 @@ def scattering_length(U):
     >>> scattering_length(np.ones((3, 5, 8))).shape
     (3, 5)
     """
-    U, depth = checks.potentials_and_depth(U)
+    U = checks.shaped("U", U)
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     d = flat.shape[1]
     a0 = np.empty(len(flat))
-    if _worth_compiling(U, depth):
-        shells_compiled.scattering_lengths(flat, a0)
-    else:
+    if not _compiled(shells_compiled.scattering_lengths, flat, a0):
+        checks.finite("U", U)
         with np.errstate(divide="ignore", over="ignore"):
             for rows, x in _blocks(flat):
                 solution = shells.edges(x)
@@ -99,12 +105,12 @@ def scattering_length_gradient(U):
     >>> scattering_length_gradient(np.zeros(2)).round(6)  # -(i^2 - i + 1/3)/d^3
     array([-0.041667, -0.291667])
     """
-    U, depth = checks.potentials_and_depth(U)
+    U = checks.shaped("U", U)
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     gradient = np.empty_like(flat)
-    if _worth_compiling(U, depth):
-        shells_compiled.gradients(flat, gradient)
+    if _compiled(shells_compiled.gradients, flat, gradient):
         return gradient.reshape(U.shape)
+    checks.finite("U", U)
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         for rows, x in _blocks(flat):
             gradient[rows] = _gradients(shells.edges(x)).T / flat.shape[1] ** 3
@@ -176,16 +182,14 @@ def scattering_length_jet(U, v):
     >>> a0.shape, gradient.shape, product.shape
     ((5,), (5, 3), (5, 3))
     """
-    U, depth = checks.potentials_and_depth(U)
-    v = checks.real_array("v", v)
+    U, v = checks.shaped("U", U), checks.real_array("v", v)
     if v.shape != U.shape:
         raise ValueError(f"v: shape {v.shape}; must be that of U, {U.shape}")
     d = U.shape[-1]
     flat, directions = (np.ascontiguousarray(a).reshape(-1, d) for a in (U, v))
     a0, gradient, product = np.empty(len(flat)), np.empty_like(flat), np.empty_like(flat)
-    if _worth_compiling(U, depth):
-        shells_compiled.jets(flat, directions, a0, gradient, product)
-    else:
+    if not _compiled(lambda U, *out: shells_compiled.jets(U, directions, *out), flat, a0, gradient, product):
+        checks.finite("U", U)
         with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
             for rows, x in _blocks(flat):
                 solution = shells.edges(x, order=5)

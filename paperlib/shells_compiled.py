@@ -15,8 +15,8 @@ from paperlib import cores
 
 __all__ = ["LARGEST_X", "available", "gradients", "jets", "scattering_lengths"]
 
-LARGEST_X = 0.25
-"""Largest |U| h^2 for which the six-term series of the loops are exact to rounding."""
+LARGEST_X = 1 / 16
+"""Largest |U| h^2 for which the five-term series of the loops are exact to rounding."""
 
 _LANES = 32
 
@@ -27,25 +27,39 @@ def available():
 
 
 def scattering_lengths(U, a0):
-    """Write a_0 of the potentials `U`, shape (n, d), C-contiguous, |U| h^2 <= LARGEST_X, into `a0`, shape (n,)."""
-    _in_parallel(_kernels()[0], U, a0)
+    """Write a_0 of the potentials `U`, shape (n, d), C-contiguous, into `a0`, shape (n,).
+
+    Returns
+    -------
+    float
+        The largest |U| h^2 met, not seeing NaN: above LARGEST_X what was written is not to be used.
+    """
+    return _in_parallel(_kernels()[0], U, a0)
 
 
 def gradients(U, gradient):
-    """Write the gradients of a_0 into `gradient`, shape (n, d)."""
-    _in_parallel(_kernels()[1], U, gradient)
+    """Write the gradients of a_0 into `gradient`, shape (n, d); return as `scattering_lengths` does."""
+    return _in_parallel(_kernels()[1], U, gradient)
 
 
 def jets(U, v, a0, gradient, product):
-    """Write a_0, its gradients, and the products of its Hessian with `v`, shape (n, d), from one sweep."""
-    _in_parallel(_kernels()[2], U, v, a0, gradient, product)
+    """Write a_0, its gradients, and the products of its Hessian with `v`, shape (n, d), from one sweep; return likewise."""
+    return _in_parallel(_kernels()[2], U, v, a0, gradient, product)
 
 
 def _in_parallel(kernel, *arrays):
     """Run a kernel on slices of its arrays' rows, on every core: it holds no lock."""
     total = len(arrays[0])
     step = max(_LANES, -(-total // (4 * cores.count())))
-    cores.in_parallel(lambda start: kernel(*(a[start : start + step] for a in arrays)), range(0, total, step))
+    starts = range(0, total, step)
+    largest = np.zeros(len(starts))
+
+    def call(number):
+        rows = slice(starts[number], starts[number] + step)
+        kernel(*(array[rows] for array in arrays), largest[number : number + 1])
+
+    cores.in_parallel(call, range(len(starts)))
+    return float(largest.max())
 
 
 @cache
@@ -57,20 +71,21 @@ def _kernels():
     @inline
     def stumpff_4_5(x):
         # sum_m (-x)^m / (2m + k)!, k = 4 and 5; the lower functions follow by c_k = 1/k! - x c_{k+2}.
-        c4 = 1/24 - x * (1/720 - x * (1/40320 - x * (1/3628800 - x * (1/479001600 - x / 87178291200))))
-        c5 = 1/120 - x * (1/5040 - x * (1/362880 - x * (1/39916800 - x * (1/6227020800 - x / 1307674368000))))
+        c4 = 1/24 - x * (1/720 - x * (1/40320 - x * (1/3628800 - x * (1/479001600))))
+        c5 = 1/120 - x * (1/5040 - x * (1/362880 - x * (1/39916800 - x * (1/6227020800))))
         return c4, c5
 
     @inline
     def load(U, start, lanes, x_of):
         d = U.shape[1]
+        scale = 1.0 / d**2
         for lane in range(lanes):
             for i in range(d):
-                x_of[i, lane] = U[start + lane, i] / d**2
+                x_of[i, lane] = U[start + lane, i] * scale
 
-    def lengths(U, a0):
+    def lengths(U, a0, largest):
         n, d = U.shape
-        w, q, x_of = np.empty(_LANES), np.empty(_LANES), np.zeros((d, _LANES))
+        w, q, size, x_of = np.empty(_LANES), np.empty(_LANES), np.zeros(_LANES), np.zeros((d, _LANES))
         for start in range(0, n, _LANES):
             lanes = min(_LANES, n - start)
             load(U, start, lanes, x_of)
@@ -80,6 +95,7 @@ def _kernels():
                 left, right = float(i), float(i + 1)
                 for lane in range(_LANES):
                     x = x_of[i, lane]
+                    size[lane] = max(size[lane], abs(x))
                     c4, c5 = stumpff_4_5(x)
                     xc2, xc3 = x * (1/2 - x * c4), x * (1/6 - x * c5)
                     u = left * q[lane] - w[lane]
@@ -88,10 +104,12 @@ def _kernels():
                     q[lane] -= loss
             for lane in range(lanes):
                 a0[start + lane] = w[lane] / (d * q[lane])
+        largest[0] = size.max()
 
-    def slopes(U, gradient):
+    def slopes(U, gradient, largest):
         n, d = U.shape
-        w, q, x_of, square = np.empty(_LANES), np.empty(_LANES), np.zeros((d, _LANES)), np.empty((d, _LANES))
+        w, q, size = np.empty(_LANES), np.empty(_LANES), np.zeros(_LANES)
+        x_of, square = np.zeros((d, _LANES)), np.empty((d, _LANES))
         for start in range(0, n, _LANES):
             lanes = min(_LANES, n - start)
             load(U, start, lanes, x_of)
@@ -101,6 +119,7 @@ def _kernels():
                 left, right = float(i), float(i + 1)
                 for lane in range(_LANES):
                     x, p = x_of[i, lane], q[lane]
+                    size[lane] = max(size[lane], abs(x))
                     c4, c5 = stumpff_4_5(x)
                     c2, c3 = 1/2 - x * c4, 1/6 - x * c5
                     c0, c1 = 1 - x * c2, 1 - x * c3
@@ -113,9 +132,11 @@ def _kernels():
                 scale = -1 / (q[lane] * q[lane] * d**3)
                 for i in range(d):
                     gradient[start + lane, i] = scale * square[i, lane]
+        largest[0] = size.max()
 
-    def jets(U, v, a0, gradient, product):
+    def jets(U, v, a0, gradient, product, largest):
         n, d = U.shape
+        size = np.zeros(_LANES)
         w, q, dw, dq = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)
         x_of, dx_of = np.zeros((d, _LANES)), np.zeros((d, _LANES))
         square, change = np.empty((d, _LANES)), np.empty((d, _LANES))
@@ -130,6 +151,7 @@ def _kernels():
             for i in range(d):
                 left, right = float(i), float(i + 1)
                 for lane in range(_LANES):
+                    size[lane] = max(size[lane], abs(x_of[i, lane]))
                     x, dx, p, dp = x_of[i, lane], dx_of[i, lane], q[lane], dq[lane]
                     c4, c5 = stumpff_4_5(x)
                     c2, c3 = 1/2 - x * c4, 1/6 - x * c5
@@ -156,11 +178,13 @@ def _kernels():
                 for i in range(d):
                     gradient[start + lane, i] = -scale * square[i, lane]
                     product[start + lane, i] = scale * (pull * square[i, lane] - change[i, lane])
+        largest[0] = size.max()
 
     rows, column = "float64[:, ::1]", "float64[::1]"
-    options = {"nogil": True, "error_model": "numpy"}
+    # A product and a sum may become one operation; nothing else of IEEE arithmetic is given up.
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
     return (
-        numba.njit(f"void({rows}, {column})", **options)(lengths),
-        numba.njit(f"void({rows}, {rows})", **options)(slopes),
-        numba.njit(f"void({rows}, {rows}, {column}, {rows}, {rows})", **options)(jets),
+        numba.njit(f"void({rows}, {column}, {column})", **options)(lengths),
+        numba.njit(f"void({rows}, {rows}, {column})", **options)(slopes),
+        numba.njit(f"void({rows}, {rows}, {column}, {rows}, {rows}, {column})", **options)(jets),
     )

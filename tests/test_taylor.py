@@ -67,16 +67,25 @@ def jax_function(jax, mlp):
         ([3, 4, 4, 4, 4, 1], "sigmoid", 5),
         ([3, 4, 4, 2], ["silu", "softplus"], 4),
         *(([3, 4, 4, 1], name, 4) for name in [*SMOOTH, "elu(0.5)"]),
+        *(([2, 3, 3, 1], name, 6) for name in SMOOTH),
     ],
 )
 def test_against_nested_jax(jax, random_mlp, widths, activation, highest):
-    mlp = random_mlp(widths, activation)
+    mlp, at = random_mlp(widths, activation), AT[: widths[0]]
     nested = jax_function(jax, mlp)
     for order in range(1, highest + 1):
         nested = jax.jacfwd(nested)
-        expected = packed(np.asarray(jax.jit(nested)(AT)), order, 3, mlp.outputs)
-        got = derivative_tensor(mlp, order, AT).packed
+        expected = packed(np.asarray(jax.jit(nested)(at)), order, mlp.dim, mlp.outputs)
+        got = derivative_tensor(mlp, order, at).packed
         assert np.linalg.norm(got - expected) <= 1e-12 * np.linalg.norm(expected)
+
+
+def test_second_order_at_one_centre_is_the_rule_for_all_orders(random_mlp):
+    """It has a shorter way, without the bookkeeping; a batch of one centre goes the general way."""
+    for widths in ([3, 1], [3, 5, 1], [3, 5, 4, 6, 1]):
+        mlp = random_mlp(widths, "silu")
+        short, general = derivative_tensor(mlp, 2, AT).packed, derivative_tensor(mlp, 2, AT[None]).packed[:, 0]
+        np.testing.assert_allclose(short, general, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gelu"])

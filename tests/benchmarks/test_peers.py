@@ -140,6 +140,64 @@ def test_packed_at_8_inputs(timed, random_mlp, order):
     timed(order, lambda: derivative_tensor(mlp, order, at), group=f"order {order}, 8 inputs")
 
 
+@pytest.mark.parametrize("order", [2, 3])
+def test_nested_tensorflow_tapes(timed, mlp, at, order):
+    pytest.importorskip("tensorflow")
+    from paperlib import _tensorflow
+
+    tf, _ = _tensorflow.load()
+    parameters = [(tf.constant(w), tf.constant(b)) for w, b in zip(mlp.weights, mlp.biases)]
+
+    def function(x):
+        *hidden, (w, b) = parameters
+        for weight, bias in hidden:
+            x = tf.tanh(tf.linalg.matvec(weight, x) + bias)
+        return (tf.linalg.matvec(w, x) + b)[0]
+
+    def differentiated(inner, x, first):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = inner(x)
+        return tape.gradient(y, x) if first else tape.jacobian(y, x)
+
+    nested = function
+    for level in range(order):
+        nested = (lambda inner, first: lambda x: differentiated(inner, x, first))(nested, level == 0)
+    compiled, point = tf.function(nested), tf.constant(at)
+    agree(compiled(point).numpy(), mlp, order, at)
+    timed(order, lambda: compiled(point).numpy())
+
+
+SMALL = [4, 8, 8, 1]
+
+
+def test_heyoka_at_4_inputs(timed, random_mlp):
+    """Its expressions are compiled, which takes it from 8 inputs and 16 neurons on longer than all the rest here."""
+    heyoka = pytest.importorskip("heyoka")
+    mlp, at = random_mlp(SMALL), np.random.default_rng(1).uniform(-0.5, 0.5, SMALL[0])
+    symbols = heyoka.make_vars(*(f"x_{i}" for i in range(SMALL[0])))
+    y = symbols
+    for layer, (weight, bias) in enumerate(zip(mlp.weights, mlp.biases)):
+        z = [heyoka.sum([w * v for w, v in zip(row, y)] + [heyoka.expression(float(b))]) for row, b in zip(weight, bias)]
+        y = [heyoka.tanh(v) for v in z] if layer < mlp.depth else z
+    tensors = heyoka.diff_tensors(y, diff_args=symbols, diff_order=3)
+    compiled = heyoka.cfunc([expression for _, expression in tensors.get_derivatives(3)], symbols)
+    found = np.linalg.norm(compiled(at))
+    assert abs(found / np.linalg.norm(derivative_tensor(mlp, 3, at).packed) - 1) < 1e-10
+    timed(3, lambda: compiled(at), group="order 3, 4-8-8-1")
+
+
+def test_packed_at_4_inputs(timed, random_mlp):
+    mlp, at = random_mlp(SMALL), np.random.default_rng(1).uniform(-0.5, 0.5, SMALL[0])
+    timed(3, lambda: derivative_tensor(mlp, 3, at), group="order 3, 4-8-8-1")
+
+
+def test_matrix_product_rate(timed):
+    """What this machine's BLAS gives at best: 2 x 2000^3 FLOPs in double precision."""
+    a = np.random.default_rng(0).standard_normal((2000, 2000))
+    timed(4, lambda: a @ a, group="2 x 2000^3 FLOPs")
+
+
 @pytest.fixture(scope="module")
 def directions():
     return np.random.default_rng(2).standard_normal((10_000, WIDTHS[0]))
