@@ -4,7 +4,7 @@ PROFILE ?= full
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test notebooks lab lock clean
+.PHONY: help setup reproduce test notebooks store lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,8 +27,14 @@ test: .venv/.ready ## Run the unit tests, the stored notebooks cell by cell, and
 	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 notebooks
 	$(BIN)/python -m paperlib check
 
-notebooks: .venv/.ready ## Execute the notebooks in place, for commit; then look at build/results and run `python -m paperlib store`
-	cd notebooks && ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False *.ipynb
+EXECUTE := ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
+
+notebooks: .venv/.ready ## Execute the notebooks in place, for commit; then look at build/results
+	cd notebooks && $(EXECUTE) *.ipynb
+
+store: .venv/.ready ## Make the results in build/results the stored ones, and have the overview read them
+	$(BIN)/python -m paperlib store
+	cd notebooks && $(EXECUTE) 00_overview.ipynb
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

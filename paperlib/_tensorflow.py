@@ -14,6 +14,8 @@ def load():
     ------
     ModuleNotFoundError
         If TensorFlow is not installed; the message says how to install it.
+    RuntimeError
+        If Keras has been set to another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -27,6 +29,8 @@ def load():
             tensorflow.config.list_physical_devices()
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error.name}: training needs 'neural-born-series[train]'") from None
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(f"KERAS_BACKEND = {keras.backend.backend()!r}: training needs 'tensorflow'")
     return tensorflow, keras
 
 

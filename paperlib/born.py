@@ -55,8 +55,12 @@ def born_terms(U, order):
     step = max(1, _BLOCK // (order + 1))
     for start in range(0, len(flat), step):
         rows = slice(start, start + step)
-        w, q = _coupling_series(flat[rows].T / d**2, order)
-        terms[rows] = _quotient(w, q).T
+        with np.errstate(over="ignore", invalid="ignore"):
+            w, q = _coupling_series(flat[rows].T / d**2, order)
+            terms[rows] = _quotient(w, q).T
+    if not np.isfinite(terms).all():
+        first = int(np.argwhere(~np.isfinite(terms))[:, 1].min()) + 1
+        raise ValueError(f"order = {order}: the Born term of order {first} is beyond the largest double; take a weaker U")
     return terms.reshape(*U.shape[:-1], order)
 
 
@@ -117,8 +121,8 @@ def _coupling_series(x, order, tail=False):
         for m in range(1, order + 1 + tail):
             power = power * (x[i] if m == 1 else -x[i])
             lower, upper = slice(0, order + 1 - m), slice(m, order + 1)
-            loss[upper] += power * (u[lower] / factorial(2 * m - 1) + q[lower] / factorial(2 * m))
-            dw[upper] += power * (u[lower] / factorial(2 * m) + q[lower] / factorial(2 * m + 1))
+            loss[upper] += power * (u[lower] * _one_over_factorial(2 * m - 1) + q[lower] * _one_over_factorial(2 * m))
+            dw[upper] += power * (u[lower] * _one_over_factorial(2 * m) + q[lower] * _one_over_factorial(2 * m + 1))
             if tail:
                 # Orders m and up of a transfer lift order (order + 1 - m) into the tail, and m = 1 keeps the tail there.
                 for source in (order + 1 - m, *((order + 1,) if m == 1 else ())):
@@ -127,6 +131,10 @@ def _coupling_series(x, order, tail=False):
         w += dw - (i + 1) * loss
         q -= loss
     return w / d, q
+
+
+def _one_over_factorial(n):
+    return 1 / factorial(n) if n < 171 else 0.0  # past 170! it is below the smallest double
 
 
 def _quotient(w, q):

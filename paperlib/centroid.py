@@ -27,7 +27,7 @@ import numpy as np
 
 from paperlib import activations
 from paperlib.checks import memory
-from paperlib.splits import add_product, contracted_product, largest_block, symmetric_product
+from paperlib.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
 from paperlib.symmetric import index_table, packed_size
 
 __all__ = ["derivatives"]
@@ -35,19 +35,10 @@ __all__ = ["derivatives"]
 CHUNK_BYTES = 2**23
 
 
-def _partitions(n, largest):
-    """The partitions of n into parts <= largest, largest first."""
-    if n == 0:
-        yield ()
-    for first in range(min(n, largest), 0, -1):
-        for rest in _partitions(n - first, first):
-            yield (first, *rest)
-
-
 def _terms(order):
     """The (s, blocks) of the centroid rule."""
     for s in range((order - 1) // 2 + 1):
-        for blocks in _partitions(order - s, order // 2):
+        for blocks in partitions(order - s, order // 2):
             if len(blocks) > 1:
                 yield s, blocks
 
@@ -163,7 +154,7 @@ def _forward(mlp, order, at):
         layers.append(layer)
         y, slopes = phi[0], {}
         for k in range(1, order // 2 + 1):
-            groups = [group for blocks in _partitions(k, k) if layer.has(group := (None, blocks))]
+            groups = [group for blocks in partitions(k, k) if layer.has(group := (None, blocks))]
             for group in groups:
                 layer.feature(*group)  # formed whole: the last sum needs them again
             slopes[k] = layer.total([(layer.phi[len(group[1])], group) for group in groups])
@@ -180,7 +171,7 @@ def _backward(mlp, order, layers):
             terms = [
                 (layer.phi[len(blocks) + 1], (s, blocks))
                 for s in range(k + 1)
-                for blocks in _partitions(k - s, k)
+                for blocks in partitions(k - s, k)
             ]
             total = layer.total(terms)
             if total is not None:

@@ -151,7 +151,7 @@ def from_keras(model):
 def _torch_words(torch, module, path):
     nn = torch.nn
     if isinstance(module, nn.Sequential):
-        for name, child in module.named_children():
+        for name, child in module._modules.items():  # named_children() tells of a module that stands twice only once
             yield from _torch_words(torch, child, f"{path}[{name}]")
     elif isinstance(module, nn.Linear):
         weight = module.weight.detach().cpu()
@@ -179,4 +179,13 @@ def from_torch(module):
     first = next((values[0] for kind, *values in words if kind == "affine"), None)
     if first is None:
         raise ValueError("module: has no Linear layer, so its number of inputs is unknown")
-    return _assemble(first.shape[1], words)
+    mlp = _assemble(first.shape[1], words)
+    x = np.random.default_rng(0).standard_normal((8, mlp.dim))
+    training = module.training
+    with torch.no_grad():
+        kind = next(module.parameters()).dtype
+        expected = module.eval()(torch.tensor(x, dtype=kind)).double().numpy()
+    module.train(training)
+    return _agrees(mlp, x, expected if kind == torch.float64 else expected.astype(np.float32), "module")
+
+

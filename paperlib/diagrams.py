@@ -23,7 +23,7 @@ from math import factorial, prod
 import numpy as np
 
 from paperlib.checks import integer
-from paperlib.splits import symmetric_product
+from paperlib.splits import partitions, symmetric_product
 from paperlib.symmetric import SymmetricTensor, multiplicities
 from paperlib.taylor import propagator, vertices
 
@@ -45,21 +45,13 @@ def _automorphisms(tree):
     return prod(factorial(count) * _automorphisms(branch) ** count for branch, count in Counter(tree).items())
 
 
-def _partitions(n, largest):
-    if n == 0:
-        yield ()
-    for first in range(min(n, largest), 0, -1):
-        for rest in _partitions(n - first, first):
-            yield (first, *rest)
-
-
 @lru_cache(maxsize=16)
 def _trees(leaves):
     """Series-reduced trees, each once: the tuple of its branches, the largest first; a leaf has none."""
     if leaves == 1:
         return (LEAF,)
     found = []
-    for sizes in _partitions(leaves, leaves - 1):
+    for sizes in partitions(leaves, leaves - 1):
         choices = [
             combinations_with_replacement(_trees(size), count) for size, count in Counter(sizes).items()
         ]

@@ -41,9 +41,9 @@ def atomically(path):
     part = Path(part)
     try:
         yield part
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner reads
+        part.chmod(0o644)  # mkstemp makes files that only their owner reads
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the name without the content
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

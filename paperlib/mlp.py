@@ -74,6 +74,8 @@ class MLP:
                 )
         activation = self.activation
         if not isinstance(activation, str):
+            if not isinstance(activation, (list, tuple)):
+                activations.parse(activation)
             activation = tuple(activation)
             if len(activation) != len(weights) - 1:
                 raise ValueError(

@@ -1,6 +1,6 @@
 r"""Perturbation theory for networks: the Taylor tensors that an ensemble has learned, all at once or order by order.
 
-Near a centre (U = 0, unless said otherwise) every network is its Taylor series, and so is the target. *Direct*: train one
+Near U = 0 every network is its Taylor series, and so is the target. *Direct*: train one
 ensemble on the target and read all orders off it. *Iterative*: train the first ensemble on the target, take the first order
 that it has learned off the target, train the next on what is left, and so on; order n is read off ensemble n alone.
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from paperlib import checks
 from paperlib.symmetric import SymmetricTensor
+from paperlib.targets import orders_in_turn
 from paperlib.taylor import derivative_tensor
 from paperlib.training import TrainingConfig, train_ensemble
 
@@ -158,8 +159,11 @@ def iterative(target, configs, *, exact=(), checkpoints=None):
         raise ValueError(f"configs = {configs!r}: must be one TrainingConfig an order")
     if len({config.d for config in configs}) > 1:
         raise ValueError(f"configs: have d = {[config.d for config in configs]}; must have one")
+    exact = orders_in_turn("exact", exact)
     if exact and len(exact) < len(configs) - 1:
         raise ValueError(f"exact: {len(exact)} tensors; {len(configs)} orders need {len(configs) - 1}")
+    if exact and exact[0].dim != configs[0].d:
+        raise ValueError(f"exact: tensors of dim {exact[0].dim}; configs have d = {configs[0].d}")
     ensembles, removed = [], []
     for n, config in enumerate(configs, 1):
         checkpoint = None if checkpoints is None else Path(checkpoints) / f"order_{n}.npz"
@@ -188,6 +192,9 @@ def relative_errors(series, exact):
     members : list of ndarray of float64, each of shape (members,)
         Of the members, order by order.
     """
+    exact = orders_in_turn("exact", exact)
+    if len(exact) > series.order:
+        raise ValueError(f"exact: {len(exact)} orders; the series has {series.order}")
     mean, members = [], []
     for tensor, ensemble, true in zip(series.tensors, series.ensembles, exact, strict=False):
         size = true.norm()

@@ -28,7 +28,7 @@ def _blocks(U):
         yield rows, np.ascontiguousarray(U[rows].T) / d**2
 
 
-def _compiled(loop, U, *arrays):
+def _ran_compiled(loop, U, *arrays):
     """Run a compiled loop if the batch is large, shallow and finite, and numba is there; return whether it did.
 
     The loop itself finds the largest |U|, and a NaN comes out at its end: to check first would cost as much as it does.
@@ -77,7 +77,7 @@ def scattering_length(U):
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     d = flat.shape[1]
     a0 = np.empty(len(flat))
-    if not _compiled(shells_compiled.scattering_lengths, flat, a0):
+    if not _ran_compiled(shells_compiled.scattering_lengths, flat, a0):
         checks.finite("U", U)
         with np.errstate(divide="ignore", over="ignore"):
             for rows, x in _blocks(flat):
@@ -108,7 +108,7 @@ def scattering_length_gradient(U):
     U = checks.shaped("U", U)
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     gradient = np.empty_like(flat)
-    if _compiled(shells_compiled.gradients, flat, gradient):
+    if _ran_compiled(shells_compiled.gradients, flat, gradient):
         return gradient.reshape(U.shape)
     checks.finite("U", U)
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
@@ -188,7 +188,7 @@ def scattering_length_jet(U, v):
     d = U.shape[-1]
     flat, directions = (np.ascontiguousarray(a).reshape(-1, d) for a in (U, v))
     a0, gradient, product = np.empty(len(flat)), np.empty_like(flat), np.empty_like(flat)
-    if not _compiled(lambda U, *out: shells_compiled.jets(U, directions, *out), flat, a0, gradient, product):
+    if not _ran_compiled(lambda U, *out: shells_compiled.jets(U, directions, *out), flat, a0, gradient, product):
         checks.finite("U", U)
         with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
             for rows, x in _blocks(flat):

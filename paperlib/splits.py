@@ -16,14 +16,29 @@ import numpy as np
 from paperlib.compiled import add_heads, add_pairs
 from paperlib.symmetric import packed_size, tail_starts
 
-__all__ = ["add_product", "contracted_product", "largest_block", "symmetric_product"]
+__all__ = ["add_product", "contracted_product", "largest_block", "partitions", "symmetric_product"]
 
 BLOCK = 2**22
 SHARED = 4
 
 
+def partitions(n, largest):
+    """Yield the partitions of n into parts <= largest, each with its largest part first.
+
+    Examples
+    --------
+    >>> list(partitions(4, 3))
+    [(3, 1), (2, 2), (2, 1, 1), (1, 1, 1, 1)]
+    """
+    if n == 0:
+        yield ()
+    for first in range(min(n, largest), 0, -1):
+        for rest in partitions(n - first, first):
+            yield (first, *rest)
+
+
 @lru_cache(maxsize=1024)
-def _slabs(p, q, dim):
+def _paired_slabs(p, q, dim):
     """For each a: its slab of I, then slab and tail of x, then slab and tail of y."""
     whole, left, right = (tail_starts(dim, order).tolist() for order in (p + q, p, q))
     return tuple(
@@ -43,7 +58,7 @@ def add_product(out, x, y, p, q, dim):
     elif p == q == 1:
         add_pairs(out, x, y)
     else:
-        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_slabs(p, q, dim)):
+        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_paired_slabs(p, q, dim)):
             part = out[..., whole, :]
             add_product(part, x[..., slab, :], y[..., other_tail, :], p - 1, q, dim - a)
             add_product(part, x[..., tail, :], y[..., other_slab, :], p, q - 1, dim - a)
@@ -86,7 +101,7 @@ def _add_merged(out, m, p, q, dim):
     elif (p, q) == (2, 1):
         add_heads(out, m.swapaxes(-1, -2), 2)
     else:
-        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_slabs(p, q, dim)):
+        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_paired_slabs(p, q, dim)):
             part = out[..., whole]
             _add_merged(part, m[..., slab, other_tail], p - 1, q, dim - a)
             _add_merged(part, m[..., tail, other_slab], p, q - 1, dim - a)
@@ -111,7 +126,7 @@ def _add_contracted(out, x, y, p, q, dim, work):
         m = np.matmul(x, y.swapaxes(-1, -2), out=work[: np.prod(shape)].reshape(shape))
         _add_merged(out, m, p, q, dim)
     else:
-        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_slabs(p, q, dim)):
+        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_paired_slabs(p, q, dim)):
             part = out[..., whole]
             _add_contracted(part, x[..., slab, :], y[..., other_tail, :], p - 1, q, dim - a, work)
             _add_contracted(part, x[..., tail, :], y[..., other_slab, :], p, q - 1, dim - a, work)
@@ -141,7 +156,7 @@ def contracted_product(out, x, y, p, q, dim, *, unordered=False):
         return
     # By symmetry the smallest index may be taken to lie in A. A few slabs share a matrix product: each is
     # too thin to fill one, and what is computed in vain, later slabs with earlier tails, is little.
-    slabs = _slabs(p, q, dim)
+    slabs = _paired_slabs(p, q, dim)
     if not _evaluated(p - 1, q, dim):
         work = np.empty(batch * largest_block(p - 1, q, dim))
         for a, (whole, (slab, _), (_, other_tail)) in enumerate(slabs):

@@ -11,10 +11,10 @@ from functools import partial
 
 import numpy as np
 
-from paperlib import _tensorflow, born, scattering
+from paperlib import _tensorflow, born, checks, scattering
 from paperlib.symmetric import SymmetricTensor, index_table, monomials, multiplicities, packed_position
 
-__all__ = ["Target", "from_jax", "from_tensorflow", "polynomial", "scattering_length_target"]
+__all__ = ["Target", "from_jax", "from_tensorflow", "orders_in_turn", "polynomial", "scattering_length_target"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,14 @@ class Target:
     hessian_vectors: Callable | None = None
     remainder: Callable | None = None
 
+    def __post_init__(self):
+        if not isinstance(self.name, str):
+            raise ValueError(f"name = {self.name!r}: must be a str")
+        for what in ("values", "gradients", "hessian_vectors", "remainder"):
+            function = getattr(self, what)
+            if not callable(function) and (function is not None or what == "values"):
+                raise ValueError(f"{what} = {function!r}: must be callable")
+
     def less(self, tensors):
         """The target less a polynomial.
 
@@ -65,7 +73,7 @@ class Target:
         Target
             With those derivatives that this one has.
         """
-        tensors = _orders_in_turn("tensors", tensors)
+        tensors = orders_in_turn("tensors", tensors)
         if not tensors:
             return self
         if self.remainder is not None:
@@ -91,7 +99,10 @@ class Target:
         if function is None:
             raise ValueError(f"target {self.name!r}: has no {what}")
         expected = arguments[0].shape[:1] if what == "values" else arguments[0].shape
-        result = np.asarray(function(*arguments), dtype=np.float64)
+        result = np.asarray(function(*arguments))
+        if result.dtype.kind not in "iuf":
+            raise ValueError(f"target {self.name!r}: {what} have dtype {result.dtype}; must be real numbers")
+        result = result.astype(np.float64, copy=False)
         if result.shape != expected:
             raise ValueError(f"target {self.name!r}: {what} have shape {result.shape}; must be {expected}")
         if not np.isfinite(result).all():
@@ -128,7 +139,7 @@ def scattering_length_target(minus=()):
     >>> bool(np.isclose(target.values(U), born.born_terms(U, 2)[:, 1], rtol=1e-3))
     True
     """
-    tensors = _orders_in_turn("minus", minus)
+    tensors = orders_in_turn("minus", minus)
     if not tensors:
         return Target(
             "scattering length",
@@ -168,9 +179,12 @@ def polynomial(tensors, name="polynomial"):
     >>> square.values(np.array([[3.0, 4.0]])), square.gradients(np.array([[3.0, 4.0]]))
     (array([25.]), array([[6., 8.]]))
     """
-    tensors = list(tensors)
-    if not tensors or len({tensor.dim for tensor in tensors}) > 1 or min(tensor.order for tensor in tensors) < 1:
-        raise ValueError(f"tensors = {tensors}: must be one or more, of order 1 or higher and of one dimension")
+    tensors = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+    for number, tensor in enumerate(tensors):
+        if not isinstance(tensor, SymmetricTensor) or tensor.order < 1 or tensor.packed.ndim > 1:
+            raise ValueError(f"tensors[{number}] = {tensor!r}: must be a scalar SymmetricTensor of order 1 or higher")
+    if not tensors or len({tensor.dim for tensor in tensors}) > 1:
+        raise ValueError(f"tensors = {tensors}: must be one or more, of one dimension")
     d = tensors[0].dim
     linear = sum((tensor.packed for tensor in tensors if tensor.order == 1), np.zeros(d))
     square = sum((2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d)))
@@ -185,7 +199,7 @@ def polynomial(tensors, name="polynomial"):
     def hessian_vectors(x, v):
         return v @ square + sum(n * (n - 1) * _contract(n, A, x, v) for n, A in higher)
 
-    return Target(name, *(partial(_chunked, function) for function in (values, gradients, hessian_vectors)))
+    return Target(name, *(partial(_chunked, function, d) for function in (values, gradients, hessian_vectors)))
 
 
 def _pair_matrix(tensor):
@@ -208,8 +222,9 @@ def _contract(order, pair_matrix, x, v):
     return (matrices @ v[:, :, None])[:, :, 0]
 
 
-def _chunked(function, *arrays):
+def _chunked(function, d, *arrays):
     """Apply a function of batches to 1,024 rows at a time: a matrix a row is what it takes in memory."""
+    arrays = [checks.real_array("x", array, last=d) for array in arrays]
     starts = range(0, len(arrays[0]), 1024)
     return np.concatenate([function(*(array[start : start + 1024] for array in arrays)) for start in starts])
 
@@ -220,7 +235,14 @@ def _label(tensors):
     return f"orders 1 to {len(tensors)} ({digest})"
 
 
-def _orders_in_turn(name, tensors):
+def orders_in_turn(name, tensors):
+    """Return `tensors` as a list if they are scalar ones of orders 1, 2, .. and of one dimension.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
     tensors = list(tensors)
     for number, tensor in enumerate(tensors, 1):
         if not isinstance(tensor, SymmetricTensor) or tensor.order != number or tensor.packed.ndim > 1:
@@ -255,7 +277,10 @@ def from_jax(name, function):
     >>> bump.hessian_vectors(np.zeros((1, 2)), np.array([[1.0, 3.0]]))
     array([[-2., -6.]])
     """
-    import jax
+    try:
+        import jax
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("jax: from_jax needs it; pip install jax") from None
 
     gradient = jax.grad(function)
     batched = {

@@ -26,8 +26,9 @@ __all__ = ["TrainingConfig", "train_ensemble"]
 
 FITS = ("values", "gradients", "hessian_vectors")
 OPTIMIZERS = ("adam", "muon", "soap")
-# Streams of random numbers, told apart by the last word of their seed.
-_SAMPLES, _VALIDATION, _WEIGHTS, _ORDER, _DIRECTIONS = range(5)
+# Streams of random numbers, told apart by the first word of their seed. NumPy pads a seed with zeros at its end, so a word
+# there would not tell them apart.
+_SAMPLES, _VALIDATION, _WEIGHTS, _ORDER, _DIRECTIONS = range(1, 6)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class TrainingConfig:
     sets : int or None
         Epochs go round this many sets of samples; None draws a new one each epoch.
     batch, steps : int
-        Potentials a step, and steps in all.
+        Potentials a step, and steps in all. An epoch has samples // batch steps; what is left over is not used.
     fit : {"values", "gradients", "hessian_vectors"}
         What is fitted: values; and gradients; and Hessian-vector products along one random direction a sample. Each is
         scaled by its own mean square.
@@ -92,10 +93,11 @@ class TrainingConfig:
     seeds: tuple = (0, 1, 2, 3, 4)
 
     def __post_init__(self):
+        # What the checks return is kept: one value has one spelling, and so one fingerprint.
         for name in ("d", "samples", "batch", "steps", "validation"):
-            checks.integer(name, getattr(self, name), minimum=1)
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=1))
         for name in ("warmup", "sample_seed"):
-            checks.integer(name, getattr(self, name), minimum=0)
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=0))
         for name, minimum in (("hidden", 1), ("seeds", 0)):
             values = getattr(self, name)
             if not isinstance(values, (tuple, list)) or not values:
@@ -109,7 +111,7 @@ class TrainingConfig:
         if self.warmup > self.steps:
             raise ValueError(f"warmup = {self.warmup}: must be at most steps = {self.steps}")
         if self.sets is not None:
-            checks.integer("sets", self.sets, minimum=1)
+            object.__setattr__(self, "sets", checks.integer("sets", self.sets, minimum=1))
         object.__setattr__(self, "depth", checks.number("depth", self.depth, above=0))
         if isinstance(self.learning_rate, (tuple, list)):
             rates = tuple(checks.number("learning_rate", rate, above=0) for rate in self.learning_rate)
@@ -117,8 +119,9 @@ class TrainingConfig:
                 raise ValueError(f"learning_rate = {rates}: must be one number, or one for each of {len(self.seeds)} seeds")
             object.__setattr__(self, "learning_rate", rates)
         else:
-            checks.number("learning_rate", self.learning_rate, above=0)
-        if checks.number("smallest", self.smallest, minimum=0) > 1:
+            object.__setattr__(self, "learning_rate", checks.number("learning_rate", self.learning_rate, above=0))
+        object.__setattr__(self, "smallest", checks.number("smallest", self.smallest, minimum=0))
+        if self.smallest > 1:
             raise ValueError(f"smallest = {self.smallest}: must be from 0 to 1")
         checks.choice("activation", self.activation, tuple(sorted(networks.ACTIVATIONS)))
         checks.choice("fit", self.fit, FITS)
@@ -177,7 +180,7 @@ def train_ensemble(config, target, *, checkpoint=None):
     tf, keras = _tensorflow.load()
     per_epoch = config.samples // config.batch
     epochs = -(-config.steps // per_epoch)
-    held_out = config.potentials(config.validation, config.sample_seed, _VALIDATION)
+    held_out = config.potentials(config.validation, _VALIDATION, config.sample_seed)
     scales = _scales(config, target, held_out)
     draw = _drawer(config, target, scales, per_epoch)
 
@@ -209,6 +212,8 @@ def train_ensemble(config, target, *, checkpoint=None):
             validation.append(np.mean(residual**2, axis=1))
             if checkpoint is not None:
                 _store(checkpoint, fingerprint, state, loss, validation, seconds)
+            if not np.isfinite(loss[-1]).any():
+                break
     weights = [v.numpy() for v in variables]
     return _to_ensemble(config, weights, np.array(loss), np.array(validation), np.array(seconds), scales)
 
@@ -230,7 +235,7 @@ def _scales(config, target, U):
     mean, spread = float(values.mean()), float(values.std()) or 1.0
     weights = [1.0]
     for order, what in enumerate(FITS[1 : FITS.index(config.fit) + 1], 1):
-        arguments = (U,) if what == "gradients" else (U, _directions(config, len(U), _VALIDATION))
+        arguments = (U,) if what == "gradients" else (U, _directions(config, len(U), _VALIDATION, 0))
         derivative = target.sampled(what, *arguments) * config.depth**order / spread
         weights.append(1 / (float(np.mean(derivative**2)) or 1.0))
     return _Scales(mean, spread, tuple(weights))
@@ -238,7 +243,7 @@ def _scales(config, target, U):
 
 def _directions(config, n, *seed):
     """One random direction a sample, of unit length on average."""
-    random = np.random.default_rng((config.sample_seed, *seed, _DIRECTIONS))
+    random = np.random.default_rng((_DIRECTIONS, config.sample_seed, *seed))
     return random.standard_normal((n, config.d)) / np.sqrt(config.d)
 
 
@@ -249,12 +254,12 @@ def _drawer(config, target, scales, per_epoch):
     """
 
     def samples(number):
-        U = config.potentials(config.samples, config.sample_seed, number, _SAMPLES)
+        U = config.potentials(config.samples, _SAMPLES, config.sample_seed, number)
         inputs, fitted = [U / config.depth], [(target.sampled("values", U) - scales.mean) / scales.spread]
         if config.fit != "values":
             fitted.append(target.sampled("gradients", U) * (config.depth / scales.spread))
         if config.fit == "hessian_vectors":
-            inputs.append(_directions(config, config.samples, number))
+            inputs.append(_directions(config, config.samples, _SAMPLES, number))
             fitted.append(target.sampled("hessian_vectors", U, inputs[1]) * (config.depth**2 / scales.spread))
         return [[array.astype(np.float32) for array in arrays] for arrays in (inputs, fitted)]
 
@@ -263,7 +268,7 @@ def _drawer(config, target, scales, per_epoch):
 
     def draw(epoch):
         orders = [
-            np.random.default_rng((seed, epoch, _ORDER)).permutation(config.samples)[: per_epoch * config.batch]
+            np.random.default_rng((_ORDER, seed, epoch)).permutation(config.samples)[: per_epoch * config.batch]
             for seed in config.seeds
         ]
         order = np.stack(orders).reshape(len(config.seeds), per_epoch, config.batch).swapaxes(0, 1)
@@ -279,7 +284,7 @@ def _first_weights(keras, config):
     for layer, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         limit = np.sqrt(6 / (inputs + outputs))
         weights = [
-            np.random.default_rng((seed, layer, _WEIGHTS)).uniform(-limit, limit, (inputs, outputs))
+            np.random.default_rng((_WEIGHTS, seed, layer)).uniform(-limit, limit, (inputs, outputs))
             for seed in config.seeds
         ]
         variables.append(keras.Variable(np.stack(weights).astype(np.float32), name=f"weights_{layer}"))

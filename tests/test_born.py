@@ -73,7 +73,7 @@ def test_second_tensor_by_quadrature():
     np.testing.assert_allclose(born.born_tensor(2, d).full(), blocks, rtol=1e-4)
 
 
-def test_third_tensor_by_monte_carlo_free_chain():
+def test_third_tensor_by_summing_the_chain_on_a_grid():
     """The symmetrised chain r_1 min(r_1, r_2) min(r_2, r_3) r_3, summed on a grid."""
     from itertools import permutations
 
@@ -166,6 +166,13 @@ def test_pade_reaches_past_the_radius_and_a_bound_state():
     batch = born.pade(np.full((2, 3, 16), 2.0), 4, 4)
     assert batch.shape == (2, 3)
     assert born.pade(np.zeros(4), 3, 3) == 0
+
+
+def test_orders_past_the_largest_factorial():
+    terms = born.born_terms(np.full(4, 2.0), 120)
+    assert terms[-2] / terms[-1] == pytest.approx(np.pi**2 / 8, rel=1e-12)
+    with pytest.raises(ValueError, match=r"^order = 3: the Born term of order 2 is beyond the largest double"):
+        born.born_terms(np.full(2, 1e200), 3)
 
 
 @pytest.mark.parametrize("order", [0, -1, 1.5, "2", True, None])

@@ -31,8 +31,7 @@ def test_json_refuses_nan(tmp_path):
 
 def test_written_files_can_be_read_by_others(tmp_path):
     write_json(tmp_path / "a.json", {})
-    (tmp_path / "b").write_text("")
-    assert (tmp_path / "a.json").stat().st_mode == (tmp_path / "b").stat().st_mode
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
 
 
 def test_an_unwritable_folder_is_one_line(tmp_path):

@@ -250,3 +250,29 @@ def test_torch(torch):
     }.items():
         with pytest.raises(ValueError, match=message):
             MLP.from_torch(bad)
+
+
+def test_a_torch_module_that_stands_twice():
+    torch = pytest.importorskip("torch", reason="PyTorch is not in the lock: it is gigabytes")
+    linear, tanh = [torch.nn.Linear(3, 3, dtype=torch.float64) for _ in range(3)], torch.nn.Tanh()
+    module = torch.nn.Sequential(linear[0], tanh, linear[1], tanh, linear[2])
+    mlp = MLP.from_torch(module)
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    with torch.no_grad():
+        np.testing.assert_allclose(mlp(x), module(torch.tensor(x)).numpy(), rtol=1e-13)
+
+
+def test_a_torch_module_with_a_forward_of_its_own():
+    torch = pytest.importorskip("torch", reason="PyTorch is not in the lock: it is gigabytes")
+
+    class Doubled(torch.nn.Sequential):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    with pytest.raises(ValueError, match="^module: its layers, one after the other, do not give its output"):
+        MLP.from_torch(Doubled(torch.nn.Linear(2, 1)))
+
+
+def test_an_activation_that_is_none():
+    with pytest.raises(ValueError, match="^activation = None: must be one of"):
+        MLP([[[1.0]]], [[0.0]], None)

@@ -80,6 +80,36 @@ def test_the_stored_bound_decides(tmp_path):
     assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
 
 
+@pytest.mark.parametrize("field", ["tolerance", "spread", "at_most", "at_least"])
+def test_a_zero_is_a_value_not_a_gap(tmp_path, field):
+    number = Number(-1.0, "below zero", **{field: 0.0})
+    reproduction.record("01_test", tmp_path, numbers={"a": number}, figures={})
+    assert reproduction.read_record(tmp_path / "numbers" / "01_test.json").numbers["a"] == number
+
+
+def test_bars_and_every_member_of_a_collection_are_compared(tmp_path):
+    def drawn(heights):
+        drawing, axis = plt.subplots()
+        axis.bar(range(3), heights, yerr=0.1 * np.array(heights))
+        plt.close(drawing)
+        return drawing
+
+    for folder, heights in (("stored", [1, 2, 3]), ("same", [1, 2, 3]), ("other", [1, 2.0001, 3])):
+        reproduction.record("01_test", tmp_path / folder, numbers={}, figures={"bars": drawn(heights)})
+    assert not failed(reproduction.compare(tmp_path / "same", tmp_path / "stored"))
+    assert failed(reproduction.compare(tmp_path / "other", tmp_path / "stored")) == {("figure", "bars")}
+
+
+def test_no_old_difference_is_shown(tmp_path):
+    record(tmp_path / "stored")
+    record(tmp_path / "new", shift=0.5)
+    reproduction.compare(tmp_path / "new", tmp_path / "stored")
+    assert (tmp_path / "new" / "01_picture-failed-diff.png").exists()
+    record(tmp_path / "new")
+    reproduction.compare(tmp_path / "new", tmp_path / "stored")
+    assert not (tmp_path / "new" / "01_picture-failed-diff.png").exists()
+
+
 def test_what_is_missing_on_one_side_fails(tmp_path):
     record(tmp_path / "stored")
     record(tmp_path / "new")
@@ -190,6 +220,22 @@ def test_an_interrupted_run_goes_on(tmp_path, capsys):
     main(["reproduce", "--profile", "quick", "--root", str(root)])
     out = capsys.readouterr().out
     assert "01_one: finished by an earlier run" in out and "02_two: running" in out
+
+
+def test_networks_of_another_library_are_not_taken_for_this_ones(tmp_path, capsys):
+    root = checkout(tmp_path, **{"01_one": "1.5"})
+    arguments = ["reproduce", "--profile", "full", "--root", str(root)]
+    main(arguments)
+    checkpoint = root / "build" / "full" / "checkpoints" / "network.npz"
+    checkpoint.parent.mkdir()
+    checkpoint.write_text("")
+    main(arguments)
+    assert checkpoint.exists()
+    (root / "paperlib" / "changed.py").write_text("")
+    capsys.readouterr()
+    main(arguments)
+    assert not checkpoint.exists()
+    assert "the library has changed" in capsys.readouterr().out
 
 
 def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):

@@ -125,6 +125,12 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
             r"minus\[1\]: dim 5; must be 4",
         ),
         (lambda: targets.polynomial([]), r"tensors = \[\]: must be one or more"),
+        (lambda: targets.polynomial([1.0]), r"tensors\[0\] = 1.0: must be a scalar SymmetricTensor"),
+        (lambda: targets.polynomial(3), r"tensors\[0\] = 3: must be a scalar SymmetricTensor"),
+        (lambda: targets.polynomial([born.born_tensor(2, 4)]).values(np.ones((2, 5))), r"x: shape \(2, 5\); the last axis must be 4"),
+        (lambda: targets.Target("t", 3), "values = 3: must be callable"),
+        (lambda: targets.Target(3, len), "name = 3: must be a str"),
+        (lambda: targets.Target("t", lambda U: U[:, 0] + 1j).sampled("values", np.ones((2, 2))), "target 't': values have dtype complex128"),
         (lambda: targets.polynomial([born.born_tensor(1, 4), born.born_tensor(1, 5)]), "tensors = .*of one dimension"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from paperlib.figures.diagrams import centroid_groups, diagram_shares, diagram_sheet, small_network
 from paperlib.figures.networks import optimizers, overview, trained_ensemble
+from paperlib.figures.perturbation import local_interpretation, taylor_against_born
 from paperlib.figures.physics import born_approximations, born_tensors, potentials_and_waves
 from paperlib.figures.style import STYLE
 
@@ -12,9 +13,11 @@ __all__ = [
     "centroid_groups",
     "diagram_shares",
     "diagram_sheet",
+    "local_interpretation",
     "optimizers",
     "overview",
     "potentials_and_waves",
     "small_network",
+    "taylor_against_born",
     "trained_ensemble",
 ]

@@ -30,7 +30,9 @@ def small_network(weights, steps, difference_errors, distances, taylor_errors):
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.7), width_ratios=(1.1, 1, 1))
     _draw_network(axes[0], weights)
     for order, errors in enumerate(difference_errors, 1):
-        axes[1].loglog(steps, errors, "o-", color=f"C{order - 1}", markersize=2.5, label=f"order {order}")
+        axes[1].loglog(
+            steps, errors, "o-", color=f"C{order - 1}", markersize=2.5, label=f"order {order}", gid="rounding"
+        )
     axes[1].set(xlabel="step of the difference", ylabel="difference from the exact derivative")
     axes[1].legend()
     for order, errors in enumerate(taylor_errors, 1):

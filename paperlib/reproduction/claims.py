@@ -35,7 +35,7 @@ CLAIMS = (
         "C3",
         "The n-th order Born approximation corresponds to the n-th order Taylor approximation of the MLP.",
         "06_taylor_versus_born",
-        ("taylor_born_1_relative_error",),
+        ("taylor_born_1_relative_error", "taylor_born_2_relative_error", "taylor_born_3_relative_error"),
     ),
     Claim(
         "C4",
@@ -47,7 +47,7 @@ CLAIMS = (
         "C5",
         "A plainly trained MLP adapts its derivatives mainly to the leading order of the target.",
         "06_taylor_versus_born",
-        ("plain_born_2_over_1_error",),
+        ("plain_second_over_first_error",),
     ),
     Claim(
         "C6",

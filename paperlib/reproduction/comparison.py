@@ -100,6 +100,8 @@ def _compare_figures(new, old, results, stored):
             yield Verdict(old.notebook, "figure", name, "", "", "", False, "is missing on one side")
             continue
         limit = PIXELS_RETRAINED if new.retrained else PIXELS
+        # Left by an earlier comparison, it would stand beside pictures that no longer differ.
+        (results / f"{name}-failed-diff.png").unlink(missing_ok=True)
         try:
             difference = compare_images(*map(str, paths), tol=0, in_decorator=True)
         except ImageComparisonFailure:

@@ -11,6 +11,9 @@ from paperlib.files import atomically, read_json, write_json
 __all__ = ["Number", "Record", "read_record", "record"]
 
 
+ROUNDING = "rounding"
+
+
 @dataclass(frozen=True)
 class Number:
     """A recorded number and how closely it must come out again.
@@ -100,10 +103,16 @@ def record(notebook, folder, *, numbers, figures, retrained=False):
     content = {
         "notebook": notebook,
         "retrained": bool(retrained),
-        "numbers": {name: {k: v for k, v in asdict(number).items() if v not in (None, 0.0) or k == "value"} for name, number in numbers.items()},
+        "numbers": {name: _told(number) for name, number in numbers.items()},
         "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
     }
     write_json(folder / "numbers" / f"{notebook}.json", content)
+
+
+def _told(number):
+    """A number's fields, without those that are what they would be anyway."""
+    defaults = {field.name: field.default for field in fields(Number)}
+    return {name: value for name, value in asdict(number).items() if value != defaults[name] or name == "tolerance"}
 
 
 def read_record(path):
@@ -132,14 +141,17 @@ def read_record(path):
 def _fingerprint(figure):
     """For each plotted array: its length, its norm, and its inner product with a ramp.
 
+    A line whose gid is ROUNDING is left out: it shows errors that rounding makes, and another machine makes otherwise.
     Three numbers see a change of a part in a million in the data that no eye and no loose comparison of pixels would.
     """
     rows = []
     for axis in figure.axes:
-        arrays = [line.get_xydata() for line in axis.lines]
+        arrays = [line.get_xydata() for line in axis.lines if line.get_gid() != ROUNDING]
         arrays += [image.get_array() for image in axis.images]
-        arrays += [patch.get_data().values for patch in axis.patches if hasattr(patch, "get_data")]
-        arrays += [path.vertices for collection in axis.collections for path in collection.get_paths()[:1]]
+        arrays += [patch.get_patch_transform().transform_path(patch.get_path()).vertices for patch in axis.patches]
+        for collection in axis.collections:
+            paths = [path.vertices for path in collection.get_paths()]
+            arrays += [np.concatenate(paths)] if paths else []
         for array in arrays:
             flat = np.ma.filled(np.ma.asarray(array, dtype=float), np.nan).ravel()
             flat = np.where(np.isfinite(flat), flat, 0.0)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def run_notebook(path, output, parameters):
         kernel_name="python3",
         progress_bar={"desc": path.stem, "leave": True} if terminal else False,
         # Its remarks on the transport between two processes of one machine would hide what matters.
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
     )
 
 
@@ -109,18 +110,25 @@ def reproduce(root, build, *, profile="full", only=None, say=print):
     done_path = results / "done.json"
     done = read_json(done_path) if done_path.exists() else {}
     chosen = notebooks(root / "notebooks", only)
-    library = _digest(sorted((root / "paperlib").rglob("*.py")) + sorted((root / "paperlib").rglob("*.npz")))
+    library = _digest(sorted(path for path in (root / "paperlib").rglob("*") if path.suffix in (".py", ".npz")))
+    if done.get("library") != library:
+        if (results / "checkpoints").exists():
+            say(f"the library has changed: networks in {build.name}/{profile}/checkpoints are trained anew")
+            shutil.rmtree(results / "checkpoints")
+        done = {"library": library}
+        write_json(done_path, done)
+    numbers = _digest(sorted((root / "figures" / "numbers").glob("*.json")))
     for number, path in enumerate(chosen, 1):
-        fingerprint = _digest([path], library)
+        parameters = notebook_parameters(path)
+        # A notebook that reads the stored numbers, as the overview does, is out of date when they change.
+        fingerprint = _digest([path], library, numbers if "stored" in parameters else "")
         label = f"[{number}/{len(chosen)}] {path.stem}"
         if done.get(path.stem) == fingerprint and (results / "numbers" / f"{path.stem}.json").exists():
             say(f"{label}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
             continue
         say(f"{label}: running")
-        parameters = {"results": str(results)}
-        if "retrain" in notebook_parameters(path):
-            parameters["retrain"] = profile == "full"
-        run_notebook(path, results / "notebooks" / path.name, parameters)
+        given = {"results": str(results)} | ({"retrain": profile == "full"} if "retrain" in parameters else {})
+        run_notebook(path, results / "notebooks" / path.name, given)
         done[path.stem] = fingerprint
         write_json(done_path, done)
     return results
@@ -130,6 +138,7 @@ def _digest(paths, *more):
     """A hash of files' contents; of a notebook, its source alone, since its stored outputs decide nothing."""
     total = hashlib.sha256("".join(more).encode())
     for path in paths:
+        total.update(path.name.encode())
         if path.suffix == ".ipynb":
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             total.update("\0".join("".join(cell["source"]) for cell in cells).encode())

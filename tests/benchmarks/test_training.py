@@ -61,6 +61,29 @@ def test_drawing_an_epoch_of_scattering_lengths(benchmark):
     benchmark.pedantic(lambda: draw(0), rounds=5, warmup_rounds=1)
 
 
+@pytest.mark.parametrize("members", [1, 8])
+@pytest.mark.parametrize("fit", ["values", "hessian_vectors"])
+def test_epoch_while_the_next_samples_are_drawn(benchmark, members, fit):
+    """As `train_ensemble` does it; against `test_epoch` with SOAP, whose samples are there already."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from paperlib.targets import scattering_length_target
+
+    benchmark.group = f"128 steps, {members} member{'s' * (members > 1)}"
+    config = training.TrainingConfig(fit=fit, seeds=tuple(range(members)))
+    scales = training._Scales(0.0, 1.0, (1.0, 1.0, 1.0)[: 1 + training.FITS.index(fit)])
+    draw = training._drawer(config, scattering_length_target(), scales, STEPS)
+    run = epoch(members, fit, "soap")
+    with ThreadPoolExecutor(1) as pool:
+
+        def both():
+            upcoming = pool.submit(draw, 0)
+            run()
+            upcoming.result()
+
+        benchmark.pedantic(both, rounds=5, warmup_rounds=1)
+
+
 def test_matrix_products_as_xla_does_them(benchmark):
     """The floating-point operations of one Hessian-vector step of eight members, as bare products of its shapes.
 
