@@ -24,7 +24,9 @@ def _parser():
         return sub
 
     command("list", "List the notebooks, their titles and parameters.", "list --only 02")
-    sub = command("reproduce", "Run the notebooks, compare, and write build/report.html.", "reproduce --only 02 --profile quick")
+    sub = command(
+        "reproduce", "Run the notebooks, compare, and write build/report.html.", "reproduce --only 02 --profile quick"
+    )
     sub.add_argument(
         "--profile",
         choices=("full", "quick"),
@@ -109,8 +111,11 @@ def main(arguments=None):
     except Exception as error:
         if type(error).__name__ != "PapermillExecutionError":
             raise
-        print(f"paperlib {options.command}: {error.source_path if hasattr(error, 'source_path') else 'a notebook'} failed: "
-              f"{error.ename}: {error.evalue}", file=sys.stderr)
+        print(
+            f"paperlib {options.command}: {error.source_path if hasattr(error, 'source_path') else 'a notebook'} failed: "
+            f"{error.ename}: {error.evalue}",
+            file=sys.stderr,
+        )
         return 1
 
 

@@ -67,11 +67,7 @@ def _tanh(z, order):
 
 
 def _softplus(z, order):
-    return (
-        np.concatenate([np.logaddexp(0, z)[None], _sigmoid(z, order - 1)])
-        if order
-        else np.logaddexp(0, z)[None]
-    )
+    return np.concatenate([np.logaddexp(0, z)[None], _sigmoid(z, order - 1)]) if order else np.logaddexp(0, z)[None]
 
 
 def _silu(z, order):
@@ -93,9 +89,7 @@ def _gelu_tanh(z, order):
     far, z = z, np.clip(z, -GELU_FLAT, GELU_FLAT)
     u = GELU_SCALE * (z + GELU_CUBIC * z**3)
     t[0], w[0] = np.tanh(u), 4 * expit(2 * u) * expit(-2 * u)
-    slope = GELU_SCALE * np.stack(
-        [1 + 3 * GELU_CUBIC * z**2, 6 * GELU_CUBIC * z, np.full_like(z, 3 * GELU_CUBIC)]
-    )
+    slope = GELU_SCALE * np.stack([1 + 3 * GELU_CUBIC * z**2, 6 * GELU_CUBIC * z, np.full_like(z, 3 * GELU_CUBIC)])
     for k in range(order):
         t[k + 1] = sum(slope[i] * w[k - i] for i in range(min(k, 2) + 1)) / (k + 1)
         w[k + 1] = -2 * sum(t[i] * (k + 1 - i) * t[k + 1 - i] for i in range(k + 1)) / (k + 1)
@@ -189,9 +183,7 @@ def _parse(name):
     except ValueError:
         parameter = np.nan
     if not np.isfinite(parameter) or (match[1] == "celu" and parameter <= 0):
-        raise ValueError(
-            f"activation = {name!r}: its parameter must be a finite number{' > 0' * (match[1] == 'celu')}"
-        )
+        raise ValueError(f"activation = {name!r}: its parameter must be a finite number{' > 0' * (match[1] == 'celu')}")
     return match[1], parameter
 
 
@@ -240,8 +232,6 @@ def derivatives(name, z, order, layer=None):
     if order > 1 and not z.all():
         neuron = int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
         place = f"neuron {neuron}" + (f" of layer {layer}" if layer is not None else "")
-        raise ValueError(
-            f"order {order}: {place} sits at the kink of {name}, z = 0; no derivative past the first"
-        )
+        raise ValueError(f"order {order}: {place} sits at the kink of {name}, z = 0; no derivative past the first")
     below = PIECEWISE[function][0](np.minimum(z, 0), order, parameter)
     return np.where(z > 0, _linear(z, order), np.stack(list(below)))

@@ -16,7 +16,15 @@ import numpy as np
 from paperlib import checks, shells
 from paperlib.symmetric import SymmetricTensor, index_table, packed_position
 
-__all__ = ["born_approximation", "born_radius", "born_remainder", "born_tensor", "born_terms", "pade", "weinberg_eigenvalues"]
+__all__ = [
+    "born_approximation",
+    "born_radius",
+    "born_remainder",
+    "born_tensor",
+    "born_terms",
+    "pade",
+    "weinberg_eigenvalues",
+]
 
 # Numbers of the state held at a time: a block's series stay within a few MiB.
 _BLOCK = 1 << 16
@@ -60,7 +68,9 @@ def born_terms(U, order):
             terms[rows] = _quotient(w, q).T
     if not np.isfinite(terms).all():
         first = int(np.argwhere(~np.isfinite(terms))[:, 1].min()) + 1
-        raise ValueError(f"order = {order}: the Born term of order {first} is beyond the largest double; take a weaker U")
+        raise ValueError(
+            f"order = {order}: the Born term of order {first} is beyond the largest double; take a weaker U"
+        )
     return terms.reshape(*U.shape[:-1], order)
 
 

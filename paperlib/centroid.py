@@ -168,11 +168,7 @@ def _backward(mlp, order, layers):
         layer.adjoint = adjoint
         adjoint = {}
         for k in range((order - 1) // 2 + 1):
-            terms = [
-                (layer.phi[len(blocks) + 1], (s, blocks))
-                for s in range(k + 1)
-                for blocks in partitions(k - s, k)
-            ]
+            terms = [(layer.phi[len(blocks) + 1], (s, blocks)) for s in range(k + 1) for blocks in partitions(k - s, k)]
             total = layer.total(terms)
             if total is not None:
                 adjoint[k] = total @ weight

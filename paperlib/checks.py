@@ -178,7 +178,6 @@ def potentials(U):
     return real_array("U", U)
 
 
-
 def _free_bytes():
     """Memory that can still be taken, of the machine and of a container's limit; None if untold."""
     found = []
@@ -223,6 +222,4 @@ def memory(what, nbytes, instead):
         return
     free, nbytes = _free_bytes(), float(min(nbytes, 10**300))
     if free is not None and nbytes > free:
-        raise ValueError(
-            f"{what}: needs {nbytes / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free; {instead}"
-        )
+        raise ValueError(f"{what}: needs {nbytes / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free; {instead}")

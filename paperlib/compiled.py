@@ -113,13 +113,11 @@ def add_pairs(out, x, y):
         row += tail
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=8)
 def _heads(dim, order):
     """Where m[i, rest] lies in a flat (dim, C) array, for each index i of a sorted tuple; (order, C')."""
     table, rests = index_table(dim, order), packed_size(dim, order - 1)
-    return np.stack(
-        [table[:, i] * rests + packed_position(dim, np.delete(table, i, axis=1)) for i in range(order)]
-    )
+    return np.stack([table[:, i] * rests + packed_position(dim, np.delete(table, i, axis=1)) for i in range(order)])
 
 
 def add_heads(out, m, q):

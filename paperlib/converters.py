@@ -71,9 +71,7 @@ def _agrees(mlp, x, expected, what):
     ours = mlp(x.reshape(len(x), -1).astype(np.float64)).reshape(len(x), -1)
     rounding = np.sqrt(np.finfo(expected.dtype).eps) if expected.dtype.kind == "f" else 0.05
     if np.abs(ours - expected.reshape(len(x), -1)).max() > rounding * (1 + np.abs(ours).max()):
-        raise ValueError(
-            f"{what}: its layers, one after the other, do not give its output; must be a plain chain"
-        )
+        raise ValueError(f"{what}: its layers, one after the other, do not give its output; must be a plain chain")
     return mlp
 
 
@@ -109,19 +107,13 @@ def _keras_words(keras, model, shape):
             kernel = array(layer.kernel)
             yield "affine", kernel.T, array(layer.bias) if layer.use_bias else np.zeros(kernel.shape[1])
             shape, function = kernel.shape[1:], layer.activation
-            name = _recognise(
-                lambda z: keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(z, "float32")))
-            )
+            name = _recognise(lambda z: keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(z, "float32"))))
             if name is None:
-                raise ValueError(
-                    f"model: layer {layer.name!r} has an activation that is none of ours, {function!r}"
-                )
+                raise ValueError(f"model: layer {layer.name!r} has an activation that is none of ours, {function!r}")
             yield "activation", name
         elif not isinstance(layer, silent):
             call = layer
-            name = (
-                None if layer.weights else _recognise(lambda z: keras.ops.convert_to_numpy(call(z[None]))[0])
-            )
+            name = None if layer.weights else _recognise(lambda z: keras.ops.convert_to_numpy(call(z[None]))[0])
             if name is None:
                 what = f"layer {layer.name!r} ({type(layer).__name__}) on shape {tuple(shape)}"
                 raise ValueError(f"model: {what} is no part of an MLP")
@@ -137,9 +129,7 @@ def from_keras(model):
     if not getattr(model, "inputs", None):
         raise ValueError(f"model: {model.name!r} is not built; call it or give it an Input")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError(
-            f"model: {len(model.inputs)} inputs and {len(model.outputs)} outputs; must be one of each"
-        )
+        raise ValueError(f"model: {len(model.inputs)} inputs and {len(model.outputs)} outputs; must be one of each")
     shape = tuple(model.inputs[0].shape[1:])
     if None in shape:
         raise ValueError(f"model: input of shape {shape}; must be fixed")
@@ -187,5 +177,3 @@ def from_torch(module):
         expected = module.eval()(torch.tensor(x, dtype=kind)).double().numpy()
     module.train(training)
     return _agrees(mlp, x, expected if kind == torch.float64 else expected.astype(np.float32), "module")
-
-

@@ -52,9 +52,7 @@ def _trees(leaves):
         return (LEAF,)
     found = []
     for sizes in partitions(leaves, leaves - 1):
-        choices = [
-            combinations_with_replacement(_trees(size), count) for size, count in Counter(sizes).items()
-        ]
+        choices = [combinations_with_replacement(_trees(size), count) for size, count in Counter(sizes).items()]
         found += [sum(branches, ()) for branches in product(*choices)]
     return tuple(found)
 
@@ -142,9 +140,7 @@ class Diagram:
                 walk(branch, layer, neuron)
 
         walk(self.tree, "L+1", "o")
-        sums = (
-            [rf"\sum_{{{', '.join(layers[1:] or layers)}}} \sum_{{{' '.join(neurons)}}}"] if neurons else []
-        )
+        sums = [rf"\sum_{{{', '.join(layers[1:] or layers)}}} \sum_{{{' '.join(neurons)}}}"] if neurons else []
         return " ".join(sums + factors)
 
     def evaluate(self, mlp, at=None):

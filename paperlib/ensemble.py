@@ -42,16 +42,24 @@ class Ensemble:
     seconds: np.ndarray
 
     def __post_init__(self):
-        if not isinstance(self.members, (tuple, list)) or not self.members or not all(isinstance(m, MLP) for m in self.members):
+        if (
+            not isinstance(self.members, (tuple, list))
+            or not self.members
+            or not all(isinstance(m, MLP) for m in self.members)
+        ):
             raise ValueError(f"members = {self.members!r}: must be a tuple of one MLP or more")
         first = self.members[0]
         for number, member in enumerate(self.members):
-            if [w.shape for w in member.weights] != [w.shape for w in first.weights] or member.activation != first.activation:
+            if [w.shape for w in member.weights] != [
+                w.shape for w in first.weights
+            ] or member.activation != first.activation:
                 raise ValueError(f"members[{number}]: must have the shape and the activation of members[0]")
         if not len(self.seeds) == np.shape(self.loss)[-1] == np.shape(self.validation)[-1] == len(self.members):
             raise ValueError(f"seeds = {self.seeds}: seeds and curves must be one a member, of {len(self.members)}")
         if not len(self.loss) == len(self.validation) == len(self.seconds):
-            raise ValueError(f"seconds: {len(self.seconds)} epochs; loss has {len(self.loss)}, validation {len(self.validation)}")
+            raise ValueError(
+                f"seconds: {len(self.seconds)} epochs; loss has {len(self.loss)}, validation {len(self.validation)}"
+            )
 
     def mlp(self, number):
         """The member of this number."""

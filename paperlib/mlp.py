@@ -17,9 +17,7 @@ LAYOUT = {1: "(units out,)", 2: "(units out, units in)"}
 def _parameters(name, values, axes):
     """Read-only float64 copies, each with so many axes."""
     if not isinstance(values, (list, tuple)) or not values:
-        raise ValueError(
-            f"{name}: {type(values).__name__} given; must be a list of arrays, one for each layer"
-        )
+        raise ValueError(f"{name}: {type(values).__name__} given; must be a list of arrays, one for each layer")
     arrays = [np.array(real_array(f"{name}[{layer}]", value)) for layer, value in enumerate(values)]
     for layer, array in enumerate(arrays):
         if array.ndim != axes:
@@ -65,9 +63,7 @@ class MLP:
         for layer, (weight, bias) in enumerate(zip(weights, biases)):
             if layer and weight.shape[1] != len(weights[layer - 1]):
                 units = len(weights[layer - 1])
-                raise ValueError(
-                    f"weights[{layer}]: shape {weight.shape}; must take the {units} units before it"
-                )
+                raise ValueError(f"weights[{layer}]: shape {weight.shape}; must take the {units} units before it")
             if len(bias) != len(weight):
                 raise ValueError(
                     f"biases[{layer}]: shape {bias.shape}; must be {len(weight)} long, as weights[{layer}] is"

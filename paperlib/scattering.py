@@ -11,7 +11,15 @@ import numpy as np
 
 from paperlib import checks, shells, shells_compiled
 
-__all__ = ["bound_states", "effective_range", "scattering_length", "scattering_length_gradient", "scattering_length_hvp", "scattering_length_jet", "wave_function"]
+__all__ = [
+    "bound_states",
+    "effective_range",
+    "scattering_length",
+    "scattering_length_gradient",
+    "scattering_length_hvp",
+    "scattering_length_jet",
+    "wave_function",
+]
 
 # Below this many shells in all, compiling the loop costs more than it saves.
 _WORTH_COMPILING = 500_000

@@ -1,7 +1,7 @@
 """The hot loops of the data, compiled by numba where numba is installed: a_0 of many shallow potentials, and its derivatives.
 
 The plain forms are in `scattering`; the tests hold the two together. Potentials lie side by side in the vector
-registers, a few dozen at a time, so that their shells stay in cache. Compiling takes about two seconds, once a process
+registers, a few dozen at a time, so that their shells stay in cache. Compiling takes about a second, once a process
 and function. One core runs the loop of a_0 at the rate of its vector units; the loops for the derivatives are bound by
 the memory that they read and write.
 """
@@ -34,17 +34,17 @@ def scattering_lengths(U, a0):
     float
         The largest |U| h^2 met, not seeing NaN: above LARGEST_X what was written is not to be used.
     """
-    return _in_parallel(_kernels()[0], U, a0)
+    return _in_parallel(_kernel("lengths"), U, a0)
 
 
 def gradients(U, gradient):
     """Write the gradients of a_0 into `gradient`, shape (n, d); return as `scattering_lengths` does."""
-    return _in_parallel(_kernels()[1], U, gradient)
+    return _in_parallel(_kernel("slopes"), U, gradient)
 
 
 def jets(U, v, a0, gradient, product):
     """Write a_0, its gradients, and the products of its Hessian with `v`, shape (n, d), from one sweep; return likewise."""
-    return _in_parallel(_kernels()[2], U, v, a0, gradient, product)
+    return _in_parallel(_kernel("jets"), U, v, a0, gradient, product)
 
 
 def _in_parallel(kernel, *arrays):
@@ -63,7 +63,8 @@ def _in_parallel(kernel, *arrays):
 
 
 @cache
-def _kernels():
+def _kernel(name):
+    """A loop, compiled when it is first asked for."""
     import numba
 
     inline = numba.njit(inline="always")
@@ -71,8 +72,8 @@ def _kernels():
     @inline
     def stumpff_4_5(x):
         # sum_m (-x)^m / (2m + k)!, k = 4 and 5; the lower functions follow by c_k = 1/k! - x c_{k+2}.
-        c4 = 1/24 - x * (1/720 - x * (1/40320 - x * (1/3628800 - x * (1/479001600))))
-        c5 = 1/120 - x * (1/5040 - x * (1/362880 - x * (1/39916800 - x * (1/6227020800))))
+        c4 = 1 / 24 - x * (1 / 720 - x * (1 / 40320 - x * (1 / 3628800 - x * (1 / 479001600))))
+        c5 = 1 / 120 - x * (1 / 5040 - x * (1 / 362880 - x * (1 / 39916800 - x * (1 / 6227020800))))
         return c4, c5
 
     @inline
@@ -97,7 +98,7 @@ def _kernels():
                     x = x_of[i, lane]
                     size[lane] = max(size[lane], abs(x))
                     c4, c5 = stumpff_4_5(x)
-                    xc2, xc3 = x * (1/2 - x * c4), x * (1/6 - x * c5)
+                    xc2, xc3 = x * (1 / 2 - x * c4), x * (1 / 6 - x * c5)
                     u = left * q[lane] - w[lane]
                     loss = (x - x * xc3) * u + xc2 * q[lane]
                     w[lane] += xc2 * u + xc3 * q[lane] - right * loss
@@ -121,7 +122,7 @@ def _kernels():
                     x, p = x_of[i, lane], q[lane]
                     size[lane] = max(size[lane], abs(x))
                     c4, c5 = stumpff_4_5(x)
-                    c2, c3 = 1/2 - x * c4, 1/6 - x * c5
+                    c2, c3 = 1 / 2 - x * c4, 1 / 6 - x * c5
                     c0, c1 = 1 - x * c2, 1 - x * c3
                     u = left * p - w[lane]
                     square[i, lane] = u * u * (1 + c0 * c1) / 2 + u * p * c1 * c1 + p * p * (c3 + c1 * c2) / 2
@@ -154,14 +155,16 @@ def _kernels():
                     size[lane] = max(size[lane], abs(x_of[i, lane]))
                     x, dx, p, dp = x_of[i, lane], dx_of[i, lane], q[lane], dq[lane]
                     c4, c5 = stumpff_4_5(x)
-                    c2, c3 = 1/2 - x * c4, 1/6 - x * c5
+                    c2, c3 = 1 / 2 - x * c4, 1 / 6 - x * c5
                     c0, c1 = 1 - x * c2, 1 - x * c3
                     c1_slope, c2_slope, c3_slope = (c3 - c2) / 2, (2 * c4 - c3) / 2, (3 * c5 - c4) / 2
                     u, du = left * p - w[lane], left * dp - dw[lane]
                     uu, up, pp = (1 + c0 * c1) / 2, c1 * c1, (c3 + c1 * c2) / 2
                     square[i, lane] = u * u * uu + u * p * up + p * p * pp
                     change[i, lane] = (
-                        2 * u * du * uu + (du * p + u * dp) * up + 2 * p * dp * pp
+                        2 * u * du * uu
+                        + (du * p + u * dp) * up
+                        + 2 * p * dp * pp
                         + dx * (u * u * (c0 * c1_slope - up / 2) / 2 + 2 * u * p * c1 * c1_slope)
                         + dx * p * p * (c3_slope + c1_slope * c2 + c1 * c2_slope) / 2
                     )
@@ -183,8 +186,9 @@ def _kernels():
     rows, column = "float64[:, ::1]", "float64[::1]"
     # A product and a sum may become one operation; nothing else of IEEE arithmetic is given up.
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-    return (
-        numba.njit(f"void({rows}, {column}, {column})", **options)(lengths),
-        numba.njit(f"void({rows}, {rows}, {column})", **options)(slopes),
-        numba.njit(f"void({rows}, {rows}, {column}, {rows}, {rows}, {column})", **options)(jets),
-    )
+    loop, arrays = {
+        "lengths": (lengths, (rows, column)),
+        "slopes": (slopes, (rows, rows)),
+        "jets": (jets, (rows, rows, column, rows, rows)),
+    }[name]
+    return numba.njit(f"void({', '.join(arrays)}, {column})", **options)(loop)

@@ -69,9 +69,7 @@ class SOAP(keras.optimizers.Optimizer):
         super().build(variables)
         self._moments, self._bases = [], []
         for variable in variables:
-            self._moments.append(
-                [self.add_variable_from_reference(variable, name=f"moment_{n}") for n in (1, 2)]
-            )
+            self._moments.append([self.add_variable_from_reference(variable, name=f"moment_{n}") for n in (1, 2)])
             *batch, rows, columns = variable.shape if len(variable.shape) > 1 else (1, 1)
             bases = []
             if rows > 1:

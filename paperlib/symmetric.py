@@ -74,9 +74,7 @@ def tail_starts(dim, order):
     """
     if order == 0:
         return _frozen(np.zeros(dim + 1, dtype=np.int64))
-    return _frozen(
-        np.array([comb(dim + order - 1, order) - comb(dim - a + order - 1, order) for a in range(dim + 1)])
-    )
+    return _frozen(np.array([comb(dim + order - 1, order) - comb(dim - a + order - 1, order) for a in range(dim + 1)]))
 
 
 @_kept
@@ -209,9 +207,7 @@ def monomials(x, order):
     products = np.ones((len(x), 1))
     for k in range(order):
         starts = tail_starts(x.shape[1], k)
-        products = np.concatenate(
-            [x[:, a : a + 1] * products[:, starts[a] :] for a in range(x.shape[1])], axis=1
-        )
+        products = np.concatenate([x[:, a : a + 1] * products[:, starts[a] :] for a in range(x.shape[1])], axis=1)
     return products
 
 

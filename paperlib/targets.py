@@ -191,7 +191,11 @@ def polynomial(tensors, name="polynomial"):
     higher = [(tensor.order, _pair_matrix(tensor)) for tensor in tensors if tensor.order > 2]
 
     def values(x):
-        return x @ linear + ((x @ square) * x).sum(axis=1) / 2 + sum((x * _contract(n, A, x, x)).sum(axis=1) for n, A in higher)
+        return (
+            x @ linear
+            + ((x @ square) * x).sum(axis=1) / 2
+            + sum((x * _contract(n, A, x, x)).sum(axis=1) for n, A in higher)
+        )
 
     def gradients(x):
         return linear + x @ square + sum(n * _contract(n, A, x, x) for n, A in higher)

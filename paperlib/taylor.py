@@ -179,15 +179,11 @@ def _coefficients(mlp, order, directions, at):
     """`_series` for any leading axes, in chunks that stay in cache; (..., order + 1)."""
     batch = np.broadcast_shapes(at.shape[:-1], directions.shape[:-1])
     points = np.broadcast_to(directions, (*batch, mlp.dim)).reshape(-1, mlp.dim)
-    centres = (
-        at.reshape(1, -1) if at.ndim == 1 else np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
-    )
+    centres = at.reshape(1, -1) if at.ndim == 1 else np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
     out = np.empty((len(points), mlp.outputs, order + 1))
     widest = max(mlp.dim, *map(len, mlp.biases))
     rows = min(len(points), max(1, CHUNK_BYTES // (8 * widest * (order + 1))))
-    work = np.empty(
-        (2, rows * widest * order)
-    )  # one pair for all chunks: fresh pages cost more than the sums
+    work = np.empty((2, rows * widest * order))  # one pair for all chunks: fresh pages cost more than the sums
     for first in range(0, len(points), rows):
         part = slice(first, first + rows)
         there = centres if len(centres) == 1 else centres[part]
@@ -231,9 +227,7 @@ def directional_derivatives(mlp, order, directions, at=None):
     at, order = _point(mlp, at), integer("order", order, minimum=0)
     directions = real_array("directions", directions, last=mlp.dim)
     _broadcast("directions", directions, at)
-    return _coefficients(mlp, order, directions, at) * np.array(
-        [float(factorial(k)) for k in range(order + 1)]
-    )
+    return _coefficients(mlp, order, directions, at) * np.array([float(factorial(k)) for k in range(order + 1)])
 
 
 def _broadcast(name, points, at):

@@ -116,7 +116,9 @@ class TrainingConfig:
         if isinstance(self.learning_rate, (tuple, list)):
             rates = tuple(checks.number("learning_rate", rate, above=0) for rate in self.learning_rate)
             if len(rates) != len(self.seeds):
-                raise ValueError(f"learning_rate = {rates}: must be one number, or one for each of {len(self.seeds)} seeds")
+                raise ValueError(
+                    f"learning_rate = {rates}: must be one number, or one for each of {len(self.seeds)} seeds"
+                )
             object.__setattr__(self, "learning_rate", rates)
         else:
             object.__setattr__(self, "learning_rate", checks.number("learning_rate", self.learning_rate, above=0))
@@ -200,7 +202,9 @@ def train_ensemble(config, target, *, checkpoint=None):
     with ThreadPoolExecutor(1) as pool:
         start = len(loss)
         upcoming = pool.submit(draw, start) if start < epochs else None
-        for epoch in tqdm(range(start, epochs), initial=start, total=epochs, desc="training", unit="epoch", disable=None):
+        for epoch in tqdm(
+            range(start, epochs), initial=start, total=epochs, desc="training", unit="epoch", disable=None
+        ):
             (inputs, fitted), order = upcoming.result()
             upcoming = pool.submit(draw, epoch + 1) if epoch + 1 < epochs else None
             steps = min(per_epoch, config.steps - epoch * per_epoch)

@@ -20,9 +20,7 @@ def set_partitions(items):
 def derivative_tensors(mlp, order, at):
     """[value, gradient, Hessian, ..] as full arrays, the output axis first if there are several outputs."""
     letters = "abcdefghijkl"
-    y = [np.asarray(at, dtype=float), np.eye(mlp.dim)] + [
-        np.zeros((mlp.dim,) * (n + 1)) for n in range(2, order + 1)
-    ]
+    y = [np.asarray(at, dtype=float), np.eye(mlp.dim)] + [np.zeros((mlp.dim,) * (n + 1)) for n in range(2, order + 1)]
     for weight, bias, name in zip(mlp.weights[:-1], mlp.biases, mlp.activations):
         z = [np.tensordot(weight, t, axes=1) for t in y]
         phi = derivatives(name, z[0] + bias, order)

@@ -13,9 +13,7 @@ EXACT = {
     "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
     "softplus": lambda z: mpmath.log1p(mpmath.exp(z)),
     "gelu": lambda z: z * mpmath.ncdf(z),
-    "gelu_tanh": lambda z: (
-        z * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf("0.044715") * z**3))) / 2
-    ),
+    "gelu_tanh": lambda z: z * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf("0.044715") * z**3))) / 2,
     "silu": lambda z: z / (1 + mpmath.exp(-z)),
     "sin": mpmath.sin,
     "exp": mpmath.exp,
@@ -35,10 +33,7 @@ def test_every_smooth_activation_is_checked():
 def test_derivatives_to_order_8(name):
     with mpmath.workdps(60):
         exact = [
-            [
-                float(c * mpmath.factorial(k))
-                for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(z), 8))
-            ]
+            [float(c * mpmath.factorial(k)) for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(z), 8))]
             for z in POINTS
         ]
     exact = np.array(exact).T
@@ -50,10 +45,7 @@ def test_derivatives_to_order_8(name):
 @pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "silu"])
 def test_tails_keep_their_relative_accuracy(name):
     with mpmath.workdps(60):
-        exact = [
-            float(c * mpmath.factorial(k))
-            for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(-40), 6))
-        ]
+        exact = [float(c * mpmath.factorial(k)) for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(-40), 6))]
     assert np.allclose(derivatives(name, np.array(-40.0), 6), exact, rtol=1e-13, atol=0)
 
 

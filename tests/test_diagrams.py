@@ -82,9 +82,7 @@ def by_the_printed_rule(rule, mlp, at, multiplicity, order):
         operands, subscripts = [], []
         for a, b, row, column in lines:
             operands.append(propagator(mlp, at, layer[a], layer[b] + 1) @ mlp.weights[layer[b]])
-            subscripts.append(
-                [letters.setdefault(row, len(letters)), letters.setdefault(column, len(letters))]
-            )
+            subscripts.append([letters.setdefault(row, len(letters)), letters.setdefault(column, len(letters))])
         for legs, name, neuron in dots:
             operands.append(vertices(mlp, at, int(legs))[layer[name] - 1])
             subscripts.append([letters[neuron]])

@@ -200,9 +200,7 @@ def test_keras_refusals(keras):
         "layer 'soft' has an activation": keras.Sequential([x, layers.Dense(3, "softmax", name="soft")]),
         "layer 'six' has an activation": keras.Sequential([x, layers.Dense(3, "relu6", name="six")]),
         "layer 'norm' .BatchNorm": keras.Sequential([x, layers.BatchNormalization(name="norm")]),
-        "layer 'flat' .Dense. on shape .3, 3.": keras.Sequential(
-            [keras.Input((3, 3)), layers.Dense(2, name="flat")]
-        ),
+        "layer 'flat' .Dense. on shape .3, 3.": keras.Sequential([keras.Input((3, 3)), layers.Dense(2, name="flat")]),
         "is not built": keras.Sequential([layers.Dense(2)]),
         "int given": 3,
     }

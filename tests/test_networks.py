@@ -36,9 +36,15 @@ def test_every_activation_has_a_test():
 
 @pytest.mark.parametrize("activation", networks.ACTIVATIONS)
 def test_against_nested_tapes(tf, stacked, activation):
-    weights, biases, x, v = ([tf.constant(a) for a in part] if isinstance(part, list) else tf.constant(part) for part in stacked)
+    weights, biases, x, v = (
+        [tf.constant(a) for a in part] if isinstance(part, list) else tf.constant(part) for part in stacked
+    )
     # Keras' own gelu holds the root of two in single precision.
-    phi = (lambda z: z * tf.math.erfc(-z / np.sqrt(2)) / 2) if activation == "gelu" else getattr(tf.keras.activations, activation)
+    phi = (
+        (lambda z: z * tf.math.erfc(-z / np.sqrt(2)) / 2)
+        if activation == "gelu"
+        else getattr(tf.keras.activations, activation)
+    )
     with tf.GradientTape() as outer:
         outer.watch(x)
         with tf.GradientTape() as inner:

@@ -62,13 +62,19 @@ def test_each_tells_a_claim_and_can_be_tried(path):
 def test_every_notebook_is_stored_and_every_stored_record_has_its_notebook():
     stored = {path.stem for path in (ROOT / "figures" / "numbers").glob("*.json")}
     assert stored == {path.stem for path in NOTEBOOKS}
-    figures = {name for stem in stored for name in reproduction.read_record(ROOT / "figures" / "numbers" / f"{stem}.json").figures}
+    figures = {
+        name
+        for stem in stored
+        for name in reproduction.read_record(ROOT / "figures" / "numbers" / f"{stem}.json").figures
+    }
     assert figures == {path.stem for path in (ROOT / "figures").glob("*.png")}
 
 
 def nbval(path):
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(path)], capture_output=True, text=True
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(path)],
+        capture_output=True,
+        text=True,
     )
 
 

@@ -94,7 +94,10 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
         (lambda s: s.tensor(4), "order = 4: must be an integer from 1 to 3"),
         (lambda s: s.terms(np.ones(5)), r"U: shape \(5,\); the last axis must be 4 long"),
         (lambda s: LearnedSeries(()), r"ensembles = \(\): must be one or more"),
-        (lambda s: perturbation.iterative(targets.scattering_length_target(), ()), r"configs = \(\): must be one TrainingConfig an order"),
+        (
+            lambda s: perturbation.iterative(targets.scattering_length_target(), ()),
+            r"configs = \(\): must be one TrainingConfig an order",
+        ),
         (
             lambda s: perturbation.iterative(
                 targets.scattering_length_target(), (CONFIG, dataclasses.replace(CONFIG, d=5))
@@ -102,10 +105,15 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
             r"configs: have d = \[4, 5\]; must have one",
         ),
         (
-            lambda s: perturbation.iterative(targets.scattering_length_target(), (CONFIG,) * 3, exact=[born.born_tensor(1, 4)]),
+            lambda s: perturbation.iterative(
+                targets.scattering_length_target(), (CONFIG,) * 3, exact=[born.born_tensor(1, 4)]
+            ),
             "exact: 1 tensors; 3 orders need 2",
         ),
-        (lambda s: perturbation.direct(targets.scattering_length_target(), CONFIG, 0), "order = 0: must be an integer >= 1"),
+        (
+            lambda s: perturbation.direct(targets.scattering_length_target(), CONFIG, 0),
+            "order = 0: must be an integer >= 1",
+        ),
     ],
 )
 def test_bad_input(learned, call, message):

@@ -103,7 +103,13 @@ def run(folder, *arguments):
             "tests/test_potentials.py",
             "01",
         ),
-        ("shells.py", "q[i + 1] = q[i] - loss[i]", "q[i + 1] = q[i] - 1.001 * loss[i]", "tests/test_scattering.py", "01"),
+        (
+            "shells.py",
+            "q[i + 1] = q[i] - loss[i]",
+            "q[i + 1] = q[i] - 1.001 * loss[i]",
+            "tests/test_scattering.py",
+            "01",
+        ),
         ("born.py", "q[0] = 1.0\n", "q[0] = 1.001\n", "tests/test_born.py", "02"),
     ],
 )

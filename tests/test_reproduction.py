@@ -1,6 +1,3 @@
-import json
-import shutil
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -140,7 +137,12 @@ def test_storing_makes_the_comparison_pass(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", "{}", '{"notebook": "x", "retrained": false, "numbers": {"a": {"value": "text", "meaning": ""}}, "figures": {}}']
+    "content",
+    [
+        "[]",
+        "{}",
+        '{"notebook": "x", "retrained": false, "numbers": {"a": {"value": "text", "meaning": ""}}, "figures": {}}',
+    ],
 )
 def test_foreign_records_are_refused(tmp_path, content):
     (tmp_path / "numbers").mkdir()
@@ -181,7 +183,9 @@ def checkout(root, **values):
     (root / "notebooks").mkdir(parents=True, exist_ok=True)
     (root / "paperlib").mkdir(exist_ok=True)
     for name, value in values.items():
-        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}})
+        notebook = nbformat.v4.new_notebook(
+            metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+        )
         notebook.cells = [
             nbformat.v4.new_markdown_cell(f"# Title of {name}"),
             nbformat.v4.new_code_cell('results = "../build/results"  # folder', metadata={"tags": ["parameters"]}),

@@ -168,7 +168,9 @@ def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
         # Deep potentials near a resonance amplify rounding; the bound is for the others.
         clear, digits = (np.abs(plain[0]) < 3, 1e-9) if U is deep else (np.full(n, True), 1e-12)
         assert clear.mean() > 0.5
-        np.testing.assert_allclose(compiled[0][clear], plain[0][clear], rtol=0, atol=digits * np.abs(plain[0][clear]).max())
+        np.testing.assert_allclose(
+            compiled[0][clear], plain[0][clear], rtol=0, atol=digits * np.abs(plain[0][clear]).max()
+        )
         for a, b in zip(compiled[1:], plain[1:], strict=True):
             largest = np.abs(b).max(axis=1, keepdims=True)
             assert (np.abs(a - b) <= digits * largest)[clear].all()

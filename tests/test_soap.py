@@ -127,7 +127,12 @@ def test_it_trains_a_keras_model_and_saves_its_configuration():
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [({"beta_1": 1.0}, "beta_1 = 1.0"), ({"beta_2": -0.1}, "beta_2 = -0.1"), ({"frequency": 0}, "frequency = 0"), ({"epsilon": -1}, "epsilon = -1")],
+    [
+        ({"beta_1": 1.0}, "beta_1 = 1.0"),
+        ({"beta_2": -0.1}, "beta_2 = -0.1"),
+        ({"frequency": 0}, "frequency = 0"),
+        ({"epsilon": -1}, "epsilon = -1"),
+    ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}: must be[^\n]*$"):

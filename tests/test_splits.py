@@ -18,9 +18,7 @@ def summed_over_splits(x, y, p, q, dim):
     for a in combinations(range(p + q), p):
         b = [k for k in range(p + q) if k not in a]
         total = (
-            total
-            + x[..., packed_position(dim, table[:, list(a)]), :]
-            * y[..., packed_position(dim, table[:, b]), :]
+            total + x[..., packed_position(dim, table[:, list(a)]), :] * y[..., packed_position(dim, table[:, b]), :]
         )
     return total
 
@@ -91,9 +89,7 @@ def test_without_numba(monkeypatch):
     try:
         monkeypatch.setattr(compiled, "WORTH_LOADING", 0)
         x, y = operands(1, 1, 4, ((), ()))
-        assert np.allclose(
-            splits.symmetric_product(x, y, 1, 1, 4), summed_over_splits(x, y, 1, 1, 4), rtol=1e-15
-        )
+        assert np.allclose(splits.symmetric_product(x, y, 1, 1, 4), summed_over_splits(x, y, 1, 1, 4), rtol=1e-15)
         assert compiled._compiled() is None
     finally:
         compiled._compiled.cache_clear()

@@ -93,9 +93,7 @@ def test_a_large_tensor_is_contracted_without_building_it():
 def test_arithmetic():
     a, b = random_full(2, 3, 0), random_full(2, 3, 1)
     ta, tb = (SymmetricTensor(2, 3, pack(f, 2, 3)) for f in (a, b))
-    assert np.allclose(
-        (np.float64(2.0) * (ta - tb) / 4 + ta * 3).full(), (a - b) / 2 + 3 * a, rtol=0, atol=1e-14
-    )
+    assert np.allclose((np.float64(2.0) * (ta - tb) / 4 + ta * 3).full(), (a - b) / 2 + 3 * a, rtol=0, atol=1e-14)
     with pytest.raises(ValueError, match="must have the shape of"):
         ta - SymmetricTensor(2, 2, np.ones(3))
     with pytest.raises(TypeError):

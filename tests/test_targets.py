@@ -112,14 +112,19 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
     for target in (by_jax, by_tf):
         np.testing.assert_allclose(target.sampled("values", x), exact.values(x), rtol=1e-12)
         np.testing.assert_allclose(target.sampled("gradients", x), exact.gradients(x), rtol=1e-11, atol=1e-12)
-        np.testing.assert_allclose(target.sampled("hessian_vectors", x, v), exact.hessian_vectors(x, v), rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(
+            target.sampled("hessian_vectors", x, v), exact.hessian_vectors(x, v), rtol=1e-11, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
         (lambda: targets.scattering_length_target(minus=[born.born_tensor(2, 4)]), r"minus\[0\] = SymmetricTensor"),
-        (lambda: targets.scattering_length_target(minus=[1.0]), r"minus\[0\] = 1.0: must be a scalar SymmetricTensor of order 1"),
+        (
+            lambda: targets.scattering_length_target(minus=[1.0]),
+            r"minus\[0\] = 1.0: must be a scalar SymmetricTensor of order 1",
+        ),
         (
             lambda: targets.scattering_length_target(minus=[born.born_tensor(1, 4), born.born_tensor(2, 5)]),
             r"minus\[1\]: dim 5; must be 4",
@@ -127,10 +132,16 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
         (lambda: targets.polynomial([]), r"tensors = \[\]: must be one or more"),
         (lambda: targets.polynomial([1.0]), r"tensors\[0\] = 1.0: must be a scalar SymmetricTensor"),
         (lambda: targets.polynomial(3), r"tensors\[0\] = 3: must be a scalar SymmetricTensor"),
-        (lambda: targets.polynomial([born.born_tensor(2, 4)]).values(np.ones((2, 5))), r"x: shape \(2, 5\); the last axis must be 4"),
+        (
+            lambda: targets.polynomial([born.born_tensor(2, 4)]).values(np.ones((2, 5))),
+            r"x: shape \(2, 5\); the last axis must be 4",
+        ),
         (lambda: targets.Target("t", 3), "values = 3: must be callable"),
         (lambda: targets.Target(3, len), "name = 3: must be a str"),
-        (lambda: targets.Target("t", lambda U: U[:, 0] + 1j).sampled("values", np.ones((2, 2))), "target 't': values have dtype complex128"),
+        (
+            lambda: targets.Target("t", lambda U: U[:, 0] + 1j).sampled("values", np.ones((2, 2))),
+            "target 't': values have dtype complex128",
+        ),
         (lambda: targets.polynomial([born.born_tensor(1, 4), born.born_tensor(1, 5)]), "tensors = .*of one dimension"),
     ],
 )

@@ -68,6 +68,7 @@ def jax_function(jax, mlp):
         ([3, 4, 4, 2], ["silu", "softplus"], 4),
         *(([3, 4, 4, 1], name, 4) for name in [*SMOOTH, "elu(0.5)"]),
         *(([2, 3, 3, 1], name, 6) for name in SMOOTH),
+        ([2, 3, 3, 3, 3, 1], "tanh", 6),
     ],
 )
 def test_against_nested_jax(jax, random_mlp, widths, activation, highest):
@@ -89,9 +90,7 @@ def test_second_order_at_one_centre_is_the_rule_for_all_orders(random_mlp):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gelu"])
-@pytest.mark.parametrize(
-    "widths", [[3, 4, 1], [3, 4, 3, 1], [3, 4, 3, 3, 1], [3, 3, 3, 3, 3, 1], [3, 4, 3, 2]]
-)
+@pytest.mark.parametrize("widths", [[3, 4, 1], [3, 4, 3, 1], [3, 4, 3, 3, 1], [3, 3, 3, 3, 3, 1], [3, 4, 3, 2]])
 def test_against_the_plain_recursion(random_mlp, widths, activation):
     mlp = random_mlp(widths, activation, seed=1)
     for order, full in enumerate(derivative_tensors(mlp, 7, AT)):
@@ -138,9 +137,7 @@ def test_one_input_gives_the_univariate_series(name):
     phi = EXACT[name]
     with mpmath.workdps(60):
         exact = mpmath.taylor(
-            lambda x: (
-                2 * phi(mpmath.mpf(-1.3) * phi(mpmath.mpf(0.7) * x + mpmath.mpf(0.2)) + mpmath.mpf(0.4))
-            ),
+            lambda x: 2 * phi(mpmath.mpf(-1.3) * phi(mpmath.mpf(0.7) * x + mpmath.mpf(0.2)) + mpmath.mpf(0.4)),
             mpmath.mpf(0.6),
             8,
         )
@@ -164,9 +161,7 @@ def test_the_remainder_falls_as_the_next_power(order, activation, seed):
     step = 0.05 * 2.0 ** -np.arange(3)
     x = at + step[:, None] * direction
     remainder = mlp(x) - taylor_expand(mlp, order, at)(x)
-    leading = (
-        derivative_tensor(mlp, order + 1, at).contract(direction) / factorial(order + 1) * step ** (order + 1)
-    )
+    leading = derivative_tensor(mlp, order + 1, at).contract(direction) / factorial(order + 1) * step ** (order + 1)
     next_size = derivative_tensor(mlp, order + 2, at).norm() / factorial(order + 2) * step ** (order + 2)
     assert (np.abs(remainder - leading) <= 2 * next_size + 1e-14 * (1 + np.abs(mlp(x)))).all()
 
@@ -246,9 +241,7 @@ def test_closed_form():
     mlp = MLP([a[None], [[3.0]]], [[0.4], [0.0]], "sin")
     for order in range(1, 10):
         expected = 3 * np.sin(0.4 + order * np.pi / 2) * np.prod(a[index_table(3, order)], axis=1)
-        assert np.allclose(
-            derivative_tensor(mlp, order).packed, expected, rtol=1e-13, atol=1e-13 * 2.0**order
-        )
+        assert np.allclose(derivative_tensor(mlp, order).packed, expected, rtol=1e-13, atol=1e-13 * 2.0**order)
 
 
 def test_propagators_compose_and_differentiate(random_mlp):
@@ -296,9 +289,9 @@ def test_refused(random_mlp):
         "order = -1: must be an integer >= 0": lambda: derivative_tensor(mlp, -1),
         "order = 1.5: must be an integer": lambda: taylor_expand(mlp, 1.5),
         "mlp: list given": lambda: derivative_tensor([], 2),
-        r"x: shape \(2, 3\); must broadcast with at, \(4, 3\)": lambda: taylor_expand(
-            mlp, 2, np.zeros((4, 3))
-        ).terms(np.zeros((2, 3))),
+        r"x: shape \(2, 3\); must broadcast with at, \(4, 3\)": lambda: taylor_expand(mlp, 2, np.zeros((4, 3))).terms(
+            np.zeros((2, 3))
+        ),
         "to_layer = 4: must be an integer from 0 to 2": lambda: propagator(mlp, None, 4, 0),
         "from_layer = 2: must be an integer from 0 to 1": lambda: propagator(mlp, None, 1, 2),
         "legs = 0": lambda: vertices(mlp, None, 0),

@@ -14,7 +14,15 @@ if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)
 
 SMALL = TrainingConfig(
-    d=6, hidden=(12, 12), samples=2048, batch=32, steps=320, warmup=10, learning_rate=1e-2, validation=64, seeds=(3, 5),
+    d=6,
+    hidden=(12, 12),
+    samples=2048,
+    batch=32,
+    steps=320,
+    warmup=10,
+    learning_rate=1e-2,
+    validation=64,
+    seeds=(3, 5),
     optimizer="adam",
 )
 TARGET = scattering_length_target()
@@ -67,7 +75,10 @@ def test_streams_of_random_numbers_do_not_overlap():
     for epoch in range(4):
         rows = SMALL.potentials(SMALL.samples, training._SAMPLES, SMALL.sample_seed, epoch)
         assert not shapes & {tuple(np.round(row / row.max(), 12)) for row in rows}
-    directions = [training._directions(SMALL, 4, stream, n) for stream, n in ((training._VALIDATION, 0), (training._SAMPLES, 0), (training._SAMPLES, 1))]
+    directions = [
+        training._directions(SMALL, 4, stream, n)
+        for stream, n in ((training._VALIDATION, 0), (training._SAMPLES, 0), (training._SAMPLES, 1))
+    ]
     assert len({array[0, 0] for array in directions}) == 3
 
 
@@ -84,8 +95,12 @@ def test_against_plain_keras(trained):
     from paperlib import training
 
     variables = training._first_weights(keras, SMALL)
-    model = keras.Sequential([keras.Input((6,)), *(keras.layers.Dense(12, "gelu") for _ in range(2)), keras.layers.Dense(1)])
-    model.set_weights([v.numpy()[0] if v.shape[1] > 1 or k % 2 == 0 else v.numpy()[0, 0] for k, v in enumerate(variables)])
+    model = keras.Sequential(
+        [keras.Input((6,)), *(keras.layers.Dense(12, "gelu") for _ in range(2)), keras.layers.Dense(1)]
+    )
+    model.set_weights(
+        [v.numpy()[0] if v.shape[1] > 1 or k % 2 == 0 else v.numpy()[0, 0] for k, v in enumerate(variables)]
+    )
     cosine = keras.optimizers.schedules.CosineDecay(0.0, 310, warmup_target=1e-2, warmup_steps=10)
     model.compile(keras.optimizers.Adam(cosine), "mse")
     held_out = TARGET.values(SMALL.potentials(64, training._VALIDATION, 0))
@@ -151,7 +166,9 @@ def test_converted_networks_predict_what_keras_did(trained):
     import keras
 
     member = trained.mlp(1)
-    model = keras.Sequential([keras.Input((6,)), *(keras.layers.Dense(12, "gelu") for _ in range(2)), keras.layers.Dense(1)])
+    model = keras.Sequential(
+        [keras.Input((6,)), *(keras.layers.Dense(12, "gelu") for _ in range(2)), keras.layers.Dense(1)]
+    )
     model.set_weights([a for w, b in zip(member.weights, member.biases, strict=True) for a in (w.T, b)])
     U = SMALL.potentials(100, 9)
     np.testing.assert_allclose(member(U), model.predict(U, verbose=0)[:, 0], rtol=1e-5, atol=1e-6)

@@ -39,7 +39,9 @@ def small_network(weights, steps, difference_errors, distances, taylor_errors):
         axes[2].loglog(distances, errors, color=f"C{order - 1}", label=f"order {order}")
         guide = errors[0] * (distances / distances[0]) ** (order + 1)
         axes[2].loglog(distances, guide, color="0.6", linewidth=0.7, linestyle=":", zorder=0)
-    axes[2].set(xlabel="distance from the centre", ylabel="error of the Taylor polynomial", ylim=(taylor_errors.min() / 3, None))
+    axes[2].set(
+        xlabel="distance from the centre", ylabel="error of the Taylor polynomial", ylim=(taylor_errors.min() / 3, None)
+    )
     axes[2].legend()
     letter(axes)
     return figure
@@ -57,7 +59,9 @@ def _draw_network(axis, weights):
     for layer, points in enumerate(places):
         edge = layer in (0, len(places) - 1)
         for x, y in points:
-            axis.plot(x, y, "o", markersize=13, markerfacecolor="white" if edge else "0.9", markeredgecolor="black", zorder=2)
+            axis.plot(
+                x, y, "o", markersize=13, markerfacecolor="white" if edge else "0.9", markeredgecolor="black", zorder=2
+            )
     for unit, (x, y) in enumerate(places[0]):
         axis.annotate(f"$x_{unit + 1}$", (x, y), ha="center", va="center", fontsize=8)
     for layer, points in enumerate(places[1:-1], 1):

@@ -38,15 +38,24 @@ def optimizers(names, fits, seconds, errors, orders=(2, 3)):
                 middle = np.median(found, axis=-1)
                 spread = [middle - found.min(axis=-1), found.max(axis=-1) - middle]
                 axis.errorbar(
-                    seconds[k, m], middle, yerr=spread, color=f"C{k}", marker=marker, linestyle=line, markersize=3.5, linewidth=1,
-                    elinewidth=0.7, label=f"{name}, {fit}",
+                    seconds[k, m],
+                    middle,
+                    yerr=spread,
+                    color=f"C{k}",
+                    marker=marker,
+                    linestyle=line,
+                    markersize=3.5,
+                    linewidth=1,
+                    elinewidth=0.7,
+                    label=f"{name}, {fit}",
                 )
-        axis.set(xscale="log", yscale="log", xlabel="training time (s), all members", ylabel=f"relative error, order {order}")
+        axis.set(
+            xscale="log", yscale="log", xlabel="training time (s), all members", ylabel=f"relative error, order {order}"
+        )
         axis.axhline(1, color="0.7", linewidth=0.6)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(names))
     letter(axes)
     return figure
-
 
 
 @styled
@@ -72,16 +81,26 @@ def overview(U, depths, exact, born, network, spread, trained):
     axes[0].set(xlabel="r / range", ylabel="U(r) at depth 1", xlim=(0, 1), ylim=(0, 1.05 * U.max()))
     axes[1].plot(depths, exact, color="black", linewidth=2.2, label="exact")
     for n in range(born.shape[1]):
-        axes[1].plot(depths, born[:, n], color=f"C{(2, 3, 4)[n % 3]}", linestyle=("--", "-.", ":")[n % 3], label=f"Born {n + 1}")
+        axes[1].plot(
+            depths, born[:, n], color=f"C{(2, 3, 4)[n % 3]}", linestyle=("--", "-.", ":")[n % 3], label=f"Born {n + 1}"
+        )
     axes[1].fill_between(depths, network - spread, network + spread, color="C1", alpha=0.25, linewidth=0)
     axes[1].plot(depths, network, color="C1", label="networks")
     axes[1].axvspan(*trained, color="0.93", linewidth=0, zorder=-1)
-    axes[1].annotate("trained here", (trained[1], 0), xytext=(-4, -4), textcoords="offset points", ha="right", va="top", color="0.3", fontsize=7)
+    axes[1].annotate(
+        "trained here",
+        (trained[1], 0),
+        xytext=(-4, -4),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        color="0.3",
+        fontsize=7,
+    )
     axes[1].set(xlabel="depth", ylabel=r"$a_0$ / range", xlim=(0, depths[-1]))
     axes[1].legend(loc="lower left")
     letter(axes)
     return figure
-
 
 
 @styled
@@ -116,12 +135,22 @@ def trained_ensemble(steps, loss, validation, exact, predicted):
     errors = 100 * np.abs(predicted / exact - 1)[:, order]
     bins = np.array_split(np.arange(len(exact)), 20)
     centres = np.array([exact[order][rows].mean() for rows in bins])
-    axes[2].semilogy(exact[order], 100 * np.abs(mean / exact - 1)[order], ".", color="0.8", markersize=1.5, rasterized=True, zorder=0)
+    axes[2].semilogy(
+        exact[order], 100 * np.abs(mean / exact - 1)[order], ".", color="0.8", markersize=1.5, rasterized=True, zorder=0
+    )
     for number, member in enumerate(errors):
-        axes[2].semilogy(centres, [member[rows].mean() for rows in bins], color="C1", linewidth=0.9, label="members" if not number else None)
+        axes[2].semilogy(
+            centres,
+            [member[rows].mean() for rows in bins],
+            color="C1",
+            linewidth=0.9,
+            label="members" if not number else None,
+        )
     averaged = 100 * np.abs(mean / exact - 1)[order]
     axes[2].semilogy(centres, [averaged[rows].mean() for rows in bins], color="C0", linewidth=2, label="ensemble mean")
-    axes[2].set(xlabel=r"exact $a_0$ / range", ylabel="relative error (%)", ylim=(averaged[averaged > 0].min() * 30, None))
+    axes[2].set(
+        xlabel=r"exact $a_0$ / range", ylabel="relative error (%)", ylim=(averaged[averaged > 0].min() * 30, None)
+    )
     axes[2].legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
     for axis in axes[1:]:
         axis.xaxis.set_major_locator(MaxNLocator(4))

@@ -64,7 +64,9 @@ def local_interpretation(eigenvalues, network_errors, born_errors, depths, centr
     axes[0].legend(title="dots networks, lines Born", title_fontsize=7)
     for number, (name, errors) in enumerate(centre_errors.items()):
         axes[1].semilogy(depths, errors, color=f"C{number}", label=name)
-    axes[1].set(xlabel="depth of a square well", ylabel=r"relative error of $a_0$, second order", xlim=(depths[0], depths[-1]))
+    axes[1].set(
+        xlabel="depth of a square well", ylabel=r"relative error of $a_0$, second order", xlim=(depths[0], depths[-1])
+    )
     axes[1].legend(title="expanded around", title_fontsize=7)
     letter(axes)
     return figure

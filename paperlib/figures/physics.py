@@ -39,14 +39,22 @@ def born_approximations(couplings, exact, approximations, pade, pade_name, radiu
     axes[1].loglog(couplings, np.abs(pade / exact - 1), color="C1", linestyle="--")
     for axis in axes:
         axis.axvline(radius, color="0.5", linewidth=0.8, linestyle=":")
-    beside = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "top", "color": "0.3", "fontsize": 7}
+    beside = {
+        "xytext": (-4, 0),
+        "textcoords": "offset points",
+        "ha": "right",
+        "va": "top",
+        "color": "0.3",
+        "fontsize": 7,
+    }
     axes[0].annotate("radius of\nconvergence", (radius, 2.9 * span), **beside)
     axes[0].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(-3 * span, 3 * span), xlim=(0, couplings[-1]))
-    axes[1].set(xlabel="depth", ylabel=r"relative error of $a_0$", ylim=(1e-12, 1e3), xlim=(couplings[0], couplings[-1]))
+    axes[1].set(
+        xlabel="depth", ylabel=r"relative error of $a_0$", ylim=(1e-12, 1e3), xlim=(couplings[0], couplings[-1])
+    )
     figure.legend(loc="outside upper center", ncols=orders + 2, handlelength=1.4, columnspacing=1.2)
     letter(axes)
     return figure
-
 
 
 @styled
@@ -76,7 +84,6 @@ def born_tensors(first, second):
         spine.set_visible(False)
     letter(axes)
     return figure
-
 
 
 @styled

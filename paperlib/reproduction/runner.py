@@ -67,7 +67,9 @@ def run_notebook(path, output, parameters):
     known = notebook_parameters(path)
     for name in parameters:
         if name not in known:
-            raise ValueError(f"parameter {name!r}: {path.name} has none of that name; it has {', '.join(known) or 'none'}")
+            raise ValueError(
+                f"parameter {name!r}: {path.name} has none of that name; it has {', '.join(known) or 'none'}"
+            )
     output.parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr.isatty()
     papermill.execute_notebook(

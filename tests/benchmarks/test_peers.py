@@ -178,7 +178,9 @@ def test_heyoka_at_4_inputs(timed, random_mlp):
     symbols = heyoka.make_vars(*(f"x_{i}" for i in range(SMALL[0])))
     y = symbols
     for layer, (weight, bias) in enumerate(zip(mlp.weights, mlp.biases)):
-        z = [heyoka.sum([w * v for w, v in zip(row, y)] + [heyoka.expression(float(b))]) for row, b in zip(weight, bias)]
+        z = [
+            heyoka.sum([w * v for w, v in zip(row, y)] + [heyoka.expression(float(b))]) for row, b in zip(weight, bias)
+        ]
         y = [heyoka.tanh(v) for v in z] if layer < mlp.depth else z
     tensors = heyoka.diff_tensors(y, diff_args=symbols, diff_order=3)
     compiled = heyoka.cfunc([expression for _, expression in tensors.get_derivatives(3)], symbols)
@@ -204,9 +206,7 @@ def directions():
 
 
 def test_series_along_10000_directions(timed, mlp, at, directions):
-    timed(
-        4, lambda: directional_derivatives(mlp, 5, directions, at), group="order-5 series, 10,000 directions"
-    )
+    timed(4, lambda: directional_derivatives(mlp, 5, directions, at), group="order-5 series, 10,000 directions")
 
 
 def test_jax_jet_along_10000_directions(timed, jax, mlp, at, directions):
@@ -231,6 +231,4 @@ def test_500_centres_at_8_inputs(timed, random_mlp, order, together):
         True: lambda: derivative_tensor(mlp, order, centres),
         False: lambda: [derivative_tensor(mlp, order, c) for c in centres],
     }
-    timed(
-        4, calls[together], group=f"order {order} at 500 centres, 8 inputs: {'batch' if together else 'loop'}"
-    )
+    timed(4, calls[together], group=f"order {order} at 500 centres, 8 inputs: {'batch' if together else 'loop'}")
