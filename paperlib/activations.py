@@ -219,7 +219,7 @@ def derivatives(name, z, order, layer=None):
 
     Examples
     --------
-    >>> derivatives("tanh", np.zeros(1), 5)[:, 0].tolist()     # z - z^3/3 + 2 z^5/15, times n!
+    >>> (derivatives("tanh", np.zeros(1), 5)[:, 0] + 0.0).tolist()     # z - z^3/3 + 2 z^5/15, times n!
     [0.0, 1.0, 0.0, -2.0, 0.0, 16.0]
     >>> derivatives("relu", np.array([1.0, 0.0]), 2, layer=3)
     Traceback (most recent call last):

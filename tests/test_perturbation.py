@@ -45,9 +45,9 @@ def test_other_tensors_give_other_answers(learned):
     tensors, series = learned
     others = random_polynomial(1)
     again = perturbation.direct(targets.polynomial(others, name="another"), CONFIG, 2)
-    found, _ = perturbation.relative_errors(again, others)
+    found, _ = perturbation.relative_errors(again, others[:2])
     assert (found < 0.1).all()
-    wrong, _ = perturbation.relative_errors(again, tensors)
+    wrong, _ = perturbation.relative_errors(again, tensors[:2])
     assert (wrong > 0.3).all()
 
 

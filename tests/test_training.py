@@ -58,12 +58,14 @@ def test_the_same_seed_gives_the_same_weights(trained):
     assert not np.allclose(trained.mlp(0).weights[0], other.mlp(0).weights[0])
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon", "soap"])
-def test_a_member_is_what_it_would_be_alone(optimizer):
+# SOAP's first eigenvectors of all but empty directions are set by rounding, which a batch of another size does otherwise.
+@pytest.mark.parametrize("optimizer, noise", [("adam", 1e-3), ("muon", 1e-3), ("soap", 5e-2)])
+def test_a_member_is_what_it_would_be_alone(optimizer, noise):
     config = dataclasses.replace(SMALL, optimizer=optimizer, steps=128)
     both = train_ensemble(config, TARGET)
     alone = train_ensemble(dataclasses.replace(config, seeds=(5,)), TARGET)
-    np.testing.assert_allclose(alone.loss[:, 0], both.loss[:, 1], rtol=1e-3)
+    np.testing.assert_allclose(alone.loss[:, 0], both.loss[:, 1], rtol=noise)
+    assert (np.abs(both.loss[:, 0] / both.loss[:, 1] - 1) > 2 * noise).any(), "members differ by more than that"
 
 
 def test_streams_of_random_numbers_do_not_overlap():
