@@ -108,14 +108,8 @@ def main(arguments=None):
     except (ValueError, OSError) as error:
         print(f"paperlib {options.command}: {error}", file=sys.stderr)
         return 2
-    except Exception as error:
-        if type(error).__name__ != "PapermillExecutionError":
-            raise
-        print(
-            f"paperlib {options.command}: {error.source_path if hasattr(error, 'source_path') else 'a notebook'} failed: "
-            f"{error.ename}: {error.evalue}",
-            file=sys.stderr,
-        )
+    except RuntimeError as error:
+        print(f"paperlib {options.command}: {error}", file=sys.stderr)
         return 1
 
 

@@ -57,14 +57,11 @@ def born_terms(U, order):
     array([-105.,  -42.,  -17.])
     """
     U, order = checks.potentials(U), checks.integer("order", order, minimum=1)
-    d = U.shape[-1]
-    flat = np.ascontiguousarray(U).reshape(-1, d)
+    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     terms = np.empty((len(flat), order))
-    step = max(1, _BLOCK // (order + 1))
-    for start in range(0, len(flat), step):
-        rows = slice(start, start + step)
+    for rows, x in shells.blocks(flat, _BLOCK // (order + 1)):
         with np.errstate(over="ignore", invalid="ignore"):
-            w, q = _coupling_series(flat[rows].T / d**2, order)
+            w, q = _coupling_series(x, order)
             terms[rows] = _quotient(w, q).T
     if not np.isfinite(terms).all():
         first = int(np.argwhere(~np.isfinite(terms))[:, 1].min()) + 1
@@ -100,13 +97,10 @@ def born_remainder(U, order):
     True
     """
     U, order = checks.potentials(U), checks.integer("order", order, minimum=1)
-    d = U.shape[-1]
-    flat = np.ascontiguousarray(U).reshape(-1, d)
+    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     remainder = np.empty(len(flat))
-    step = max(1, _BLOCK // (order + 1))
-    for start in range(0, len(flat), step):
-        rows = slice(start, start + step)
-        w, q = _coupling_series(flat[rows].T / d**2, order, tail=True)
+    for rows, x in shells.blocks(flat, _BLOCK // (order + 1)):
+        w, q = _coupling_series(x, order, tail=True)
         a = _quotient(w[:-1], q[:-1])
         above = np.cumsum(q[::-1], axis=0)[::-1]  # above[k]: all of q from order k up
         excess = w[-1] - sum(a[n - 1] * above[order + 1 - n] for n in range(1, order + 1))

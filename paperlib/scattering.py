@@ -28,12 +28,7 @@ _BLOCK = 1 << 17
 
 
 def _blocks(U):
-    """Yield (slice, x of shape (d, n)) over the potentials of U, shape (N, d), in bounded memory."""
-    count, d = U.shape
-    step = max(1, _BLOCK // d)
-    for start in range(0, count, step):
-        rows = slice(start, min(start + step, count))
-        yield rows, np.ascontiguousarray(U[rows].T) / d**2
+    return shells.blocks(U, _BLOCK // U.shape[-1])
 
 
 def _ran_compiled(loop, U, *arrays):

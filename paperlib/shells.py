@@ -14,7 +14,7 @@ from math import factorial
 
 import numpy as np
 
-__all__ = ["Edges", "edges", "stumpff"]
+__all__ = ["Edges", "blocks", "edges", "stumpff"]
 
 from typing import NamedTuple
 
@@ -67,6 +67,21 @@ def stumpff(x, order):
         for target, values in zip(series, functions, strict=True):
             target[far] = values
     return series
+
+
+def blocks(U, potentials):
+    """Yield (rows, x = U h^2 of shape (d, n)) over potentials U of shape (N, d), so many at a time: bounded memory.
+
+    Examples
+    --------
+    >>> [(rows.start, x.shape) for rows, x in blocks(np.ones((5, 3)), 2)]
+    [(0, (3, 2)), (2, (3, 2)), (4, (3, 1))]
+    """
+    count, d = U.shape
+    step = max(1, potentials)
+    for start in range(0, count, step):
+        rows = slice(start, min(start + step, count))
+        yield rows, np.ascontiguousarray(U[rows].T) / d**2
 
 
 class Edges(NamedTuple):

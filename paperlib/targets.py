@@ -7,12 +7,12 @@ and, if it can, their gradients and the products of their Hessians with given di
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
 from paperlib import _tensorflow, born, checks, scattering
-from paperlib.symmetric import SymmetricTensor, index_table, monomials, multiplicities, packed_position
+from paperlib.symmetric import SymmetricTensor, index_table, monomials, multiplicities, packed_position, packed_size
 
 __all__ = ["Target", "from_jax", "from_tensorflow", "orders_in_turn", "polynomial", "scattering_length_target"]
 
@@ -221,9 +221,15 @@ def _contract(order, pair_matrix, x, v):
     """T(x, .., x, v, .) for a batch; (n, d) -> (n, d)."""
     d = x.shape[1]
     packed = monomials(x, order - 2) @ pair_matrix
-    pairs = np.sort(np.indices((d, d)).reshape(2, -1), axis=0).T
-    matrices = packed[:, packed_position(d, pairs)].reshape(-1, d, d)
+    matrices = packed[:, _written_out(d)].reshape(-1, d, d)
     return (matrices @ v[:, :, None])[:, :, 0]
+
+
+@lru_cache(maxsize=8)
+def _written_out(d):
+    """Where the entries of a (d, d) matrix, row by row, lie in its packed form."""
+    places = np.arange(packed_size(d, 2))
+    return SymmetricTensor(2, d, places).full().astype(np.int64).ravel()
 
 
 def _chunked(function, d, *arrays):
@@ -330,23 +336,18 @@ def from_tensorflow(name, function):
     """
     tf, _ = _tensorflow.load()
 
-    def gradients(x):
-        x = tf.convert_to_tensor(x, tf.float64)
+    def slopes(function, x):
         with tf.GradientTape() as tape:
             tape.watch(x)
             total = tf.reduce_sum(function(x))
         return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-    def hessian_vectors(x, v):
-        x, v = (tf.convert_to_tensor(array, tf.float64) for array in (x, v))
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            total = tf.reduce_sum(gradients(x) * v)
-        return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO).numpy()
+    def of_arrays(call):
+        return lambda *arrays: call(*(tf.convert_to_tensor(array, tf.float64) for array in arrays)).numpy()
 
     return Target(
         name,
-        lambda x: function(tf.convert_to_tensor(x, tf.float64)).numpy(),
-        lambda x: gradients(x).numpy(),
-        hessian_vectors,
+        of_arrays(function),
+        of_arrays(lambda x: slopes(function, x)),
+        of_arrays(lambda x, v: slopes(lambda x: slopes(function, x) * v, x)),
     )

@@ -183,7 +183,8 @@ def train_ensemble(config, target, *, checkpoint=None):
     per_epoch = config.samples // config.batch
     epochs = -(-config.steps // per_epoch)
     held_out = config.potentials(config.validation, _VALIDATION, config.sample_seed)
-    scales = _scales(config, target, held_out)
+    held_out_values = target.sampled("values", held_out)
+    scales = _scales(config, target, held_out, held_out_values)
     draw = _drawer(config, target, scales, per_epoch)
 
     variables = _first_weights(keras, config)
@@ -194,7 +195,7 @@ def train_ensemble(config, target, *, checkpoint=None):
         lambda x: networks.values(tf, config.activation, variables[0::2], variables[1::2], x), jit_compile=True
     )
     held_out_x = tf.constant(np.float32(held_out / config.depth))
-    held_out_y = (target.sampled("values", held_out) - scales.mean) / scales.spread
+    held_out_y = (held_out_values - scales.mean) / scales.spread
 
     state = [*variables, *optimizer.variables]
     fingerprint = config.fingerprint(target)
@@ -234,8 +235,7 @@ class _Scales:
     weights: tuple
 
 
-def _scales(config, target, U):
-    values = target.sampled("values", U)
+def _scales(config, target, U, values):
     mean, spread = float(values.mean()), float(values.std()) or 1.0
     weights = [1.0]
     for order, what in enumerate(FITS[1 : FITS.index(config.fit) + 1], 1):

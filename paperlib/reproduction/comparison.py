@@ -1,7 +1,7 @@
 """New results against stored ones: numbers by their tolerance, figures by what they plot, then by their pixels."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,12 +84,9 @@ def _compare_numbers(new, old):
             text = f"± {was.absolute:.0e}" if was.absolute else f"± {was.tolerance:.0e} relative"
         passed, note = abs(now.value - was.value) <= allowed, was.meaning
         # The stored bound decides, so that a run cannot loosen what it is held to.
-        for bound, broken in (
-            (was.at_most, now.value > (was.at_most or 0)),
-            (was.at_least, now.value < (was.at_least or 0)),
-        ):
-            if bound is not None and broken:
-                passed, note = False, f"{note}; breaks its bound {bound:g}"
+        if replace(was, value=now.value).holds is False:
+            bound = was.at_least if was.at_most is None or now.value <= was.at_most else was.at_most
+            passed, note = False, f"{note}; breaks its bound {bound:g}"
         yield Verdict(old.notebook, "number", name, f"{was.value:.9g}", f"{now.value:.9g}", text, bool(passed), note)
 
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from paperlib import checks
 from paperlib.files import read_json, write_json
 
 __all__ = ["notebook_parameters", "notebooks", "reproduce", "run_notebook"]
@@ -58,8 +59,8 @@ def run_notebook(path, output, parameters):
     ------
     ValueError
         If the notebook has no parameter of that name: papermill alone would only warn.
-    papermill.PapermillExecutionError
-        If a cell raises; the executed copy then ends there.
+    RuntimeError
+        If a cell raises, naming the notebook and the error; the executed copy then ends there.
     """
     import papermill
 
@@ -72,16 +73,19 @@ def run_notebook(path, output, parameters):
             )
     output.parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr.isatty()
-    papermill.execute_notebook(
-        str(path),
-        str(output),
-        parameters=parameters,
-        cwd=str(path.parent),
-        kernel_name="python3",
-        progress_bar={"desc": path.stem, "leave": True} if terminal else False,
-        # Its remarks on the transport between two processes of one machine would hide what matters.
-        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-    )
+    try:
+        papermill.execute_notebook(
+            str(path),
+            str(output),
+            parameters=parameters,
+            cwd=str(path.parent),
+            kernel_name="python3",
+            progress_bar={"desc": path.stem, "leave": True} if terminal else False,
+            # Its remarks on the transport between two processes of one machine would hide what matters.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+        )
+    except papermill.PapermillExecutionError as error:
+        raise RuntimeError(f"{path.name}: {error.ename}: {error.evalue}") from error
 
 
 def reproduce(root, build, *, profile="full", only=None, say=print):
@@ -106,8 +110,7 @@ def reproduce(root, build, *, profile="full", only=None, say=print):
         The folder of the results.
     """
     root, build = Path(root).resolve(), Path(build).resolve()
-    if profile not in PROFILES:
-        raise ValueError(f"profile = {profile!r}: must be one of {', '.join(map(repr, PROFILES))}")
+    checks.choice("profile", profile, PROFILES)
     results = build / profile
     done_path = results / "done.json"
     done = read_json(done_path) if done_path.exists() else {}
