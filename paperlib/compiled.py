@@ -13,9 +13,9 @@ from paperlib.symmetric import index_table, packed_position, packed_size
 
 __all__ = ["add_heads", "add_pairs", "compose"]
 
-WORTH_LOADING = 2**15
+WORTH_COMPILING = 2**15
 WORTH_A_CALL = 2**8
-WIDTH = 256
+LONGEST = 12  # a longer series is more code than its sums are worth
 
 
 # Rows are named before the innermost loop: only then does the compiler see that it may vectorise it.
@@ -44,49 +44,63 @@ def _add_triples(out, m):
                     row += 1
 
 
-def _compose(out, phi, z, width):
-    orders, terms, total = len(out), len(z), out.shape[1]
-    series = np.empty((orders, width))
-    for start in range(0, total, width):
-        stop = min(start + width, total)
-        here = slice(start, stop) if phi.shape[1] == total else slice(0, stop - start)
-        # Horner. z has no constant term, so each product fixes one more degree and frees degree 0.
-        for m in range(orders, 0, -1):
-            series[0, : stop - start] = phi[m, here]
-            for k in range(orders - m + 1, 0, -1):
-                degree = series[k, : stop - start] if m > 1 else out[k - 1, start:stop]
-                for i in range(min(k, terms)):
-                    lower, z_i = series[k - 1 - i], z[i, start:stop]
-                    if i == 0:
-                        for j in range(len(degree)):
-                            degree[j] = lower[j] * z_i[j]
-                    else:
-                        for j in range(len(degree)):
-                            degree[j] += lower[j] * z_i[j]
+def _written_out(orders, terms):
+    """Source of a loop that composes series of these lengths: every coefficient has a name, and so a register.
 
-
-LOOPS = {"pairs": _add_pairs, "triples": _add_triples, "compose": _compose}
+    As loops over degrees the same sums are three times slower: they wait for the cache at each product.
+    """
+    rows = {f"out{k}": f"out[{k - 1}, p]" for k in range(1, orders + 1)}
+    rows |= {f"phi{m}": f"phi[{m}, there]" for m in range(1, orders + 1)}
+    rows |= {f"z{i}": f"z[{i - 1}, p]" for i in range(1, terms + 1)}
+    # Horner. z has no constant term, so each product fixes one more degree and frees degree 0.
+    sums = []
+    for m in range(orders, 0, -1):
+        sums.append(f"s{m}_0 = phi{m}[j]")
+        for k in range(1, orders - m + 2):
+            lower = [f"s{m + (k > i)}_{k - i}" for i in range(1, min(k, terms) + 1)]
+            products = " + ".join(f"{s} * z{i}_j" for i, s in enumerate(lower, 1))
+            sums.append(f"{f's{m}_{k}' if m > 1 else f'out{k}[j]'} = {products}")
+    return "\n".join(
+        [
+            "def loop(out, phi, z):",
+            "    for p in range(out.shape[1]):",
+            "        there = p if phi.shape[1] > 1 else 0",
+            *(f"        {name} = {row}" for name, row in rows.items()),
+            "        for j in range(out.shape[2]):",
+            *(f"            z{i}_j = z{i}[j]" for i in range(1, terms + 1)),
+            *(f"            {line}" for line in sums),
+        ]
+    )
 
 
 @cache
-def _compiled():
-    """The loops compiled, or None without numba."""
+def _compiled(name, *lengths):
+    """A loop compiled, for series of given lengths if it composes; None without numba."""
     try:
         from numba import njit
     except ImportError:
         return None
+    if lengths:
+        made = {}
+        exec(_written_out(*lengths), made)
+        loop, on_disk = made["loop"], False  # numba keeps on disk only what has a file
+    else:
+        loop, on_disk = {"pairs": _add_pairs, "triples": _add_triples}[name], True
     try:
-        return {name: njit(loop, cache=True, error_model="numpy") for name, loop in LOOPS.items()}
+        return njit(loop, cache=on_disk, error_model="numpy")
     except RuntimeError:  # no folder in which numba may keep what it compiled
-        return {name: njit(loop, error_model="numpy") for name, loop in LOOPS.items()}
+        return njit(loop, error_model="numpy")
 
 
-def _loop(name, size):
-    """The compiled loop if it pays: a large array is worth loading numba for, a small one only its call."""
-    if size < (WORTH_A_CALL if _compiled.cache_info().currsize else WORTH_LOADING):
+_met = set()
+
+
+def _loop(size, *key):
+    """The compiled loop if it pays: a large array is worth compiling for, a small one only a call."""
+    if size < (WORTH_A_CALL if key in _met else WORTH_COMPILING):
         return None
-    loops = _compiled()
-    return loops and loops[name]
+    _met.add(key)
+    return _compiled(*key)
 
 
 def _flat(array, axes, batch):
@@ -99,7 +113,7 @@ def _flat(array, axes, batch):
 
 def add_pairs(out, x, y):
     """Add x_a y_b + x_b y_a: x, y (..., dim, units) -> out (..., C(dim + 1, 2), units)."""
-    loop = _loop("pairs", out.size)
+    loop = _loop(out.size, "pairs")
     if loop:
         batch = out.shape[:-2]
         loop(_flat(out, 2, batch), _flat(x, 2, batch), _flat(y, 2, batch))
@@ -122,7 +136,7 @@ def _heads(dim, order):
 
 def add_heads(out, m, q):
     """Add m_{a,b} + m_{b,a} (q = 1) or m_{a,bc} + m_{b,ac} + m_{c,ab} (q = 2): (..., dim, C) -> (..., C')."""
-    loop = _loop("triples", out.size) if q == 2 else None
+    loop = _loop(out.size, "triples") if q == 2 else None
     if loop:
         loop(_flat(out, 1, out.shape[:-1]), _flat(m, 2, out.shape[:-1]))
         return
@@ -142,12 +156,9 @@ def compose(out, phi, z):
     z : ndarray of float64, shape (terms, points, units)
         Coefficients of t .. t^terms.
     """
-    loop = _loop("compose", out.size)
+    loop = _loop(out.size, "compose", len(out), len(z)) if len(out) <= LONGEST else None
     if loop:
-        orders, points, units = out.shape
-        together = max(1, WIDTH // units)  # points whose units one pass of the innermost loop runs through
-        phi = np.tile(phi[:, 0], (1, together)) if phi.shape[1] == 1 else phi.reshape(len(phi), -1)
-        loop(out.reshape(orders, -1), phi, z.reshape(len(z), -1), together * units)
+        loop(out, phi, z)
         return
     orders = len(out)
     series = np.zeros((orders + 1, *z.shape[1:]))

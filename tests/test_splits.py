@@ -64,22 +64,25 @@ def test_compiled_loops_equal_their_numpy_forms_to_the_bit(monkeypatch):
     pytest.importorskip("numba", reason="the compiled loops need the [fast] extra")
     rng = np.random.default_rng(0)
     x, y, m = rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 15))
-    phi, z = rng.standard_normal((6, 1, 7)), rng.standard_normal((3, 4, 7))
+    z = rng.standard_normal((3, 4, 7))
+    phis = rng.standard_normal((6, 1, 7)), rng.standard_normal((6, 4, 7)), rng.standard_normal((3, 1, 7))
 
     def run():
-        pairs, triples, series = np.ones((2, 15, 7)), np.ones((2, 35)), np.ones((5, 4, 7))
+        pairs, triples = np.ones((2, 15, 7)), np.ones((2, 35))
+        series = [np.ones((len(phi) - 1, 4, 7)) for phi in phis]
         compiled.add_pairs(pairs, x, y)
         compiled.add_heads(triples, m, 2)
         compiled.add_heads(triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2), 2)
-        compiled.compose(series, phi, z)
-        return pairs, triples, series
+        for out, phi in zip(series, phis):
+            compiled.compose(out, phi, z[: len(out)])
+        return pairs, triples, *series
 
     monkeypatch.setattr(compiled, "WORTH_A_CALL", 10**9)
-    monkeypatch.setattr(compiled, "WORTH_LOADING", 10**9)
+    monkeypatch.setattr(compiled, "WORTH_COMPILING", 10**9)
     plain = run()
     monkeypatch.setattr(compiled, "WORTH_A_CALL", 0)
-    monkeypatch.setattr(compiled, "WORTH_LOADING", 0)
-    assert compiled._compiled()
+    monkeypatch.setattr(compiled, "WORTH_COMPILING", 0)
+    assert compiled._compiled("pairs")
     assert all(np.array_equal(a, b) for a, b in zip(plain, run()))
 
 
@@ -87,9 +90,9 @@ def test_without_numba(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "numba", None)
     compiled._compiled.cache_clear()
     try:
-        monkeypatch.setattr(compiled, "WORTH_LOADING", 0)
+        monkeypatch.setattr(compiled, "WORTH_COMPILING", 0)
         x, y = operands(1, 1, 4, ((), ()))
         assert np.allclose(splits.symmetric_product(x, y, 1, 1, 4), summed_over_splits(x, y, 1, 1, 4), rtol=1e-15)
-        assert compiled._compiled() is None
+        assert compiled._compiled("pairs") is None
     finally:
         compiled._compiled.cache_clear()
