@@ -108,17 +108,36 @@ def test_torch_func(timed, mlp, at, order):
     timed(order, lambda: nested(point))
 
 
-@pytest.mark.parametrize("order", [2, 3])
-def test_tayloranalysis_at_8_inputs(timed, random_mlp, order):
-    """It gives one coefficient for each index tuple it is asked for, so all packed ones are asked for."""
-    torch, analysis = pytest.importorskip("torch"), pytest.importorskip("tayloranalysis")
-    mlp, at = random_mlp([8, *WIDTHS[1:]]), np.random.default_rng(1).uniform(-0.5, 0.5, 8)
+def torch_module(torch, mlp):
     layers = []
     for weight, bias in zip(mlp.weights, mlp.biases):
         layer = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
         layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
         layers += [layer, torch.nn.Tanh()]
-    model = analysis.extend_model(torch.nn.Sequential(*layers[:-1]))
+    return torch.nn.Sequential(*layers[:-1])
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_thoad(timed, mlp, at, order):
+    """It needs Python 3.12."""
+    torch, thoad = pytest.importorskip("torch"), pytest.importorskip("thoad")
+    module = torch_module(torch, mlp)
+
+    def all_orders():
+        point = torch.tensor(at[None], requires_grad=True)
+        thoad.backward(tensor=module(point), order=order)
+        return point.hgrad[order - 1]
+
+    agree(all_orders().numpy().reshape((mlp.dim,) * order), mlp, order, at)
+    timed(order, all_orders)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_tayloranalysis_at_8_inputs(timed, random_mlp, order):
+    """It gives one coefficient for each index tuple it is asked for, so all packed ones are asked for."""
+    torch, analysis = pytest.importorskip("torch"), pytest.importorskip("tayloranalysis")
+    mlp, at = random_mlp([8, *WIDTHS[1:]]), np.random.default_rng(1).uniform(-0.5, 0.5, 8)
+    model = analysis.extend_model(torch_module(torch, mlp))
     tuples = [tuple(map(int, row)) for row in index_table(8, order)]
     point = torch.tensor(at[None])
 
@@ -222,6 +241,20 @@ def test_jax_jet_along_10000_directions(timed, jax, mlp, at, directions):
     ours = directional_derivatives(mlp, 5, directions, at)[:, 1:]
     assert np.linalg.norm(ours - theirs) < 1e-10 * np.linalg.norm(ours)
     timed(4, lambda: jax.block_until_ready(compiled(batch)), group="order-5 series, 10,000 directions")
+
+
+def test_omnibias_along_10000_directions(timed, mlp, at, directions):
+    torch, jet = pytest.importorskip("torch"), pytest.importorskip("omnibias.torch.jet")
+    names = ["tanh"] * mlp.depth + [None]
+    layers = [(torch.tensor(w), torch.tensor(b), name) for w, b, name in zip(mlp.weights, mlp.biases, names)]
+    points, batch = torch.tensor(at).expand(len(directions), -1), torch.tensor(directions)
+
+    def run():
+        return jet.jet_to_tower(jet.mlp_jet(points, batch, layers, 5))
+
+    ours = directional_derivatives(mlp, 5, directions, at)
+    assert np.linalg.norm(ours.T - run()[..., 0].numpy()) < 1e-10 * np.linalg.norm(ours)
+    timed(4, run, group="order-5 series, 10,000 directions")
 
 
 @pytest.mark.parametrize(("order", "together"), list(product([2, 3], [True, False])))
