@@ -1,24 +1,30 @@
-r"""Perturbation theory for networks: the Taylor tensors that an ensemble has learned, all at once or order by order.
+r"""Perturbation theory for networks: the Taylor tensors that ensembles have learned, all at once or order by order.
 
-Near U = 0 every network is its Taylor series, and so is the target. *Direct*: train one
-ensemble on the target and read all orders off it. *Iterative*: train the first ensemble on the target, take the first order
-that it has learned off the target, train the next on what is left, and so on; order n is read off ensemble n alone.
+Near U = 0 every network is its Taylor series, and so is the target. *Direct*: train one ensemble on the target and read all
+orders off it. *Iterative*: train an ensemble, take the orders that it has learned off the target, train the next on what is
+left, one order more each time.
 
-.. math:: f_1 = f, \qquad T^{(n)} = \frac{1}{n!} \Big\langle \partial^n \mathrm{MLP}_n \Big\rangle_0, \qquad
-          f_{n+1} = f_n - T^{(n)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}
+.. math:: f_1 = f, \qquad f_{k+1}[U] = f_k[U] - \sum_{n \le k} s^{(n,k)} t^{(n,k)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n},
+          \qquad t^{(n,k)} = \frac{1}{n!} \Big\langle \partial^n \mathrm{MLP}_k \Big\rangle_0
 
-The mean is over the members of ensemble n. The paper's second version proposes the iteration; the protocols are ours.
+*Combined*, each ensemble corrects what those before it left of the lower orders, as far as its members agree on it:
+
+.. math:: T^{(n)} = t^{(n,n)} + \sum_{k > n} s^{(n,k)}\, t^{(n,k)}, \qquad
+          s = \max\Big(0,\, 1 - \frac{\sigma^2}{\|t\|^2}\Big)
+
+with :math:`\sigma^2` the squared standard error of the mean over members, by their own spread; s = 0 if there is but one.
+The paper's second version proposes to remove the leading order, train on the rest and combine; the protocols are ours.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from math import factorial
+from operator import add
 from pathlib import Path
 
 import numpy as np
 
 from paperlib import checks
-from paperlib.symmetric import SymmetricTensor
 from paperlib.targets import orders_in_turn
 from paperlib.taylor import derivative_tensor
 from paperlib.training import TrainingConfig, train_ensemble
@@ -33,17 +39,20 @@ class LearnedSeries:
     Parameters
     ----------
     ensembles : tuple of Ensemble
-        Order n is read off `ensembles[n - 1]`.
+        In the order of their training: the orders up to k of ensemble k were taken off before the next was trained.
+    order : int
+        The highest order read off the last ensemble, at least their number; lower ones are read off it too.
 
     Examples
     --------
     >>> from paperlib import reference
-    >>> series = LearnedSeries((reference.ensemble("scattering_lengths"),) * 2)
-    >>> series.order, series.terms(np.zeros((3, 64))).shape
-    (2, (3, 3))
+    >>> series = LearnedSeries((reference.ensemble("scattering_lengths"),), order=2)
+    >>> series.terms(np.zeros((3, 64))).shape
+    (3, 3)
     """
 
     ensembles: tuple
+    order: int
 
     def __post_init__(self):
         if not self.ensembles:
@@ -51,11 +60,8 @@ class LearnedSeries:
         dims = {ensemble.mlp(0).dim for ensemble in self.ensembles}
         if len(dims) > 1:
             raise ValueError(f"ensembles: of networks with {sorted(dims)} inputs; must be of one kind")
-
-    @property
-    def order(self):
-        """The highest order learned."""
-        return len(self.ensembles)
+        order = checks.integer("order", self.order, minimum=len(self.ensembles))
+        object.__setattr__(self, "order", order)
 
     @property
     def dim(self):
@@ -70,7 +76,16 @@ class LearnedSeries:
     @cached_property
     def tensors(self):
         """The learned tensors of orders 1, 2, ..: means over members; a tuple of SymmetricTensor."""
-        return tuple(_mean_tensor(ensemble, n) for n, ensemble in enumerate(self.ensembles, 1))
+        return tuple(reduce(add, self._parts(n, _mean_tensor)) for n in range(1, self.order + 1))
+
+    def member_tensor(self, number, order):
+        """The tensor that the members of this number alone have learned."""
+        return reduce(add, self._parts(order, lambda ensemble, n: _member_tensor(ensemble.mlp(number), n)))
+
+    def _parts(self, order, tensor):
+        """What each ensemble adds to the tensor of one order: those before its own had it left out, those after correct it."""
+        own, *later = self.ensembles[min(order, len(self.ensembles)) - 1 :]
+        return [tensor(own, order), *(tensor(e, order) * _agreement(e, order) for e in later)]
 
     def tensor(self, order):
         """The learned tensor of one order.
@@ -108,9 +123,17 @@ def _member_tensor(mlp, order):
 
 
 def _mean_tensor(ensemble, order):
-    # One member's tensor at a time: at order 5 each is tens of millions of numbers.
-    total = sum((_member_tensor(member, order).packed for member in ensemble.members), 0.0)
-    return SymmetricTensor(order, ensemble.mlp(0).dim, total / len(ensemble.members))
+    # One member's tensor at a time: at order 5 each is ten million numbers.
+    return reduce(add, (_member_tensor(member, order) for member in ensemble.members)) / len(ensemble.members)
+
+
+def _agreement(ensemble, order):
+    """The share s of an ensemble's mean tensor that its members agree on: James and Stein's shrinkage towards zero."""
+    count, mean = len(ensemble.members), _mean_tensor(ensemble, order)
+    if count == 1:
+        return 0.0
+    spread = sum((_member_tensor(member, order) - mean).norm() ** 2 for member in ensemble.members) / (count - 1)
+    return max(0.0, 1 - spread / count / mean.norm() ** 2)
 
 
 def direct(target, config, order, *, checkpoint=None):
@@ -129,7 +152,7 @@ def direct(target, config, order, *, checkpoint=None):
     LearnedSeries
     """
     order = checks.integer("order", order, minimum=1)
-    return LearnedSeries((train_ensemble(config, target, checkpoint=checkpoint),) * order)
+    return LearnedSeries((train_ensemble(config, target, checkpoint=checkpoint),), order)
 
 
 def iterative(target, configs, *, exact=(), checkpoints=None):
@@ -141,7 +164,8 @@ def iterative(target, configs, *, exact=(), checkpoints=None):
     configs : sequence of TrainingConfig
         One an order, each with a scale and a sampling of its own.
     exact : sequence of SymmetricTensor, optional
-        Tensors of orders 1, 2, .. to take off in place of the learned ones: what it costs that those are not exact.
+        Tensors of orders 1, 2, .. to take off in place of the learned ones: what it costs that those are not exact. What is
+        returned is read off the networks all the same.
     checkpoints : path, optional
         A folder for the checkpoints, one an order.
 
@@ -165,13 +189,12 @@ def iterative(target, configs, *, exact=(), checkpoints=None):
     if exact and exact[0].dim != configs[0].d:
         raise ValueError(f"exact: tensors of dim {exact[0].dim}; configs have d = {configs[0].d}")
     ensembles, removed = [], []
-    for n, config in enumerate(configs, 1):
-        checkpoint = None if checkpoints is None else Path(checkpoints) / f"order_{n}.npz"
-        ensemble = train_ensemble(config, target.less(removed), checkpoint=checkpoint)
-        ensembles.append(ensemble)
-        if n < len(configs):
-            removed.append(exact[n - 1] if exact else _mean_tensor(ensemble, n))
-    return LearnedSeries(tuple(ensembles))
+    for k, config in enumerate(configs, 1):
+        checkpoint = None if checkpoints is None else Path(checkpoints) / f"order_{k}.npz"
+        ensembles.append(train_ensemble(config, target.less(removed), checkpoint=checkpoint))
+        if k < len(configs):
+            removed = exact[:k] or LearnedSeries(tuple(ensembles), k).tensors
+    return LearnedSeries(tuple(ensembles), len(ensembles))
 
 
 def relative_errors(series, exact):
@@ -189,17 +212,15 @@ def relative_errors(series, exact):
     -------
     mean : ndarray of float64, shape (orders,)
         Of the ensemble means.
-    members : list of ndarray of float64, each of shape (members,)
-        Of the members, order by order.
+    members : ndarray of float64, shape (orders, members)
+        Of what the first, second, .. members have learned.
     """
     exact = orders_in_turn("exact", exact)
     if len(exact) > series.order:
         raise ValueError(f"exact: {len(exact)} orders; the series has {series.order}")
-    mean, members = [], []
-    for tensor, ensemble, true in zip(series.tensors, series.ensembles, exact, strict=False):
-        size = true.norm()
-        mean.append((tensor - true).norm() / size)
-        members.append(
-            np.array([(_member_tensor(member, true.order) - true).norm() / size for member in ensemble.members])
-        )
-    return np.array(mean), members
+    count = min(len(ensemble.members) for ensemble in series.ensembles)
+    mean = [(tensor - true).norm() / true.norm() for tensor, true in zip(series.tensors, exact, strict=False)]
+    members = [
+        [(series.member_tensor(i, true.order) - true).norm() / true.norm() for i in range(count)] for true in exact
+    ]
+    return np.array(mean), np.array(members)

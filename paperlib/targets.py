@@ -31,6 +31,8 @@ class Target:
         (n, d) -> (n, d).
     hessian_vectors : callable, optional
         Inputs and directions, each (n, d), -> (n, d).
+    jet : callable, optional
+        Inputs and directions -> values, gradients and Hessian-vector products, where one sweep gives all three.
     remainder : callable, optional
         Tensors of orders 1, 2, .. -> the Target that is left when they are taken off; for targets that know a better way
         than a difference.
@@ -50,12 +52,13 @@ class Target:
     values: Callable
     gradients: Callable | None = None
     hessian_vectors: Callable | None = None
+    jet: Callable | None = None
     remainder: Callable | None = None
 
     def __post_init__(self):
         if not isinstance(self.name, str):
             raise ValueError(f"name = {self.name!r}: must be a str")
-        for what in ("values", "gradients", "hessian_vectors", "remainder"):
+        for what in ("values", "gradients", "hessian_vectors", "jet", "remainder"):
             function = getattr(self, what)
             if not callable(function) and (function is not None or what == "values"):
                 raise ValueError(f"{what} = {function!r}: must be callable")
@@ -84,8 +87,11 @@ class Target:
             ours, theirs = getattr(self, what), getattr(lower, what)
             return None if ours is None else lambda *arguments: ours(*arguments) - theirs(*arguments)
 
+        def jets(U, v):
+            return [ours - theirs for ours, theirs in zip(self.jet(U, v), lower.jet(U, v), strict=True)]
+
         parts = {what: difference(what) for what in ("values", "gradients", "hessian_vectors")}
-        return Target(f"{self.name} less {_label(tensors)}", **parts)
+        return Target(f"{self.name} less {_label(tensors)}", **parts, jet=self.jet and jets)
 
     def sampled(self, what, *arguments):
         """`values`, `gradients` or `hessian_vectors` at a batch, checked.
@@ -98,8 +104,18 @@ class Target:
         function = getattr(self, what)
         if function is None:
             raise ValueError(f"target {self.name!r}: has no {what}")
-        expected = arguments[0].shape[:1] if what == "values" else arguments[0].shape
-        result = np.asarray(function(*arguments))
+        return self._checked(what, function(*arguments), arguments[0])
+
+    def sampled_jet(self, U, v):
+        """Values, gradients and Hessian-vector products at a batch, checked as `sampled` checks each."""
+        names = ("values", "gradients", "hessian_vectors")
+        if self.jet is None:
+            return [self.sampled(what, U, *([v] if what == "hessian_vectors" else [])) for what in names]
+        return [self._checked(what, result, U) for what, result in zip(names, self.jet(U, v), strict=True)]
+
+    def _checked(self, what, result, U):
+        expected = U.shape[:1] if what == "values" else U.shape
+        result = np.asarray(result)
         if result.dtype.kind not in "iuf":
             raise ValueError(f"target {self.name!r}: {what} have dtype {result.dtype}; must be real numbers")
         result = result.astype(np.float64, copy=False)
@@ -146,15 +162,25 @@ def scattering_length_target(minus=()):
             scattering.scattering_length,
             scattering.scattering_length_gradient,
             scattering.scattering_length_hvp,
+            scattering.scattering_length_jet,
             remainder=scattering_length_target,
         )
     left = [born.born_tensor(tensor.order, tensor.dim) - tensor for tensor in tensors]
     lower, correction = polynomial(tensors), polynomial(left)
+
+    def values(U):
+        return born.born_remainder(U, len(tensors)) + correction.values(U)
+
+    def jet(U, v):
+        (_, *whole), (_, *taken) = scattering.scattering_length_jet(U, v), lower.jet(U, v)
+        return values(U), *(ours - theirs for ours, theirs in zip(whole, taken, strict=True))
+
     return Target(
         f"scattering length less {_label(tensors)}",
-        lambda U: born.born_remainder(U, len(tensors)) + correction.values(U),
+        values,
         lambda U: scattering.scattering_length_gradient(U) - lower.gradients(U),
         lambda U, v: scattering.scattering_length_hvp(U, v) - lower.hessian_vectors(U, v),
+        jet,
     )
 
 
@@ -194,16 +220,24 @@ def polynomial(tensors, name="polynomial"):
         return (
             x @ linear
             + ((x @ square) * x).sum(axis=1) / 2
-            + sum((x * _contract(n, A, x, x)).sum(axis=1) for n, A in higher)
+            + sum((x * _contract(n, A, x, x)[0]).sum(axis=1) for n, A in higher)
         )
 
     def gradients(x):
-        return linear + x @ square + sum(n * _contract(n, A, x, x) for n, A in higher)
+        return linear + x @ square + sum(n * _contract(n, A, x, x)[0] for n, A in higher)
 
     def hessian_vectors(x, v):
-        return v @ square + sum(n * (n - 1) * _contract(n, A, x, v) for n, A in higher)
+        return v @ square + sum(n * (n - 1) * _contract(n, A, x, v)[0] for n, A in higher)
 
-    return Target(name, *(partial(_chunked, function, d) for function in (values, gradients, hessian_vectors)))
+    def jet(x, v):
+        value, slope, turn = x @ linear + ((x @ square) * x).sum(axis=1) / 2, linear + x @ square, v @ square
+        for n, A in higher:
+            along_x, along_v = _contract(n, A, x, x, v)
+            value = value + (x * along_x).sum(axis=1)
+            slope, turn = slope + n * along_x, turn + n * (n - 1) * along_v
+        return value, slope, turn
+
+    return Target(name, *(partial(_chunked, function, d) for function in (values, gradients, hessian_vectors, jet)))
 
 
 def _pair_matrix(tensor):
@@ -217,12 +251,12 @@ def _pair_matrix(tensor):
     return matrix * multiplicities(tensor.dim, tensor.order - 2)[:, None]
 
 
-def _contract(order, pair_matrix, x, v):
-    """T(x, .., x, v, .) for a batch; (n, d) -> (n, d)."""
+def _contract(order, pair_matrix, x, *others):
+    """T(x, .., x, v, .) for a batch and each v of `others`; (n, d) -> (n, d)."""
     d = x.shape[1]
     packed = monomials(x, order - 2) @ pair_matrix
     matrices = packed[:, _written_out(d)].reshape(-1, d, d)
-    return (matrices @ v[:, :, None])[:, :, 0]
+    return [(matrices @ v[:, :, None])[:, :, 0] for v in others]
 
 
 @lru_cache(maxsize=8)
@@ -235,8 +269,10 @@ def _written_out(d):
 def _chunked(function, d, *arrays):
     """Apply a function of batches to 1,024 rows at a time: a matrix a row is what it takes in memory."""
     arrays = [checks.real_array("x", array, last=d) for array in arrays]
-    starts = range(0, len(arrays[0]), 1024)
-    return np.concatenate([function(*(array[start : start + 1024] for array in arrays)) for start in starts])
+    parts = [function(*(array[first : first + 1024] for array in arrays)) for first in range(0, len(arrays[0]), 1024)]
+    if isinstance(parts[0], tuple):
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
+    return np.concatenate(parts)
 
 
 def _label(tensors):

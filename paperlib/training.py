@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
-from paperlib import _tensorflow, checks, networks
+from paperlib import _tensorflow, checks, networks, programs
 from paperlib.ensemble import Ensemble
 from paperlib.files import read_npz, write_npz
 from paperlib.mlp import MLP
@@ -29,6 +30,8 @@ OPTIMIZERS = ("adam", "muon", "soap")
 # Streams of random numbers, told apart by the first word of their seed. NumPy pads a seed with zeros at its end, so a word
 # there would not tell them apart.
 _SAMPLES, _VALIDATION, _WEIGHTS, _ORDER, _DIRECTIONS = range(1, 6)
+# Trainings share compiled programs and their variables, so one runs at a time.
+_AT_WORK = Lock()
 
 
 @dataclass(frozen=True)
@@ -177,9 +180,14 @@ def train_ensemble(config, target, *, checkpoint=None):
     >>> len(ensemble.members), ensemble.loss.shape
     (1, (2, 1))
     """
+    with _AT_WORK:
+        return _train(config, target, checkpoint)
+
+
+def _train(config, target, checkpoint):
     from tqdm import tqdm
 
-    tf, keras = _tensorflow.load()
+    tf, _ = _tensorflow.load()
     per_epoch = config.samples // config.batch
     epochs = -(-config.steps // per_epoch)
     held_out = config.potentials(config.validation, _VALIDATION, config.sample_seed)
@@ -187,17 +195,14 @@ def train_ensemble(config, target, *, checkpoint=None):
     scales = _scales(config, target, held_out, held_out_values)
     draw = _drawer(config, target, scales, per_epoch)
 
-    variables = _first_weights(keras, config)
-    optimizer = _optimizer(keras, config)
-    optimizer.build(variables)
-    run_epoch = _epoch_program(tf, config, variables, optimizer, scales)
-    predict = tf.function(
-        lambda x: networks.values(tf, config.activation, variables[0::2], variables[1::2], x), jit_compile=True
-    )
+    program = programs.program(config)
+    state = [*program.variables, *program.optimizer.variables]
+    for variable, value in zip(state, [*_first_weights(config), *program.fresh], strict=True):
+        variable.assign(value)
+    weights = tf.constant(scales.weights, tf.float32)
     held_out_x = tf.constant(np.float32(held_out / config.depth))
     held_out_y = (held_out_values - scales.mean) / scales.spread
 
-    state = [*variables, *optimizer.variables]
     fingerprint = config.fingerprint(target)
     loss, validation, seconds = _restore(checkpoint, fingerprint, state)
     with ThreadPoolExecutor(1) as pool:
@@ -211,16 +216,16 @@ def train_ensemble(config, target, *, checkpoint=None):
             steps = min(per_epoch, config.steps - epoch * per_epoch)
             arguments = tf.nest.map_structure(tf.convert_to_tensor, (inputs, fitted, order, steps))
             started = time.perf_counter()
-            loss.append(run_epoch(*arguments).numpy())
+            loss.append(program.run(*arguments, weights).numpy())
             seconds.append(time.perf_counter() - started)
-            residual = predict(held_out_x).numpy() - held_out_y
+            residual = program.predict(held_out_x).numpy() - held_out_y
             validation.append(np.mean(residual**2, axis=1))
             if checkpoint is not None:
                 _store(checkpoint, fingerprint, state, loss, validation, seconds)
             if not np.isfinite(loss[-1]).any():
                 break
-    weights = [v.numpy() for v in variables]
-    return _to_ensemble(config, weights, np.array(loss), np.array(validation), np.array(seconds), scales)
+    trained = [v.numpy() for v in program.variables]
+    return _to_ensemble(config, trained, np.array(loss), np.array(validation), np.array(seconds), scales)
 
 
 @dataclass(frozen=True)
@@ -259,12 +264,14 @@ def _drawer(config, target, scales, per_epoch):
 
     def samples(number):
         U = config.potentials(config.samples, _SAMPLES, config.sample_seed, number)
-        inputs, fitted = [U / config.depth], [(target.sampled("values", U) - scales.mean) / scales.spread]
-        if config.fit != "values":
-            fitted.append(target.sampled("gradients", U) * (config.depth / scales.spread))
+        inputs = [U / config.depth]
         if config.fit == "hessian_vectors":
             inputs.append(_directions(config, config.samples, _SAMPLES, number))
-            fitted.append(target.sampled("hessian_vectors", U, inputs[1]) * (config.depth**2 / scales.spread))
+            fitted = target.sampled_jet(U, inputs[1])
+        else:
+            fitted = [target.sampled(what, U) for what in FITS[: FITS.index(config.fit) + 1]]
+        fitted[0] = fitted[0] - scales.mean
+        fitted = [array * (config.depth**order / scales.spread) for order, array in enumerate(fitted)]
         return [[array.astype(np.float32) for array in arrays] for arrays in (inputs, fitted)]
 
     if config.sets is not None:
@@ -281,84 +288,18 @@ def _drawer(config, target, scales, per_epoch):
     return draw
 
 
-def _first_weights(keras, config):
-    """Glorot-uniform weights (member, in, out) and zero biases (member, 1, out), as variables."""
+def _first_weights(config):
+    """Glorot-uniform weights (member, in, out) and zero biases (member, 1, out)."""
     sizes = (config.d, *config.hidden, 1)
-    variables = []
+    arrays = []
     for layer, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         limit = np.sqrt(6 / (inputs + outputs))
         weights = [
             np.random.default_rng((_WEIGHTS, seed, layer)).uniform(-limit, limit, (inputs, outputs))
             for seed in config.seeds
         ]
-        variables.append(keras.Variable(np.stack(weights).astype(np.float32), name=f"weights_{layer}"))
-        variables.append(keras.Variable(np.zeros((len(weights), 1, outputs), np.float32), name=f"biases_{layer}"))
-    return variables
-
-
-def _optimizer(keras, config):
-    """The optimiser, its rate rising over the warm-up, then falling to zero at the last step as a cosine."""
-    unit = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if config.warmup else 1.0,
-        decay_steps=max(1, config.steps - config.warmup),
-        warmup_target=1.0 if config.warmup else None,
-        warmup_steps=config.warmup,
-    )
-    rates = np.broadcast_to(np.float32(config.learning_rate), len(config.seeds)).reshape(-1, 1, 1)
-
-    class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-        def __call__(self, step):
-            return unit(step) * rates
-
-    class Muon(keras.optimizers.Muon):
-        """Muon on the last two axes, so that members stay apart."""
-
-        def _should_use_adamw(self, variable):
-            return variable.shape[-2] == 1
-
-        def lr_adjust(self, x):
-            return x * float(np.sqrt(max(x.shape[-2:]))) * self.rms_rate
-
-    if config.optimizer == "soap":
-        from paperlib.soap import SOAP
-
-        return SOAP(Schedule())
-    if config.optimizer == "muon":
-        return Muon(Schedule(), weight_decay=None, adam_weight_decay=None)
-    return keras.optimizers.Adam(Schedule())
-
-
-def _epoch_program(tf, config, variables, optimizer, scales):
-    """An epoch of gradient steps as one XLA program: (inputs, fitted, order, steps) -> each member's mean loss."""
-    evaluate = {
-        "values": lambda *arguments: [networks.values(*arguments)],
-        "gradients": networks.values_and_gradients,
-        "hessian_vectors": networks.values_gradients_and_hessian_vectors,
-    }[config.fit]
-
-    def step(inputs, fitted, rows):
-        with tf.GradientTape() as tape:
-            chosen = [tf.gather(array, rows) for array in inputs]
-            outputs = evaluate(tf, config.activation, variables[0::2], variables[1::2], *chosen)
-            loss = 0.0
-            for weight, output, array in zip(scales.weights, outputs, fitted, strict=True):
-                residual = tf.reshape(output - tf.gather(array, rows), (len(config.seeds), -1))
-                loss += weight * tf.reduce_mean(residual**2, axis=1)
-            # Members share no weights, so the gradient of the sum is each one's own.
-            total = tf.reduce_sum(loss)
-        optimizer.apply(tape.gradient(total, variables), variables)
-        return loss
-
-    @tf.function(jit_compile=True)
-    def run(inputs, fitted, order, steps):
-        def body(number, total):
-            return number + 1, total + step(inputs, fitted, order[number])
-
-        start = (0, tf.zeros(len(config.seeds)))
-        _, total = tf.while_loop(lambda number, _: number < steps, body, start)
-        return total / tf.cast(steps, tf.float32)
-
-    return run
+        arrays += [np.stack(weights).astype(np.float32), np.zeros((len(weights), 1, outputs), np.float32)]
+    return arrays
 
 
 def _store(path, fingerprint, state, loss, validation, seconds):

@@ -7,6 +7,7 @@ import pytest
 from paperlib import born, perturbation, targets
 from paperlib.perturbation import LearnedSeries
 from paperlib.symmetric import SymmetricTensor
+from paperlib.taylor import derivative_tensor
 
 if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)
@@ -35,9 +36,31 @@ def test_a_polynomial_is_recovered_order_by_order(learned):
     tensors, series = learned
     mean, members = perturbation.relative_errors(series, tensors)
     assert (mean < (0.05, 0.03, 0.1)).all(), "seconds of training, so percents"
-    assert [found.shape for found in members] == [(2,)] * 3
+    assert members.shape == (3, 2)
     # The mean cannot be further off than the members are on average.
-    assert all(m <= found.mean() * (1 + 1e-9) for m, found in zip(mean, members, strict=True))
+    assert (mean <= members.mean(axis=1) * (1 + 1e-9)).all()
+
+
+def test_later_ensembles_correct_the_lower_orders(learned):
+    """By another road: s from the members' coefficients themselves."""
+    _, series = learned
+    expected = np.mean([derivative_tensor(m, 1).packed for m in series.ensembles[0].members], axis=0)
+    for later in series.ensembles[1:]:
+        t = np.array([derivative_tensor(m, 1).packed for m in later.members])
+        share = 1 - t.var(axis=0, ddof=1).sum() / len(t) / (t.mean(axis=0) ** 2).sum()
+        expected = expected + max(0, share) * t.mean(axis=0)
+    np.testing.assert_allclose(series.tensor(1).packed, expected, rtol=1e-12)
+    assert not np.allclose(expected, LearnedSeries(series.ensembles[:1], 1).tensor(1).packed, rtol=1e-3)
+
+
+def test_one_member_corrects_nothing(learned):
+    _, series = learned
+    ones = tuple(
+        dataclasses.replace(e, members=e.members[:1], seeds=(0,), loss=e.loss[:, :1], validation=e.validation[:, :1])
+        for e in series.ensembles
+    )
+    gradient = derivative_tensor(ones[0].mlp(0), 1).packed
+    np.testing.assert_array_equal(LearnedSeries(ones, 3).tensor(1).packed, gradient)
 
 
 def test_other_tensors_give_other_answers(learned):
@@ -80,10 +103,8 @@ def test_exact_lower_orders_may_be_taken_off(tmp_path):
 
 def test_direct_reads_all_orders_off_one_ensemble(learned):
     _, series = learned
-    one = LearnedSeries(series.ensembles[:1] * 3)
+    one = LearnedSeries(series.ensembles[:1], 3)
     assert one.order == 3
-    from paperlib.taylor import derivative_tensor
-
     hessian = np.mean([derivative_tensor(m, 2, np.zeros(4)).packed for m in series.ensembles[0].members], axis=0)
     np.testing.assert_allclose(one.tensor(2).packed, hessian / 2, rtol=1e-13)
 
@@ -93,7 +114,7 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
     [
         (lambda s: s.tensor(4), "order = 4: must be an integer from 1 to 3"),
         (lambda s: s.terms(np.ones(5)), r"U: shape \(5,\); the last axis must be 4 long"),
-        (lambda s: LearnedSeries(()), r"ensembles = \(\): must be one or more"),
+        (lambda s: LearnedSeries((), 1), r"ensembles = \(\): must be one or more"),
         (
             lambda s: perturbation.iterative(targets.scattering_length_target(), ()),
             r"configs = \(\): must be one TrainingConfig an order",

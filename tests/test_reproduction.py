@@ -1,4 +1,3 @@
-
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np

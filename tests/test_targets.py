@@ -35,6 +35,9 @@ def check_derivatives(target, U, v, digits):
     np.testing.assert_allclose(along, slope, atol=digits * np.abs(slope).max())
     turn = (target.gradients(U + step * v) - target.gradients(U - step * v)) / (2 * step)
     np.testing.assert_allclose(target.hessian_vectors(U, v), turn, atol=digits * np.abs(turn).max() + 1e-12)
+    separate = target.values(U), target.gradients(U), target.hessian_vectors(U, v)
+    for one, other in zip(target.sampled_jet(U, v), separate, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-13 * np.abs(other).max())
 
 
 def test_the_scattering_length_has_its_derivatives(U, v):

@@ -96,13 +96,11 @@ def test_against_plain_keras(trained):
 
     from paperlib import training
 
-    variables = training._first_weights(keras, SMALL)
+    first = training._first_weights(SMALL)
     model = keras.Sequential(
         [keras.Input((6,)), *(keras.layers.Dense(12, "gelu") for _ in range(2)), keras.layers.Dense(1)]
     )
-    model.set_weights(
-        [v.numpy()[0] if v.shape[1] > 1 or k % 2 == 0 else v.numpy()[0, 0] for k, v in enumerate(variables)]
-    )
+    model.set_weights([array[0] if k % 2 == 0 else array[0, 0] for k, array in enumerate(first)])
     cosine = keras.optimizers.schedules.CosineDecay(0.0, 310, warmup_target=1e-2, warmup_steps=10)
     model.compile(keras.optimizers.Adam(cosine), "mse")
     held_out = TARGET.values(SMALL.potentials(64, training._VALIDATION, 0))

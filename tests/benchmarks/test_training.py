@@ -7,7 +7,7 @@ Networks 64-64-64-64-64-1 (four hidden layers), batch 512, single precision, com
 import numpy as np
 import pytest
 
-from paperlib import _tensorflow, training
+from paperlib import _tensorflow, programs, training
 from paperlib.targets import Target
 
 STEPS = 128
@@ -18,16 +18,13 @@ TARGET = Target("noise", lambda U: U[:, 0], lambda U: U, lambda U, v: v)
 
 def epoch(members, fit, optimizer):
     """A compiled epoch and its arguments."""
-    tf, keras = _tensorflow.load()
+    tf, _ = _tensorflow.load()
     config = training.TrainingConfig(samples=65_536, fit=fit, optimizer=optimizer, seeds=tuple(range(members)), sets=1)
     scales = training._Scales(0.0, 1.0, (1.0, 1.0, 1.0)[: 1 + training.FITS.index(fit)])
     (inputs, fitted), order = training._drawer(config, TARGET, scales, STEPS)(0)
-    variables = training._first_weights(keras, config)
-    rule = training._optimizer(keras, config)
-    rule.build(variables)
-    program = training._epoch_program(tf, config, variables, rule, scales)
+    program = programs.program(config)
     arguments = tf.nest.map_structure(tf.convert_to_tensor, (inputs, fitted, order, STEPS))
-    return lambda: program(*arguments).numpy()
+    return lambda: program.run(*arguments, tf.constant(scales.weights)).numpy()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "soap", "muon"])
