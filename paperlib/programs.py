@@ -25,8 +25,17 @@ class Program:
     variables: list
     optimizer: object
     fresh: list
+    rates: list
     run: Callable
     predict: Callable
+
+    def begin(self, config, weights):
+        """Set the weights, the optimizer and its rates as they are before the first step."""
+        state = [*self.variables, *self.optimizer.variables, *self.rates]
+        peaks = np.broadcast_to(np.float32(config.learning_rate), len(config.seeds)).reshape(-1, 1, 1)
+        rates = [config.warmup, max(1, config.steps - config.warmup), peaks]
+        for variable, value in zip(state, [*weights, *self.fresh, *rates], strict=True):
+            variable.assign(value)
 
 
 def program(config):
@@ -45,6 +54,7 @@ def program(config):
     alike = replace(
         config,
         kind="attractive", depth=1.0, smallest=0.0, samples=config.batch, sets=None, validation=1, sample_seed=0,
+        steps=1, warmup=0, learning_rate=1.0,
         seeds=tuple(range(len(config.seeds))),
     )  # fmt: skip
     return _compiled(alike)
@@ -56,7 +66,8 @@ def _compiled(config):
     sizes, members = (config.d, *config.hidden, 1), len(config.seeds)
     shapes = [shape for i, o in zip(sizes[:-1], sizes[1:], strict=True) for shape in ((members, i, o), (members, 1, o))]
     variables = [keras.Variable(np.zeros(shape, np.float32), name=f"weight_{k}") for k, shape in enumerate(shapes)]
-    optimizer = _optimizer(keras, config)
+    schedule, rates = _schedule(keras, members)
+    optimizer = _optimizer(keras, config.optimizer, schedule)
     optimizer.build(variables)
     evaluate = {
         "values": lambda *arguments: [networks.values(*arguments)],
@@ -90,23 +101,25 @@ def _compiled(config):
     def predict(x):
         return networks.values(tf, config.activation, variables[0::2], variables[1::2], x)
 
-    return Program(variables, optimizer, [variable.numpy() for variable in optimizer.variables], run, predict)
+    fresh = [variable.numpy() for variable in optimizer.variables]
+    return Program(variables, optimizer, fresh, rates, run, predict)
 
 
-def _optimizer(keras, config):
-    """The optimiser, its rate rising over the warm-up, then falling to zero at the last step as a cosine."""
-    unit = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if config.warmup else 1.0,
-        decay_steps=max(1, config.steps - config.warmup),
-        warmup_target=1.0 if config.warmup else None,
-        warmup_steps=config.warmup,
-    )
-    rates = np.broadcast_to(np.float32(config.learning_rate), len(config.seeds)).reshape(-1, 1, 1)
+def _schedule(keras, members):
+    """A linear rise over the warm-up, then a cosine that falls to zero; and its variables, which `Program.begin` sets."""
+    rises, falls = (keras.Variable(1.0, name=name) for name in ("rises", "falls"))
+    peaks = keras.Variable(np.ones((members, 1, 1), np.float32), name="peaks")
+    unit = keras.optimizers.schedules.CosineDecay(0.0, decay_steps=1, warmup_target=1.0, warmup_steps=1)
+    unit.warmup_steps, unit.decay_steps = rises, falls
 
     class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         def __call__(self, step):
-            return unit(step) * rates
+            return unit(step) * peaks.value
 
+    return Schedule(), [rises, falls, peaks]
+
+
+def _optimizer(keras, name, schedule):
     class Muon(keras.optimizers.Muon):
         """Muon on the last two axes, so that members stay apart."""
 
@@ -116,10 +129,10 @@ def _optimizer(keras, config):
         def lr_adjust(self, x):
             return x * float(np.sqrt(max(x.shape[-2:]))) * self.rms_rate
 
-    if config.optimizer == "soap":
+    if name == "soap":
         from paperlib.soap import SOAP
 
-        return SOAP(Schedule())
-    if config.optimizer == "muon":
-        return Muon(Schedule(), weight_decay=None, adam_weight_decay=None)
-    return keras.optimizers.Adam(Schedule())
+        return SOAP(schedule)
+    if name == "muon":
+        return Muon(schedule, weight_decay=None, adam_weight_decay=None)
+    return keras.optimizers.Adam(schedule)

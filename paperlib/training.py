@@ -196,9 +196,8 @@ def _train(config, target, checkpoint):
     draw = _drawer(config, target, scales, per_epoch)
 
     program = programs.program(config)
+    program.begin(config, _first_weights(config))
     state = [*program.variables, *program.optimizer.variables]
-    for variable, value in zip(state, [*_first_weights(config), *program.fresh], strict=True):
-        variable.assign(value)
     weights = tf.constant(scales.weights, tf.float32)
     held_out_x = tf.constant(np.float32(held_out / config.depth))
     held_out_y = (held_out_values - scales.mean) / scales.spread

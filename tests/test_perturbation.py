@@ -4,7 +4,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from paperlib import born, perturbation, targets
+from paperlib import MLP, Ensemble, born, perturbation, targets
 from paperlib.perturbation import LearnedSeries
 from paperlib.symmetric import SymmetricTensor
 from paperlib.taylor import derivative_tensor
@@ -41,16 +41,24 @@ def test_a_polynomial_is_recovered_order_by_order(learned):
     assert (mean <= members.mean(axis=1) * (1 + 1e-9)).all()
 
 
-def test_later_ensembles_correct_the_lower_orders(learned):
-    """By another road: s from the members' coefficients themselves."""
-    _, series = learned
-    expected = np.mean([derivative_tensor(m, 1).packed for m in series.ensembles[0].members], axis=0)
-    for later in series.ensembles[1:]:
-        t = np.array([derivative_tensor(m, 1).packed for m in later.members])
-        share = 1 - t.var(axis=0, ddof=1).sum() / len(t) / (t.mean(axis=0) ** 2).sum()
-        expected = expected + max(0, share) * t.mean(axis=0)
-    np.testing.assert_allclose(series.tensor(1).packed, expected, rtol=1e-12)
-    assert not np.allclose(expected, LearnedSeries(series.ensembles[:1], 1).tensor(1).packed, rtol=1e-3)
+@pytest.mark.parametrize("differ, least, most", [(0.0, 1.0, 1.0), (0.2, 0.1, 0.99), (30.0, 0.0, 0.5)])
+def test_later_ensembles_correct_the_lower_orders(random_mlp, differ, least, most):
+    """As far as their members agree: by another road, s from the members' coefficients themselves."""
+
+    def ensemble(seed):
+        bases = [random_mlp([4, 6, 1], seed=seed), *(random_mlp([4, 6, 1], seed=100 * seed + i) for i in range(3))]
+        mixed = [
+            MLP([w + differ * v for w, v in zip(bases[0].weights, other.weights)], bases[0].biases, "tanh")
+            for other in bases[1:]
+        ]
+        return Ensemble(tuple(mixed), (0, 1, 2), np.ones((1, 3)), np.ones((1, 3)), np.ones(1))
+
+    own, later = ensemble(1), ensemble(2)
+    found = LearnedSeries((own, later), 2).tensor(1).packed
+    first, t = (np.array([derivative_tensor(m, 1).packed for m in e.members]) for e in (own, later))
+    share = 1 - t.var(axis=0, ddof=1).sum() / len(t) / (t.mean(axis=0) ** 2).sum()
+    np.testing.assert_allclose(found, first.mean(axis=0) + max(0, share) * t.mean(axis=0), rtol=1e-12, atol=1e-12)
+    assert least <= max(0, share) <= most
 
 
 def test_one_member_corrects_nothing(learned):

@@ -23,6 +23,7 @@ def epoch(members, fit, optimizer):
     scales = training._Scales(0.0, 1.0, (1.0, 1.0, 1.0)[: 1 + training.FITS.index(fit)])
     (inputs, fitted), order = training._drawer(config, TARGET, scales, STEPS)(0)
     program = programs.program(config)
+    program.begin(config, training._first_weights(config))
     arguments = tf.nest.map_structure(tf.convert_to_tensor, (inputs, fitted, order, STEPS))
     return lambda: program.run(*arguments, tf.constant(scales.weights)).numpy()
 
