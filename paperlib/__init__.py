@@ -9,7 +9,7 @@ from importlib import import_module
 _MODULES = {
     "activations": "",
     "box": "box_target box_tensor",
-    "born": "born_approximation born_radius born_remainder born_tensor born_terms pade weinberg_eigenvalues",
+    "born": "born_approximation born_radius born_remainder born_tensor born_terms pade pade_of_terms weinberg_eigenvalues",
     "diagrams": "Diagram enumerate_diagrams",
     "ensemble": "Ensemble",
     "figures": "",

@@ -23,6 +23,7 @@ __all__ = [
     "born_tensor",
     "born_terms",
     "pade",
+    "pade_of_terms",
     "weinberg_eigenvalues",
 ]
 
@@ -332,6 +333,37 @@ def pade(U, m, n):
     ndarray of float64, shape (...)
         At a pole a signed infinity or a huge value.
 
+    Examples
+    --------
+    >>> U = np.full(8, 6.0)  # past the radius, one state bound
+    >>> bool(np.isclose(pade(U, 5, 5), 1 - np.tan(np.sqrt(6)) / np.sqrt(6), rtol=1e-10))
+    True
+    """
+    U = checks.potentials(U)
+    m, n = checks.integer("m", m, minimum=1), checks.integer("n", n, minimum=0)
+    return pade_of_terms(born_terms(U, m + n), m, n)
+
+
+def pade_of_terms(terms, m, n):
+    """The [m/n] Padé approximant, at coupling 1, of a series whose terms are given: learned ones, say.
+
+    Parameters
+    ----------
+    terms : array_like of float, shape (..., m + n or more)
+        Of orders 1, 2, ..; those past m + n are not used.
+    m, n : int
+        Degrees of the numerator (at least 1) and of the denominator (at least 0).
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+        At a pole a signed infinity or a huge value.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer terms than m + n.
+
     Notes
     -----
     The linear equations for q are solved by least squares of smallest norm, after the coupling is scaled so
@@ -341,13 +373,14 @@ def pade(U, m, n):
 
     Examples
     --------
-    >>> U = np.full(8, 6.0)  # past the radius, one state bound
-    >>> bool(np.isclose(pade(U, 5, 5), 1 - np.tan(np.sqrt(6)) / np.sqrt(6), rtol=1e-10))
-    True
+    >>> float(pade_of_terms([1.0, 0.5], 1, 1))      # 1 + 1/2 + 1/4 + ..
+    2.0
     """
-    U = checks.potentials(U)
     m, n = checks.integer("m", m, minimum=1), checks.integer("n", n, minimum=0)
-    terms = born_terms(U, m + n)
+    terms = checks.real_array("terms", terms)
+    if terms.ndim < 1 or terms.shape[-1] < m + n:
+        raise ValueError(f"terms: shape {terms.shape}; the last axis must be m + n = {m + n} long or longer")
+    terms = terms[..., : m + n]
     flat = terms.reshape(-1, m + n)
     result = np.zeros(len(flat))
     for row, series in enumerate(flat):
@@ -365,4 +398,4 @@ def pade(U, m, n):
         powers = scale ** np.arange(max(m, n) + 1)
         with np.errstate(divide="ignore"):
             result[row] = p @ powers[: m + 1] / (q @ powers[: n + 1])
-    return result.reshape(U.shape[:-1])[()]
+    return result.reshape(terms.shape[:-1])[()]

@@ -16,6 +16,7 @@ with :math:`\sigma^2` the squared standard error of the mean over members, by th
 The paper's second version proposes to remove the leading order, train on the rest and combine; the protocols are ours.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from math import factorial
@@ -26,7 +27,7 @@ import numpy as np
 
 from paperlib import checks
 from paperlib.targets import orders_in_turn
-from paperlib.taylor import derivative_tensor
+from paperlib.taylor import derivative_tensor, taylor_expand
 from paperlib.training import TrainingConfig, train_ensemble
 
 __all__ = ["LearnedSeries", "direct", "iterative", "relative_errors"]
@@ -69,23 +70,30 @@ class LearnedSeries:
         return self.ensembles[0].mlp(0).dim
 
     @cached_property
-    def constant(self):
-        """The learned value at the centre: order zero."""
-        return float(self.ensembles[0].mean(np.zeros(self.dim)))
+    def shares(self):
+        """How much of each ensemble's tensors counts, shape (order, ensembles).
+
+        One for the ensemble that an order is read off, s for those after it, nothing for those before it.
+        """
+        shares = np.zeros((self.order, len(self.ensembles)))
+        for n, row in enumerate(shares, 1):
+            own = min(n, len(row)) - 1
+            row[own] = 1.0
+            row[own + 1 :] = [_agreement(ensemble, n) for ensemble in self.ensembles[own + 1 :]]
+        return shares
 
     @cached_property
     def tensors(self):
         """The learned tensors of orders 1, 2, ..: means over members; a tuple of SymmetricTensor."""
-        return tuple(reduce(add, self._parts(n, _mean_tensor)) for n in range(1, self.order + 1))
+        return tuple(self._combined(n, _mean_tensor) for n in range(1, self.order + 1))
 
     def member_tensor(self, number, order):
         """The tensor that the members of this number alone have learned."""
-        return reduce(add, self._parts(order, lambda ensemble, n: _member_tensor(ensemble.mlp(number), n)))
+        return self._combined(order, lambda ensemble, n: _member_tensor(ensemble.mlp(number), n))
 
-    def _parts(self, order, tensor):
-        """What each ensemble adds to the tensor of one order: those before its own had it left out, those after correct it."""
-        own, *later = self.ensembles[min(order, len(self.ensembles)) - 1 :]
-        return [tensor(own, order), *(tensor(e, order) * _agreement(e, order) for e in later)]
+    def _combined(self, order, tensor):
+        parts = zip(self.shares[order - 1], self.ensembles, strict=True)
+        return reduce(add, (tensor(ensemble, order) * share for share, ensemble in parts if share))
 
     def tensor(self, order):
         """The learned tensor of one order.
@@ -107,11 +115,16 @@ class LearnedSeries:
         Returns
         -------
         ndarray of float64, shape (..., order + 1)
-            From the constant up.
+            From the constant up. No tensor of the highest order is built.
         """
         U = checks.real_array("U", U, last=self.dim)
-        terms = [tensor.contract(U) for tensor in self.tensors]
-        return np.stack([np.full(U.shape[:-1], self.constant), *terms], axis=-1)
+        means = [
+            sum(taylor_expand(member, self.order).terms(U) for member in ensemble.members) / len(ensemble.members)
+            for ensemble in self.ensembles
+        ]
+        # The constant is never taken off, so the last ensemble has learned it too, and best.
+        constant = np.eye(len(means))[-1:]
+        return np.einsum("nk,k...n->...n", np.concatenate([constant, self.shares]), means)
 
     def __call__(self, U):
         """The learned approximation of the highest order: the sum of the terms."""
@@ -150,8 +163,14 @@ def direct(target, config, order, *, checkpoint=None):
     Returns
     -------
     LearnedSeries
+
+    Warns
+    -----
+    UserWarning
+        If U = 0 is more than a standard deviation from the mean of what is sampled.
     """
     order = checks.integer("order", order, minimum=1)
+    _warn_of_a_far_centre(config)
     return LearnedSeries((train_ensemble(config, target, checkpoint=checkpoint),), order)
 
 
@@ -176,7 +195,7 @@ def iterative(target, configs, *, exact=(), checkpoints=None):
     Raises
     ------
     ValueError
-        If `configs` is empty or their d differ, or `exact` is given for fewer orders than needed.
+        If `configs` is empty, or a fit asks for what the target does not give, or their d differ, or `exact` is given for fewer orders than needed.
     """
     configs = tuple(configs)
     if not configs or not all(isinstance(config, TrainingConfig) for config in configs):
@@ -188,6 +207,8 @@ def iterative(target, configs, *, exact=(), checkpoints=None):
         raise ValueError(f"exact: {len(exact)} tensors; {len(configs)} orders need {len(configs) - 1}")
     if exact and exact[0].dim != configs[0].d:
         raise ValueError(f"exact: tensors of dim {exact[0].dim}; configs have d = {configs[0].d}")
+    for config in set(configs):
+        _warn_of_a_far_centre(config)
     ensembles, removed = [], []
     for k, config in enumerate(configs, 1):
         checkpoint = None if checkpoints is None else Path(checkpoints) / f"order_{k}.npz"
@@ -195,6 +216,18 @@ def iterative(target, configs, *, exact=(), checkpoints=None):
         if k < len(configs):
             removed = exact[:k] or LearnedSeries(tuple(ensembles), k).tensors
     return LearnedSeries(tuple(ensembles), len(ensembles))
+
+
+def _warn_of_a_far_centre(config):
+    """Say so if U = 0, where the series is taken, is not among what is sampled."""
+    U = config.potentials(1024, 0)
+    far = np.sqrt(np.mean((U.mean(axis=0) / U.std(axis=0)) ** 2))
+    if far > 1:
+        warnings.warn(
+            f"the centre U = 0 is {far:.1f} standard deviations from the mean of what is sampled ({config.kind}, "
+            f"smallest = {config.smallest:g}): what is learned there is extrapolated",
+            stacklevel=3,
+        )
 
 
 def relative_errors(series, exact):

@@ -206,3 +206,15 @@ def test_bad_dimensions():
         born.pade(np.ones(2), 0, 1)
     with pytest.raises(ValueError, match="^n = -1"):
         born.pade(np.ones(2), 1, -1)
+
+
+@pytest.mark.parametrize(
+    "terms, message",
+    [
+        ([1.0, 2.0], r"terms: shape \(2,\); the last axis must be m \+ n = 3 long or longer"),
+        ([1.0, np.nan, 1.0], r"terms[^\n]*"),
+    ],
+)
+def test_bad_series(terms, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        born.pade_of_terms(terms, 2, 1)

@@ -2,21 +2,36 @@
 
 from paperlib.figures.diagrams import centroid_groups, diagram_shares, diagram_sheet, small_network
 from paperlib.figures.networks import optimizers, overview, trained_ensemble
-from paperlib.figures.perturbation import local_interpretation, taylor_against_born
+from paperlib.figures.perturbation import (
+    beyond_the_radius,
+    iterations,
+    leading_order,
+    learned_tensors,
+    local_interpretation,
+    machine_learned_born,
+    protocols,
+    taylor_against_born,
+)
 from paperlib.figures.physics import born_approximations, born_tensors, potentials_and_waves
 from paperlib.figures.style import STYLE
 
 __all__ = [
     "STYLE",
+    "beyond_the_radius",
     "born_approximations",
     "born_tensors",
     "centroid_groups",
     "diagram_shares",
     "diagram_sheet",
+    "iterations",
+    "leading_order",
+    "learned_tensors",
     "local_interpretation",
+    "machine_learned_born",
     "optimizers",
     "overview",
     "potentials_and_waves",
+    "protocols",
     "small_network",
     "taylor_against_born",
     "trained_ensemble",
