@@ -1,4 +1,4 @@
-"""The command line: python -m paperlib list | reproduce | check | store."""
+"""The command line: python -m paperlib list | reproduce | check | store | train."""
 
 import argparse
 import os
@@ -40,6 +40,20 @@ def _parser():
     ):
         sub = command(name, what, f"{name} --results build/results")
         sub.add_argument("--results", type=Path, help="the run's folder (default: ROOT/build/results)")
+    what = "Train networks on a_0, order by order; write them, and say how far their tensors are from the Born series."
+    sub = commands.add_parser(
+        "train",
+        help=what,
+        description=what,
+        epilog="example: python -m paperlib train mine.json --orders 2 --output mine",
+    )
+    sub.add_argument(
+        "config", type=Path, help='a JSON file of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}'
+    )
+    sub.add_argument("--orders", type=int, default=1, help="how many orders, one ensemble each (default: 1)")
+    sub.add_argument(
+        "--output", type=Path, default=Path("trained"), help="a folder (default: trained); going on where it stopped"
+    )
     return parser
 
 
@@ -81,6 +95,25 @@ def _store(options):
     return 0
 
 
+def _train(options):
+    from paperlib import born, perturbation, targets
+    from paperlib.training import TrainingConfig
+
+    given, known = read_json(options.config), TrainingConfig.__dataclass_fields__
+    if not isinstance(given, dict) or not set(given) <= set(known):
+        raise ValueError(f"{options.config}: must be an object with fields among {', '.join(known)}")
+    config = TrainingConfig(**given)
+    series = perturbation.iterative(
+        targets.scattering_length_target(), (config,) * options.orders, checkpoints=options.output / "checkpoints"
+    )
+    exact = [born.born_tensor(n, config.d) for n in range(1, options.orders + 1)]
+    for k, error in enumerate(perturbation.relative_errors(series, exact)[0], 1):
+        path = options.output / f"order_{k}.npz"
+        series.ensembles[k - 1].save(path)
+        print(f"{path}: order {k} learned with a relative error of {error:.2g}")
+    return 0
+
+
 def _summary(verdicts):
     for verdict in verdicts:
         if not verdict.passed:
@@ -102,7 +135,7 @@ def main(arguments=None):
     2
     """
     options = _parser().parse_args(arguments)
-    run = {"list": _list, "reproduce": _reproduce, "check": _check, "store": _store}[options.command]
+    run = {"list": _list, "reproduce": _reproduce, "check": _check, "store": _store, "train": _train}[options.command]
     try:
         return run(options)
     except (ValueError, OSError) as error:

@@ -3,7 +3,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from paperlib import reproduction
+from paperlib import Ensemble, reproduction
 from paperlib.__main__ import main
 from paperlib.reproduction import Number
 
@@ -171,7 +171,7 @@ def test_claims_read_their_verdict_from_the_records(tmp_path):
 
 
 CELLS = """
-from paperlib import reproduction
+from paperlib import Ensemble, reproduction
 numbers = {{"a": reproduction.Number({value}, "a number")}}
 reproduction.record("{name}", results, numbers=numbers, figures={{}})
 """
@@ -270,3 +270,22 @@ def test_help_has_an_example(command, capsys):
         main([command, "--help"])
     assert stop.value.code == 0
     assert f"example: python -m paperlib {command}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_training_from_the_command_line(tmp_path, capsys):
+    pytest.importorskip("tensorflow")
+    config = tmp_path / "config.json"
+    config.write_text(
+        '{"d": 4, "hidden": [8], "kind": "signed", "samples": 64, "batch": 32, "steps": 4, "warmup": 0, "seeds": [3]}'
+    )
+    assert main(["train", str(config), "--orders", "2", "--output", str(tmp_path / "out")]) == 0
+    assert "order_2.npz: order 2 learned with a relative error of" in capsys.readouterr().out
+    assert Ensemble.load(tmp_path / "out" / "order_1.npz").seeds == (3,)
+    for content, message in (
+        ('{"depht": 1}', "fields among d, hidden, "),
+        ("[]", "must be an object"),
+        ("{", "not JSON"),
+    ):
+        config.write_text(content)
+        assert main(["train", str(config)]) == 2
+        assert message in capsys.readouterr().err
