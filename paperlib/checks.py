@@ -188,7 +188,8 @@ def _free_bytes():
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
             found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     try:
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        limit, taken = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        found.append(max(0, limit - taken))
     except (OSError, ValueError):
         pass
     return min(found, default=None)

@@ -136,8 +136,8 @@ def derivative_tensor(mlp, order, at=None):
     Raises
     ------
     ValueError
-        If `at` does not fit the network, `order` < 0, a neuron with a kink sits at it (order >= 2), or the
-        tensor needs more memory than is free: the message says how much, before any is taken.
+        If `at` does not fit the network, `order` < 0, a neuron with a kink sits at it (order >= 2), a derivative
+        overflows, or the tensor needs more memory than is free: the message says how much, before any is taken.
 
     Notes
     -----
@@ -151,7 +151,10 @@ def derivative_tensor(mlp, order, at=None):
     array([1., 2., 4., 8.])
     """
     at, order = _point(mlp, at), integer("order", order, minimum=0)
-    packed = np.asarray(mlp(at))[None] if order == 0 else centroid.derivatives(mlp, order, at)
+    with np.errstate(over="ignore", invalid="ignore"):
+        packed = np.asarray(mlp(at))[None] if order == 0 else centroid.derivatives(mlp, order, at)
+    if not (np.isfinite(packed.min()) and np.isfinite(packed.max())):
+        raise ValueError(f"mlp, at: derivatives of order {order} are beyond 1.8e308; scale the inputs or the weights")
     return SymmetricTensor(order, mlp.dim, packed)
 
 

@@ -123,8 +123,9 @@ def test_shares(random_mlp):
 
 
 def test_refused(random_mlp):
-    with pytest.raises(ValueError, match="order = 0: must be an integer >= 1"):
-        enumerate_diagrams(0)
+    for order in (0, 16):
+        with pytest.raises(ValueError, match=f"order = {order}: must be an integer from 1 to 15"):
+            enumerate_diagrams(order)
     with pytest.raises(ValueError, match="at: shape"):
         enumerate_diagrams(3)[0].evaluate(random_mlp([3, 2, 1]), np.zeros(2))
     at_kink = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "relu")

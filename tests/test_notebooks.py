@@ -22,7 +22,11 @@ COMPARED = {
     "03_training_mlps": 8,
     "04_propagators_and_vertices": 7,
     "05_feynman_diagrams": 9,
-    "06_taylor_versus_born": 6,
+    "06_taylor_versus_born": 8,
+    "07_iterative_perturbation_theory": 6,
+    "08_machine_learned_born": 5,
+    "09_beyond_the_paper": 9,
+    "10_performance": 5,
 }
 
 

@@ -305,3 +305,9 @@ def test_the_rule_needs_no_order_above_half():
         for s, blocks in centroid._terms(order):
             assert s + sum(blocks) == order
             assert s <= (order - 1) // 2 and max(blocks) <= order // 2
+
+
+def test_derivatives_beyond_double_precision_are_said():
+    steep = MLP([[[1e120, 1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
+    with pytest.raises(ValueError, match="^mlp, at: derivatives of order 3 are beyond 1.8e308; [^\n]*$"):
+        derivative_tensor(steep, 3)

@@ -2,6 +2,7 @@
 
 from paperlib.figures.diagrams import centroid_groups, diagram_shares, diagram_sheet, small_network
 from paperlib.figures.networks import optimizers, overview, trained_ensemble
+from paperlib.figures.performance import derivative_costs, speed_ratios
 from paperlib.figures.perturbation import (
     beyond_the_radius,
     iterations,
@@ -21,6 +22,7 @@ __all__ = [
     "born_approximations",
     "born_tensors",
     "centroid_groups",
+    "derivative_costs",
     "diagram_shares",
     "diagram_sheet",
     "iterations",
@@ -33,6 +35,7 @@ __all__ = [
     "potentials_and_waves",
     "protocols",
     "small_network",
+    "speed_ratios",
     "taylor_against_born",
     "trained_ensemble",
 ]
