@@ -21,6 +21,7 @@ _MODULES = {
     "scattering": "bound_states effective_range scattering_length scattering_length_gradient scattering_length_hvp "
     "scattering_length_jet wave_function",
     "soap": "SOAP",
+    "sweep": "",
     "symmetric": "SymmetricTensor",
     "targets": "Target from_jax from_tensorflow polynomial scattering_length_target",
     "taylor": "TaylorExpansion derivative_tensor directional_derivatives propagator taylor_expand vertices",

@@ -1,4 +1,4 @@
-"""The command line: python -m paperlib list | reproduce | check | store | train."""
+"""The command line: python -m paperlib list | reproduce | check | store | train | sweep."""
 
 import argparse
 import os
@@ -53,6 +53,24 @@ def _parser():
     sub.add_argument("--orders", type=int, default=1, help="how many orders, one ensemble each (default: 1)")
     sub.add_argument(
         "--output", type=Path, default=Path("trained"), help="a folder (default: trained); going on where it stopped"
+    )
+    what = (
+        "Train a grid of networks on a_0 by dask, into one parquet table; a second run goes on where the first stopped."
+    )
+    sub = commands.add_parser(
+        "sweep",
+        help=what,
+        description=what,
+        epilog="example: python -m paperlib sweep grid.json --table widths.parquet",
+    )
+    sub.add_argument(
+        "grid",
+        type=Path,
+        help='a JSON file such as {"fixed": {"d": 16}, "grid": {"hidden": [[32], [64]], "seeds": [[0], [1]]}}',
+    )
+    sub.add_argument("--table", type=Path, default=Path("sweep.parquet"), help="the table (default: sweep.parquet)")
+    sub.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a dask scheduler (default: a cluster of this machine's cores)"
     )
     return parser
 
@@ -114,6 +132,13 @@ def _train(options):
     return 0
 
 
+def _sweep(options):
+    from paperlib import sweep
+
+    sweep.sweep(sweep.read_grid(options.grid), options.table, scheduler=options.scheduler)
+    return 0
+
+
 def _summary(verdicts):
     for verdict in verdicts:
         if not verdict.passed:
@@ -135,10 +160,17 @@ def main(arguments=None):
     2
     """
     options = _parser().parse_args(arguments)
-    run = {"list": _list, "reproduce": _reproduce, "check": _check, "store": _store, "train": _train}[options.command]
+    commands = {
+        "list": _list,
+        "reproduce": _reproduce,
+        "check": _check,
+        "store": _store,
+        "train": _train,
+        "sweep": _sweep,
+    }
     try:
-        return run(options)
-    except (ValueError, OSError) as error:
+        return commands[options.command](options)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"paperlib {options.command}: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:

@@ -1,0 +1,107 @@
+"""A grid on a real scheduler with two worker processes, one of which is killed."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from paperlib import sweep
+from paperlib.__main__ import main
+
+pytest.importorskip("tensorflow", reason="training needs the [train] extra")
+pandas = pytest.importorskip("pandas", reason="sweeps need the [sweep] extra")
+distributed = pytest.importorskip("distributed", reason="sweeps need the [sweep] extra")
+
+FIXED = {
+    "d": 4,
+    "kind": "signed",
+    "samples": 256,
+    "batch": 32,
+    "steps": 64,
+    "warmup": 8,
+    "validation": 64,
+    "seeds": [0],
+}
+
+
+def write(path, **content):
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as running:
+        yield running
+
+
+def test_every_combination_is_a_point(tmp_path):
+    path = write(tmp_path / "grid.json", fixed=FIXED, grid={"hidden": [[4], [8]], "protocol": ["direct", "iterative"]})
+    points = sweep.read_grid(path)
+    assert {(point.config.hidden, point.protocol) for point in points} == {
+        ((4,), "direct"), ((8,), "direct"), ((4,), "iterative"), ((8,), "iterative"),
+    }  # fmt: skip
+    assert len({point.key for point in points}) == 4
+
+
+def test_a_killed_worker_loses_nothing_and_a_second_run_goes_on(tmp_path, cluster):
+    table = tmp_path / "table.parquet"
+    grid = {"hidden": [[4], [8], [12], [16]], "protocol": ["direct"]}
+    points = sweep.read_grid(write(tmp_path / "grid.json", fixed=FIXED, grid=grid))
+    address = cluster.scheduler_address
+    first = sweep.sweep(points[:1], table, scheduler=address, say=lambda line: None)
+    assert len(first) == 1
+    said, killed = [], []
+
+    def kill():
+        while len(said) < 2:  # its first line says how many points there are, the next that one has arrived
+            time.sleep(0.02)
+        killed.append(next(iter(cluster.workers.values())).pid)
+        os.kill(killed[0], signal.SIGKILL)
+
+    executioner = threading.Thread(target=kill)
+    executioner.start()
+    found = sweep.sweep(points, table, scheduler=address, say=said.append)
+    executioner.join()
+    assert killed and said[0] == "4 points, 1 of them in table.parquet"
+    stored = pandas.read_parquet(table)
+    assert sorted(stored["key"]) == sorted(found["key"]) == sorted(point.key for point in points)
+    here = [sweep._learn(point, tmp_path / "here")["relative_error_1"] for point in points]
+    there = stored.set_index("key").loc[[point.key for point in points], "relative_error_1"]
+    np.testing.assert_allclose(there, here, rtol=1e-3)
+    # The row of the first run was kept, not made again.
+    assert stored.loc[stored["key"] == points[0].key, "seconds"].item() == first["seconds"].item()
+    again = []
+    sweep.sweep(points, table, scheduler=address, say=again.append)
+    assert again == ["4 points, 4 of them in table.parquet"]
+
+
+def test_a_point_that_fails_is_named_when_the_others_are_done(tmp_path, cluster):
+    grid = {"learning_rate": [1e-3, 1e30]}
+    points = sweep.read_grid(write(tmp_path / "grid.json", fixed=FIXED | {"hidden": [4]}, grid=grid))
+    with pytest.raises(RuntimeError, match="^1 points failed; the first, direct_2_.*diverged"):
+        sweep.sweep(points, tmp_path / "t.parquet", scheduler=cluster.scheduler_address, say=lambda line: None)
+    assert len(pandas.read_parquet(tmp_path / "t.parquet")) == 1
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ([1], "must be an object with `grid`"),
+        ({"fixed": {}}, "must be an object with `grid`"),
+        ({"grid": {"widht": [1]}}, "grid: widht: must be a list of values of a field among"),
+        ({"grid": {"d": 4}}, "grid: d: must be a list"),
+        ({"grid": {"d": [4]}, "fixed": {"protocl": 1}}, "fixed: must have fields among"),
+        ({"grid": {"d": [0]}}, "d = 0: must be an integer >= 1"),
+        ({"grid": {"protocol": ["both"]}}, "protocol = 'both': must be one of"),
+    ],
+)
+def test_bad_grids(tmp_path, capsys, content, message):
+    path = tmp_path / "grid.json"
+    path.write_text(json.dumps(content))
+    assert main(["sweep", str(path), "--table", str(tmp_path / "t.parquet")]) == 2
+    assert message in capsys.readouterr().err
