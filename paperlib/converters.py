@@ -177,3 +177,26 @@ def from_torch(module):
         expected = module.eval()(torch.tensor(x, dtype=kind)).double().numpy()
     module.train(training)
     return _agrees(mlp, x, expected if kind == torch.float64 else expected.astype(np.float32), "module")
+
+
+SKLEARN_NAMES = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+
+
+def from_sklearn(model):
+    """See `MLP.from_sklearn`."""
+    if type(model).__name__ == "Pipeline":
+        raise ValueError(
+            "model: a Pipeline; must be an MLPRegressor: give its last step, and expand in the scaled inputs"
+        )
+    if not hasattr(model, "predict") or not hasattr(model, "out_activation_"):
+        raise ValueError(f"model: {type(model).__name__} given; must be a fitted sklearn.neural_network.MLPRegressor")
+    if model.out_activation_ != "identity":
+        raise ValueError(f"model: its output goes through {model.out_activation_!r}; must be an MLPRegressor")
+    layers = zip(model.coefs_, model.intercepts_, strict=True)
+    words = []
+    for weight, bias in layers:
+        words += [("affine", weight.T.astype(np.float64), bias.astype(np.float64))]
+        words += [("activation", SKLEARN_NAMES[model.activation])]
+    mlp = _assemble(model.n_features_in_, words[:-1])
+    x = np.random.default_rng(0).standard_normal((8, mlp.dim))
+    return _agrees(mlp, x, model.predict(x.astype(model.coefs_[0].dtype)), "model")

@@ -179,6 +179,27 @@ class MLP:
 
         return converters.from_torch(module)
 
+    @staticmethod
+    def from_sklearn(model):
+        """Convert a fitted scikit-learn MLPRegressor.
+
+        Parameters
+        ----------
+        model : sklearn.neural_network.MLPRegressor
+
+        Returns
+        -------
+        MLP
+
+        Raises
+        ------
+        ValueError
+            If the model is none, is not fitted, or is a pipeline around one.
+        """
+        from paperlib import converters
+
+        return converters.from_sklearn(model)
+
     def save(self, path):
         """Write the network to `path`, an .npz file without pickled objects.
 

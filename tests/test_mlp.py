@@ -1,5 +1,7 @@
 """Networks against Keras, PyTorch and a hand-written one; files that are whole or not there."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -274,3 +276,34 @@ def test_a_torch_module_with_a_forward_of_its_own():
 def test_an_activation_that_is_none():
     with pytest.raises(ValueError, match="^activation = None: must be one of"):
         MLP([[[1.0]]], [[0.0]], None)
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_sklearn(activation, outputs):
+    neural_network = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is in the [test] extra")
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((40, 3)), random.standard_normal((40, outputs))
+    model = neural_network.MLPRegressor((5, 4), activation=activation, max_iter=3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # three iterations are not meant to converge
+        model.fit(x, y if outputs > 1 else y[:, 0])
+    np.testing.assert_allclose(MLP.from_sklearn(model)(x), model.predict(x), rtol=1e-12, atol=1e-14)
+
+
+def test_what_is_no_sklearn_regressor():
+    neural_network = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is in the [test] extra")
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    for model, message in (
+        (neural_network.MLPRegressor(), "MLPRegressor given; must be a fitted"),
+        (pipeline.make_pipeline(neural_network.MLPRegressor()), "a Pipeline; must be an MLPRegressor"),
+        (3, "int given"),
+    ):
+        with pytest.raises(ValueError, match=f"^model: {message}"):
+            MLP.from_sklearn(model)
+    classes = neural_network.MLPClassifier((2,), max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        classes.fit(np.eye(4), [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="^model: its output goes through 'logistic'"):
+        MLP.from_sklearn(classes)

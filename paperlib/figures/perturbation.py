@@ -130,10 +130,12 @@ def iterations(errors):
     last = len(errors)
     for n in range(last):
         found = [row[n] for row in errors[n:]]
-        axis.semilogy(range(n + 1, last + 1), found, color=f"C{n}", marker="os^Dv"[n % 5], label=f"order {n + 1}")
+        axis.semilogy(range(n + 1, last + 1), found, color=f"C{n}", marker="os^Dv"[n % 5], markersize=4)
+        axis.annotate(
+            f"order {n + 1}", (last, found[-1]), xytext=(6, 0), textcoords="offset points", va="center", color=f"C{n}"
+        )
     axis.set(xlabel="iterations", ylabel="relative error of the tensor", xticks=range(1, last + 1))
-    axis.set_xlim(0.8, last + 1.4)
-    axis.legend(loc="center right")
+    axis.set_xlim(0.8, last + 1.0)
     return figure
 
 
