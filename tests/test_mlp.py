@@ -284,7 +284,7 @@ def test_sklearn(activation, outputs):
     neural_network = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is in the [test] extra")
     random = np.random.default_rng(0)
     x, y = random.standard_normal((40, 3)), random.standard_normal((40, outputs))
-    model = neural_network.MLPRegressor((5, 4), activation=activation, max_iter=3, random_state=0)
+    model = neural_network.MLPRegressor(hidden_layer_sizes=(5, 4), activation=activation, max_iter=3, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # three iterations are not meant to converge
         model.fit(x, y if outputs > 1 else y[:, 0])
@@ -301,7 +301,7 @@ def test_what_is_no_sklearn_regressor():
     ):
         with pytest.raises(ValueError, match=f"^model: {message}"):
             MLP.from_sklearn(model)
-    classes = neural_network.MLPClassifier((2,), max_iter=1)
+    classes = neural_network.MLPClassifier(hidden_layer_sizes=(2,), max_iter=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         classes.fit(np.eye(4), [0, 1, 0, 1])
