@@ -85,15 +85,7 @@ class LearnedSeries:
     @cached_property
     def tensors(self):
         """The learned tensors of orders 1, 2, ..: means over members; a tuple of SymmetricTensor."""
-        return tuple(self._combined(n, _mean_tensor) for n in range(1, self.order + 1))
-
-    def member_tensor(self, number, order):
-        """The tensor that the members of this number alone have learned."""
-        return self._combined(order, lambda ensemble, n: _member_tensor(ensemble.mlp(number), n))
-
-    def _combined(self, order, tensor):
-        parts = zip(self.shares[order - 1], self.ensembles, strict=True)
-        return reduce(add, (tensor(ensemble, order) * share for share, ensemble in parts if share))
+        return tuple(self.tensor(n) for n in range(1, self.order + 1))
 
     def tensor(self, order):
         """The learned tensor of one order.
@@ -103,7 +95,16 @@ class LearnedSeries:
         ValueError
             If `order` is not from 1 to the highest order learned.
         """
-        return self.tensors[checks.integer("order", order, minimum=1, maximum=self.order) - 1]
+        return self._combined(order, _mean_tensor)
+
+    def member_tensor(self, number, order):
+        """The tensor of one order that the members of this number alone have learned."""
+        return self._combined(order, lambda ensemble, n: _member_tensor(ensemble.mlp(number), n))
+
+    def _combined(self, order, tensor):
+        order = checks.integer("order", order, minimum=1, maximum=self.order)
+        parts = zip(self.shares[order - 1], self.ensembles, strict=True)
+        return reduce(add, (tensor(ensemble, order) * share for share, ensemble in parts if share))
 
     def terms(self, U):
         """The learned terms, order by order.
@@ -143,7 +144,7 @@ def _mean_tensor(ensemble, order):
 def _agreement(ensemble, order):
     """The share s of an ensemble's mean tensor that its members agree on: James and Stein's shrinkage towards zero."""
     count, mean = len(ensemble.members), _mean_tensor(ensemble, order)
-    if count == 1:
+    if count == 1 or not mean.norm():
         return 0.0
     spread = sum((_member_tensor(member, order) - mean).norm() ** 2 for member in ensemble.members) / (count - 1)
     return max(0.0, 1 - spread / count / mean.norm() ** 2)
@@ -195,7 +196,8 @@ def iterative(target, configs, *, exact=(), checkpoints=None):
     Raises
     ------
     ValueError
-        If `configs` is empty, or a fit asks for what the target does not give, or their d differ, or `exact` is given for fewer orders than needed.
+        If `configs` is empty or their d differ, a fit asks for what the target does not give, or `exact` is given for
+        fewer orders than needed.
     """
     configs = tuple(configs)
     if not configs or not all(isinstance(config, TrainingConfig) for config in configs):

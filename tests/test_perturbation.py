@@ -123,6 +123,8 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
 @pytest.mark.parametrize(
     "call, message",
     [
+        (lambda s: s.member_tensor(0, 0), "order = 0: must be an integer from 1 to 3"),
+        (lambda s: s.member_tensor(2, 1), "number = 2: must be an integer from 0 to 1"),
         (lambda s: s.tensor(4), "order = 4: must be an integer from 1 to 3"),
         (lambda s: s.terms(np.ones(5)), r"U: shape \(5,\); the last axis must be 4 long"),
         (lambda s: LearnedSeries((), 1), r"ensembles = \(\): must be one or more"),
