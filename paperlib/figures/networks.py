@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from paperlib.figures.style import WIDTH, letter, styled
+from paperlib.figures.style import WIDTH, hue, letter, styled
 
 __all__ = ["optimizers", "overview", "trained_ensemble"]
 
@@ -41,7 +41,7 @@ def optimizers(names, fits, seconds, errors, orders=(2, 3)):
                     seconds[k, m],
                     middle,
                     yerr=spread,
-                    color=f"C{k}",
+                    color=hue(k),
                     marker=marker,
                     linestyle=line,
                     markersize=3.5,
@@ -84,7 +84,7 @@ def overview(U, depths, exact, born, network, spread, trained):
         axes[1].plot(
             depths, born[:, n], color=f"C{(2, 3, 4)[n % 3]}", linestyle=("--", "-.", ":")[n % 3], label=f"Born {n + 1}"
         )
-    axes[1].fill_between(depths, network - spread, network + spread, color="C1", alpha=0.25, linewidth=0)
+    axes[1].fill_between(depths, network - spread, network + spread, color=hue(1), alpha=0.25, linewidth=0)
     axes[1].plot(depths, network, color="C1", label="networks")
     axes[1].axvspan(*trained, color="0.93", linewidth=0, zorder=-1)
     axes[1].annotate(
@@ -120,7 +120,7 @@ def trained_ensemble(steps, loss, validation, exact, predicted):
     matplotlib.figure.Figure
     """
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.5))
-    for curves, color, name in ((loss, "C0", "training"), (validation, "C1", "held out")):
+    for curves, color, name in ((loss, hue(0), "training"), (validation, hue(1), "held out")):
         rms = np.sqrt(curves)
         axes[0].fill_between(steps, rms.min(axis=1), rms.max(axis=1), color=color, alpha=0.25, linewidth=0)
         axes[0].semilogy(steps, np.median(rms, axis=1), color=color, label=name)

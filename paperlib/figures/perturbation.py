@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from paperlib.figures.style import WIDTH, broken_at_poles, letter, styled
+from paperlib.figures.style import WIDTH, broken_at_poles, hue, letter, styled
 
 __all__ = [
     "beyond_the_radius",
@@ -104,7 +104,7 @@ def leading_order(steps, errors):
     figure, axes = plt.subplots(1, len(errors), figsize=(WIDTH, 2.8), sharey=True)
     for axis, (name, found) in zip(axes, errors.items(), strict=True):
         for n in range(found.shape[1]):
-            _band(axis, steps, found[:, n], color=f"C{n}", marker="o", markersize=3, label=f"order {n + 1}")
+            _band(axis, steps, found[:, n], color=hue(n), marker="o", markersize=3, label=f"order {n + 1}")
         axis.axhline(1, color="0.6", linewidth=0.7)
         axis.set(xlabel=f"training steps, {name}")
     axes[0].set_ylabel("relative error of the tensor")
@@ -236,7 +236,7 @@ def protocols(labels, errors):
     rows = -np.arange(len(labels), dtype=float)
     for n in range(errors.shape[1]):
         found, shifted = errors[:, n], rows + 0.24 - 0.16 * n
-        axis.hlines(shifted, found.min(axis=1), found.max(axis=1), color=f"C{n}", linewidth=1)
+        axis.hlines(shifted, found.min(axis=1), found.max(axis=1), color=hue(n), linewidth=1)
         axis.plot(
             found.mean(axis=1),
             shifted,

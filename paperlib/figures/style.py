@@ -5,8 +5,9 @@ from importlib.resources import files
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import to_rgba
 
-__all__ = ["STYLE", "WIDTH", "broken_at_poles", "letter", "styled"]
+__all__ = ["STYLE", "WIDTH", "broken_at_poles", "hue", "letter", "styled"]
 
 STYLE = str(files("paperlib") / "paper.mplstyle")
 WIDTH = 7.1
@@ -22,6 +23,11 @@ def styled(draw):
             return draw(*args, **kwargs)
 
     return drawn
+
+
+def hue(number):
+    """A colour of the cycle as numbers: bands and bars look up a name when they are drawn, under whatever style is then."""
+    return to_rgba(f"C{number}")
 
 
 def letter(axes):
