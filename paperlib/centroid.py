@@ -235,17 +235,21 @@ def _hessian(mlp, at):
     sum over l and j of lambda^l_j phi''(z^l_j) z^l_a z^l_b. `_tensors` gives the same; its bookkeeping would cost more
     than these products.
     """
-    y, slopes, phis, z = at, None, [], []
+    y, slopes, phis, first = at, None, [], 0
+    z = np.empty((sum(map(len, mlp.biases[:-1])), mlp.dim))
     for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
         phi = activations.derivatives(name, weight @ y + bias, 2, layer=number)
-        z.append(weight if slopes is None else weight @ slopes)
-        y, slopes = phi[0], phi[1][:, None] * z[-1]
+        here = z[first : first + len(bias)]
+        if slopes is None:
+            here[...] = weight
+        else:
+            np.matmul(weight, slopes, out=here)
+        y, slopes, first = phi[0], phi[1][:, None] * here, first + len(bias)
         phis.append(phi)
     adjoint, couplings = mlp.weights[-1][0], []
     for phi, weight in zip(reversed(phis), reversed(mlp.weights[:-1])):
         couplings.append(adjoint * phi[2])
         adjoint = (adjoint * phi[1]) @ weight
-    z = np.concatenate(z)
     full = z.T @ (np.concatenate(couplings[::-1])[:, None] * z)
     return full.ravel()[_upper(mlp.dim)]
 

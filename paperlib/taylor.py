@@ -153,9 +153,12 @@ def derivative_tensor(mlp, order, at=None):
     at, order = _point(mlp, at), integer("order", order, minimum=0)
     with np.errstate(over="ignore", invalid="ignore"):
         packed = np.asarray(mlp(at))[None] if order == 0 else centroid.derivatives(mlp, order, at)
-    if not (np.isfinite(packed.min()) and np.isfinite(packed.max())):
-        raise ValueError(f"mlp, at: derivatives of order {order} are beyond 1.8e308; scale the inputs or the weights")
-    return SymmetricTensor(order, mlp.dim, packed)
+    try:
+        return SymmetricTensor(order, mlp.dim, packed)
+    except ValueError:  # of all that it checks only this can fail here
+        raise ValueError(
+            f"mlp, at: derivatives of order {order} are beyond 1.8e308; scale the inputs or the weights"
+        ) from None
 
 
 def _series(mlp, order, at, directions, work):
