@@ -20,19 +20,21 @@ lambda is not in it. Tensors are arrays (..., C, units), see `splits`; order 0 h
 
 from collections import Counter
 from functools import cache, lru_cache
-from itertools import product
+from itertools import accumulate, pairwise, product
 from math import comb, prod
 
 import numpy as np
 
 from paperlib import activations
 from paperlib.checks import memory
+from paperlib.compiled import add_pairs
 from paperlib.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
 from paperlib.symmetric import index_table, packed_size
 
 __all__ = ["derivatives"]
 
 CHUNK_BYTES = 2**23
+FEW = 128  # inputs for which orders 2 and 3 are too small for what `_tensors` keeps account of
 
 
 def _terms(order):
@@ -229,29 +231,43 @@ def _tensors(mlp, order, at):
     return out
 
 
-def _hessian(mlp, at):
-    """The packed second derivatives at one centre (dim,) of one output: the centroid rule where it is a line.
+def _low_order(mlp, order, at):
+    """The packed tensor of order 2 or 3 at one centre (dim,) of one output: the centroid rule where it is a line.
 
-    sum over l and j of lambda^l_j phi''(z^l_j) z^l_a z^l_b. `_tensors` gives the same; its bookkeeping would cost more
-    than these products.
+    With all hidden neurons in one row, the sum over j of lambda phi2 z_a z_b; or that of z_a z_b w_c over the orders of a, b
+    and c, with w = lambda phi3 z / 6 + phi2 lambda_c / 2. `_tensors` gives the same, but keeps account of more.
     """
-    y, slopes, phis, first = at, None, [], 0
-    z = np.empty((sum(map(len, mlp.biases[:-1])), mlp.dim))
-    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
-        phi = activations.derivatives(name, weight @ y + bias, 2, layer=number)
-        here = z[first : first + len(bias)]
-        if slopes is None:
-            here[...] = weight
-        else:
-            np.matmul(weight, slopes, out=here)
-        y, slopes, first = phi[0], phi[1][:, None] * here, first + len(bias)
+    ends = [0, *accumulate(map(len, mlp.biases[:-1]))]
+    parts = [slice(*pair) for pair in pairwise(ends)]
+    z, y, slopes, phis = np.empty((ends[-1], mlp.dim)), at, None, []
+    layers = zip(parts, mlp.weights, mlp.biases, mlp.activations)
+    for number, (part, weight, bias, name) in enumerate(layers, start=1):
+        phi = activations.derivatives(name, weight @ y + bias, order, layer=number)
         phis.append(phi)
-    adjoint, couplings = mlp.weights[-1][0], []
-    for phi, weight in zip(reversed(phis), reversed(mlp.weights[:-1])):
-        couplings.append(adjoint * phi[2])
+        if slopes is None:
+            z[part] = weight
+        else:
+            np.matmul(weight, slopes, out=z[part])
+        y, slopes = phi[0], phi[1][:, None] * z[part]
+    adjoint, turned, scale, turns = mlp.weights[-1][0], None, np.empty(ends[-1]), []  # lambda, and lambda_c
+    for part, weight, phi in zip(parts[::-1], mlp.weights[-2::-1], phis[::-1]):
+        scale[part] = adjoint * phi[order]
+        turns.append(turned)
+        if order == 3 and part.start:
+            bent = (adjoint * phi[2])[:, None] * z[part]
+            turned = weight.T @ (bent if turned is None else bent + phi[1][:, None] * turned)
         adjoint = (adjoint * phi[1]) @ weight
-    full = z.T @ (np.concatenate(couplings[::-1])[:, None] * z)
-    return full.ravel()[_upper(mlp.dim)]
+    w = scale[:, None] * z
+    if order == 2:
+        return (z.T @ w).ravel()[_upper(mlp.dim)]
+    w /= 6
+    for part, phi, turned in zip(parts[-2::-1], phis[-2::-1], turns[1:]):
+        w[part] += (phi[2] / 2)[:, None] * turned
+    z, w = np.ascontiguousarray(z.T), np.ascontiguousarray(w.T)
+    pairs, out = np.zeros((packed_size(mlp.dim, 2), ends[-1])), np.zeros(packed_size(mlp.dim, 3))
+    add_pairs(pairs, z, w)
+    contracted_product(out, z, pairs, 1, 2, mlp.dim)
+    return out
 
 
 @lru_cache(maxsize=8)
@@ -286,9 +302,9 @@ def derivatives(mlp, order, at):
     2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each left group (half that for an even split), p + q
     = order. At order 2 and 3 the forming of the features and the calls themselves.
     """
-    if order == 2 and at.ndim == 1 and mlp.outputs == 1 and mlp.depth:
-        return _hessian(mlp, at)
     _keep_freed_memory()
+    if order in (2, 3) and at.ndim == 1 and mlp.outputs == 1 and mlp.depth and mlp.dim <= FEW:
+        return _low_order(mlp, order, at)
     batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
     size, centres = packed_size(mlp.dim, order), prod(batch)
     result = 8 * mlp.outputs * centres * size

@@ -311,3 +311,13 @@ def test_derivatives_beyond_double_precision_are_said():
     steep = MLP([[[1e120, 1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
     with pytest.raises(ValueError, match="^mlp, at: derivatives of order 3 are beyond 1.8e308; [^\n]*$"):
         derivative_tensor(steep, 3)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("widths", [[1, 1, 1], [3, 4, 1], [6, 2, 5, 3, 1]])
+def test_the_short_road_of_low_orders_is_the_rule(random_mlp, widths, order):
+    from paperlib import centroid
+
+    mlp, at = random_mlp(widths, "gelu"), np.random.default_rng(0).standard_normal(widths[0])
+    whole = centroid._tensors(mlp, order, at)
+    np.testing.assert_allclose(derivative_tensor(mlp, order, at).packed, whole, atol=1e-15 * np.abs(whole).max())
