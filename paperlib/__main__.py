@@ -15,10 +15,13 @@ def _parser():
     parser = argparse.ArgumentParser(prog="python -m paperlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name, what, example):
-        sub = commands.add_parser(
+    def bare(name, what, example):
+        return commands.add_parser(
             name, help=what, description=what, epilog=f"example: python -m paperlib {example}", allow_abbrev=False
         )
+
+    def command(name, what, example):
+        sub = bare(name, what, example)
         sub.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: this folder)")
         sub.add_argument("--only", metavar="NN", help="notebooks whose name begins so, such as 02")
         return sub
@@ -41,12 +44,7 @@ def _parser():
         sub = command(name, what, f"{name} --results build/results")
         sub.add_argument("--results", type=Path, help="the run's folder (default: ROOT/build/results)")
     what = "Train networks on a_0, order by order; write them, and say how far their tensors are from the Born series."
-    sub = commands.add_parser(
-        "train",
-        help=what,
-        description=what,
-        epilog="example: python -m paperlib train mine.json --orders 2 --output mine",
-    )
+    sub = bare("train", what, "train mine.json --orders 2 --output mine")
     sub.add_argument(
         "config", type=Path, help='a JSON file of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}'
     )
@@ -57,12 +55,7 @@ def _parser():
     what = (
         "Train a grid of networks on a_0 by dask, into one parquet table; a second run goes on where the first stopped."
     )
-    sub = commands.add_parser(
-        "sweep",
-        help=what,
-        description=what,
-        epilog="example: python -m paperlib sweep grid.json --table widths.parquet",
-    )
+    sub = bare("sweep", what, "sweep grid.json --table widths.parquet")
     sub.add_argument(
         "grid",
         type=Path,

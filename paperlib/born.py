@@ -378,7 +378,7 @@ def pade_of_terms(terms, m, n):
     """
     m, n = checks.integer("m", m, minimum=1), checks.integer("n", n, minimum=0)
     terms = checks.real_array("terms", terms)
-    if terms.ndim < 1 or terms.shape[-1] < m + n:
+    if terms.shape[-1] < m + n:
         raise ValueError(f"terms: shape {terms.shape}; the last axis must be m + n = {m + n} long or longer")
     terms = terms[..., : m + n]
     flat = terms.reshape(-1, m + n)

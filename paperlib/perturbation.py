@@ -143,10 +143,11 @@ def _mean_tensor(ensemble, order):
 
 def _agreement(ensemble, order):
     """The share s of an ensemble's mean tensor that its members agree on: James and Stein's shrinkage towards zero."""
-    count, mean = len(ensemble.members), _mean_tensor(ensemble, order)
+    tensors = [_member_tensor(member, order) for member in ensemble.members]
+    count, mean = len(tensors), reduce(add, tensors) / len(tensors)
     if count == 1 or not mean.norm():
         return 0.0
-    spread = sum((_member_tensor(member, order) - mean).norm() ** 2 for member in ensemble.members) / (count - 1)
+    spread = sum((tensor - mean).norm() ** 2 for tensor in tensors) / (count - 1)
     return max(0.0, 1 - spread / count / mean.norm() ** 2)
 
 
