@@ -115,7 +115,7 @@ def _train(options):
         raise ValueError(f"{options.config}: must be an object with fields among {', '.join(known)}")
     config = TrainingConfig(**given)
     series = perturbation.iterative(
-        targets.scattering_length_target(), (config,) * options.orders, checkpoints=options.output / "checkpoints"
+        targets.scattering_length_target(), (config,) * options.orders, cache=options.output / "trained"
     )
     exact = [born.born_tensor(n, config.d) for n in range(1, options.orders + 1)]
     for k, error in enumerate(perturbation.relative_errors(series, exact)[0], 1):

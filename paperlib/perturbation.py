@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from math import factorial
 from operator import add
-from pathlib import Path
 
 import numpy as np
 
@@ -151,7 +150,7 @@ def _agreement(ensemble, order):
     return max(0.0, 1 - spread / count / mean.norm() ** 2)
 
 
-def direct(target, config, order, *, checkpoint=None):
+def direct(target, config, order, *, cache=None):
     """Train one ensemble on the target and read all orders off it.
 
     Parameters
@@ -159,8 +158,8 @@ def direct(target, config, order, *, checkpoint=None):
     target : Target
     config : TrainingConfig
     order : int, at least 1
-    checkpoint : path, optional
-        See `training.train_ensemble`.
+    cache : path, optional
+        A folder where trainings are kept; see `training.train_ensemble`.
 
     Returns
     -------
@@ -173,10 +172,10 @@ def direct(target, config, order, *, checkpoint=None):
     """
     order = checks.integer("order", order, minimum=1)
     _warn_of_a_far_centre(config)
-    return LearnedSeries((train_ensemble(config, target, checkpoint=checkpoint),), order)
+    return LearnedSeries((train_ensemble(config, target, cache=cache),), order)
 
 
-def iterative(target, configs, *, exact=(), checkpoints=None):
+def iterative(target, configs, *, exact=(), cache=None):
     """Learn a target order by order, each from what the learned lower orders leave of it.
 
     Parameters
@@ -187,8 +186,8 @@ def iterative(target, configs, *, exact=(), checkpoints=None):
     exact : sequence of SymmetricTensor, optional
         Tensors of orders 1, 2, .. to take off in place of the learned ones: what it costs that those are not exact. What is
         returned is read off the networks all the same.
-    checkpoints : path, optional
-        A folder for the checkpoints, one an order.
+    cache : path, optional
+        A folder where trainings are kept; see `training.train_ensemble`.
 
     Returns
     -------
@@ -214,8 +213,7 @@ def iterative(target, configs, *, exact=(), checkpoints=None):
         _warn_of_a_far_centre(config)
     ensembles, removed = [], []
     for k, config in enumerate(configs, 1):
-        checkpoint = None if checkpoints is None else Path(checkpoints) / f"order_{k}.npz"
-        ensembles.append(train_ensemble(config, target.less(removed), checkpoint=checkpoint))
+        ensembles.append(train_ensemble(config, target.less(removed), cache=cache))
         if k < len(configs):
             removed = exact[:k] or LearnedSeries(tuple(ensembles), k).tensors
     return LearnedSeries(tuple(ensembles), len(ensembles))

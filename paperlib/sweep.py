@@ -86,14 +86,13 @@ def read_grid(path):
     return tuple(points)
 
 
-def _learn(point, checkpoints):
+def _learn(point, cache):
     """Train one point; its row of the table."""
     target, config = targets.scattering_length_target(), point.config
-    path = Path(checkpoints) / point.key
     if point.protocol == "direct":
-        series = perturbation.direct(target, config, point.orders, checkpoint=path / "direct.npz")
+        series = perturbation.direct(target, config, point.orders, cache=cache)
     else:
-        series = perturbation.iterative(target, (config,) * point.orders, checkpoints=path)
+        series = perturbation.iterative(target, (config,) * point.orders, cache=cache)
     exact = [born.born_tensor(n, config.d) for n in range(1, point.orders + 1)]
     errors = perturbation.relative_errors(series, exact)[0]
     # Tuples are written out: a column of a table holds one kind of thing.
@@ -111,7 +110,7 @@ def sweep(points, table, *, scheduler=None, say=print):
     ----------
     points : sequence of Point
     table : path
-        A .parquet file, replaced whenever a row arrives; checkpoints are in a folder beside it.
+        A .parquet file, replaced whenever a row arrives; trainings are kept in a folder beside it.
     scheduler : str, optional
         The address of a dask scheduler; a cluster of this machine's cores is started if none is given.
     say : callable
@@ -144,8 +143,8 @@ def sweep(points, table, *, scheduler=None, say=print):
     failed = []
     if missing:
         with _client(scheduler) as client:
-            checkpoints = str(table.with_suffix(".checkpoints"))
-            futures = [client.submit(_learn, p, checkpoints, key=key, retries=1) for key, p in missing.items()]
+            cache = str(table.with_suffix(".trained"))
+            futures = [client.submit(_learn, p, cache, key=key, retries=1) for key, p in missing.items()]
             for number, future in enumerate(as_completed(futures), 1):
                 if future.status == "error":
                     failed.append(f"{future.key}: {future.exception()}")

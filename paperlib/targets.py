@@ -216,26 +216,32 @@ def polynomial(tensors, name="polynomial"):
     square = sum((2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d)))
     higher = [(tensor.order, _pair_matrix(tensor)) for tensor in tensors if tensor.order > 2]
 
+    # T(x, .., x, .), and T(x, .., x, v, .) for each direction v, of every tensor above the second order.
+    def contracted(x, *vectors):
+        return [_contract(n, A, x, *vectors) for n, A in higher]
+
+    def value(x, along):
+        return x @ linear + ((x @ square) * x).sum(axis=1) / 2 + sum((x * a).sum(axis=1) for a in along)
+
+    def slope(x, along):
+        return linear + x @ square + sum(n * a for (n, _), a in zip(higher, along, strict=True))
+
+    def turn(v, along):
+        return v @ square + sum(n * (n - 1) * a for (n, _), a in zip(higher, along, strict=True))
+
     def values(x):
-        return (
-            x @ linear
-            + ((x @ square) * x).sum(axis=1) / 2
-            + sum((x * _contract(n, A, x, x)[0]).sum(axis=1) for n, A in higher)
-        )
+        return value(x, [a for (a,) in contracted(x, x)])
 
     def gradients(x):
-        return linear + x @ square + sum(n * _contract(n, A, x, x)[0] for n, A in higher)
+        return slope(x, [a for (a,) in contracted(x, x)])
 
     def hessian_vectors(x, v):
-        return v @ square + sum(n * (n - 1) * _contract(n, A, x, v)[0] for n, A in higher)
+        return turn(v, [a for (a,) in contracted(x, v)])
 
     def jet(x, v):
-        value, slope, turn = x @ linear + ((x @ square) * x).sum(axis=1) / 2, linear + x @ square, v @ square
-        for n, A in higher:
-            along_x, along_v = _contract(n, A, x, x, v)
-            value = value + (x * along_x).sum(axis=1)
-            slope, turn = slope + n * along_x, turn + n * (n - 1) * along_v
-        return value, slope, turn
+        both = contracted(x, x, v)
+        along_x, along_v = ([pair[k] for pair in both] for k in (0, 1))
+        return value(x, along_x), slope(x, along_x), turn(v, along_v)
 
     return Target(name, *(partial(_chunked, function, d) for function in (values, gradients, hessian_vectors, jet)))
 

@@ -12,14 +12,13 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
 from paperlib import _tensorflow, checks, networks, programs
+from paperlib.checkpoints import Checkpoint
 from paperlib.ensemble import Ensemble
-from paperlib.files import read_npz, write_npz
 from paperlib.mlp import MLP
 from paperlib.potentials import SAMPLE_KINDS, sample
 
@@ -83,9 +82,9 @@ class TrainingConfig:
     kind: str = "attractive"
     depth: float = 1.0
     smallest: float = 0.2
-    samples: int = 65_536
+    samples: int = 32_768
     sets: int | None = None
-    batch: int = 512
+    batch: int = 256
     steps: int = 12_000
     fit: str = "values"
     optimizer: str = "soap"
@@ -143,7 +142,7 @@ class TrainingConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def train_ensemble(config, target, *, checkpoint=None):
+def train_ensemble(config, target, *, cache=None):
     """Train one network a seed on `target`.
 
     Parameters
@@ -151,9 +150,10 @@ def train_ensemble(config, target, *, checkpoint=None):
     config : TrainingConfig
     target : Target
         What is fitted must be among what it gives. Values are taken less their mean, in units of their standard deviation.
-    checkpoint : path, optional
-        A .npz file, replaced after each epoch. A training that finds it goes on where it stopped, to the same
-        weights bit for bit; one that finds it complete returns what it holds.
+    cache : path, optional
+        A folder where trainings are kept after each epoch, in files named by their configuration. A training that finds
+        its own goes on where it stopped, to the same weights bit for bit; one that finds it complete returns what it
+        holds.
 
     Returns
     -------
@@ -163,8 +163,13 @@ def train_ensemble(config, target, *, checkpoint=None):
     Raises
     ------
     ValueError
-        If the checkpoint is of another configuration or target, the target's values are unfit, or every member
-        diverged.
+        If the target's values are unfit, or every member diverged.
+
+    Warns
+    -----
+    UserWarning
+        If what is kept in `cache` is damaged or was made by other code or from other values (it is trained anew); if
+        members diverged.
 
     Notes
     -----
@@ -181,10 +186,10 @@ def train_ensemble(config, target, *, checkpoint=None):
     (1, (2, 1))
     """
     with _AT_WORK:
-        return _train(config, target, checkpoint)
+        return _train(config, target, cache)
 
 
-def _train(config, target, checkpoint):
+def _train(config, target, cache):
     from tqdm import tqdm
 
     tf, _ = _tensorflow.load()
@@ -202,8 +207,8 @@ def _train(config, target, checkpoint):
     held_out_x = tf.constant(np.float32(held_out / config.depth))
     held_out_y = (held_out_values - scales.mean) / scales.spread
 
-    fingerprint = config.fingerprint(target)
-    loss, validation, seconds = _restore(checkpoint, fingerprint, state)
+    checkpoint = cache and Checkpoint.of(cache, config.fingerprint(target), held_out_values)
+    loss, validation, seconds = curves = checkpoint.restore(state) if checkpoint else [[], [], []]
     with ThreadPoolExecutor(1) as pool:
         start = len(loss)
         upcoming = pool.submit(draw, start) if start < epochs else None
@@ -219,8 +224,8 @@ def _train(config, target, checkpoint):
             seconds.append(time.perf_counter() - started)
             residual = program.predict(held_out_x).numpy() - held_out_y
             validation.append(np.mean(residual**2, axis=1))
-            if checkpoint is not None:
-                _store(checkpoint, fingerprint, state, loss, validation, seconds)
+            if checkpoint:
+                checkpoint.store(state, curves)
             if not np.isfinite(loss[-1]).any():
                 break
     trained = [v.numpy() for v in program.variables]
@@ -299,26 +304,6 @@ def _first_weights(config):
         ]
         arrays += [np.stack(weights).astype(np.float32), np.zeros((len(weights), 1, outputs), np.float32)]
     return arrays
-
-
-def _store(path, fingerprint, state, loss, validation, seconds):
-    """Replace the checkpoint: everything that the next epoch depends on."""
-    arrays = {f"state_{k:03}": variable.numpy() for k, variable in enumerate(state)}
-    curves = {"loss": np.array(loss), "validation": np.array(validation), "seconds": np.array(seconds)}
-    write_npz(path, fingerprint=np.array(fingerprint), **curves, **arrays)
-
-
-def _restore(path, fingerprint, state):
-    """Read the checkpoint into `state`, if there is one; return the loss curves so far."""
-    if path is None or not Path(path).exists():
-        return [], [], []
-    names = [f"state_{k:03}" for k in range(len(state))]
-    arrays = read_npz(path, ["fingerprint", "loss", "validation", "seconds"])
-    if str(arrays["fingerprint"]) != fingerprint or not set(names) <= set(arrays):
-        raise ValueError(f"checkpoint = {path}: is of another configuration or target; remove it or name another file")
-    for name, variable in zip(names, state, strict=True):
-        variable.assign(arrays[name])
-    return [list(arrays[name]) for name in ("loss", "validation", "seconds")]
 
 
 def _to_ensemble(config, weights, loss, validation, seconds, scales):

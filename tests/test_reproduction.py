@@ -210,7 +210,7 @@ def test_reproduce_check_and_store_from_the_command_line(tmp_path, capsys, monke
     checkout(tmp_path, **{"02_two": "2.6"})
     assert main(["reproduce", "--profile", "quick", *arguments]) == 1
     out = capsys.readouterr().out
-    assert "[1/2] 01_one: finished" in out and "[2/2] 02_two: running" in out
+    assert "01_one: finished" in out and "[1/1] 02_two: running" in out
     assert "FAILED 02_two number a: stored 2.5, new 2.6" in out
     assert main(["reproduce", "--only", "01", "--profile", "quick", *arguments]) == 0
 
@@ -225,20 +225,18 @@ def test_an_interrupted_run_goes_on(tmp_path, capsys):
     assert "01_one: finished by an earlier run" in out and "02_two: running" in out
 
 
-def test_networks_of_another_library_are_not_taken_for_this_ones(tmp_path, capsys):
-    root = checkout(tmp_path, **{"01_one": "1.5"})
-    arguments = ["reproduce", "--profile", "full", "--root", str(root)]
-    main(arguments)
-    checkpoint = root / "build" / "full" / "checkpoints" / "network.npz"
-    checkpoint.parent.mkdir()
-    checkpoint.write_text("")
-    main(arguments)
-    assert checkpoint.exists()
-    (root / "paperlib" / "changed.py").write_text("")
-    capsys.readouterr()
-    main(arguments)
-    assert not checkpoint.exists()
-    assert "the library has changed" in capsys.readouterr().out
+def test_a_notebook_runs_after_those_whose_networks_it_reads(tmp_path, capsys):
+    """In a full run: here 01 reads what 02 trains, and asking for 01 alone runs both, 02 first."""
+    reading = "float(open(results + '/made').read())"
+    root = checkout(tmp_path, **{"01_one": reading, "02_two": "open(results + '/made', 'w').write('1')"})
+    path = root / "notebooks" / "01_one.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.metadata["paperlib"] = {"reads": ["02_two"], "minutes": 5}
+    notebook.cells[1].source += "\nretrain = False"
+    nbformat.write(notebook, path)
+    main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)])
+    lines = [line.split(" in ")[0] for line in capsys.readouterr().out.splitlines()[:4]]
+    assert lines == ["[1/2] 02_two: running", "02_two: done", "[2/2] 01_one: running", "01_one: done"]
 
 
 def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):

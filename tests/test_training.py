@@ -126,39 +126,48 @@ def test_an_interrupted_training_resumes_bit_for_bit(trained, tmp_path):
             raise KeyboardInterrupt
         return TARGET.values(U)
 
-    path = tmp_path / "run" / "checkpoint.npz"
     with pytest.raises(KeyboardInterrupt):
-        train_ensemble(SMALL, Target(TARGET.name, values), checkpoint=path)
-    assert path.exists()
-    resumed = train_ensemble(SMALL, TARGET, checkpoint=path)
+        train_ensemble(SMALL, Target(TARGET.name, values), cache=tmp_path / "run")
+    (kept,) = (tmp_path / "run").iterdir()
+    resumed = train_ensemble(SMALL, TARGET, cache=tmp_path / "run")
     assert same(trained, resumed)
     np.testing.assert_array_equal(trained.loss, resumed.loss)
     np.testing.assert_array_equal(trained.validation, resumed.validation)
-    assert [file.name for file in path.parent.iterdir()] == ["checkpoint.npz"]
+    assert [*kept.parent.iterdir()] == [kept]
 
 
 def test_a_finished_training_is_not_run_again(trained, tmp_path):
-    path = tmp_path / "checkpoint.npz"
-    train_ensemble(SMALL, TARGET, checkpoint=path)
+    train_ensemble(SMALL, TARGET, cache=tmp_path)
 
     def never(U):
         assert len(U) == SMALL.validation, "samples were drawn for a training that was complete"
         return TARGET.values(U)
 
-    assert same(trained, train_ensemble(SMALL, Target(TARGET.name, never), checkpoint=path))
+    assert same(trained, train_ensemble(SMALL, Target(TARGET.name, never), cache=tmp_path))
 
 
-def test_a_checkpoint_of_something_else_is_refused(tmp_path):
-    path = tmp_path / "checkpoint.npz"
-    train_ensemble(SMALL, TARGET, checkpoint=path)
-    with pytest.raises(ValueError, match="^checkpoint = [^\n]*is of another configuration or target"):
-        train_ensemble(dataclasses.replace(SMALL, learning_rate=1e-3), TARGET, checkpoint=path)
-    with pytest.raises(ValueError, match="^checkpoint = [^\n]*is of another configuration or target"):
-        train_ensemble(SMALL, Target("another", TARGET.values), checkpoint=path)
-    before = path.read_bytes()
-    path.write_bytes(before[: len(before) // 2])
-    with pytest.raises(ValueError, match="^[^\n]*checkpoint.npz: not a readable .npz file[^\n]*$"):
-        train_ensemble(SMALL, TARGET, checkpoint=path)
+def test_another_configuration_is_another_training(tmp_path):
+    train_ensemble(SMALL, TARGET, cache=tmp_path)
+    train_ensemble(dataclasses.replace(SMALL, learning_rate=1e-3), TARGET, cache=tmp_path)
+    train_ensemble(SMALL, Target("another", TARGET.values), cache=tmp_path)
+    assert len([*tmp_path.iterdir()]) == 3
+
+
+def test_what_was_kept_from_something_else_is_left_with_a_line(trained, tmp_path, monkeypatch):
+    """Other values under the same name, other code, a damaged file: trained anew, to the right weights."""
+    train_ensemble(SMALL, Target(TARGET.name, lambda U: 2 * TARGET.values(U)), cache=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    with pytest.warns(UserWarning, match="^[^\n]*npz: was trained by other code, [^\n]*; trained anew$"):
+        assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("paperlib.checkpoints._CODE", ("soap.py",))
+        with pytest.warns(UserWarning, match="was trained by other code"):
+            assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))
+    train_ensemble(SMALL, TARGET, cache=tmp_path / "whole")
+    (whole,) = (tmp_path / "whole").iterdir()
+    kept.write_bytes(whole.read_bytes()[:-1000])
+    with pytest.warns(UserWarning, match="^[^\n]*: not a readable .npz file[^\n]*; trained anew$"):
+        assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))
 
 
 def test_converted_networks_predict_what_keras_did(trained):

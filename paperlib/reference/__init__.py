@@ -1,6 +1,7 @@
 """Trained networks and tables of studies that ship with the package, so that every notebook opens ready."""
 
 from importlib.resources import as_file, files
+from pathlib import Path
 
 from paperlib.ensemble import Ensemble
 from paperlib.files import read_npz
@@ -8,20 +9,31 @@ from paperlib.files import read_npz
 __all__ = ["ensemble", "table"]
 
 
-def ensemble(name):
-    """Load an ensemble that ships.
+def ensemble(name, folder=None):
+    """Load an ensemble that ships, or one of the same name that a run has trained anew.
+
+    Parameters
+    ----------
+    name : str
+    folder : path, optional
+        Where a run saved what it trained.
 
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If none of that name ships.
+    FileNotFoundError
+        If there is none in `folder`: the notebook that trains it was not run.
 
     Examples
     --------
     >>> ensemble("scattering_lengths").mlp(0)
     MLP(64-64-64-64-64-1, gelu)
     """
-    with as_file(_file(name)) as path:
+    shipped = _file(name)
+    if folder is not None:
+        return Ensemble.load(Path(folder) / shipped.name)
+    with as_file(shipped) as path:
         return Ensemble.load(path)
 
 

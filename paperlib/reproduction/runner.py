@@ -1,13 +1,14 @@
-"""Notebooks run headless by papermill, into a build folder, one after the other, and going on where a run stopped."""
+"""Notebooks run headless by papermill, into a build folder, and going on where a run stopped."""
 
 import hashlib
 import json
-import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from paperlib import checks
 from paperlib.files import read_json, write_json
+from paperlib.reproduction import lanes
 
 __all__ = ["notebook_parameters", "notebooks", "reproduce", "run_notebook"]
 
@@ -89,18 +90,19 @@ def run_notebook(path, output, parameters):
 
 
 def reproduce(root, build, *, profile="full", only=None, say=print):
-    """Run the notebooks of a checkout; those that an earlier run finished, unchanged since, are not run again.
+    """Run the notebooks of a checkout, side by side where there are cores; those that an earlier run finished, unchanged
+    since, are not run again.
 
     Parameters
     ----------
     root : path
         The checkout, with `notebooks` and `paperlib` in it.
     build : path
-        Executed notebooks and their results go there.
+        Executed notebooks, their results and what they train go there.
     profile : {"full", "quick"}
         "full" trains every network anew, "quick" uses those that ship.
     only : str, optional
-        The beginning of a notebook's name.
+        The beginning of a notebook's name; in a full run, those whose networks it reads are run too.
     say : callable
         Takes a line of progress.
 
@@ -108,35 +110,68 @@ def reproduce(root, build, *, profile="full", only=None, say=print):
     -------
     Path
         The folder of the results.
+
+    Raises
+    ------
+    RuntimeError
+        If a notebook failed, after all others that do not read what it trains.
     """
     root, build = Path(root).resolve(), Path(build).resolve()
     checks.choice("profile", profile, PROFILES)
     results = build / profile
     done_path = results / "done.json"
     done = read_json(done_path) if done_path.exists() else {}
-    chosen = notebooks(root / "notebooks", only)
+    plans = {path.stem: _plan(path, results, build, profile) for path in notebooks(root / "notebooks")}
+    chosen = {path.stem for path in notebooks(root / "notebooks", only)}
+    chosen |= {name for stem in chosen for name in plans[stem].reads}
     library = _digest(sorted(path for path in (root / "paperlib").rglob("*") if path.suffix in (".py", ".npz")))
-    if done.get("library") != library:
-        if (results / "checkpoints").exists():
-            say(f"the library has changed: networks in {build.name}/{profile}/checkpoints are trained anew")
-            shutil.rmtree(results / "checkpoints")
-        done = {"library": library}
-        write_json(done_path, done)
     numbers = _digest(sorted((root / "figures" / "numbers").glob("*.json")))
-    for number, path in enumerate(chosen, 1):
-        parameters = notebook_parameters(path)
+    waiting = {}
+    for name in sorted(chosen):
+        plan = plans[name]
         # A notebook that reads the stored numbers, as the overview does, is out of date when they change.
-        fingerprint = _digest([path], library, numbers if "stored" in parameters else "")
-        label = f"[{number}/{len(chosen)}] {path.stem}"
-        if done.get(path.stem) == fingerprint and (results / "numbers" / f"{path.stem}.json").exists():
-            say(f"{label}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
-            continue
-        say(f"{label}: running")
-        given = {"results": str(results)} | ({"retrain": profile == "full"} if "retrain" in parameters else {})
-        run_notebook(path, results / "notebooks" / path.name, given)
-        done[path.stem] = fingerprint
-        write_json(done_path, done)
+        fingerprint = _digest([plan.path], library, numbers if "stored" in plan.known else "")
+        if done.get(name) == fingerprint and (results / "numbers" / f"{name}.json").exists():
+            say(f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
+        else:
+            waiting[name] = plan, fingerprint
+    failures = []
+    for name, error in lanes.run({name: _call(plan, waiting) for name, (plan, _) in waiting.items()}, say):
+        if error is None:
+            done[name] = waiting[name][1]
+            write_json(done_path, done)
+        else:
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return results
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A notebook to run: which parameters it knows and is given, whose networks it reads, minutes that its training takes."""
+
+    path: Path
+    output: Path
+    known: dict
+    given: dict
+    reads: tuple
+    minutes: float
+
+
+def _plan(path, results, build, profile):
+    known, about = notebook_parameters(path), read_json(path)["metadata"].get("paperlib", {})
+    full = profile == "full" and "retrain" in known
+    given = {"results": str(results)}
+    given |= {"retrain": full} if "retrain" in known else {}
+    given |= {"cache": str(build / "trained")} if "cache" in known else {}
+    reads, minutes = (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
+    return _Plan(path, results / "notebooks" / path.name, known, given, tuple(reads), minutes)
+
+
+def _call(plan, waiting):
+    after = [name for name in plan.reads if name in waiting]
+    return lanes.Call(run_notebook, (plan.path, plan.output, plan.given), after, plan.minutes)
 
 
 def _digest(paths, *more):

@@ -1,0 +1,107 @@
+"""Calls side by side: in their order, on cores of their own, and gone with the process that made them."""
+
+import operator
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from paperlib import cores
+from paperlib.reproduction import lanes
+from paperlib.reproduction.lanes import Call
+
+
+def touch(path):
+    path.touch()
+
+
+def given(path):
+    path.read_bytes()
+
+
+def test_each_call_ends_once_and_after_those_before_it(tmp_path):
+    made = tmp_path / "made"
+    calls = {
+        "reads": Call(given, (made,), ("makes",), 9.0),
+        "makes": Call(touch, (made,)),
+        "other": Call(given, (tmp_path / "x",)),
+    }
+    said = []
+    ended = dict(lanes.run(calls, said.append))
+    assert ended["makes"] is None and ended["reads"] is None
+    assert isinstance(ended["other"], FileNotFoundError)
+    assert [line for line in said if "running" in line and "reads" in line] == ["[3/3] reads: running"]
+
+
+def test_nothing_comes_after_a_call_that_failed():
+    calls = {"fails": Call(operator.truediv, (1, 0)), "after": Call(operator.add, (1, 1), ("fails",))}
+    ((name, error),) = lanes.run(calls, print)
+    assert name == "fails" and isinstance(error, ZeroDivisionError)
+
+
+def test_the_longest_goes_first():
+    calls = {str(n): Call(operator.add, (n, n), (), float(n)) for n in range(4)}
+    said = []
+    assert len(list(lanes.run(calls, said.append))) == 4
+    started = [line.split("] ")[1][0] for line in said if "running" in line]
+    assert started == ["3", "2", "1", "0"]
+
+
+def test_no_calls_at_all():
+    assert list(lanes.run({}, print)) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or cores.count() < 2, reason="needs two cores to choose from")
+def test_lanes_share_no_core(tmp_path):
+    calls = {str(n): Call(_write_cores, (tmp_path / str(n),)) for n in range(2)}
+    assert [error for _, error in lanes.run(calls, print)] == [None, None]
+    first, second = (set(path.read_text().split()) for path in tmp_path.iterdir())
+    assert first and second and not first & second
+
+
+def _write_cores(path):
+    path.write_text(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
+    time.sleep(2)  # so that one process cannot make both calls
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+def test_a_killed_run_leaves_nothing_behind(tmp_path):
+    """SIGKILL gives it no chance to stop its calls: they see that it is gone."""
+    code = (
+        "from tests.test_lanes import _write_pid_and_wait as w, Call, lanes\nfrom pathlib import Path\n"
+        f"if __name__ == '__main__': list(lanes.run({{'a': Call(w, (Path({str(tmp_path / 'pid')!r}),))}}, print))"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    root = Path(__file__).parent.parent
+    run = subprocess.Popen(
+        [sys.executable, script], env=os.environ | {"PYTHONPATH": str(root)}, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    pid = int((tmp_path / "pid").read_text())
+    while _lives(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _lives(pid)
+
+
+def _write_pid_and_wait(path):
+    part = path.with_suffix(".part")
+    part.write_text(str(os.getpid()))
+    part.rename(path)
+    time.sleep(300)
+
+
+def _lives(pid):
+    """Whether a process runs; one that ended and is not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
