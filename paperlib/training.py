@@ -29,6 +29,8 @@ OPTIMIZERS = ("adam", "muon", "soap")
 # Streams of random numbers, told apart by the first word of their seed. NumPy pads a seed with zeros at its end, so a word
 # there would not tell them apart.
 _SAMPLES, _VALIDATION, _WEIGHTS, _ORDER, _DIRECTIONS = range(1, 6)
+# Seconds between writes of a checkpoint: short epochs would otherwise spend their time on it.
+_EVERY = 10.0
 # Trainings share compiled programs and their variables, so one runs at a time.
 _AT_WORK = Lock()
 
@@ -151,7 +153,7 @@ def train_ensemble(config, target, *, cache=None):
     target : Target
         What is fitted must be among what it gives. Values are taken less their mean, in units of their standard deviation.
     cache : path, optional
-        A folder where trainings are kept after each epoch, in files named by their configuration. A training that finds
+        A folder where trainings are kept every ten seconds, in files named by their configuration. A training that finds
         its own goes on where it stopped, to the same weights bit for bit; one that finds it complete returns what it
         holds.
 
@@ -212,6 +214,7 @@ def _train(config, target, cache):
     with ThreadPoolExecutor(1) as pool:
         start = len(loss)
         upcoming = pool.submit(draw, start) if start < epochs else None
+        stored = time.monotonic()
         for epoch in tqdm(
             range(start, epochs), initial=start, total=epochs, desc="training", unit="epoch", disable=None
         ):
@@ -224,9 +227,11 @@ def _train(config, target, cache):
             seconds.append(time.perf_counter() - started)
             residual = program.predict(held_out_x).numpy() - held_out_y
             validation.append(np.mean(residual**2, axis=1))
-            if checkpoint:
+            last = len(loss) == epochs or not np.isfinite(loss[-1]).any()
+            if checkpoint and (last or time.monotonic() > stored + _EVERY):
                 checkpoint.store(state, curves)
-            if not np.isfinite(loss[-1]).any():
+                stored = time.monotonic()
+            if last:
                 break
     trained = [v.numpy() for v in program.variables]
     return _to_ensemble(config, trained, np.array(loss), np.array(validation), np.array(seconds), scales)

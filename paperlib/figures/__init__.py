@@ -2,7 +2,7 @@
 
 from paperlib.figures.diagrams import centroid_groups, diagram_shares, diagram_sheet, small_network
 from paperlib.figures.networks import optimizers, overview, trained_ensemble
-from paperlib.figures.performance import derivative_costs, speed_ratios
+from paperlib.figures.performance import derivative_costs, growth, reach, speed_ratios
 from paperlib.figures.perturbation import (
     beyond_the_radius,
     iterations,
@@ -25,6 +25,7 @@ __all__ = [
     "derivative_costs",
     "diagram_shares",
     "diagram_sheet",
+    "growth",
     "iterations",
     "leading_order",
     "learned_tensors",
@@ -34,6 +35,7 @@ __all__ = [
     "overview",
     "potentials_and_waves",
     "protocols",
+    "reach",
     "small_network",
     "speed_ratios",
     "taylor_against_born",

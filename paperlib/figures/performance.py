@@ -5,7 +5,7 @@ import numpy as np
 
 from paperlib.figures.style import WIDTH, letter, styled
 
-__all__ = ["derivative_costs", "speed_ratios"]
+__all__ = ["derivative_costs", "growth", "reach", "speed_ratios"]
 
 
 @styled
@@ -58,7 +58,71 @@ def speed_ratios(ratios):
     for row, value in zip(rows, values, strict=True):
         axis.annotate(f"{value:.2g}×", (value, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
     axis.axvline(1, color="black", linewidth=0.8)
-    axis.set(xscale="log", xlabel="times faster", xlim=(0.5, 2 * max(values)))
+    axis.set(xscale="log", xlabel="times faster", xlim=(0.5 * min(1, *values), 3 * max(values)))
     axis.set_yticks(rows, list(ratios))
     axis.tick_params(axis="y", length=0)
+    return figure
+
+
+@styled
+def growth(panels, exponent, label="seconds"):
+    """How quantities go with others, a panel each on logarithmic axes, lines named with their fitted exponents.
+
+    Parameters
+    ----------
+    panels : dict of str to dict
+        What a panel is drawn against -> {name: (x, y)}.
+    exponent : callable
+        (x, y) -> float.
+    label : str
+        Of the first panel's vertical axis.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.9))
+    for axis, (against, lines) in zip(axes, panels.items(), strict=True):
+        for k, (name, (x, y)) in enumerate(lines.items()):
+            axis.loglog(x, y, "o-", color=f"C{k}", markersize=3, label=f"{name}\n$\\propto x^{{{exponent(x, y):.1f}}}$")
+        axis.set_xlabel(against)
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=6, handlelength=1.2)
+    axes[0].set_ylabel(label)
+    letter(axes)
+    return figure
+
+
+@styled
+def reach(dims, sizes, tensors, series):
+    """Bytes and seconds of whole tensors against those of series along directions.
+
+    Parameters
+    ----------
+    dims : sequence of int
+    sizes : ndarray, shape (dims, orders)
+        Bytes of packed tensors of orders 1, 2, ..
+    tensors, series : dict of str to (d, seconds)
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
+    shades = plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, sizes.shape[1]))
+    for n in range(sizes.shape[1]):
+        axes[0].loglog(dims, sizes[:, n], color=shades[n], label=f"order {n + 1}")
+    axes[0].axhspan(2**34, 1e24, color="0.5", alpha=0.15, linewidth=0)
+    axes[0].annotate("more than 16 GiB", (dims[0], 2**34), xytext=(2, 3), textcoords="offset points", fontsize=7)
+    for k, (name, (d, seconds)) in enumerate(tensors.items()):
+        axes[1].loglog(d, seconds, "o-", color=f"C{k}", markersize=3, label=name)
+    for k, (name, (d, seconds)) in enumerate(series.items()):
+        axes[1].loglog(d, seconds, "s--", color=f"C{k + len(tensors)}", markersize=3, linewidth=0.9, label=name)
+    axes[0].set(ylabel="bytes, packed", ylim=(10, 1e24))
+    axes[1].set(ylabel="seconds")
+    for axis in axes:
+        axis.set_xlabel("inputs d")
+        axis.set_xticks(dims, [str(d) for d in dims])
+        axis.minorticks_off()
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=6, handlelength=1.2)
+    letter(axes)
     return figure

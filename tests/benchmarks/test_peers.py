@@ -13,10 +13,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from paperlib.symmetric import index_table
+from paperlib.symmetric import index_table, packed_size
 from paperlib.taylor import derivative_tensor, directional_derivatives
 
 WIDTHS = [64, 64, 64, 64, 1]
+DIMS = (8, 16, 32, 64, 128)
 ROUNDS = {1: 30, 2: 30, 3: 20, 4: 5, 5: 2, 6: 1}
 
 
@@ -25,9 +26,13 @@ def mlp(random_mlp):
     return random_mlp(WIDTHS)
 
 
+def point(d):
+    return np.random.default_rng(1).uniform(-0.5, 0.5, d)
+
+
 @pytest.fixture(scope="module")
 def at():
-    return np.random.default_rng(1).uniform(-0.5, 0.5, WIDTHS[0])
+    return point(WIDTHS[0])
 
 
 @pytest.fixture
@@ -36,24 +41,23 @@ def timed(benchmark, request):
     pytest.importorskip("pytest_benchmark")
 
     def run(order, function, group=None):
-        benchmark.group = group or f"order {order}"
-        return benchmark.pedantic(function, rounds=ROUNDS[order], warmup_rounds=1)
+        benchmark.group = group or f"order {order}, d = 64"
+        return benchmark.pedantic(function, rounds=ROUNDS[order], warmup_rounds=order < 6)
 
     return run
 
 
-@pytest.mark.parametrize("order", range(1, 6))
-def test_packed(timed, mlp, at, order):
-    timed(order, lambda: derivative_tensor(mlp, order, at))
+@pytest.mark.parametrize(("order", "d"), [c for c in product(range(1, 7), DIMS) if packed_size(c[1], c[0]) <= 2.5e8])
+def test_packed(timed, random_mlp, order, d):
+    """Whole tensors of up to 2 GB."""
+    timed(
+        order, lambda: derivative_tensor(random_mlp([d, *WIDTHS[1:]]), order, point(d)), group=f"order {order}, d = {d}"
+    )
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])
 def test_full(timed, mlp, at, order):
     timed(order, lambda: derivative_tensor(mlp, order, at).full())
-
-
-def test_order_six(timed, mlp, at):
-    timed(6, lambda: derivative_tensor(mlp, 6, at))
 
 
 @pytest.mark.parametrize(("order", "gib"), [(5, 2), (6, 6)])
@@ -98,14 +102,16 @@ def agree(full, mlp, order, at):
     assert np.linalg.norm(ours - theirs) < 1e-10 * np.linalg.norm(ours)
 
 
-@pytest.mark.parametrize("order", range(1, 5))
-def test_nested_jax(timed, jax, mlp, at, order):
+@pytest.mark.parametrize(("order", "d"), [c for c in product(range(1, 5), DIMS) if 8 * c[1] ** c[0] <= 1e9])
+def test_nested_jax(timed, jax, random_mlp, order, d):
+    """Full tensors of up to 1 GB."""
+    mlp, at = random_mlp([d, *WIDTHS[1:]]), point(d)
     nested = jax.grad(jax_function(jax, mlp))
     for _ in range(order - 1):
         nested = jax.jacfwd(nested)
-    compiled, point = jax.jit(nested), jax.numpy.asarray(at)
-    agree(compiled(point), mlp, order, at)
-    timed(order, lambda: compiled(point).block_until_ready())
+    compiled, x = jax.jit(nested), jax.numpy.asarray(at)
+    agree(compiled(x), mlp, order, at)
+    timed(order, lambda: compiled(x).block_until_ready(), group=f"order {order}, d = {d}")
 
 
 @pytest.mark.parametrize("order", range(1, 4))
@@ -155,15 +161,15 @@ def test_thoad(timed, mlp, at, order):
 def test_tayloranalysis_at_8_inputs(timed, random_mlp, order):
     """It gives one coefficient for each index tuple it is asked for, so all packed ones are asked for."""
     torch, analysis = pytest.importorskip("torch"), pytest.importorskip("tayloranalysis")
-    mlp, at = random_mlp([8, *WIDTHS[1:]]), np.random.default_rng(1).uniform(-0.5, 0.5, 8)
+    mlp, at = random_mlp([8, *WIDTHS[1:]]), point(8)
     model = analysis.extend_model(torch_module(torch, mlp))
     tuples = [tuple(map(int, row)) for row in index_table(8, order)]
-    point = torch.tensor(at[None])
+    x = torch.tensor(at[None])
 
     def all_coefficients():
         return model.get_tc(
             forward_kwargs_tctensor_key="input",
-            forward_kwargs={"input": point},
+            forward_kwargs={"input": x},
             tc_idx_list=tuples,
             reduce_func=torch.mean,
         )
@@ -174,7 +180,7 @@ def test_tayloranalysis_at_8_inputs(timed, random_mlp, order):
 
 @pytest.mark.parametrize("order", [2, 3])
 def test_packed_at_8_inputs(timed, random_mlp, order):
-    mlp, at = random_mlp([8, *WIDTHS[1:]]), np.random.default_rng(1).uniform(-0.5, 0.5, 8)
+    mlp, at = random_mlp([8, *WIDTHS[1:]]), point(8)
     timed(order, lambda: derivative_tensor(mlp, order, at), group=f"order {order}, 8 inputs")
 
 
@@ -212,7 +218,7 @@ SMALL = [4, 8, 8, 1]
 def test_heyoka_at_4_inputs(timed, random_mlp):
     """Its expressions are compiled, which takes it from 8 inputs and 16 neurons on longer than all the rest here."""
     heyoka = pytest.importorskip("heyoka")
-    mlp, at = random_mlp(SMALL), np.random.default_rng(1).uniform(-0.5, 0.5, SMALL[0])
+    mlp, at = random_mlp(SMALL), point(SMALL[0])
     symbols = heyoka.make_vars(*(f"x_{i}" for i in range(SMALL[0])))
     y = symbols
     for layer, (weight, bias) in enumerate(zip(mlp.weights, mlp.biases)):
@@ -228,7 +234,7 @@ def test_heyoka_at_4_inputs(timed, random_mlp):
 
 
 def test_packed_at_4_inputs(timed, random_mlp):
-    mlp, at = random_mlp(SMALL), np.random.default_rng(1).uniform(-0.5, 0.5, SMALL[0])
+    mlp, at = random_mlp(SMALL), point(SMALL[0])
     timed(3, lambda: derivative_tensor(mlp, 3, at), group="order 3, 4-8-8-1")
 
 

@@ -19,7 +19,9 @@ TARGET = Target("noise", lambda U: U[:, 0], lambda U: U, lambda U, v: v)
 def epoch(members, fit, optimizer):
     """A compiled epoch and its arguments."""
     tf, _ = _tensorflow.load()
-    config = training.TrainingConfig(samples=65_536, fit=fit, optimizer=optimizer, seeds=tuple(range(members)), sets=1)
+    config = training.TrainingConfig(
+        samples=65_536, batch=512, fit=fit, optimizer=optimizer, seeds=tuple(range(members)), sets=1
+    )
     scales = training._Scales(0.0, 1.0, (1.0, 1.0, 1.0)[: 1 + training.FITS.index(fit)])
     (inputs, fitted), order = training._drawer(config, TARGET, scales, STEPS)(0)
     program = programs.program(config)
@@ -54,7 +56,7 @@ def test_drawing_an_epoch_of_scattering_lengths(benchmark):
     from paperlib.targets import scattering_length_target
 
     benchmark.group = "data"
-    config = training.TrainingConfig(fit="hessian_vectors", seeds=tuple(range(8)))
+    config = training.TrainingConfig(samples=65_536, batch=512, fit="hessian_vectors", seeds=tuple(range(8)))
     draw = training._drawer(config, scattering_length_target(), training._Scales(0.0, 1.0, (1.0, 1.0, 1.0)), STEPS)
     benchmark.pedantic(lambda: draw(0), rounds=5, warmup_rounds=1)
 
@@ -68,7 +70,7 @@ def test_epoch_while_the_next_samples_are_drawn(benchmark, members, fit):
     from paperlib.targets import scattering_length_target
 
     benchmark.group = f"128 steps, {members} member{'s' * (members > 1)}"
-    config = training.TrainingConfig(fit=fit, seeds=tuple(range(members)))
+    config = training.TrainingConfig(samples=65_536, batch=512, fit=fit, seeds=tuple(range(members)))
     scales = training._Scales(0.0, 1.0, (1.0, 1.0, 1.0)[: 1 + training.FITS.index(fit)])
     draw = training._drawer(config, scattering_length_target(), scales, STEPS)
     run = epoch(members, fit, "soap")

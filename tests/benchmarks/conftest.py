@@ -1,0 +1,17 @@
+"""What a benchmark's JSON says about the machine: the versions of ours and of the peers that were there."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = (
+    "numpy", "scipy", "numba", "tensorflow", "keras", "jax", "torch", "tayloranalysis", "omnibias-torch", "heyoka", "thoad",
+)  # fmt: skip
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    machine_info["versions"] = versions
