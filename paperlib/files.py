@@ -1,14 +1,23 @@
 """Files that are whole or not there: written beside their place, then renamed into it."""
 
+import errno
+import glob
 import json
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # not a POSIX system: what a killed writer left stays there
+    fcntl = None
 
 import numpy as np
 
 __all__ = ["atomically", "read_json", "read_npz", "write_json", "write_npz"]
+
+_PART = ".part-"
 
 
 @contextmanager
@@ -34,8 +43,10 @@ def atomically(path):
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        _remove_orphans(path)
+        handle, part = tempfile.mkstemp(prefix=f"{_PART}{path.name}-", suffix=path.suffix, dir=path.parent)
+        held = open(handle, "rb")
+        _lock(held)
     except OSError as error:
         raise type(error)(error.errno, f"{path}: cannot be written ({error.strerror})") from None
     part = Path(part)
@@ -45,8 +56,29 @@ def atomically(path):
         with open(part, "rb") as file:
             os.fsync(file.fileno())  # else a power cut could leave the name without the content
         os.replace(part, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(error.errno, f"{path}: cannot be written ({error.strerror})") from None
     finally:
         part.unlink(missing_ok=True)
+        held.close()
+
+
+def _lock(file):
+    """Hold a file until it is closed; the system lets go of it however this process ends."""
+    if fcntl:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        file.close()
+
+
+def _remove_orphans(path):
+    """Remove what writers of this file that were killed have left beside it: parts that nobody holds."""
+    for part in path.parent.glob(f"{_PART}{glob.escape(path.name)}-*") if fcntl else ():
+        with suppress(OSError), open(part, "rb") as file:
+            _lock(file)
+            part.unlink()
 
 
 def write_npz(path, **arrays):

@@ -1,5 +1,8 @@
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +22,31 @@ def test_a_failed_write_leaves_the_good_file(tmp_path):
         raise RuntimeError("power cut")
     assert read_json(path) == {"value": 1}
     assert os.listdir(path.parent) == ["numbers.json"]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
+    """And what a living one is writing stays."""
+    path, code = tmp_path / "a.json", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    script = f"from paperlib.files import atomically\nwith atomically({str(path)!r}):\n    {code}"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
+    (orphan,) = tmp_path.iterdir()
+    with atomically(path) as part:
+        assert not orphan.exists()
+        write_json(path, {"by": "another"})
+        assert part.exists()
+        part.write_text('{"by": "this one"}')
+    assert read_json(path) == {"by": "this one"}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_is_one_line(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"value": 1})
+    with pytest.raises(OSError, match=r"^\[Errno 28\] [^\n]*a.json: cannot be written \(No space left on device\)$"):
+        with atomically(path), open("/dev/full", "w") as full:
+            full.write("more")
+    assert read_json(path) == {"value": 1} and os.listdir(tmp_path) == ["a.json"]
 
 
 def test_json_refuses_nan(tmp_path):
