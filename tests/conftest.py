@@ -23,7 +23,7 @@ def random_mlp():
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Benchmarks take minutes and mean something on a quiet machine only: they run when asked for by name."""
-    if collection_path.name == "benchmarks":
-        return not any("benchmarks" in str(argument) for argument in config.invocation_params.args) or None
+    """What takes minutes runs when asked for by the name of its folder: benchmarks, on a quiet machine, and long tests."""
+    if collection_path.name in ("benchmarks", "long"):
+        return not any(collection_path.name in str(argument) for argument in config.invocation_params.args) or None
     return None

@@ -83,6 +83,27 @@ def test_other_tensors_give_other_answers(learned):
     assert (wrong > 0.3).all()
 
 
+def test_shuffled_values_teach_nothing():
+    """Inputs and values that do not belong together: what is learned vanishes, and into the spread over samples and seeds."""
+    (slope, *_) = random_polynomial(0)
+    whole = targets.polynomial(slope)
+
+    def shuffled(U):
+        return np.random.default_rng(U[0].view(np.uint64)).permutation(whole.values(U))
+
+    def learned(target, seed):
+        config = dataclasses.replace(
+            CONFIG, fit="values", steps=500, learning_rate=3e-3, sample_seed=seed, seeds=(seed,)
+        )
+        return perturbation.direct(target, config, 1).tensor(1)
+
+    right, nothing = learned(whole, 0), [learned(targets.Target("shuffled", shuffled), seed) for seed in range(4)]
+    assert (right - slope).norm() < 0.1 * slope.norm()
+    found = np.array([tensor.packed for tensor in nothing])
+    mean, error = np.linalg.norm(found.mean(axis=0)), np.sqrt(found.var(axis=0, ddof=1).sum() / 4)
+    assert mean < 0.1 * slope.norm() and mean < 3 * error
+
+
 def test_the_proxy_is_the_sum_of_its_terms(learned):
     tensors, series = learned
     U = CONFIG.potentials(20, 1)
