@@ -4,10 +4,10 @@ PROFILE ?= full
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test notebooks store lab lock clean
+.PHONY: help setup reproduce test test-long test-matrix notebooks store lab lock clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/.ready ## Install the locked environment into .venv
 
@@ -38,6 +38,12 @@ store: .venv/.ready ## Make the results in build/results the stored ones, and ha
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
+
+test-long: .venv/.ready ## Run the tests that take minutes: kills, seeds that nobody tuned on
+	$(BIN)/python -m pytest tests/long
+
+test-matrix: .venv/.ready ## Compare the stored numbers under other settings: threads, no AVX-512, oldest and newest releases (these need uv)
+	PYTHON=$(BIN)/python .ci/matrix
 
 lock: ## Resolve requirements.txt anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --output-file requirements.txt

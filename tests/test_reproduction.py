@@ -60,6 +60,17 @@ def test_pixels_are_compared_too(tmp_path):
     assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("figure", "01_picture")}
 
 
+@pytest.mark.parametrize("share, passes", [(0.0, True), (0.1, True), (1.0, False)])
+def test_a_retrained_picture_may_differ_as_a_training_does(tmp_path, share, passes):
+    """Lines by their width, not by being gone: part of the way to a blank sheet is far enough."""
+    record(tmp_path / "stored")
+    record(tmp_path / "new", shift=0.02, retrained=True)
+    path = tmp_path / "new" / "01_picture.png"
+    plt.imsave(path, plt.imread(path)[..., :3] * (1 - share) + share)
+    verdict = next(v for v in reproduction.compare(tmp_path / "new", tmp_path / "stored") if v.kind == "figure")
+    assert verdict.passed is passes and "of a blank sheet" in verdict.allowed
+
+
 def test_retrained_numbers_are_held_to_the_spread(tmp_path):
     record(tmp_path / "stored", spread=0.5)
     record(tmp_path / "new", value=2.4, retrained=True)
