@@ -195,7 +195,7 @@ def sliders(shape="Gaussian", depth=None, **parameters):
         moved[shape][name].value = value
     controls, numbers = widgets.HBox(layout={"flex_flow": "row wrap"}), widgets.HTML()
     figure = picture(view(shape, depth, **parameters))
-    shown = widgets.Image(format="png")
+    shown = widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
 
     def draw(_=None):
         chosen = moved[choice.value]
