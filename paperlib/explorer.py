@@ -129,7 +129,7 @@ def view(shape="Gaussian", depth=None, **parameters):
     U = depth * v
     return View(
         potential=U,
-        wave=scattering.wave_function(U),
+        wave=scattering.wave_function(U, 4),
         a0=float(scattering.scattering_length(U)),
         depth=depth,
         depths=depths,

@@ -117,5 +117,7 @@ def _frame(d, orders):
     figure.legend(
         handles, names, loc="upper center", ncols=9, bbox_to_anchor=(0.5, 0.93), handlelength=1.4, columnspacing=1.2
     )
-    letter(axes)
+    # At a height that is given: to find one above all ticks, each is measured once more.
+    with plt.rc_context({"axes.titley": 1.0}):
+        letter(axes)
     return figure
