@@ -4,7 +4,7 @@ PROFILE ?= full
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test test-long test-matrix notebooks store lab lock clean
+.PHONY: help setup reproduce test test-long test-matrix browser notebooks store lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ test: .venv/.ready ## Run the unit tests, the stored notebooks cell by cell, and
 	rm -rf build/results
 	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 notebooks
 	$(BIN)/python -m paperlib check
+
+browser: .venv/.ready ## Open notebooks in a headless Chromium, run them, move a slider; screenshots go to build/browser (needs chromium)
+	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
 
 EXECUTE := ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
 

@@ -12,6 +12,7 @@ _MODULES = {
     "born": "born_approximation born_radius born_remainder born_tensor born_terms pade pade_of_terms weinberg_eigenvalues",
     "diagrams": "Diagram enumerate_diagrams",
     "ensemble": "Ensemble",
+    "explorer": "",
     "figures": "",
     "mlp": "MLP",
     "perturbation": "LearnedSeries direct iterative relative_errors",

@@ -2,6 +2,7 @@
 
 from paperlib.figures.diagrams import centroid_groups, diagram_shares, diagram_sheet, small_network
 from paperlib.figures.networks import optimizers, overview, trained_ensemble
+from paperlib.figures.one_potential import one_potential
 from paperlib.figures.performance import derivative_costs, growth, reach, speed_ratios
 from paperlib.figures.perturbation import (
     beyond_the_radius,
@@ -31,6 +32,7 @@ __all__ = [
     "learned_tensors",
     "local_interpretation",
     "machine_learned_born",
+    "one_potential",
     "optimizers",
     "overview",
     "potentials_and_waves",

@@ -1,0 +1,194 @@
+"""The explorer: its numbers by another road, its picture by what it moves, and what is left of it without widgets."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("matplotlib")
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from paperlib import born, explorer, figures, reference, scattering
+from paperlib.explorer import ORDER, SHAPES
+from paperlib.perturbation import LearnedSeries
+
+
+def pixels(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())
+
+
+@st.composite
+def chosen(draw):
+    shape = draw(st.sampled_from(sorted(SHAPES)))
+    deepest = SHAPES[shape].deepest
+    limits = {"depth": (-deepest, deepest)} | {
+        n: (least, most) for n, (least, _, most) in SHAPES[shape].parameters.items()
+    }
+    return {"shape": shape} | {name: draw(st.floats(*ends).map(lambda x: round(x, 6))) for name, ends in limits.items()}
+
+
+TENSORS = [born.born_tensor(n, 64) for n in (1, 2, 3)]
+
+
+@settings(max_examples=40)
+@given(chosen())
+def test_what_is_shown_is_the_librarys_by_another_road(at):
+    """Terms by the closed tensors, the eigenvalue from U itself, a_0 from the wave; the explorer scales from depth one."""
+    seen = explorer.view(**at)
+    parameters = {name: value for name, value in at.items() if name not in ("shape", "depth")}
+    U = SHAPES[at["shape"]].potential(at["depth"], 64, **parameters)
+    np.testing.assert_allclose(seen.potential, U, rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(seen.terms[:3], [tensor.contract(U) for tensor in TENSORS], rtol=1e-9, atol=1e-300)
+    np.testing.assert_allclose(abs(seen.eigenvalue) * born.born_radius(U) if at["depth"] else 1, 1, rtol=1e-9)
+    r, u = seen.wave
+    np.testing.assert_allclose(seen.a0, r[-1] - u[-1], rtol=1e-9, atol=1e-12)
+    at_depth = np.argmin(np.abs(seen.depths - at["depth"]))
+    nearby = SHAPES[at["shape"]].potential(seen.depths[at_depth], 64, **parameters)
+    np.testing.assert_allclose(seen.exact[at_depth], scattering.scattering_length(nearby), rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(seen.born[at_depth], np.cumsum(born.born_terms(nearby, ORDER)), rtol=1e-9, atol=1e-14)
+
+
+def test_the_networks_terms_are_their_tensors_contracted():
+    series = LearnedSeries(tuple(reference.ensemble(f"born_signed_{n}") for n in range(1, ORDER + 1)), ORDER)
+    for shape, depth in (("Yukawa", 3.0), ("Woods-Saxon", -7.0)):
+        seen = explorer.view(shape, depth)
+        by_tensor = [tensor.contract(seen.potential) for tensor in series.tensors]
+        np.testing.assert_allclose(seen.learned, by_tensor, rtol=1e-9)
+        last = np.argmin(np.abs(seen.depths - depth))
+        scaled = seen.potential * seen.depths[last] / depth
+        np.testing.assert_allclose(seen.networks[last, -1], series(scaled), rtol=1e-9)
+
+
+def test_what_does_not_converge_is_said():
+    inside, outside = explorer.view("square well", 2.46), explorer.view("square well", 2.48)
+    assert "converges" in explorer.report(inside) and "diverges" in explorer.report(outside)
+    assert f"{inside.a0:.5f}" in explorer.report(inside)
+
+
+def test_a_moved_picture_is_the_picture_drawn_anew():
+    """Whatever was on it before: zero depth, another shape, a resonance."""
+    figure = explorer.picture(explorer.view("square well", 2.0))
+    before = pixels(figure)
+    views = [
+        explorer.view("Gaussian", 0.0),
+        explorer.view("Pöschl-Teller", 12.9),
+        explorer.view("Woods-Saxon", -9.0, diffuseness=0.3),
+        explorer.view("square well", 2.0),
+    ]
+    for seen in views:
+        moved = explorer.picture(seen, moved_from=figure)
+        assert moved is figure
+        assert np.array_equal(pixels(moved), pixels(explorer.picture(seen)))
+        assert np.array_equal(pixels(moved), before) == (seen is views[-1])
+
+
+def test_an_infinite_length_is_drawn_without_a_word(recwarn):
+    seen = vars(explorer.view("square well", 2.0)) | {"a0": np.inf, "wave": (np.linspace(0, 1, 9), np.full(9, np.nan))}
+    pixels(figures.one_potential(**seen))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"shape": "gaussian"}, r"shape = 'gaussian': must be one of 'square well', 'Gaussian'"),
+        ({"shape": "square well", "width": 0.4}, r"width: no parameter of shape = 'square well'; it has radius$"),
+        ({"depth": 41}, r"depth = 41: must be from -40 to 40 for shape = 'Gaussian'"),
+        ({"depth": float("nan")}, r"depth = nan: must be a finite number"),
+        ({"width": 0.0}, r"width = 0.0: must be from 0.2 to 1 for shape = 'Gaussian'"),
+        ({"width": "wide"}, r"width = 'wide': must be a finite number"),
+    ],
+)
+@pytest.mark.parametrize("opened", [explorer.view, explorer.explore, explorer.sliders])
+def test_bad_input(opened, wrong, message):
+    if opened is explorer.sliders:
+        pytest.importorskip("ipywidgets")
+    with pytest.raises(ValueError, match="^" + message):
+        opened(**wrong)
+
+
+def test_a_slider_changes_the_picture_and_the_numbers():
+    widgets = pytest.importorskip("ipywidgets")
+    controls, shown, numbers = explorer.sliders("exponential", 20.0, width=0.3).children
+    choice, depth, width = controls.children
+    assert (depth.value, width.value) == (20.0, 0.3)
+    seen = {(shown.value, numbers.value)}
+    for slider, value in ((depth, 25.0), (width, 0.2), (choice, "Woods-Saxon")):
+        slider.value = value
+        seen.add((shown.value, numbers.value))
+    assert len({picture for picture, _ in seen}) == len({text for _, text in seen}) == 4
+    assert [slider.description for slider in controls.children] == ["shape", "depth", "radius", "diffuseness"]
+    assert explorer.report(explorer.view("Woods-Saxon")) in numbers.value
+    choice.value = "exponential"
+    assert controls.children == (choice, depth, width), "each shape keeps its own sliders"
+    assert explorer.report(explorer.view("exponential", 25.0, width=0.2)) in numbers.value
+    assert all(isinstance(slider, widgets.FloatSlider) for slider in (depth, width))
+
+
+def test_the_ends_of_every_slider_can_be_seen_and_differ():
+    pytest.importorskip("ipywidgets")
+    controls, shown, _ = explorer.sliders().children
+    for shape in SHAPES:
+        controls.children[0].value = shape
+        for slider in controls.children[1:]:
+            pictures = set()
+            for slider.value in (slider.min, slider.max):
+                pictures.add(shown.value)
+            assert len(pictures) == 2, (shape, slider.description)
+
+
+def test_where_no_one_moves_sliders_it_is_the_static_picture(capsys):
+    figure = explorer.explore("Gaussian", 8.0)
+    seen = explorer.view("Gaussian", 8.0)
+    assert capsys.readouterr().out.strip() == explorer.report(seen)
+    assert np.array_equal(pixels(figure), pixels(explorer.picture(seen)))
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    client = pytest.importorskip("jupyter_client")
+    manager, client = client.manager.start_new_kernel(kernel_name="python3")
+    yield client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def shown_by(client, code, someone):
+    """The forms of a cell's value that a front end gets, where someone is there to answer or not."""
+    forms = []
+
+    def collect(message):
+        assert message["msg_type"] != "error", message["content"]
+        forms.extend(message["content"].get("data", {}) if message["msg_type"] == "execute_result" else ())
+
+    client.execute_interactive(code, allow_stdin=someone, output_hook=collect, timeout=120)
+    return set(forms)
+
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def test_sliders_where_someone_is_there_a_picture_elsewhere(kernel):
+    code = "from paperlib import explorer; explorer.explore()"
+    assert WIDGET in shown_by(kernel, code, someone=True)
+    assert shown_by(kernel, code, someone=False) == {"image/png", "text/plain"}
+    without = "import sys; sys.modules['ipywidgets'] = None  # as if it were not installed\n" + code
+    assert shown_by(kernel, without, someone=True) == {"image/png", "text/plain"}
+
+
+def test_without_ipython_or_ipywidgets():
+    code = "import sys; sys.modules |= {'ipywidgets': None, 'IPython': None}; "
+    code += "from paperlib import explorer; assert type(explorer.explore()).__name__ == 'Figure'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_opening_it_imports_nothing_heavy():
+    code = "import sys; from paperlib import explorer; explorer.view(); "
+    code += "assert not {'tensorflow', 'matplotlib', 'ipywidgets', 'IPython'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
