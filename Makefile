@@ -4,7 +4,7 @@ PROFILE ?= full
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test notebooks store lab lock clean
+.PHONY: help setup reproduce test lint notebooks store lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,11 @@ test: .venv/.ready ## Run the unit tests, the stored notebooks cell by cell, and
 	rm -rf build/results
 	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 notebooks
 	$(BIN)/python -m paperlib check
+
+lint: .venv/.ready ## Check style, format and types of the library, the tests and the notebooks' cells
+	$(BIN)/ruff check paperlib tests notebooks
+	$(BIN)/ruff format --check paperlib tests notebooks
+	$(BIN)/mypy
 
 EXECUTE := ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
 

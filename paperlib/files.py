@@ -34,11 +34,11 @@ def atomically(path):
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise type(error)(error.errno, f"{path}: cannot be written ({error.strerror})") from None
-    part = Path(part)
+    part = Path(name)
     try:
         yield part
         part.chmod(0o644)  # mkstemp makes files that only their owner reads

@@ -212,7 +212,8 @@ def iterative(target, configs, *, exact=(), checkpoints=None):
         raise ValueError(f"exact: tensors of dim {exact[0].dim}; configs have d = {configs[0].d}")
     for config in set(configs):
         _warn_of_a_far_centre(config)
-    ensembles, removed = [], []
+    ensembles: list = []
+    removed: tuple = ()
     for k, config in enumerate(configs, 1):
         checkpoint = None if checkpoints is None else Path(checkpoints) / f"order_{k}.npz"
         ensembles.append(train_ensemble(config, target.less(removed), checkpoint=checkpoint))
