@@ -4,7 +4,7 @@ PROFILE ?= full
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test lint notebooks store lab lock clean
+.PHONY: help setup reproduce test lint notebooks store wheel lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,15 @@ notebooks: .venv/.ready ## Execute the notebooks in place, for commit; then look
 store: .venv/.ready ## Make the results in build/results the stored ones, and have the overview read them
 	$(BIN)/python -m paperlib store
 	cd notebooks && $(EXECUTE) 00_overview.ipynb
+
+wheel: .venv/.ready ## Build the wheel into build/dist, and try it in an empty environment outside the checkout
+	rm -rf build/dist build/empty
+	$(BIN)/python -m build --no-isolation --outdir build/dist
+	$(BIN)/twine check --strict build/dist/*
+	@find build/dist -name '*.whl' -size -5120k | grep -q . || { echo "The wheel is above 5 MiB"; exit 1; }
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet build/dist/*.whl
+	cd / && "$(CURDIR)/build/empty/bin/python" -I "$(CURDIR)/tests/installed.py"
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
