@@ -4,7 +4,7 @@ PROFILE ?= full
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test test-long test-matrix browser notebooks store lab lock clean
+.PHONY: help setup reproduce test test-long test-matrix browser lint notebooks store wheel lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,11 @@ test: .venv/.ready ## Run the unit tests, the stored notebooks cell by cell, and
 browser: .venv/.ready ## Open notebooks in a headless Chromium, run them, move a slider; screenshots go to build/browser (needs chromium)
 	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
 
+lint: .venv/.ready ## Check style, format and types of the library, the tests and the notebooks' cells
+	$(BIN)/ruff check paperlib tests notebooks
+	$(BIN)/ruff format --check paperlib tests notebooks
+	$(BIN)/mypy
+
 EXECUTE := ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
 
 notebooks: .venv/.ready ## Execute the notebooks in place, for commit; then look at build/results
@@ -38,6 +43,15 @@ notebooks: .venv/.ready ## Execute the notebooks in place, for commit; then look
 store: .venv/.ready ## Make the results in build/results the stored ones, and have the overview read them
 	$(BIN)/python -m paperlib store
 	cd notebooks && $(EXECUTE) 00_overview.ipynb
+
+wheel: .venv/.ready ## Build the wheel into build/dist, and try it in an empty environment outside the checkout
+	rm -rf build/dist build/empty
+	$(BIN)/python -m build --no-isolation --outdir build/dist
+	$(BIN)/twine check --strict build/dist/*
+	@find build/dist -name '*.whl' -size -5120k | grep -q . || { echo "The wheel is above 5 MiB"; exit 1; }
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet build/dist/*.whl
+	cd / && "$(CURDIR)/build/empty/bin/python" -I "$(CURDIR)/tests/installed.py"
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

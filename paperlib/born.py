@@ -122,7 +122,7 @@ def _coupling_series(x, order, tail=False):
         u = i * q - w
         power = np.ones(n)
         dw, loss = np.zeros_like(w), np.zeros_like(q)
-        higher = shells.stumpff(x[i], 2 * order + 3) if tail else None
+        higher = shells.stumpff(x[i], 2 * order + 3) if tail else []
         for m in range(1, order + 1 + tail):
             power = power * (x[i] if m == 1 else -x[i])
             lower, upper = slice(0, order + 1 - m), slice(m, order + 1)
@@ -199,7 +199,7 @@ def born_tensor(order, d):
     """
     order, d = checks.integer("order", order, minimum=1), checks.integer("d", d, minimum=1)
     w, q = _transfer_derivatives(order, d)
-    a = [None]
+    a = [np.empty(0)]  # no order 0
     for n in range(1, order + 1):
         indices = index_table(d, n)
         total = w[n].copy()

@@ -72,7 +72,7 @@ def _plan(order):
     a symmetric form in all groups of n/2 indices, each pair stands under both of its groups, and the splits
     of I are counted unordered, so that a pair of equal groups is met half as often.
     """
-    plan = {}
+    plan: dict = {}
     for s, blocks in _terms(order):
         m = len(blocks)
         taken, rest, ways = min(
@@ -123,7 +123,8 @@ class _Layer:
         Features that are formed already are used. The others would be of the highest order, so of each a
         common factor is taken out, and what it multiplies is summed first.
         """
-        out, factored = None, {}
+        out = None
+        factored: dict = {}
         for coefficient, (s, blocks) in terms:
             if s == 0:
                 coefficient, s = coefficient * self.adjoint[0], None
@@ -148,7 +149,9 @@ class _Layer:
 
 def _forward(mlp, order, at):
     """The layers with z_B for |B| up to order // 2."""
-    layers, y, slopes = [], at, None
+    layers: list[_Layer] = []
+    y = at
+    slopes: dict = {}
     for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
         phi = activations.derivatives(name, y @ weight.T + bias, order, layer=number)
         z = {k: slope @ weight.T for k, slope in slopes.items()} if layers else {1: weight.T.copy()}
@@ -249,7 +252,8 @@ def _low_order(mlp, order, at):
         else:
             np.matmul(weight, slopes, out=z[part])
         y, slopes = phi[0], phi[1][:, None] * z[part]
-    adjoint, turned, scale, turns = mlp.weights[-1][0], None, np.empty(ends[-1]), []  # lambda, and lambda_c
+    adjoint, turned, scale = mlp.weights[-1][0], None, np.empty(ends[-1])  # lambda, and lambda_c
+    turns: list = []
     for part, weight, phi in zip(parts[::-1], mlp.weights[-2::-1], phis[::-1]):
         scale[part] = adjoint * phi[order]
         turns.append(turned)

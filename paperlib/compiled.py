@@ -81,7 +81,7 @@ def _compiled(name, *lengths):
     except ImportError:
         return None
     if lengths:
-        made = {}
+        made: dict = {}
         exec(_written_out(*lengths), made)
         loop, on_disk = made["loop"], False  # numba keeps on disk only what has a file
     else:
@@ -92,7 +92,7 @@ def _compiled(name, *lengths):
         return njit(loop, error_model="numpy")
 
 
-_met = set()
+_met: set[tuple] = set()
 
 
 def _loop(size, *key):

@@ -20,7 +20,9 @@ PROBES = np.concatenate([[-40.0, -1.0], np.linspace(-6, 6, 49), [40.0]])
 
 def _assemble(dim, words):
     """The network that the words spell. A scale is folded into the affine map after it, or the last one."""
-    weights, biases, names = [], [], []
+    weights: list[np.ndarray] = []
+    biases: list[np.ndarray] = []
+    names: list[str] = []
     factor, shift = np.ones(dim), np.zeros(dim)
     for kind, *values in words:
         open_layer = len(weights) > len(names)  # the last affine map still waits for its activation
@@ -193,7 +195,7 @@ def from_sklearn(model):
     if model.out_activation_ != "identity":
         raise ValueError(f"model: its output goes through {model.out_activation_!r}; must be an MLPRegressor")
     layers = zip(model.coefs_, model.intercepts_, strict=True)
-    words = []
+    words: list[tuple] = []
     for weight, bias in layers:
         words += [("affine", weight.T.astype(np.float64), bias.astype(np.float64))]
         words += [("activation", SKLEARN_NAMES[model.activation])]

@@ -29,7 +29,7 @@ from paperlib.taylor import propagator, vertices
 
 __all__ = ["Diagram", "enumerate_diagrams", "shares"]
 
-LEAF = ()
+LEAF: tuple = ()
 INK, MARK, FAINT = "black", "#D55E00", "0.85"
 
 
@@ -59,7 +59,8 @@ def _trees(leaves):
 
 def _centroid(tree):
     """The path to the centroid: down while one branch carries more than half of the leaves."""
-    half, path = _leaves(tree) / 2, ()
+    half = _leaves(tree) / 2
+    path: tuple = ()
     while heavy := [number for number, branch in enumerate(tree) if _leaves(branch) > half]:
         path, tree = (*path, heavy[0]), tree[heavy[0]]
     return path
@@ -121,7 +122,10 @@ class Diagram:
         >>> enumerate_diagrams(1)[0].rule()
         'G^{(L+1 \\leftarrow 0)}_{o i_{1}}'
         """
-        factors, layers, neurons, leaves = [], [], [], []
+        factors: list[str] = []
+        layers: list[str] = []
+        neurons: list[str] = []
+        leaves: list[tuple] = []
 
         def line(above, above_neuron, below, below_neuron):
             factors.append(rf"G^{{({above} \leftarrow {below})}}_{{{above_neuron} {below_neuron}}}")

@@ -44,12 +44,12 @@ def atomically(path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(path)
-        handle, part = tempfile.mkstemp(prefix=f"{_PART}{path.name}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{_PART}{path.name}-", suffix=path.suffix, dir=path.parent)
         held = open(handle, "rb")
         _lock(held)
     except OSError as error:
         raise type(error)(error.errno, f"{path}: cannot be written ({error.strerror})") from None
-    part = Path(part)
+    part = Path(name)
     try:
         yield part
         part.chmod(0o644)  # mkstemp makes files that only their owner reads

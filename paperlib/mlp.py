@@ -1,5 +1,6 @@
 """Multilayer perceptrons as plain arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,9 +53,9 @@ class MLP:
     array([0.5  , 1.464])
     """
 
-    weights: tuple
-    biases: tuple
-    activation: str | tuple
+    weights: Sequence
+    biases: Sequence
+    activation: str | Sequence[str]
 
     def __post_init__(self):
         weights, biases = _parameters("weights", self.weights, 2), _parameters("biases", self.biases, 1)

@@ -211,7 +211,8 @@ def iterative(target, configs, *, exact=(), cache=None):
         raise ValueError(f"exact: tensors of dim {exact[0].dim}; configs have d = {configs[0].d}")
     for config in set(configs):
         _warn_of_a_far_centre(config)
-    ensembles, removed = [], []
+    ensembles: list = []
+    removed: tuple = ()
     for k, config in enumerate(configs, 1):
         ensembles.append(train_ensemble(config, target.less(removed), cache=cache))
         if k < len(configs):

@@ -7,6 +7,7 @@ table. It turns variables of its own, so one training at a time may use it.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Program:
     """
 
     variables: list
-    optimizer: object
+    optimizer: Any
     fresh: list
     rates: list
     run: Callable
@@ -69,7 +70,7 @@ def _compiled(config):
     schedule, rates = _schedule(keras, members)
     optimizer = _optimizer(keras, config.optimizer, schedule)
     optimizer.build(variables)
-    evaluate = {
+    evaluate: Any = {
         "values": lambda *arguments: [networks.values(*arguments)],
         "gradients": networks.values_and_gradients,
         "hessian_vectors": networks.values_gradients_and_hessian_vectors,
@@ -105,7 +106,7 @@ def _compiled(config):
     return Program(variables, optimizer, fresh, rates, run, predict)
 
 
-def _schedule(keras, members):
+def _schedule(keras: Any, members):
     """A linear rise over the warm-up, then a cosine that falls to zero; and its variables, which `Program.begin` sets."""
     rises, falls = (keras.Variable(1.0, name=name) for name in ("rises", "falls"))
     peaks = keras.Variable(np.ones((members, 1, 1), np.float32), name="peaks")
@@ -119,7 +120,7 @@ def _schedule(keras, members):
     return Schedule(), [rises, falls, peaks]
 
 
-def _optimizer(keras, name, schedule):
+def _optimizer(keras: Any, name, schedule):
     class Muon(keras.optimizers.Muon):
         """Muon on the last two axes, so that members stay apart."""
 

@@ -184,11 +184,11 @@ def _kernel(name):
         largest[0] = size.max()
 
     rows, column = "float64[:, ::1]", "float64[::1]"
-    # A product and a sum may become one operation; nothing else of IEEE arithmetic is given up.
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
     loop, arrays = {
         "lengths": (lengths, (rows, column)),
         "slopes": (slopes, (rows, rows)),
         "jets": (jets, (rows, rows, column, rows, rows)),
     }[name]
-    return numba.njit(f"void({', '.join(arrays)}, {column})", **options)(loop)
+    signature = f"void({', '.join(arrays)}, {column})"
+    # A product and a sum may become one operation; nothing else of IEEE arithmetic is given up.
+    return numba.njit(signature, nogil=True, error_model="numpy", fastmath={"contract"})(loop)

@@ -10,8 +10,11 @@ by one step of the power iteration, orthonormalised by QR, every few steps. Not 
 roots of L and R, or with Muon, which orthonormalises the momentum and keeps no second moment.
 """
 
+from typing import Any
+
 from paperlib import _tensorflow, checks
 
+keras: Any  # a variable to the type checker, and a module's classes to derive from
 _, keras = _tensorflow.load()
 ops = keras.ops
 

@@ -88,7 +88,8 @@ class Target:
             return None if ours is None else lambda *arguments: ours(*arguments) - theirs(*arguments)
 
         def jets(U, v):
-            return [ours - theirs for ours, theirs in zip(self.jet(U, v), lower.jet(U, v), strict=True)]
+            pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]  # taken only if there is one
+            return [ours - theirs for ours, theirs in pairs]
 
         parts = {what: difference(what) for what in ("values", "gradients", "hessian_vectors")}
         return Target(f"{self.name} less {_label(tensors)}", **parts, jet=self.jet and jets)
@@ -274,8 +275,9 @@ def _written_out(d):
 
 def _chunked(function, d, *arrays):
     """Apply a function of batches to 1,024 rows at a time: a matrix a row is what it takes in memory."""
-    arrays = [checks.real_array("x", array, last=d) for array in arrays]
-    parts = [function(*(array[first : first + 1024] for array in arrays)) for first in range(0, len(arrays[0]), 1024)]
+    batches = [checks.real_array("x", array, last=d) for array in arrays]
+    starts = range(0, len(batches[0]), 1024)
+    parts = [function(*(batch[first : first + 1024] for batch in batches)) for first in starts]
     if isinstance(parts[0], tuple):
         return tuple(map(np.concatenate, zip(*parts, strict=True)))
     return np.concatenate(parts)

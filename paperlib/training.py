@@ -218,7 +218,7 @@ def _train(config, target, cache):
         for epoch in tqdm(
             range(start, epochs), initial=start, total=epochs, desc="training", unit="epoch", disable=None
         ):
-            (inputs, fitted), order = upcoming.result()
+            (inputs, fitted), order = upcoming.result()  # type: ignore[union-attr]  # there is one in every turn
             upcoming = pool.submit(draw, epoch + 1) if epoch + 1 < epochs else None
             steps = min(per_epoch, config.steps - epoch * per_epoch)
             arguments = tf.nest.map_structure(tf.convert_to_tensor, (inputs, fitted, order, steps))
@@ -328,6 +328,6 @@ def _to_ensemble(config, weights, loss, validation, seconds, scales):
         biases[-1] = biases[-1] * scales.spread + scales.mean
         # Rounded once more to single precision, so that what is saved is what is returned.
         single = [[np.float32(a) for a in arrays] for arrays in (matrices, biases)]
-        members.append(MLP(*single, config.activation))
+        members.append(MLP(single[0], single[1], config.activation))
     seeds = tuple(seed for seed, kept in zip(config.seeds, finite, strict=True) if kept)
     return Ensemble(tuple(members), seeds, loss[:, finite], validation[:, finite], seconds)

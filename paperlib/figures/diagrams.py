@@ -84,7 +84,8 @@ def diagram_sheet(highest):
     -------
     matplotlib.figure.Figure
     """
-    columns, rows = 6, [[]]
+    columns = 6
+    rows: list[list] = [[]]
     for order in range(1, highest + 1):
         labelled = [(diagram, f"order {order}" if not n else "") for n, diagram in enumerate(enumerate_diagrams(order))]
         if len(rows[-1]) + len(labelled) > columns:

@@ -178,7 +178,7 @@ def learned_tensors(exact, learned, what, at):
                 extent=(0.5, len(shells) + 0.5, len(shells) + 0.5, 0.5),
             )
             bar = figure.colorbar(image, ax=axis, shrink=0.85)
-            bar.formatter.set_powerlimits((0, 0))
+            bar.formatter.set_powerlimits((0, 0))  # type: ignore[attr-defined]  # a ScalarFormatter
             axis.set(xlabel="j", ylabel="i")
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(f"{name}, learned", fontsize=8)

@@ -125,7 +125,7 @@ def potentials_and_waves(potentials, waves, lengths, depths, lengths_of_depth, r
     axes[1].annotate("range", (1, axes[1].get_ylim()[1]), ha="right", va="top", rotation=90, color="0.4", fontsize=7)
     for depth in resonances:
         axes[2].axvline(depth, color="0.75", linewidth=0.8, linestyle="--")
-    for number, (name, values) in enumerate(lengths_of_depth.items()):
+    for number, values in enumerate(lengths_of_depth.values()):
         axes[2].plot(depths, broken_at_poles(values, 4 * highest), color=f"C{number}")
     axes[2].axhline(0, color="0.6", linewidth=0.6)
     axes[2].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(lowest, highest), xlim=(0, depths[-1]))

@@ -104,7 +104,7 @@ def _compare_figures(new, old, results, stored):
         # Left by an earlier comparison, it would stand beside pictures that no longer differ.
         (results / f"{name}-failed-diff.png").unlink(missing_ok=True)
         try:
-            difference = compare_images(*map(str, paths), tol=0, in_decorator=True)
+            difference = compare_images(str(paths[0]), str(paths[1]), tol=0, in_decorator=True)
         except ImageComparisonFailure:
             yield Verdict(old.notebook, "figure", name, "", "", "", False, "the pictures differ in size")
             continue
@@ -113,7 +113,7 @@ def _compare_figures(new, old, results, stored):
             allowed = f"blurred, {SHARE_RETRAINED:g} of a blank sheet's difference"
             yield Verdict(old.notebook, "figure", name, "", f"{share:.2f}", allowed, share <= SHARE_RETRAINED)
             continue
-        rms = difference["rms"] if difference else 0.0
+        rms = float(difference["rms"]) if difference else 0.0
         same = _same_arrays(new.figures[name], old.figures[name])
         note = "" if same else "plots other data"
         passed = same and rms <= PIXELS

@@ -153,7 +153,7 @@ def _fingerprint(figure):
             paths = [path.vertices for path in collection.get_paths()]
             arrays += [np.concatenate(paths)] if paths else []
         for array in arrays:
-            flat = np.ma.filled(np.ma.asarray(array, dtype=float), np.nan).ravel()
+            flat: np.ndarray = np.ma.filled(np.ma.asarray(array, dtype=float), np.nan).ravel()
             flat = np.where(np.isfinite(flat), flat, 0.0)
             ramp = np.linspace(1, 2, len(flat))
             rows.append([len(flat), float(np.linalg.norm(flat)), float(ramp @ flat)])

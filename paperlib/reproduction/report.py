@@ -51,7 +51,7 @@ def write_report(path, verdicts, results, stored, profile):
     from jinja2 import Environment
 
     results, stored = Path(results), Path(stored)
-    groups = {}
+    groups: dict = {}
     for verdict in verdicts:
         rows = groups.setdefault(verdict.notebook, {"numbers": [], "figures": []})
         if verdict.kind == "figure":

@@ -1,0 +1,76 @@
+"""What must hold of an installed wheel where NumPy and SciPy alone are beside it; `make wheel` runs this outside the checkout.
+
+A doctest that asks for a package that is not there is left out and listed; any other failure is an error.
+"""
+
+import doctest
+import importlib
+import pkgutil
+import sys
+from importlib.metadata import requires
+from importlib.util import find_spec
+
+import numpy as np
+
+import paperlib
+
+
+def missing(error):
+    """The package whose absence is to blame; the error itself is raised again if that is none."""
+    name = (error.name or str(error).partition(":")[0]).partition(".")[0]
+    if name == "paperlib" or not name.isidentifier() or find_spec(name):
+        raise error
+    return name
+
+
+def doctests():
+    """Run them all: how many examples ran in each module, and what kept the others from it."""
+    ran, left_out = {}, {}
+    for info in pkgutil.walk_packages(paperlib.__path__, "paperlib."):
+        if info.name == "paperlib.__main__":
+            continue
+        try:
+            module = importlib.import_module(info.name)
+        except ModuleNotFoundError as error:
+            left_out[info.name] = missing(error)
+            continue
+        for test in doctest.DocTestFinder(exclude_empty=True).find(module):
+            try:
+                # The bare runner raises what an example raises, and stops there.
+                doctest.DebugRunner(verbose=False).run(test)
+                ran[info.name] = ran.get(info.name, 0) + len(test.examples)
+            except doctest.UnexpectedException as failure:
+                if not isinstance(failure.exc_info[1], ModuleNotFoundError):
+                    raise
+                left_out[test.name] = missing(failure.exc_info[1])
+    return ran, left_out
+
+
+def smoke():
+    """One look at each part: exact physics, the series, the networks that ship, their derivatives."""
+    U = paperlib.square_well(depth=0.5, d=64)
+    k = np.sqrt(0.5)
+    np.testing.assert_allclose(paperlib.scattering_length(U), 1 - np.tan(k) / k, rtol=1e-12)
+    np.testing.assert_allclose(paperlib.born_terms(U, 30).sum(), 1 - np.tan(k) / k, rtol=1e-12)
+    ensemble = paperlib.reference.ensemble("scattering_lengths")
+    np.testing.assert_allclose(ensemble.mean(U), paperlib.scattering_length(U), rtol=0.02)
+    step = 1e-4 * np.ones(64)
+    gradient = paperlib.derivative_tensor(ensemble.mlp(0), 1, U).full()
+    slope = (ensemble.mlp(0)(U + step) - ensemble.mlp(0)(U - step)) / 2
+    np.testing.assert_allclose(gradient @ step, slope, rtol=1e-6)
+
+
+def main():
+    assert paperlib.__file__.startswith(sys.prefix), f"{paperlib.__file__}: not the installed one"
+    needed = [line for line in requires("neural-born-series") if "extra ==" not in line]
+    assert sorted(line.partition(">")[0] for line in needed) == ["numpy", "scipy"], needed
+    smoke()
+    ran, left_out = doctests()
+    assert ran, "no doctest ran"
+    print(f"{sum(ran.values())} examples of {len(ran)} modules ran; left out:")
+    for name, package in left_out.items():
+        print(f"  {name:44} needs {package}")
+
+
+if __name__ == "__main__":
+    main()
