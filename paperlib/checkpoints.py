@@ -61,7 +61,8 @@ class Checkpoint:
         UserWarning
             If there is a file which is damaged, or was made by other code, other libraries or from other values.
         """
-        names, curves = [f"state_{k:03}" for k in range(len(state))], [[], [], []]
+        names = [f"state_{k:03}" for k in range(len(state))]
+        curves: list[list] = [[], [], []]
         if not self.path.exists():
             return curves
         try:

@@ -8,6 +8,7 @@ depth, so a shape is worked out once, at depth one, and a depth costs next to no
 Potentials have 64 shells, which is what the networks that ship (of notebook 07) read.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -28,7 +29,7 @@ ORDER = 4
 class Shape:
     """A potential of depth one, how far its depth goes either way, and (least, first, largest) of each parameter."""
 
-    potential: object
+    potential: Callable
     deepest: float
     parameters: dict
 

@@ -11,7 +11,7 @@ from pathlib import Path
 try:
     import fcntl
 except ModuleNotFoundError:  # not a POSIX system: what a killed writer left stays there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module, or none
 
 import numpy as np
 

@@ -138,7 +138,8 @@ def test_the_ends_of_every_slider_can_be_seen_and_differ():
         controls.children[0].value = shape
         for slider in controls.children[1:]:
             pictures = set()
-            for slider.value in (slider.min, slider.max):
+            for end in (slider.min, slider.max):
+                slider.value = end
                 pictures.add(shown.value)
             assert len(pictures) == 2, (shape, slider.description)
 

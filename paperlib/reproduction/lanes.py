@@ -2,9 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 from graphlib import TopologicalSorter
 from multiprocessing import connection, get_context, parent_process
 from threading import Thread
@@ -21,7 +21,7 @@ AT_MOST = 4
 class Call:
     """A function of its own module and its arguments, to be called after others; of those ready, the longest goes first."""
 
-    function: object
+    function: Callable
     arguments: tuple
     after: tuple = ()
     minutes: float = 0.0
@@ -48,7 +48,9 @@ def run(calls, say):
         free.put(lane)
     order = TopologicalSorter({name: call.after for name, call in calls.items()})
     order.prepare()
-    running, ready, number = {}, [], 0
+    number = 0
+    running: dict = {}
+    ready: list[str] = []
     with ProcessPoolExecutor(lanes, mp_context=context, initializer=_settle, initargs=(free, lanes)) as pool:
         while order.is_active():
             ready += order.get_ready()
@@ -73,9 +75,9 @@ def _settle(free, lanes):
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[lane::lanes])
     # A killed run must not go on in the background, beside the next one.
-    Thread(target=partial(_end_with, parent_process().sentinel), daemon=True).start()
+    Thread(target=_end_with, args=[parent_process()], daemon=True).start()
 
 
-def _end_with(sentinel):
-    connection.wait([sentinel])
+def _end_with(parent):
+    connection.wait([parent.sentinel])
     os._exit(1)

@@ -162,7 +162,7 @@ class _Plan:
 def _plan(path, results, build, profile):
     known, about = notebook_parameters(path), read_json(path)["metadata"].get("paperlib", {})
     full = profile == "full" and "retrain" in known
-    given = {"results": str(results)}
+    given: dict = {"results": str(results)}
     given |= {"retrain": full} if "retrain" in known else {}
     given |= {"cache": str(build / "trained")} if "cache" in known else {}
     reads, minutes = (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
@@ -170,7 +170,7 @@ def _plan(path, results, build, profile):
 
 
 def _call(plan, waiting):
-    after = [name for name in plan.reads if name in waiting]
+    after = tuple(name for name in plan.reads if name in waiting)
     return lanes.Call(run_notebook, (plan.path, plan.output, plan.given), after, plan.minutes)
 
 
