@@ -73,6 +73,13 @@ def test_public_names_exist():
         paperlib.born_term  # noqa: B018
 
 
+def test_the_book_documents_every_public_module():
+    import paperlib
+
+    listed = re.findall(r"^   paperlib\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(paperlib._MODULES)
+
+
 def test_citation_names_the_paper_and_the_companion():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == PROJECT["version"] and "paperlib" in citation["title"]
