@@ -4,7 +4,7 @@ PROFILE ?= full
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test test-long test-matrix browser lint notebooks store wheel lab lock clean
+.PHONY: help setup reproduce test test-long test-matrix browser lint notebooks store wheel book lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,8 +31,8 @@ browser: .venv/.ready ## Open notebooks in a headless Chromium, run them, move a
 	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
 
 lint: .venv/.ready ## Check style, format and types of the library, the tests and the notebooks' cells
-	$(BIN)/ruff check paperlib tests notebooks
-	$(BIN)/ruff format --check paperlib tests notebooks
+	$(BIN)/ruff check paperlib tests notebooks docs
+	$(BIN)/ruff format --check paperlib tests notebooks docs
 	$(BIN)/mypy
 
 EXECUTE := ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
@@ -52,6 +52,14 @@ wheel: .venv/.ready ## Build the wheel into build/dist, and try it in an empty e
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/python -m pip install --quiet build/dist/*.whl
 	cd / && "$(CURDIR)/build/empty/bin/python" -I "$(CURDIR)/tests/installed.py"
+
+BOOK := build/book-source
+
+book: .venv/.ready ## Write README, stored notebooks and docstrings as a site, build/book/index.html; any broken link is an error
+	rm -rf build/book $(BOOK)
+	mkdir -p $(BOOK)
+	cp -R docs/. README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff figures notebooks $(BOOK)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/book-cache $(BOOK) build/book
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

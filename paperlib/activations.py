@@ -214,7 +214,7 @@ def derivatives(name, z, order, layer=None):
 
     Notes
     -----
-    The error stays within some 1e-14 of the largest value of that derivative, to order 8 and for |z| <= 50
+    The error stays within some 1e-14 of the largest value of that derivative, to order 8 and for ``|z| <= 50``
     (tests, against 40-digit arithmetic).
 
     Examples

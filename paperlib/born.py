@@ -84,7 +84,7 @@ def born_remainder(U, order):
     Parameters
     ----------
     U : array_like of float, shape (..., d)
-        Shallow: shells of |U| > d^2 lose digits.
+        Shallow: shells of ``|U| > d^2`` lose digits.
     order : int, at least 1
 
     Returns
@@ -293,7 +293,7 @@ def _integration(d, m):
 
 
 def born_radius(U):
-    """The radius of convergence of the Born series in the coupling: 1 over the largest |Weinberg eigenvalue|.
+    """The Born series' radius of convergence in the coupling: 1 over the modulus of the largest Weinberg eigenvalue.
 
     Parameters
     ----------

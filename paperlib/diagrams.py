@@ -7,7 +7,7 @@ output, and the rules are
     vertex with k branches at neuron j of layer l      phi^(k)(z^l_j)
     line from layer l down to layer m, or input m = 0  G^(l<-m) = d z^l / d y^m = P^(l<-m+1) W^(m+1)
     sum over the neurons of every vertex, and over their layers, strictly descending from the root
-    sum over the n! / |Aut| different ways to put the indices i1 .. in on the leaves.
+    sum over the ``n! / |Aut|`` different ways to put the indices i1 .. in on the leaves.
 
 P is `taylor.propagator`; the line G stops short of the factor phi' of its lower end, because the vertex there
 has phi^(k) in its place. Unlabelled trees are counted by OEIS A000669, the ways to label them, in sum, by
@@ -91,12 +91,12 @@ class Diagram:
 
     @property
     def symmetry_factor(self):
-        """|Aut|, how many permutations of equal branches leave the tree as it is."""
+        """``|Aut|``, how many permutations of equal branches leave the tree as it is."""
         return _automorphisms(self.tree)
 
     @property
     def multiplicity(self):
-        """n! / |Aut|, how many different ways there are to put n indices on the leaves."""
+        """``n! / |Aut|``, how many different ways there are to put n indices on the leaves."""
         return factorial(self.order) // self.symmetry_factor
 
     @property

@@ -206,7 +206,7 @@ def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
     n, d : int
         Number of potentials and of shells.
     depth : float
-        Largest |U_i|, positive.
+        Largest ``|U_i|``, positive.
     kind : {"attractive", "signed", "sparse"}
     smallest : float
         Smallest size, from 0 to 1: at 0 the sizes are graded down to nothing.

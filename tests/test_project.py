@@ -1,5 +1,6 @@
 """The project's own promises: one set of pins, a light import, tests that notice a changed constant."""
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from paperlib import reproduction
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -71,6 +74,28 @@ def test_public_names_exist():
         assert getattr(paperlib, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'born_term'"):
         paperlib.born_term  # noqa: B018
+
+
+def test_the_book_documents_every_public_module():
+    import paperlib
+
+    listed = re.findall(r"^   paperlib\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(paperlib._MODULES)
+
+
+def test_the_readme_gives_each_claim_the_verdict_of_the_stored_numbers():
+    wanted = [
+        f"| {claim.id} | {claim.text} | [{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb) | {verdict.partition(':')[0]} |"
+        for claim, verdict in reproduction.claim_table(ROOT / "figures")
+    ]
+    assert re.findall(r"^\| C\d.*", (ROOT / "README.md").read_text(), re.MULTILINE) == wanted
+
+
+def test_the_development_container_is_made_by_the_command_of_the_readme():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    assert container["postCreateCommand"] == "make setup"
+    version = tuple(map(int, container["image"].rpartition(":")[2].split(".")))
+    assert version >= tuple(map(int, re.findall(r"\d+", PROJECT["requires-python"])))
 
 
 def test_citation_names_the_paper_and_the_companion():

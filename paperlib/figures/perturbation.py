@@ -267,7 +267,7 @@ def beyond_the_radius(depths, a0, curves, radius, largest):
     radius : float
         The depth where the Born series ends.
     largest : float
-        Of |a_0|, that is drawn.
+        Of ``|a_0|``, that is drawn.
 
     Returns
     -------

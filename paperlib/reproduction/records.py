@@ -74,7 +74,7 @@ class Record:
 
 
 def record(notebook, folder, *, numbers, figures, retrained=False):
-    """Write a notebook's numbers to FOLDER/numbers/NOTEBOOK.json and its figures to FOLDER/*.png.
+    """Write a notebook's numbers to FOLDER/numbers/NOTEBOOK.json and its figures to ``FOLDER/*.png``.
 
     Parameters
     ----------

@@ -1,0 +1,34 @@
+"""The book: the README, the notebooks as they are stored, and the library's docstrings. Built by `make book`."""
+
+from importlib import metadata
+
+project = "paperlib"
+author = copyright = "The paperlib authors"
+release = metadata.version("neural-born-series")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "sphinx-mathjax-offline",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["README.md"]  # index.md includes it
+
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables that cells print are tables
+myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_heading_anchors = 2
+
+default_role = "py:obj"
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+numpydoc_show_class_members = False
+
+html_theme = "furo"
+html_title = "paperlib"
+html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
