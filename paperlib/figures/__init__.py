@@ -1,6 +1,7 @@
 """One function a figure: plain arrays in, a matplotlib Figure out, all in one style."""
 
 from paperlib.figures.diagrams import centroid_groups, diagram_shares, diagram_sheet, small_network
+from paperlib.figures.interactions import interactions
 from paperlib.figures.networks import optimizers, overview, trained_ensemble
 from paperlib.figures.performance import derivative_costs, speed_ratios
 from paperlib.figures.perturbation import (
@@ -25,6 +26,7 @@ __all__ = [
     "derivative_costs",
     "diagram_shares",
     "diagram_sheet",
+    "interactions",
     "iterations",
     "leading_order",
     "learned_tensors",
