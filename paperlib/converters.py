@@ -1,11 +1,12 @@
-"""Networks of Keras and PyTorch as MLPs.
+"""Networks of Keras, PyTorch and scikit-learn as MLPs.
 
 Each framework's layers are put into three words: ("affine", W, b), ("scale", factor, shift) for each unit,
-and ("activation", name). What the words mean as one network is the same for both. An activation is recognised
+and ("activation", name). What the words mean as one network is the same for all. An activation is recognised
 by its values, not by its name, and the whole network is checked against the original at a few points, so a
 wrapped or mislabelled function cannot slip through.
 """
 
+import warnings
 from math import prod
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from paperlib import activations
 from paperlib.mlp import MLP
 
-__all__ = ["from_keras", "from_torch"]
+__all__ = ["from_keras", "from_sklearn", "from_torch"]
 
 PROBES = np.concatenate([[-40.0, -1.0], np.linspace(-6, 6, 49), [40.0]])
 
@@ -184,21 +185,55 @@ def from_torch(module):
 SKLEARN_NAMES = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 
 
+def _sklearn_units(step):
+    """Centre and width of a fitted scaler z = (x - centre)/width, each of shape (features,)."""
+    kind = type(step).__name__
+    if kind not in ("StandardScaler", "RobustScaler", "MinMaxScaler", "MaxAbsScaler"):
+        raise ValueError(f"model: {kind} is no scaling of each feature; must be StandardScaler or one like it")
+    if not hasattr(step, "n_features_in_"):
+        raise ValueError(f"model: {kind} is not fitted")
+    if kind == "MinMaxScaler":
+        return -step.min_ / step.scale_, 1 / step.scale_
+    centre = step.center_ if kind == "RobustScaler" else step.mean_ if getattr(step, "with_mean", False) else None
+    zero, one = np.zeros(step.n_features_in_), np.ones(step.n_features_in_)
+    return zero if centre is None else centre, one if step.scale_ is None else step.scale_
+
+
+def _sklearn_words(model):
+    """The words of an MLPRegressor, of a pipeline that ends in one, or of a regressor of a scaled target."""
+    kind = type(model).__name__
+    if kind == "Pipeline":
+        *scalers, (_, last) = model.steps
+        words = list(_sklearn_words(last))  # says first if nothing is fitted
+        for _, step in scalers:
+            if step is not None and step != "passthrough":
+                centre, width = _sklearn_units(step)
+                yield "scale", 1 / width, -centre / width
+        yield from words
+    elif kind == "TransformedTargetRegressor" and hasattr(model, "regressor_"):
+        yield from _sklearn_words(model.regressor_)
+        centre, width = _sklearn_units(model.transformer_)
+        yield "scale", width, centre
+    elif not hasattr(model, "predict") or not hasattr(model, "out_activation_"):
+        raise ValueError(f"model: {kind} given; must be a fitted sklearn.neural_network.MLPRegressor")
+    elif model.out_activation_ != "identity":
+        raise ValueError(f"model: its output goes through {model.out_activation_!r}; must be an MLPRegressor")
+    else:
+        for layer, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+            if layer:
+                yield "activation", SKLEARN_NAMES[model.activation]
+            yield "affine", weight.T.astype(np.float64), bias.astype(np.float64)
+
+
 def from_sklearn(model):
     """See `MLP.from_sklearn`."""
-    if type(model).__name__ == "Pipeline":
-        raise ValueError(
-            "model: a Pipeline; must be an MLPRegressor: give its last step, and expand in the scaled inputs"
-        )
-    if not hasattr(model, "predict") or not hasattr(model, "out_activation_"):
-        raise ValueError(f"model: {type(model).__name__} given; must be a fitted sklearn.neural_network.MLPRegressor")
-    if model.out_activation_ != "identity":
-        raise ValueError(f"model: its output goes through {model.out_activation_!r}; must be an MLPRegressor")
-    layers = zip(model.coefs_, model.intercepts_, strict=True)
-    words: list[tuple] = []
-    for weight, bias in layers:
-        words += [("affine", weight.T.astype(np.float64), bias.astype(np.float64))]
-        words += [("activation", SKLEARN_NAMES[model.activation])]
-    mlp = _assemble(model.n_features_in_, words[:-1])
+    words = list(_sklearn_words(model))
+    first = next(number for number, (kind, *_) in enumerate(words) if kind == "affine")
+    mlp = _assemble(model.n_features_in_, words)
     x = np.random.default_rng(0).standard_normal((8, mlp.dim))
-    return _agrees(mlp, x, model.predict(x.astype(model.coefs_[0].dtype)), "model")
+    for _, factor, shift in reversed(words[:first]):  # in the units of the inputs: others would saturate the network
+        x = (x - shift) / factor
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        expected = model.predict(x)
+    return _agrees(mlp, x, expected, "model")

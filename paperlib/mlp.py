@@ -182,11 +182,14 @@ class MLP:
 
     @staticmethod
     def from_sklearn(model):
-        """Convert a fitted scikit-learn MLPRegressor.
+        """Convert a fitted scikit-learn MLPRegressor, with the scalers around it.
 
         Parameters
         ----------
-        model : sklearn.neural_network.MLPRegressor
+        model : sklearn.neural_network.MLPRegressor, Pipeline or TransformedTargetRegressor
+            A pipeline's StandardScaler, RobustScaler, MinMaxScaler or MaxAbsScaler steps are folded into the first layer,
+            and such a transformer of the target into the last: the network then takes and gives the data's own units.
+            Its last step alone takes scaled inputs.
 
         Returns
         -------
@@ -195,7 +198,7 @@ class MLP:
         Raises
         ------
         ValueError
-            If the model is none, is not fitted, or is a pipeline around one.
+            If there is no MLPRegressor in it, it is not fitted, or another step is not such a scaler, naming it.
         """
         from paperlib import converters
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paperlib import taylor
 from paperlib.mlp import MLP
 
 
@@ -291,12 +292,72 @@ def test_sklearn(activation, outputs):
     np.testing.assert_allclose(MLP.from_sklearn(model)(x), model.predict(x), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("scaler", "options"),
+    [
+        ("StandardScaler", {}),
+        ("StandardScaler", {"with_mean": False}),
+        ("StandardScaler", {"with_std": False}),
+        ("RobustScaler", {}),
+        ("RobustScaler", {"with_centering": False, "with_scaling": False}),
+        ("MinMaxScaler", {}),
+        ("MaxAbsScaler", {}),
+    ],
+)
+def test_sklearn_scalers_are_folded_in(scaler, options):
+    sklearn = pytest.importorskip("sklearn", reason="scikit-learn is in the [test] extra")
+    from sklearn import compose, neural_network, pipeline, preprocessing
+
+    random = np.random.default_rng(0)
+    x = np.array([0.1, 90.0, -3.0]) + np.array([0.01, 20.0, 0.0]) * random.standard_normal((60, 3))  # one is constant
+    y = 150 + 7 * np.tanh(x[:, 1] - 90)
+    network = neural_network.MLPRegressor(hidden_layer_sizes=(5,), activation="tanh", solver="lbfgs", random_state=0)
+    scale = getattr(preprocessing, scaler)
+    inner = pipeline.make_pipeline(scale(**options), None, network)
+    model = compose.TransformedTargetRegressor(inner, transformer=scale(**options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
+        model.fit(x, y)
+    mlp = MLP.from_sklearn(model)
+    np.testing.assert_allclose(mlp(x), model.predict(x), rtol=1e-10)
+    # The chain rule: a derivative in the data's units is one in scaled units over each unit.
+    first, last = model.regressor_[0], MLP.from_sklearn(model.regressor_[-1])
+    units, of_y = (
+        (step.inverse_transform(np.ones((1, n))) - step.inverse_transform(np.zeros((1, n))))[0]
+        for step, n in ((first, 3), (model.transformer_, 1))
+    )
+    scaled = taylor.derivative_tensor(last, 2, first.transform(x[:4])).full()
+    raw = taylor.derivative_tensor(mlp, 2, x[:4]).full()
+    expected = of_y * scaled / np.multiply.outer(units, units)[..., None]
+    np.testing.assert_allclose(raw, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
+
+
+def test_sklearn_fitted_on_named_columns():
+    pandas = pytest.importorskip("pandas")
+    neural_network = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is in the [test] extra")
+    x = np.random.default_rng(0).standard_normal((40, 2))
+    model = neural_network.MLPRegressor(hidden_layer_sizes=(4,), activation="tanh", random_state=0)
+    frame = pandas.DataFrame(x, columns=["one", "two"])
+    model.partial_fit(frame, x[:, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mlp = MLP.from_sklearn(model)
+    np.testing.assert_allclose(mlp(x), model.predict(frame), rtol=1e-12)
+
+
 def test_what_is_no_sklearn_regressor():
     neural_network = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is in the [test] extra")
-    pipeline = pytest.importorskip("sklearn.pipeline")
+    from sklearn import compose, pipeline, preprocessing
+
+    x = np.random.default_rng(0).standard_normal((20, 2))
+    fitted = neural_network.MLPRegressor(hidden_layer_sizes=(3,), random_state=0).partial_fit(x, x[:, 0])
     for model, message in (
         (neural_network.MLPRegressor(), "MLPRegressor given; must be a fitted"),
-        (pipeline.make_pipeline(neural_network.MLPRegressor()), "a Pipeline; must be an MLPRegressor"),
+        (pipeline.make_pipeline(neural_network.MLPRegressor()), "MLPRegressor given; must be a fitted"),
+        (compose.TransformedTargetRegressor(), "TransformedTargetRegressor given; must be a fitted"),
+        (pipeline.make_pipeline(preprocessing.StandardScaler(), fitted), "StandardScaler is not fitted"),
+        (pipeline.make_pipeline(preprocessing.PolynomialFeatures(), fitted), "PolynomialFeatures is no scaling"),
+        (pipeline.make_pipeline(preprocessing.MinMaxScaler(clip=True).fit(x), fitted), "its layers, one after"),
         (3, "int given"),
     ):
         with pytest.raises(ValueError, match=f"^model: {message}"):

@@ -27,6 +27,7 @@ COMPARED = {
     "08_machine_learned_born": 5,
     "09_beyond_the_paper": 9,
     "10_performance": 5,
+    "11_your_own_network": 13,
 }
 
 

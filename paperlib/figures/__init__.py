@@ -1,6 +1,7 @@
 """One function a figure: plain arrays in, a matplotlib Figure out, all in one style."""
 
 from paperlib.figures.diagrams import centroid_groups, diagram_shares, diagram_sheet, small_network
+from paperlib.figures.interactions import interactions
 from paperlib.figures.networks import optimizers, overview, trained_ensemble
 from paperlib.figures.one_potential import one_potential
 from paperlib.figures.performance import derivative_costs, growth, reach, speed_ratios
@@ -27,6 +28,7 @@ __all__ = [
     "diagram_shares",
     "diagram_sheet",
     "growth",
+    "interactions",
     "iterations",
     "leading_order",
     "learned_tensors",

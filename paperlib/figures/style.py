@@ -6,6 +6,7 @@ from importlib.resources import files
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgba
+from matplotlib.lines import Line2D
 
 __all__ = ["STYLE", "WIDTH", "broken_at_poles", "hue", "letter", "styled"]
 
@@ -15,12 +16,15 @@ WIDTH = 7.1
 
 
 def styled(draw):
-    """Draw under the package's style, whatever the caller's is."""
+    """Draw under the package's style, whatever the caller's is, also where a line's colour is looked up only when shown."""
 
     @wraps(draw)
     def drawn(*args, **kwargs):
         with plt.style.context(["default", STYLE]):
-            return draw(*args, **kwargs)
+            figure = draw(*args, **kwargs)
+            for line in figure.findobj(Line2D):
+                line.set_color(to_rgba(line.get_color()))
+            return figure
 
     return drawn
 
