@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+SERIES_ORDER = 170  # past it n! is beyond the largest double
+TENSOR_ORDER = 20  # past it n!, which the multiplicities go up to, is beyond the largest int64
+
 WORTH_ASKING = 2**26  # asking the system takes a good part of a millisecond
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "sequence",
     "shaped",
     "told",
+    "within",
 ]
 
 
@@ -39,7 +43,7 @@ def told(value):
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def integer(name, value, minimum=None, maximum=None):
+def integer(name, value, minimum=None, maximum=None, *, most=None):
     """Return `value` as an int.
 
     Parameters
@@ -50,6 +54,8 @@ def integer(name, value, minimum=None, maximum=None):
         Any integer type; a bool is refused.
     minimum, maximum : int, optional
         The allowed range, both ends included.
+    most : int, optional
+        What a double, an int64 or patience can do: told only where it is passed.
 
     Raises
     ------
@@ -80,6 +86,8 @@ def integer(name, value, minimum=None, maximum=None):
         raise ValueError(f"{name} = {told(value)}: must be {allowed}") from None
     if (minimum is not None and result < minimum) or (maximum is not None and result > maximum):
         raise ValueError(f"{name} = {told(result)}: must be {allowed}")
+    if most is not None and result > most:
+        raise ValueError(f"{name} = {told(result)}: must be at most {most}")
     return result
 
 
@@ -157,8 +165,8 @@ def instance(name, value, kind):
     return value
 
 
-def sequence(name, value, of):
-    """Return `value` as a list, if it is an iterable of `of`.
+def sequence(name, value, of=object):
+    """Return `value` as a list, if it is an iterable of `of`, and no text.
 
     Raises
     ------
@@ -173,9 +181,11 @@ def sequence(name, value, of):
     ValueError: hidden[1]: str given; must be of type int
     """
     try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
         items = list(value)
     except TypeError:
-        raise ValueError(f"{name} = {told(value)}: must be a sequence of {of.__name__}") from None
+        raise ValueError(f"{name} = {told(value)}: must be a sequence") from None
     return [instance(f"{name}[{number}]", item, of) for number, item in enumerate(items)]
 
 
@@ -194,7 +204,7 @@ def path(name, value):
     ...
     ValueError: folder = 3: must be a path
     """
-    if not isinstance(value, (str, Path)) or "\0" in str(value):
+    if not isinstance(value, (str, Path)) or not str(value).isprintable():
         raise ValueError(f"{name} = {told(value)}: must be a path")
     return Path(value)
 
@@ -235,8 +245,8 @@ def real_array(name, value, *, last=None):
     return array
 
 
-def shaped(name, value, last=None):
-    """What `real_array` returns, finite or not: for where a `finite` of its own follows."""
+def shaped(name, value, last=None, *, axes=1):
+    """What `real_array` returns, finite or not and of so many axes or more: for where a `finite` of its own follows."""
     try:
         array = np.asarray(value)
     except ValueError:
@@ -245,7 +255,7 @@ def shaped(name, value, last=None):
         raise ValueError(f"{name}: {type(value).__name__} that is no array ({type(error).__name__})") from None
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name}: dtype {array.dtype}; must be real numbers")
-    if array.ndim == 0:
+    if array.ndim < axes:
         raise ValueError(f"{name} = {told(value)}: must be an array of one axis or more")
     if array.size == 0:
         raise ValueError(f"{name}: shape {array.shape} is empty; every axis must be >= 1 long")
@@ -253,6 +263,26 @@ def shaped(name, value, last=None):
         raise ValueError(f"{name}: shape {array.shape}; the last axis must be {last} long")
     with np.errstate(over="ignore"):  # a long double may be beyond; `finite` then says so
         return np.asarray(array, dtype=np.float64)
+
+
+def within(what, array, instead):
+    """Return a result if a double holds all of it.
+
+    Raises
+    ------
+    ValueError
+        If it holds an infinity or a NaN: some number on the way was beyond the largest double.
+
+    Examples
+    --------
+    >>> within("x", np.array([np.inf]), "scale the inputs")
+    Traceback (most recent call last):
+    ...
+    ValueError: x: the result is beyond the largest double, 1.8e308; scale the inputs
+    """
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what}: the result is beyond the largest double, 1.8e308; {instead}")
+    return array
 
 
 def finite(name, array):

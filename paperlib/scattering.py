@@ -345,6 +345,7 @@ def wave_function(U, points_per_shell=8):
     if U.ndim != 1:
         raise ValueError(f"U: shape {U.shape}; must be one potential, shape (d,)")
     m = checks.integer("points_per_shell", points_per_shell, minimum=1)
+    checks.memory("points_per_shell", 120 * len(U) * m, "take fewer")
     # Cutting every shell into m changes nothing about the potential: the edges are the points.
     x = np.repeat(U, m)[:, None] / (len(U) * m) ** 2
     solution = shells.edges(x)

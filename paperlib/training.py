@@ -22,6 +22,7 @@ from paperlib.ensemble import Ensemble
 from paperlib.files import read_npz, write_npz
 from paperlib.mlp import MLP
 from paperlib.potentials import SAMPLE_KINDS, sample
+from paperlib.targets import Target
 
 __all__ = ["TrainingConfig", "train_ensemble"]
 
@@ -104,7 +105,7 @@ class TrainingConfig:
         for name, minimum in (("hidden", 1), ("seeds", 0)):
             values = getattr(self, name)
             if not isinstance(values, (tuple, list)) or not values:
-                raise ValueError(f"{name} = {values!r}: must be a tuple of one integer or more")
+                raise ValueError(f"{name} = {checks.told(values)}: must be a tuple of one integer or more")
             values = tuple(checks.integer(f"{name}[{i}]", v, minimum=minimum) for i, v in enumerate(values))
             object.__setattr__(self, name, values)
         if len(set(self.seeds)) < len(self.seeds):
@@ -139,7 +140,7 @@ class TrainingConfig:
 
     def fingerprint(self, target):
         """A hash of the configuration and the target's name: what it names trains to the same networks."""
-        text = json.dumps(asdict(self) | {"target": target.name}, sort_keys=True)
+        text = json.dumps(asdict(self) | {"target": checks.instance("target", target, Target).name}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -180,6 +181,9 @@ def train_ensemble(config, target, *, checkpoint=None):
     >>> len(ensemble.members), ensemble.loss.shape
     (1, (2, 1))
     """
+    checks.instance("config", config, TrainingConfig)
+    checks.instance("target", target, Target)
+    checkpoint = None if checkpoint is None else checks.path("checkpoint", checkpoint)
     with _AT_WORK:
         return _train(config, target, checkpoint)
 
