@@ -183,7 +183,9 @@ def _parse(name):
     except ValueError:
         parameter = np.nan
     if not np.isfinite(parameter) or (match[1] == "celu" and parameter <= 0):
-        raise ValueError(f"activation = {told(name)}: its parameter must be a finite number{' > 0' * (match[1] == 'celu')}")
+        raise ValueError(
+            f"activation = {told(name)}: its parameter must be a finite number{' > 0' * (match[1] == 'celu')}"
+        )
     return match[1], parameter
 
 

@@ -14,7 +14,7 @@ from math import factorial
 import numpy as np
 
 from paperlib import checks, shells
-from paperlib.symmetric import SymmetricTensor, index_table, packed_position, packed_size
+from paperlib.symmetric import MOST_INDICES, SymmetricTensor, index_table, packed_position, packed_size
 
 __all__ = [
     "born_approximation",
@@ -210,7 +210,7 @@ def born_tensor(order, d):
     True
     """
     order = checks.integer("order", order, minimum=1, most=checks.TENSOR_ORDER)
-    d = checks.integer("d", d, minimum=1)
+    d = checks.integer("d", d, minimum=1, most=MOST_INDICES)
     checks.memory(f"order = {order}, d = {d}", 32 * (order + 1) * packed_size(d, order), "use born_terms")
     w, q = _transfer_derivatives(order, d)
     a = [None]
@@ -406,16 +406,22 @@ def pade_of_terms(terms, m, n):
     for row, series in enumerate(flat):
         if not series.any():
             continue
+        largest = np.abs(series).max()
+        series = series / largest  # the quotient is linear in the terms
         nonzero = np.flatnonzero(series)
         scale = np.abs(series[nonzero[-1]] / series[nonzero[0]]) ** (1 / max(1, nonzero[-1] - nonzero[0]))
-        c = np.concatenate([[0.0], series]) / scale ** np.arange(m + n + 1)
+        with np.errstate(all="ignore"):
+            powers = scale ** np.arange(m + n + 1)
+            c = np.concatenate([[0.0], series]) / powers
+        checks.within("terms", [*c, *powers], "they grow or fall too steeply")
         # Column j - 1 holds c_{k - j} in the rows k = m + 1 .. m + n.
         system = np.array([[c[k - j] if k >= j else 0.0 for j in range(1, n + 1)] for k in range(m + 1, m + n + 1)])
         q = np.ones(n + 1)
         if n:
             q[1:] = np.linalg.lstsq(system, -c[m + 1 :], rcond=1e-14)[0]
         p = np.convolve(c, q)[: m + 1]
-        powers = scale ** np.arange(max(m, n) + 1)
-        with np.errstate(divide="ignore"):
-            result[row] = p @ powers[: m + 1] / (q @ powers[: n + 1])
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            result[row] = p @ powers[: m + 1] / (q @ powers[: n + 1]) * largest
+    if np.isnan(result).any():
+        raise ValueError("terms: the quotient is 0/0; take lower degrees")
     return result.reshape(terms.shape[:-1])[()]

@@ -66,7 +66,9 @@ class Ensemble:
             ] or member.activation != first.activation:
                 raise ValueError(f"members[{number}]: must have the shape and the activation of members[0]")
         if not len(self.seeds) == np.shape(self.loss)[-1] == np.shape(self.validation)[-1] == len(self.members):
-            raise ValueError(f"seeds = {checks.told(self.seeds)}: seeds and curves must be one a member, of {len(self.members)}")
+            raise ValueError(
+                f"seeds = {checks.told(self.seeds)}: seeds and curves must be one a member, of {len(self.members)}"
+            )
         if not len(self.loss) == len(self.validation) == len(self.seconds):
             raise ValueError(
                 f"seconds: {len(self.seconds)} epochs; loss has {len(self.loss)}, validation {len(self.validation)}"

@@ -62,7 +62,14 @@ def atomically(path):
 
 
 def write_npz(path, **arrays):
-    """Write arrays to a compressed .npz file, atomically."""
+    """Write arrays to a compressed .npz file, atomically; none may hold objects, which only a pickle could."""
+    for name, array in arrays.items():
+        try:
+            plain = not np.asarray(array).dtype.hasobject
+        except Exception:  # a stranger's __array__, or rows of different lengths
+            plain = False
+        if not plain:
+            raise ValueError(f"{name}: {type(array).__name__} given; must be an array without Python objects")
     with atomically(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, **arrays)
 

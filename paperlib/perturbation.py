@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from math import factorial
 from operator import add
+
 import numpy as np
 
 from paperlib import checks
@@ -120,19 +121,23 @@ class LearnedSeries:
         """
         U = checks.real_array("U", U, last=self.dim)
         try:
-            means = [
-                sum(taylor_expand(member, self.order).terms(U) for member in ensemble.members) / len(ensemble.members)
-                for ensemble in self.ensembles
-            ]
+            with np.errstate(over="ignore", invalid="ignore"):
+                means = [
+                    sum(taylor_expand(member, self.order).terms(U) for member in ensemble.members)
+                    / len(ensemble.members)
+                    for ensemble in self.ensembles
+                ]
         except ValueError as error:  # beyond the largest double
             raise ValueError(f"U: as {error}") from None
         # The constant is never taken off, so the last ensemble has learned it too, and best.
-        constant = np.eye(len(means))[-1:]
-        return np.einsum("nk,k...n->...n", np.concatenate([constant, self.shares]), means)
+        shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
+        with np.errstate(over="ignore", invalid="ignore"):
+            return checks.within("U", np.einsum("nk,k...n->...n", shares, means), "scale it")
 
     def __call__(self, U):
         """The learned approximation of the highest order: the sum of the terms."""
-        return self.terms(U).sum(axis=-1)
+        with np.errstate(over="ignore"):
+            return checks.within("U", self.terms(U).sum(axis=-1), "scale it")
 
 
 def _member_tensor(mlp, order):

@@ -61,16 +61,21 @@ def discretize(function, d):
     >>> discretize(lambda r: 1 / r, 2).round(12)
     array([3.        , 1.28571429])
     """
+    return _discretized("function", function, "U", 1.0, d)
+
+
+def _discretized(name, function, letter, rho, d):
+    """The averages of function(rho r); `name` and `letter` say what it is, for messages."""
     if not callable(function):
-        raise ValueError(f"function = {checks.told(function)}: must be a callable U(r)")
+        raise ValueError(f"{name} = {checks.told(function)}: must be a callable {letter}(r)")
     try:
-        float(function(1.0))
+        float(function(rho))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"function: at r = 1 it gives no real number ({checks.told(error)})") from error
-    averages, shell = _averages(function, d)
+        raise ValueError(f"{name}: at r = {rho:g} it gives no real number ({checks.told(error)})") from error
+    averages, shell = _averages(lambda r: function(rho * r), d)
     if shell is not None:
         raise ValueError(
-            f"function: its average over shell {shell + 1} of {d} does not converge; U(r) r^2 must be integrable"
+            f"{name}: its average over shell {shell + 1} of {d} does not converge; {letter}(r) r^2 must be integrable"
         )
     return averages
 
@@ -128,7 +133,7 @@ def gaussian(depth, d, *, width=0.4):
     array([0.67 , 0.188, 0.016])
     """
     depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
-    return _shape(depth, d, lambda r: np.exp(-((r / width) ** 2)), width=width)
+    return _shape(depth, d, lambda r: np.exp(-np.square(r / width)), width=width)
 
 
 def exponential(depth, d, *, width=0.25):
@@ -165,7 +170,9 @@ def woods_saxon(depth, d, *, radius=0.6, diffuseness=0.1):
     """
     depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
     diffuseness = checks.number("diffuseness", diffuseness, above=0)
-    return _shape(depth, d, lambda r: 1 / (1 + np.exp((r - radius) / diffuseness)), radius=radius, diffuseness=diffuseness)
+    return _shape(
+        depth, d, lambda r: 1 / (1 + np.exp((r - radius) / diffuseness)), radius=radius, diffuseness=diffuseness
+    )
 
 
 def poschl_teller(depth, d, *, width=0.4):
@@ -208,10 +215,8 @@ def from_physical(function_MeV, reduced_mass_MeV, range_fm, d):
     """
     mass = checks.number("reduced_mass_MeV", reduced_mass_MeV, above=0)
     rho = checks.number("range_fm", range_fm, above=0)
-    if not callable(function_MeV):
-        raise ValueError(f"function_MeV = {checks.told(function_MeV)}: must be a callable V(r) in MeV")
     with np.errstate(over="ignore", invalid="ignore"):
-        U = -2 * mass * (rho * rho) / HBAR_C**2 * discretize(lambda r: function_MeV(rho * r), d)
+        U = -2 * mass * (rho * rho) / HBAR_C**2 * _discretized("function_MeV", function_MeV, "V", rho, d)
     return checks.within("reduced_mass_MeV, range_fm", U, "take smaller ones")
 
 

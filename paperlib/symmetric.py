@@ -28,6 +28,7 @@ KEPT_ROWS = 2**17
 KEPT_TABLES = 32
 CHUNK_BYTES = 2**25
 SMALLER = "scale it"
+MOST_INDICES = 2**31
 
 
 def _kept(build):
@@ -44,7 +45,7 @@ def _kept(build):
 
 
 def _sizes(dim, order):
-    return integer("dim", dim, minimum=1), integer("order", order, minimum=0, most=TENSOR_ORDER)
+    return integer("dim", dim, minimum=1, most=MOST_INDICES), integer("order", order, minimum=0, most=TENSOR_ORDER)
 
 
 def _frozen(array):

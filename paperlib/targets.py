@@ -211,7 +211,9 @@ def polynomial(tensors, name="polynomial"):
     tensors = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
     for number, tensor in enumerate(tensors):
         if not isinstance(tensor, SymmetricTensor) or tensor.order < 1 or tensor.packed.ndim > 1:
-            raise ValueError(f"tensors[{number}] = {checks.told(tensor)}: must be a scalar SymmetricTensor of order 1 or higher")
+            raise ValueError(
+                f"tensors[{number}] = {checks.told(tensor)}: must be a scalar SymmetricTensor of order 1 or higher"
+            )
     if not tensors or len({tensor.dim for tensor in tensors}) > 1:
         raise ValueError(f"tensors = {checks.told(tensors)}: must be one or more, of one dimension")
     d = tensors[0].dim

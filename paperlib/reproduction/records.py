@@ -99,6 +99,7 @@ def record(notebook, folder, *, numbers, figures, retrained=False):
     for of, items in (("numbers", numbers), ("figures", figures)):
         for name in checks.instance(of, items, dict):
             _name(of, name)
+    checks.instance("retrained", retrained, bool)
     checks.sequence("numbers", numbers.values(), Number)
     for name, figure in figures.items():
         with plt.style.context(["default", STYLE]), atomically(folder / f"{name}.png") as part:
@@ -106,7 +107,7 @@ def record(notebook, folder, *, numbers, figures, retrained=False):
             figure.savefig(part, format="png", metadata={"Software": None})
     content = {
         "notebook": notebook,
-        "retrained": bool(retrained),
+        "retrained": retrained,
         "numbers": {name: _told(number) for name, number in numbers.items()},
         "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
     }
