@@ -19,7 +19,7 @@ from math import factorial
 import numpy as np
 from scipy.special import expit, ndtr
 
-from paperlib.checks import choice
+from paperlib.checks import SERIES_ORDER, choice, finite, integer, shaped, told, within
 
 __all__ = ["PIECEWISE", "SMOOTH", "derivatives", "parse"]
 
@@ -183,7 +183,9 @@ def _parse(name):
     except ValueError:
         parameter = np.nan
     if not np.isfinite(parameter) or (match[1] == "celu" and parameter <= 0):
-        raise ValueError(f"activation = {name!r}: its parameter must be a finite number{' > 0' * (match[1] == 'celu')}")
+        raise ValueError(
+            f"activation = {told(name)}: its parameter must be a finite number{' > 0' * (match[1] == 'celu')}"
+        )
     return match[1], parameter
 
 
@@ -194,10 +196,10 @@ def derivatives(name, z, order, layer=None):
     ----------
     name : str
         See `parse`.
-    z : ndarray of float64, shape (..., units)
+    z : array_like of float, shape (..., units)
         Pre-activations.
     order : int
-        Highest derivative, >= 0.
+        Highest derivative, from 0 to 170: past it n! is beyond the largest double.
     layer : int, optional
         Whose pre-activations they are, for the message about a kink.
 
@@ -208,9 +210,9 @@ def derivatives(name, z, order, layer=None):
     Raises
     ------
     ValueError
-        If a derivative of order >= 2 is asked of relu, elu, celu or leaky_relu where z = 0 exactly. Elsewhere
-        they have all derivatives; at the kink, value and first derivative are those of the side z < 0, as in
-        TensorFlow and PyTorch.
+        If an argument is none of these, a derivative is beyond the largest double, or one of order >= 2 is asked
+        of relu, elu, celu or leaky_relu where z = 0 exactly. Elsewhere they have all derivatives; at the kink,
+        value and first derivative are those of the side z < 0, as in TensorFlow and PyTorch.
 
     Notes
     -----
@@ -226,6 +228,15 @@ def derivatives(name, z, order, layer=None):
     ...
     ValueError: order 2: neuron 1 of layer 3 sits at the kink of relu, z = 0; no derivative past the first
     """
+    parse(name)
+    z, order = shaped("z", z, axes=0), integer("order", order, minimum=0, most=SERIES_ORDER)
+    finite("z", z)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return within("z", of_layer(name, z, order, layer), "take a lower order or a smaller z")
+
+
+def of_layer(name, z, order, layer=None):
+    """What `derivatives` returns, finite or not, of arguments that are not checked."""
     function, parameter = parse(name)
     if parameter is None:
         return SMOOTH[function](z, order)

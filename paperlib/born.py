@@ -14,7 +14,7 @@ from math import factorial
 import numpy as np
 
 from paperlib import checks, shells
-from paperlib.symmetric import SymmetricTensor, index_table, packed_position
+from paperlib.symmetric import MOST_INDICES, SymmetricTensor, index_table, packed_position, packed_size
 
 __all__ = [
     "born_approximation",
@@ -29,6 +29,13 @@ __all__ = [
 
 # Numbers of the state held at a time: a block's series stay within a few MiB.
 _BLOCK = 1 << 16
+# Higher terms take hours, and say what the ratio of those before them says.
+LARGEST_ORDER = 1000
+_WEAKER = "take a weaker U or a lower order"
+
+
+def _order(order):
+    return checks.integer("order", order, minimum=1, most=LARGEST_ORDER)
 
 
 def born_terms(U, order):
@@ -41,7 +48,7 @@ def born_terms(U, order):
     Parameters
     ----------
     U : array_like of float, shape (..., d)
-    order : int, at least 1
+    order : int, from 1 to 1000
 
     Returns
     -------
@@ -50,14 +57,15 @@ def born_terms(U, order):
     Raises
     ------
     ValueError
-        If `order` is not an integer >= 1, or U is not a non-empty array of finite real numbers.
+        If `order` is not an integer from 1 to 1000, a term is beyond the largest double, or U is not a non-empty array of finite real numbers.
 
     Examples
     --------
     >>> born_terms(np.full(64, 3.0), 3) * 315 / 3.0 ** np.arange(1, 4)  # 1 - tan(k)/k
     array([-105.,  -42.,  -17.])
     """
-    U, order = checks.potentials(U), checks.integer("order", order, minimum=1)
+    U, order = checks.potentials(U), _order(order)
+    checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     terms = np.empty((len(flat), order))
     for rows, x in shells.blocks(flat, _BLOCK // (order + 1)):
@@ -85,7 +93,7 @@ def born_remainder(U, order):
     ----------
     U : array_like of float, shape (..., d)
         Shallow: shells of ``|U| > d^2`` lose digits.
-    order : int, at least 1
+    order : int, from 1 to 1000
 
     Returns
     -------
@@ -97,15 +105,18 @@ def born_remainder(U, order):
     >>> bool(np.isclose(born_remainder(U, 3), -62 * 1e-24 / 2835, rtol=1e-5, atol=0))
     True
     """
-    U, order = checks.potentials(U), checks.integer("order", order, minimum=1)
+    U, order = checks.potentials(U), _order(order)
+    checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     remainder = np.empty(len(flat))
     for rows, x in shells.blocks(flat, _BLOCK // (order + 1)):
-        w, q = _coupling_series(x, order, tail=True)
-        a = _quotient(w[:-1], q[:-1])
-        above = np.cumsum(q[::-1], axis=0)[::-1]  # above[k]: all of q from order k up
-        excess = w[-1] - sum(a[n - 1] * above[order + 1 - n] for n in range(1, order + 1))
-        remainder[rows] = excess / above[0]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            w, q = _coupling_series(x, order, tail=True)
+            a = _quotient(w[:-1], q[:-1])
+            above = np.cumsum(q[::-1], axis=0)[::-1]  # above[k]: all of q from order k up
+            excess = w[-1] - sum(a[n - 1] * above[order + 1 - n] for n in range(1, order + 1))
+            remainder[rows] = excess / above[0]
+    checks.within("U, order", remainder, _WEAKER)
     return remainder.reshape(U.shape[:-1])[()]
 
 
@@ -156,7 +167,7 @@ def born_approximation(U, order):
     Parameters
     ----------
     U : array_like of float, shape (..., d)
-    order : int, at least 1
+    order : int, from 1 to 1000
 
     Returns
     -------
@@ -167,7 +178,8 @@ def born_approximation(U, order):
     >>> float(born_approximation(np.full(10, 0.3), 1).round(12))
     -0.1
     """
-    return born_terms(U, order).sum(axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return checks.within("U, order", born_terms(U, order).sum(axis=-1), _WEAKER)
 
 
 def born_tensor(order, d):
@@ -182,7 +194,7 @@ def born_tensor(order, d):
 
     Parameters
     ----------
-    order : int, at least 1
+    order : int, from 1 to 20
     d : int, at least 1
 
     Returns
@@ -197,7 +209,9 @@ def born_tensor(order, d):
     >>> bool(np.isclose(born_tensor(3, 3).contract(U), born_terms(U, 3)[2], rtol=1e-13))
     True
     """
-    order, d = checks.integer("order", order, minimum=1), checks.integer("d", d, minimum=1)
+    order = checks.integer("order", order, minimum=1, most=checks.TENSOR_ORDER)
+    d = checks.integer("d", d, minimum=1, most=MOST_INDICES)
+    checks.memory(f"order = {order}, d = {d}", 32 * (order + 1) * packed_size(d, order), "use born_terms")
     w, q = _transfer_derivatives(order, d)
     a = [np.empty(0)]  # no order 0
     for n in range(1, order + 1):
@@ -268,6 +282,7 @@ def weinberg_eigenvalues(U):
     """
     U = checks.potentials(U)
     d = U.shape[-1]
+    checks.memory(f"U: d = {d}", 100 * d**3, "take fewer shells")
     V = _integration(d, max(3, min(8, 512 // d)))
     flat = U.reshape(-1, d)
     eta = np.empty(flat.shape)
@@ -309,7 +324,7 @@ def born_radius(U):
     >>> bool(np.isclose(born_radius(np.full(32, 1.0)), np.pi**2 / 4, rtol=1e-12))
     True
     """
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return 1 / np.abs(weinberg_eigenvalues(U)[..., 0])
 
 
@@ -326,7 +341,7 @@ def pade(U, m, n):
     ----------
     U : array_like of float, shape (..., d)
     m, n : int
-        Degrees of the numerator (at least 1) and of the denominator (at least 0).
+        Degrees of the numerator (at least 1) and of the denominator (at least 0); together 1000 at most.
 
     Returns
     -------
@@ -340,8 +355,13 @@ def pade(U, m, n):
     True
     """
     U = checks.potentials(U)
-    m, n = checks.integer("m", m, minimum=1), checks.integer("n", n, minimum=0)
+    m, n = _degrees(m, n)
     return pade_of_terms(born_terms(U, m + n), m, n)
+
+
+def _degrees(m, n):
+    m = checks.integer("m", m, minimum=1, most=LARGEST_ORDER)
+    return m, checks.integer("n", n, minimum=0, most=LARGEST_ORDER - m)
 
 
 def pade_of_terms(terms, m, n):
@@ -352,7 +372,7 @@ def pade_of_terms(terms, m, n):
     terms : array_like of float, shape (..., m + n or more)
         Of orders 1, 2, ..; those past m + n are not used.
     m, n : int
-        Degrees of the numerator (at least 1) and of the denominator (at least 0).
+        Degrees of the numerator (at least 1) and of the denominator (at least 0); together 1000 at most.
 
     Returns
     -------
@@ -376,7 +396,7 @@ def pade_of_terms(terms, m, n):
     >>> float(pade_of_terms([1.0, 0.5], 1, 1))      # 1 + 1/2 + 1/4 + ..
     2.0
     """
-    m, n = checks.integer("m", m, minimum=1), checks.integer("n", n, minimum=0)
+    m, n = _degrees(m, n)
     terms = checks.real_array("terms", terms)
     if terms.shape[-1] < m + n:
         raise ValueError(f"terms: shape {terms.shape}; the last axis must be m + n = {m + n} long or longer")
@@ -386,16 +406,22 @@ def pade_of_terms(terms, m, n):
     for row, series in enumerate(flat):
         if not series.any():
             continue
+        largest = np.abs(series).max()
+        series = series / largest  # the quotient is linear in the terms
         nonzero = np.flatnonzero(series)
         scale = np.abs(series[nonzero[-1]] / series[nonzero[0]]) ** (1 / max(1, nonzero[-1] - nonzero[0]))
-        c = np.concatenate([[0.0], series]) / scale ** np.arange(m + n + 1)
+        with np.errstate(all="ignore"):
+            powers = scale ** np.arange(m + n + 1)
+            c = np.concatenate([[0.0], series]) / powers
+        checks.within("terms", [*c, *powers], "they grow or fall too steeply")
         # Column j - 1 holds c_{k - j} in the rows k = m + 1 .. m + n.
         system = np.array([[c[k - j] if k >= j else 0.0 for j in range(1, n + 1)] for k in range(m + 1, m + n + 1)])
         q = np.ones(n + 1)
         if n:
             q[1:] = np.linalg.lstsq(system, -c[m + 1 :], rcond=1e-14)[0]
         p = np.convolve(c, q)[: m + 1]
-        powers = scale ** np.arange(max(m, n) + 1)
-        with np.errstate(divide="ignore"):
-            result[row] = p @ powers[: m + 1] / (q @ powers[: n + 1])
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            result[row] = p @ powers[: m + 1] / (q @ powers[: n + 1]) * largest
+    if np.isnan(result).any():
+        raise ValueError("terms: the quotient is 0/0; take lower degrees")
     return result.reshape(terms.shape[:-1])[()]

@@ -19,6 +19,10 @@ from paperlib.targets import Target
 __all__ = ["box_tensor", "box_target"]
 
 
+MOST_POINTS = 4096
+LARGEST_V = 1e100  # past it LAPACK's squares may not be doubles
+
+
 def _kinetic(d):
     return (d + 1) ** 2 * (2 * np.eye(d) - np.eye(d, k=1) - np.eye(d, k=-1))
 
@@ -35,7 +39,7 @@ def box_tensor(order, d):
     Parameters
     ----------
     order : int, from 1 to 3
-    d : int, at least 2
+    d : int, from 2 to 4096
 
     Returns
     -------
@@ -49,7 +53,7 @@ def box_tensor(order, d):
     >>> bool(np.isclose(box_tensor(2, 8).contract(np.ones(8)), 0))      # and by no more
     True
     """
-    order, d = checks.integer("order", order, minimum=1, maximum=3), checks.integer("d", d, minimum=2)
+    order, d = checks.integer("order", order, minimum=1, maximum=3), checks.integer("d", d, minimum=2, most=MOST_POINTS)
     energies, states = np.linalg.eigh(_kinetic(d))
     psi = states[:, 0]
     R = (states[:, 1:] / (energies[0] - energies[1:])) @ states[:, 1:].T
@@ -74,7 +78,7 @@ def box_target(d):
 
     Parameters
     ----------
-    d : int, at least 2
+    d : int, from 2 to 4096
 
     Returns
     -------
@@ -85,12 +89,17 @@ def box_target(d):
     >>> box_target(3).values(np.zeros((1, 3))).round(4)     # 32 (1 - cos(pi/4))
     array([9.3726])
     """
-    d = checks.integer("d", d, minimum=2)
+    d = checks.integer("d", d, minimum=2, most=MOST_POINTS)
     kinetic = _kinetic(d)
 
     def hamiltonians(V):
+        V = checks.real_array("V", V, last=d)
+        if V.ndim != 2:
+            raise ValueError(f"V: shape {V.shape}; must be (n, {d})")
+        if np.abs(V).max() > LARGEST_V:
+            raise ValueError(f"V: holds {np.abs(V).max():.3g}; must be from -{LARGEST_V:g} to {LARGEST_V:g}")
         H = np.zeros((len(V), d, d)) + kinetic
-        H[:, np.arange(d), np.arange(d)] += checks.real_array("V", V, last=d)
+        H[:, np.arange(d), np.arange(d)] += V
         return H
 
     def jet(V, v):

@@ -153,7 +153,7 @@ def _forward(mlp, order, at):
     y = at
     slopes: dict = {}
     for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
-        phi = activations.derivatives(name, y @ weight.T + bias, order, layer=number)
+        phi = activations.of_layer(name, y @ weight.T + bias, order, layer=number)
         z = {k: slope @ weight.T for k, slope in slopes.items()} if layers else {1: weight.T.copy()}
         layer = _Layer(mlp.dim, phi[..., None, :], z)
         layers.append(layer)
@@ -245,7 +245,7 @@ def _low_order(mlp, order, at):
     z, y, slopes, phis = np.empty((ends[-1], mlp.dim)), at, None, []
     layers = zip(parts, mlp.weights, mlp.biases, mlp.activations)
     for number, (part, weight, bias, name) in enumerate(layers, start=1):
-        phi = activations.derivatives(name, weight @ y + bias, order, layer=number)
+        phi = activations.of_layer(name, weight @ y + bias, order, layer=number)
         phis.append(phi)
         if slopes is None:
             z[part] = weight

@@ -6,12 +6,44 @@ from pathlib import Path
 
 import numpy as np
 
+SERIES_ORDER = 170  # past it n! is beyond the largest double
+TENSOR_ORDER = 20  # past it n!, which the multiplicities go up to, is beyond the largest int64
+
 WORTH_ASKING = 2**26  # asking the system takes a good part of a millisecond
 
-__all__ = ["choice", "finite", "integer", "memory", "number", "potentials", "real_array", "shaped"]
+__all__ = [
+    "choice",
+    "finite",
+    "instance",
+    "integer",
+    "memory",
+    "number",
+    "path",
+    "potentials",
+    "real_array",
+    "sequence",
+    "shaped",
+    "told",
+    "within",
+]
 
 
-def integer(name, value, minimum=None, maximum=None):
+def told(value):
+    """Return `value` as a message tells it: its repr, on one line and not longer than 80 characters.
+
+    Examples
+    --------
+    >>> told(np.ones((2, 2)))
+    'array([[1., 1.], [1., 1.]])'
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a stranger's repr, or an integer of more digits than Python writes
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def integer(name, value, minimum=None, maximum=None, *, most=None):
     """Return `value` as an int.
 
     Parameters
@@ -22,6 +54,8 @@ def integer(name, value, minimum=None, maximum=None):
         Any integer type; a bool is refused.
     minimum, maximum : int, optional
         The allowed range, both ends included.
+    most : int, optional
+        What a double, an int64 or patience can do: told only where it is passed.
 
     Raises
     ------
@@ -49,9 +83,11 @@ def integer(name, value, minimum=None, maximum=None):
             raise TypeError
         result = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} = {value!r}: must be {allowed}") from None
+        raise ValueError(f"{name} = {told(value)}: must be {allowed}") from None
     if (minimum is not None and result < minimum) or (maximum is not None and result > maximum):
-        raise ValueError(f"{name} = {result}: must be {allowed}")
+        raise ValueError(f"{name} = {told(result)}: must be {allowed}")
+    if most is not None and result > most:
+        raise ValueError(f"{name} = {told(result)}: must be at most {most}")
     return result
 
 
@@ -77,12 +113,15 @@ def number(name, value, minimum=None, *, above=None):
         allowed += f" >= {minimum}"
     if above is not None:
         allowed += f" > {above}"
-    array = np.asarray(value)
-    if array.ndim or array.dtype.kind not in "iuf" or not np.isfinite(array):
-        raise ValueError(f"{name} = {value!r}: must be {allowed}")
-    result = float(array)
-    if (minimum is not None and result < minimum) or (above is not None and not result > above):
-        raise ValueError(f"{name} = {value!r}: must be {allowed}")
+    try:
+        # float() alone would take a text, a bool, and an array of one element.
+        real = np.ndim(value) == 0 and (type(value) is int or np.asarray(value).dtype.kind in "iuf")
+        result = float(value) if real else np.nan
+    except Exception:  # an integer beyond the largest double, or a stranger's __array__
+        result = np.nan
+    wrong = not np.isfinite(result) or (minimum is not None and result < minimum)
+    if wrong or (above is not None and not result > above):
+        raise ValueError(f"{name} = {told(value)}: must be {allowed}")
     return result
 
 
@@ -102,8 +141,72 @@ def choice(name, value, allowed):
     ValueError: kind = 'repulsive': must be one of 'attractive', 'signed'
     """
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} = {value!r}: must be one of {', '.join(map(repr, allowed))}")
+        raise ValueError(f"{name} = {told(value)}: must be one of {', '.join(map(repr, allowed))}")
     return value
+
+
+def instance(name, value, kind):
+    """Return `value` if it is a `kind`.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+
+    Examples
+    --------
+    >>> instance("config", 3, dict)
+    Traceback (most recent call last):
+    ...
+    ValueError: config: int given; must be of type dict
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: {type(value).__name__} given; must be of type {kind.__name__}")
+    return value
+
+
+def sequence(name, value, of=object):
+    """Return `value` as a list, if it is an iterable of `of`, and no text.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+
+    Examples
+    --------
+    >>> sequence("hidden", (1, "2"), int)
+    Traceback (most recent call last):
+    ...
+    ValueError: hidden[1]: str given; must be of type int
+    """
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        items = list(value)
+    except TypeError:
+        raise ValueError(f"{name} = {told(value)}: must be a sequence") from None
+    return [instance(f"{name}[{number}]", item, of) for number, item in enumerate(items)]
+
+
+def path(name, value):
+    """Return `value` as a Path.
+
+    Raises
+    ------
+    ValueError
+        If it is no path.
+
+    Examples
+    --------
+    >>> path("folder", 3)
+    Traceback (most recent call last):
+    ...
+    ValueError: folder = 3: must be a path
+    """
+    if not isinstance(value, (str, Path)) or not str(value).isprintable():
+        raise ValueError(f"{name} = {told(value)}: must be a path")
+    return Path(value)
 
 
 def real_array(name, value, *, last=None):
@@ -142,21 +245,44 @@ def real_array(name, value, *, last=None):
     return array
 
 
-def shaped(name, value, last=None):
-    """What `real_array` returns, finite or not: for where a `finite` of its own follows."""
+def shaped(name, value, last=None, *, axes=1):
+    """What `real_array` returns, finite or not and of so many axes or more: for where a `finite` of its own follows."""
     try:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name}: rows of different lengths; must be a rectangular array") from None
+    except Exception as error:  # a stranger's __array__
+        raise ValueError(f"{name}: {type(value).__name__} that is no array ({type(error).__name__})") from None
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name}: dtype {array.dtype}; must be real numbers")
-    if array.ndim == 0:
-        raise ValueError(f"{name} = {value!r}: must be an array of one axis or more")
+    if array.ndim < axes:
+        raise ValueError(f"{name} = {told(value)}: must be an array of one axis or more")
     if array.size == 0:
         raise ValueError(f"{name}: shape {array.shape} is empty; every axis must be >= 1 long")
     if last is not None and array.shape[-1] != last:
         raise ValueError(f"{name}: shape {array.shape}; the last axis must be {last} long")
-    return np.asarray(array, dtype=np.float64)
+    with np.errstate(over="ignore"):  # a long double may be beyond; `finite` then says so
+        return np.asarray(array, dtype=np.float64)
+
+
+def within(what, array, instead):
+    """Return a result if a double holds all of it.
+
+    Raises
+    ------
+    ValueError
+        If it holds an infinity or a NaN: some number on the way was beyond the largest double.
+
+    Examples
+    --------
+    >>> within("x", np.array([np.inf]), "scale the inputs")
+    Traceback (most recent call last):
+    ...
+    ValueError: x: the result is beyond the largest double, 1.8e308; scale the inputs
+    """
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what}: the result is beyond the largest double, 1.8e308; {instead}")
+    return array
 
 
 def finite(name, array):

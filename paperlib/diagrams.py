@@ -22,7 +22,8 @@ from math import factorial, prod
 
 import numpy as np
 
-from paperlib.checks import integer
+from paperlib.checks import instance, integer
+from paperlib.mlp import MLP
 from paperlib.splits import partitions, symmetric_product
 from paperlib.symmetric import SymmetricTensor, multiplicities
 from paperlib.taylor import propagator, vertices
@@ -176,6 +177,7 @@ class Diagram:
         >>> [round(float(d.evaluate(mlp)[0, 0, 0]) / np.e, 9) for d in enumerate_diagrams(3)]
         [3.0, 2.0]
         """
+        instance("mlp", mlp, MLP)
         phi = {legs: vertices(mlp, at, legs) for legs in _vertex_sizes(self.tree)}
         lines = {}
 

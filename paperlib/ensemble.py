@@ -10,6 +10,8 @@ from paperlib.mlp import MLP
 
 __all__ = ["Ensemble"]
 
+SHAPES = {"loss": "(epochs, members)", "validation": "(epochs, members)", "seconds": "(epochs,)"}
+
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
@@ -47,7 +49,16 @@ class Ensemble:
             or not self.members
             or not all(isinstance(m, MLP) for m in self.members)
         ):
-            raise ValueError(f"members = {self.members!r}: must be a tuple of one MLP or more")
+            raise ValueError(f"members = {checks.told(self.members)}: must be a tuple of one MLP or more")
+        curves = {name: checks.shaped(name, getattr(self, name)) for name in ("loss", "validation", "seconds")}
+        for name, curve in curves.items():
+            if curve.ndim != (1 if name == "seconds" else 2):
+                raise ValueError(f"{name}: shape {curve.shape}; must be {SHAPES[name]}")
+            object.__setattr__(self, name, curve)
+        if not isinstance(self.seeds, (tuple, list)):
+            raise ValueError(f"seeds = {checks.told(self.seeds)}: must be a tuple of integers")
+        seeds = tuple(checks.integer(f"seeds[{number}]", seed) for number, seed in enumerate(self.seeds))
+        object.__setattr__(self, "seeds", seeds)
         first = self.members[0]
         for number, member in enumerate(self.members):
             if [w.shape for w in member.weights] != [
@@ -55,7 +66,9 @@ class Ensemble:
             ] or member.activation != first.activation:
                 raise ValueError(f"members[{number}]: must have the shape and the activation of members[0]")
         if not len(self.seeds) == np.shape(self.loss)[-1] == np.shape(self.validation)[-1] == len(self.members):
-            raise ValueError(f"seeds = {self.seeds}: seeds and curves must be one a member, of {len(self.members)}")
+            raise ValueError(
+                f"seeds = {checks.told(self.seeds)}: seeds and curves must be one a member, of {len(self.members)}"
+            )
         if not len(self.loss) == len(self.validation) == len(self.seconds):
             raise ValueError(
                 f"seconds: {len(self.seconds)} epochs; loss has {len(self.loss)}, validation {len(self.validation)}"
@@ -71,11 +84,13 @@ class Ensemble:
 
     def mean(self, x):
         """The ensemble's mean output; x of shape (..., d) -> (...)."""
-        return self.predict(x).mean(axis=0)
+        with np.errstate(over="ignore"):
+            return checks.within("x", self.predict(x).mean(axis=0), "scale the inputs or the weights")
 
     def spread(self, x):
         """The standard deviation of the members' outputs; x of shape (..., d) -> (...)."""
-        return self.predict(x).std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return checks.within("x", self.predict(x).std(axis=0), "scale the inputs or the weights")
 
     def save(self, path):
         """Write a .npz file, atomically, in single precision: what networks trained in it hold."""

@@ -1,11 +1,17 @@
-"""Files that are whole or not there: written beside their place, then renamed into it."""
+"""Files that are whole or not there: written beside their place, then renamed into it.
+
+What is read may come from a stranger: nothing in it is run, and its size is known before memory is taken for it.
+"""
 
 import errno
 import glob
 import json
 import os
 import tempfile
+import warnings
+import zipfile
 from contextlib import contextmanager, suppress
+from math import isfinite, prod
 from pathlib import Path
 
 try:
@@ -14,6 +20,12 @@ except ModuleNotFoundError:  # not a POSIX system: what a killed writer left sta
     fcntl = None  # type: ignore[assignment]  # a module, or none
 
 import numpy as np
+
+from paperlib import checks
+
+# Networks take a few MB, the checkpoints of the largest trainings here 200 MB; notebooks with their pictures, a few MB.
+MOST_BYTES = 2**30
+MOST_JSON_BYTES = 2**26
 
 __all__ = ["atomically", "read_json", "read_npz", "write_json", "write_npz"]
 
@@ -40,7 +52,7 @@ def atomically(path):
     >>> [file.name for file in folder.iterdir()]
     ['note.txt']
     """
-    path = Path(path)
+    path = checks.path("path", path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(path)
@@ -82,13 +94,20 @@ def _remove_orphans(path):
 
 
 def write_npz(path, **arrays):
-    """Write arrays to a compressed .npz file, atomically."""
+    """Write arrays to a compressed .npz file, atomically; none may hold objects, which only a pickle could."""
+    for name, array in arrays.items():
+        try:
+            plain = not np.asarray(array).dtype.hasobject
+        except Exception:  # a stranger's __array__, or rows of different lengths
+            plain = False
+        if not plain:
+            raise ValueError(f"{name}: {type(array).__name__} given; must be an array without Python objects")
     with atomically(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, **arrays)
 
 
 def read_npz(path, names):
-    """Read arrays from a .npz file, without pickle.
+    """Read arrays from a .npz file, without pickle, of 1 GiB in all.
 
     Parameters
     ----------
@@ -105,42 +124,100 @@ def read_npz(path, names):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a .npz file, is damaged, or lacks one of `names`.
+        If it is not a .npz file, is damaged or larger, or lacks one of `names`.
+
+    Notes
+    -----
+    Sizes are checked before an array is made: that of each by its header must be what the archive says, and their sum
+    at most 1 GiB. A few kilobytes can be packed so that they claim a terabyte.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    path = _existing(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        with zipfile.ZipFile(path) as archive, warnings.catch_warnings(action="ignore"):
+            entries = archive.infolist()
+            total = sum(entry.file_size for entry in entries)
+            arrays = _arrays(archive, entries) if total <= MOST_BYTES else None
     except Exception:  # a damaged zip raises one of a dozen types, from zlib's to NotImplementedError
         raise ValueError(f"{path}: not a readable .npz file; it is damaged or of another kind") from None
+    if arrays is None:
+        raise ValueError(f"{path}: holds {total / 2**30:.3g} GiB of arrays; at most {MOST_BYTES / 2**30:g} are read")
+    names = checks.sequence("names", names, str)
     missing = sorted(set(names) - set(arrays))
     if missing:
         raise ValueError(f"{path}: has no array {', '.join(map(repr, missing))}; it was written by something else")
     return arrays
 
 
+def _existing(path):
+    path = checks.path("path", path)
+    try:
+        found = path.is_file()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise type(error)(error.errno, f"{path}: cannot be read ({error.strerror})") from None
+    if not found:
+        raise FileNotFoundError(f"{path}: no such file")
+    return path
+
+
+def _arrays(archive, entries):
+    """The arrays of an open archive; any exception where it is damaged."""
+    arrays = {}
+    for entry in entries:
+        name = entry.filename.removesuffix(".npy")
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+            shape, _, dtype = header(file)
+            if name in arrays or dtype.hasobject or min(shape, default=0) < 0:
+                raise ValueError
+            if file.tell() + prod(shape) * dtype.itemsize != entry.file_size:
+                raise ValueError
+        with archive.open(entry) as file:
+            arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
+
+
 def write_json(path, content):
     """Write JSON, atomically; keys in the order given, so that a diff reads well."""
     with atomically(path) as part:
-        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        try:
+            text = json.dumps(content, indent=1, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"content: cannot be written as JSON ({error})") from None
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path):
-    """Read JSON.
+    """Read JSON of up to 64 MiB.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not JSON.
+        If it is not JSON, or larger; names NaN or a number beyond the largest double; gives a name twice; or is nested too
+        deeply.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    path = _existing(path)
+    if path.stat().st_size > MOST_JSON_BYTES:
+        raise ValueError(f"{path}: has {path.stat().st_size} bytes; at most {MOST_JSON_BYTES} are read")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, parse_constant=_number, parse_float=_number, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError(f"{path}: not JSON that is read (nested too deeply)") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({' '.join(str(error).split())[:200]})") from None
+
+
+def _number(text):
+    if not isfinite(value := float(text)):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value
+
+
+def _object(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object gives a name twice")
+    return found

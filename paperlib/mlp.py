@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from paperlib import activations
-from paperlib.checks import real_array
+from paperlib.checks import real_array, told, within
 from paperlib.files import read_npz, write_npz
 
 __all__ = ["MLP"]
@@ -124,12 +124,14 @@ class MLP:
         Raises
         ------
         ValueError
-            If `x` is not real and finite, or its last axis is not `dim` long.
+            If `x` is not real and finite, its last axis is not `dim` long, or the output is beyond the largest double.
         """
         y = real_array("x", x, last=self.dim)
-        for weight, bias, phi in zip(self.weights, self.biases, self.activations):
-            y = activations.derivatives(phi, y @ weight.T + bias, 0)[0]
-        y = y @ self.weights[-1].T + self.biases[-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for weight, bias, phi in zip(self.weights, self.biases, self.activations):
+                y = activations.of_layer(phi, y @ weight.T + bias, 0)[0]
+            y = y @ self.weights[-1].T + self.biases[-1]
+        within("x", y, "scale the inputs or the weights")
         return y[..., 0] if self.outputs == 1 else y
 
     @staticmethod
@@ -235,8 +237,8 @@ class MLP:
         stored = read_npz(path, ("format", "activation"))
         layers = range(sum(name.startswith("weights_") for name in stored))
         try:
-            if stored["format"] != FORMAT:
-                raise ValueError(f"format {stored['format']}")
+            if stored["format"].tolist() != FORMAT:
+                raise ValueError(f"format {told(stored['format'].tolist())}")
             weights, biases = ([stored[f"{part}_{layer}"] for layer in layers] for part in ("weights", "biases"))
             return cls(weights, biases, stored["activation"].tolist())
         except (KeyError, ValueError, TypeError) as error:

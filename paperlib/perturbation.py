@@ -25,7 +25,8 @@ from operator import add
 import numpy as np
 
 from paperlib import checks
-from paperlib.targets import orders_in_turn
+from paperlib.ensemble import Ensemble
+from paperlib.targets import Target, orders_in_turn
 from paperlib.taylor import derivative_tensor, taylor_expand
 from paperlib.training import TrainingConfig, train_ensemble
 
@@ -55,12 +56,13 @@ class LearnedSeries:
     order: int
 
     def __post_init__(self):
+        object.__setattr__(self, "ensembles", tuple(checks.sequence("ensembles", self.ensembles, Ensemble)))
         if not self.ensembles:
             raise ValueError("ensembles = (): must be one or more")
         dims = {ensemble.mlp(0).dim for ensemble in self.ensembles}
         if len(dims) > 1:
             raise ValueError(f"ensembles: of networks with {sorted(dims)} inputs; must be of one kind")
-        order = checks.integer("order", self.order, minimum=len(self.ensembles))
+        order = checks.integer("order", self.order, minimum=len(self.ensembles), most=checks.TENSOR_ORDER)
         object.__setattr__(self, "order", order)
 
     @property
@@ -118,17 +120,24 @@ class LearnedSeries:
             From the constant up. No tensor of the highest order is built.
         """
         U = checks.real_array("U", U, last=self.dim)
-        means = [
-            sum(taylor_expand(member, self.order).terms(U) for member in ensemble.members) / len(ensemble.members)
-            for ensemble in self.ensembles
-        ]
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                means = [
+                    sum(taylor_expand(member, self.order).terms(U) for member in ensemble.members)
+                    / len(ensemble.members)
+                    for ensemble in self.ensembles
+                ]
+        except ValueError as error:  # beyond the largest double
+            raise ValueError(f"U: as {error}") from None
         # The constant is never taken off, so the last ensemble has learned it too, and best.
-        constant = np.eye(len(means))[-1:]
-        return np.einsum("nk,k...n->...n", np.concatenate([constant, self.shares]), means)
+        shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
+        with np.errstate(over="ignore", invalid="ignore"):
+            return checks.within("U", np.einsum("nk,k...n->...n", shares, means), "scale it")
 
     def __call__(self, U):
         """The learned approximation of the highest order: the sum of the terms."""
-        return self.terms(U).sum(axis=-1)
+        with np.errstate(over="ignore"):
+            return checks.within("U", self.terms(U).sum(axis=-1), "scale it")
 
 
 def _member_tensor(mlp, order):
@@ -170,7 +179,8 @@ def direct(target, config, order, *, cache=None):
     UserWarning
         If U = 0 is more than a standard deviation from the mean of what is sampled.
     """
-    order = checks.integer("order", order, minimum=1)
+    order = checks.integer("order", order, minimum=1, most=checks.TENSOR_ORDER)
+    checks.instance("config", config, TrainingConfig)
     _warn_of_a_far_centre(config)
     return LearnedSeries((train_ensemble(config, target, cache=cache),), order)
 
@@ -199,9 +209,10 @@ def iterative(target, configs, *, exact=(), cache=None):
         If `configs` is empty or their d differ, a fit asks for what the target does not give, or `exact` is given for
         fewer orders than needed.
     """
-    configs = tuple(configs)
-    if not configs or not all(isinstance(config, TrainingConfig) for config in configs):
-        raise ValueError(f"configs = {configs!r}: must be one TrainingConfig an order")
+    checks.instance("target", target, Target)
+    configs = tuple(checks.sequence("configs", configs, TrainingConfig))
+    if not configs:
+        raise ValueError("configs = (): must be one TrainingConfig an order")
     if len({config.d for config in configs}) > 1:
         raise ValueError(f"configs: have d = {[config.d for config in configs]}; must have one")
     exact = orders_in_turn("exact", exact)
@@ -250,6 +261,7 @@ def relative_errors(series, exact):
     members : ndarray of float64, shape (orders, members)
         Of what the first, second, .. members have learned.
     """
+    checks.instance("series", series, LearnedSeries)
     exact = orders_in_turn("exact", exact)
     if len(exact) > series.order:
         raise ValueError(f"exact: {len(exact)} orders; the series has {series.order}")

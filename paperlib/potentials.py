@@ -26,6 +26,7 @@ __all__ = [
 HBAR_C = physical_constants["reduced Planck constant times c in MeV fm"][0]
 """hbar c in MeV fm (CODATA)."""
 
+MOST_SHELLS = 1_000_000
 SAMPLE_KINDS = ("attractive", "signed", "sparse")
 
 
@@ -40,9 +41,9 @@ def discretize(function, d):
     Parameters
     ----------
     function : callable
-        U(r) at one r in (0, 1], dimensionless.
+        U(r) at one r in (0, 1], dimensionless: one real number.
     d : int
-        Number of shells, at least 1.
+        Number of shells, from 1 to 1,000,000.
 
     Returns
     -------
@@ -60,9 +61,28 @@ def discretize(function, d):
     >>> discretize(lambda r: 1 / r, 2).round(12)
     array([3.        , 1.28571429])
     """
-    d = checks.integer("d", d, minimum=1)
+    return _discretized("function", function, "U", 1.0, d)
+
+
+def _discretized(name, function, letter, rho, d):
+    """The averages of function(rho r); `name` and `letter` say what it is, for messages."""
     if not callable(function):
-        raise ValueError(f"function = {function!r}: must be a callable U(r)")
+        raise ValueError(f"{name} = {checks.told(function)}: must be a callable {letter}(r)")
+    try:
+        float(function(rho))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: at r = {rho:g} it gives no real number ({checks.told(error)})") from error
+    averages, shell = _averages(lambda r: function(rho * r), d)
+    if shell is not None:
+        raise ValueError(
+            f"{name}: its average over shell {shell + 1} of {d} does not converge; {letter}(r) r^2 must be integrable"
+        )
+    return averages
+
+
+def _averages(function, d):
+    """The averages over d shells, and the first shell whose average does not converge, or None."""
+    d = checks.integer("d", d, minimum=1, most=MOST_SHELLS)
     edges = np.arange(d + 1) / d
     with np.errstate(all="ignore"):
         # full_output keeps quad from warning: what does not converge is refused below, by shell.
@@ -73,12 +93,18 @@ def discretize(function, d):
     integrals, errors = np.transpose([result[:2] for result in results])
     divergent = np.array([any("divergent" in message for message in result[3:4]) for result in results])
     wrong = divergent | ~np.isfinite(integrals) | ~(errors <= 1e-6 * np.abs(integrals) + 1e-12 / d)
-    if wrong.any():
-        shell = int(np.argmax(wrong))
-        raise ValueError(
-            f"function: its average over shell {shell + 1} of {d} does not converge; U(r) r^2 must be integrable"
-        )
-    return integrals * 3 / np.diff(edges**3)
+    return integrals * 3 / np.diff(edges**3), int(np.argmax(wrong)) if wrong.any() else None
+
+
+def _shape(depth, d, function, **lengths):
+    """depth times the averages of a shape; `lengths` are its parameters, for the message."""
+    averages, shell = _averages(function, d)
+    with np.errstate(over="ignore", invalid="ignore"):
+        U = depth * averages
+    if shell is not None or not np.isfinite(U).all():
+        given = ", ".join(f"{name} = {value}" for name, value in {"depth": depth, **lengths}.items())
+        raise ValueError(f"{given}: the average over a shell is not finite, or not to be integrated; take milder ones")
+    return U
 
 
 def square_well(depth, d, *, radius=1.0):
@@ -92,7 +118,7 @@ def square_well(depth, d, *, radius=1.0):
     array([2., 2., 0., 0.])
     """
     depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
-    d = checks.integer("d", d, minimum=1)
+    d = checks.integer("d", d, minimum=1, most=MOST_SHELLS)
     # The volume average of a step is the filled part of each shell's volume: no quadrature needed.
     edges = np.arange(d + 1) / d
     return depth * np.diff(np.minimum(edges, radius) ** 3) / np.diff(edges**3)
@@ -107,7 +133,7 @@ def gaussian(depth, d, *, width=0.4):
     array([0.67 , 0.188, 0.016])
     """
     depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
-    return depth * discretize(lambda r: np.exp(-((r / width) ** 2)), d)
+    return _shape(depth, d, lambda r: np.exp(-np.square(r / width)), width=width)
 
 
 def exponential(depth, d, *, width=0.25):
@@ -119,7 +145,7 @@ def exponential(depth, d, *, width=0.25):
     array([0.381, 0.126, 0.035])
     """
     depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
-    return depth * discretize(lambda r: np.exp(-r / width), d)
+    return _shape(depth, d, lambda r: np.exp(-r / width), width=width)
 
 
 def yukawa(depth, d, *, width=0.5):
@@ -131,7 +157,7 @@ def yukawa(depth, d, *, width=0.5):
     array([1.461, 0.348, 0.111])
     """
     depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
-    return depth * discretize(lambda r: np.exp(-r / width) * width / r, d)
+    return _shape(depth, d, lambda r: np.exp(-r / width) * width / r, width=width)
 
 
 def woods_saxon(depth, d, *, radius=0.6, diffuseness=0.1):
@@ -144,7 +170,9 @@ def woods_saxon(depth, d, *, radius=0.6, diffuseness=0.1):
     """
     depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
     diffuseness = checks.number("diffuseness", diffuseness, above=0)
-    return depth * discretize(lambda r: 1 / (1 + np.exp((r - radius) / diffuseness)), d)
+    return _shape(
+        depth, d, lambda r: 1 / (1 + np.exp((r - radius) / diffuseness)), radius=radius, diffuseness=diffuseness
+    )
 
 
 def poschl_teller(depth, d, *, width=0.4):
@@ -156,7 +184,7 @@ def poschl_teller(depth, d, *, width=0.4):
     array([0.689, 0.256, 0.06 ])
     """
     depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
-    return depth * discretize(lambda r: np.cosh(r / width) ** -2, d)
+    return _shape(depth, d, lambda r: np.cosh(r / width) ** -2, width=width)
 
 
 def from_physical(function_MeV, reduced_mass_MeV, range_fm, d):
@@ -187,10 +215,9 @@ def from_physical(function_MeV, reduced_mass_MeV, range_fm, d):
     """
     mass = checks.number("reduced_mass_MeV", reduced_mass_MeV, above=0)
     rho = checks.number("range_fm", range_fm, above=0)
-    if not callable(function_MeV):
-        raise ValueError(f"function_MeV = {function_MeV!r}: must be a callable V(r) in MeV")
-    strength = -2 * mass * rho**2 / HBAR_C**2
-    return strength * discretize(lambda r: function_MeV(rho * r), d)
+    with np.errstate(over="ignore", invalid="ignore"):
+        U = -2 * mass * (rho * rho) / HBAR_C**2 * _discretized("function_MeV", function_MeV, "V", rho, d)
+    return checks.within("reduced_mass_MeV, range_fm", U, "take smaller ones")
 
 
 def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
@@ -226,6 +253,7 @@ def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
     True
     """
     n, d = checks.integer("n", n, minimum=1), checks.integer("d", d, minimum=1)
+    checks.memory("n, d", 24 * n * d, "draw fewer at a time")
     depth = checks.number("depth", depth, above=0)
     smallest = checks.number("smallest", smallest, minimum=0)
     if smallest > 1:
@@ -233,8 +261,8 @@ def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
     checks.choice("kind", kind, SAMPLE_KINDS)
     try:
         random = np.random.Generator(np.random.PCG64(seed))
-    except (TypeError, ValueError):
-        raise ValueError(f"seed = {seed!r}: must be an integer >= 0 or a sequence of them") from None
+    except Exception:  # NumPy's own words, or those of a stranger's __array__
+        raise ValueError(f"seed = {checks.told(seed)}: must be an integer >= 0 or a sequence of them") from None
     if seed is None:
         raise ValueError("seed = None: must be an integer >= 0 or a sequence of them")
     sizes = random.uniform(smallest, 1.0, size=(n, 1))

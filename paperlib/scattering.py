@@ -319,6 +319,10 @@ def bound_states(U):
         nodes += np.where(odd, np.where(turns - nodes > 0.5, 1, -1), 0)
         inside = np.where(k > 1, nodes, crosses).sum(axis=0)
         u_end, slope = right[-1], q[-1]
+        if inside.max() > 2**53:
+            raise ValueError(
+                "U: the number of its bound states is beyond 2^53, and no longer exact; take a shallower one"
+            )
         count[rows] = inside + (u_end * slope < 0)
     return count.reshape(U.shape[:-1])[()]
 
@@ -345,6 +349,7 @@ def wave_function(U, points_per_shell=8):
     if U.ndim != 1:
         raise ValueError(f"U: shape {U.shape}; must be one potential, shape (d,)")
     m = checks.integer("points_per_shell", points_per_shell, minimum=1)
+    checks.memory("points_per_shell", 120 * len(U) * m, "take fewer")
     # Cutting every shell into m changes nothing about the potential: the edges are the points.
     x = np.repeat(U, m)[:, None] / (len(U) * m) ** 2
     solution = shells.edges(x)

@@ -7,6 +7,7 @@ nothing: its point is given to another, which goes on from the last epoch where 
 
 from dataclasses import asdict, dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from paperlib.training import TrainingConfig
 __all__ = ["Point", "read_grid", "sweep"]
 
 PROTOCOLS = ("direct", "iterative")
+MOST_POINTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,9 @@ class Point:
     orders: int = 2
 
     def __post_init__(self):
+        checks.instance("config", self.config, TrainingConfig)
         checks.choice("protocol", self.protocol, PROTOCOLS)
-        checks.integer("orders", self.orders, minimum=1)
+        checks.integer("orders", self.orders, minimum=1, most=checks.TENSOR_ORDER)
 
     @property
     def key(self):
@@ -64,7 +67,7 @@ def read_grid(path):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it does not describe a grid, or a value is none that its field may have.
+        If it does not describe a grid, one of more than 100,000 points, or a value is none that its field may have.
     """
     content = read_json(path)
     grid, fixed = (content.get(name, {}) if isinstance(content, dict) else None for name in ("grid", "fixed"))
@@ -76,6 +79,8 @@ def read_grid(path):
             raise ValueError(
                 f"{path}: grid: {name}: must be a list of values of a field among {', '.join(sorted(known))}"
             )
+    if prod(map(len, grid.values())) > MOST_POINTS:
+        raise ValueError(f"{path}: grid: {prod(map(len, grid.values()))} points; at most {MOST_POINTS} are made")
     if not set(fixed) <= known:
         raise ValueError(f"{path}: fixed: must have fields among {', '.join(sorted(known))}")
     points = []

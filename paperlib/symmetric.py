@@ -13,7 +13,7 @@ from numbers import Real
 
 import numpy as np
 
-from paperlib.checks import integer, memory, real_array
+from paperlib.checks import TENSOR_ORDER, integer, memory, number, real_array, within
 
 __all__ = [
     "SymmetricTensor",
@@ -27,6 +27,8 @@ __all__ = [
 KEPT_ROWS = 2**17
 KEPT_TABLES = 32
 CHUNK_BYTES = 2**25
+SMALLER = "scale it"
+MOST_INDICES = 2**31
 
 
 def _kept(build):
@@ -35,9 +37,15 @@ def _kept(build):
 
     @wraps(build)
     def table(dim, order):
+        dim, order = _sizes(dim, order)
+        memory(f"dim = {dim}, order = {order}", 8 * order * packed_size(dim, order), "take a lower order")
         return (cached if packed_size(dim, order) <= KEPT_ROWS else build)(dim, order)
 
     return table
+
+
+def _sizes(dim, order):
+    return integer("dim", dim, minimum=1, most=MOST_INDICES), integer("order", order, minimum=0, most=TENSOR_ORDER)
 
 
 def _frozen(array):
@@ -46,17 +54,17 @@ def _frozen(array):
 
 
 def packed_size(dim, order):
-    """Return C(dim + order - 1, order), the number of independent entries.
+    """Return C(dim + order - 1, order), the number of independent entries; `order` from 0 to 20, as everywhere here.
 
     Examples
     --------
     >>> packed_size(64, 5)
     10424128
     """
+    dim, order = _sizes(dim, order)
     return comb(dim + order - 1, order)
 
 
-@lru_cache(maxsize=256)
 def tail_starts(dim, order):
     """Return where, in a packed tensor of this order, the entries with smallest index >= a begin.
 
@@ -72,6 +80,14 @@ def tail_starts(dim, order):
     >>> tail_starts(3, 2)                        # 00 01 02 | 11 12 | 22 |
     array([0, 3, 5, 6])
     """
+    return _tail_starts(*_sizes(dim, order))
+
+
+@lru_cache(maxsize=256)
+def _tail_starts(dim, order):
+    memory(f"dim = {dim}", 64 * dim, "take a smaller one")
+    if packed_size(dim, order) >= 2**63:
+        raise ValueError(f"dim = {dim}, order = {order}: more entries than an int64 counts")
     if order == 0:
         return _frozen(np.zeros(dim + 1, dtype=np.int64))
     return _frozen(np.array([comb(dim + order - 1, order) - comb(dim - a + order - 1, order) for a in range(dim + 1)]))
@@ -125,6 +141,7 @@ def packed_position(dim, indices):
     """
     indices = np.asarray(indices, dtype=np.int64)
     order = indices.shape[-1]
+    dim, order = _sizes(dim, order)
     position = np.zeros(indices.shape[:-1], dtype=np.int64)
     for k in range(order):
         # The slab begins at starts[a], and its tail was counted from the start of a lower order's packing.
@@ -234,7 +251,7 @@ class SymmetricTensor:
     Parameters
     ----------
     order : int
-        Number of indices, >= 0.
+        Number of indices, from 0 to 20: an entry stands for up to n! index tuples, counted in int64.
     dim : int
         Range of each index, >= 1.
     packed : array_like of float, shape (C(dim + order - 1, order), ...)
@@ -271,7 +288,7 @@ class SymmetricTensor:
     __iter__ = None  # else iteration would fall back on t[0], t[1], ..
 
     def __post_init__(self):
-        order, dim = integer("order", self.order, minimum=0), integer("dim", self.dim, minimum=1)
+        dim, order = _sizes(self.dim, self.order)
         packed = real_array("packed", self.packed).view()
         size = packed_size(dim, order)
         if len(packed) != size:
@@ -292,8 +309,9 @@ class SymmetricTensor:
         if not isinstance(other, SymmetricTensor):
             return NotImplemented
         if (self.order, self.dim, self.packed.shape) != (other.order, other.dim, other.packed.shape):
-            raise ValueError(f"{other!r}: must have the shape of {self!r}")
-        return SymmetricTensor(self.order, self.dim, self.packed + other.packed)
+            raise ValueError(f"other = {other!r}: must have the shape of {self!r}")
+        with np.errstate(over="ignore"):
+            return SymmetricTensor(self.order, self.dim, within("other", self.packed + other.packed, SMALLER))
 
     def __sub__(self, other):
         return self + other * -1.0 if isinstance(other, SymmetricTensor) else NotImplemented
@@ -301,14 +319,19 @@ class SymmetricTensor:
     def __mul__(self, factor):
         if not isinstance(factor, Real):
             return NotImplemented
-        return SymmetricTensor(self.order, self.dim, self.packed * factor)
+        return self._scaled("multiply", factor)
 
     __rmul__ = __mul__
 
     def __truediv__(self, factor):
         if not isinstance(factor, Real):
             return NotImplemented
-        return SymmetricTensor(self.order, self.dim, self.packed / factor)
+        return self._scaled("divide", factor)
+
+    def _scaled(self, how, factor):
+        with np.errstate(all="ignore"):
+            packed = getattr(np, how)(self.packed, number("factor", factor))
+        return SymmetricTensor(self.order, self.dim, within(f"factor = {factor}", packed, SMALLER))
 
     def full(self):
         """Return the tensor with every index written out.
@@ -334,10 +357,13 @@ class SymmetricTensor:
         """
         if self.order == 0:
             return np.abs(self.packed[0])
+        # In units of the largest entry, whose square may be beyond what a double holds, above or below.
+        largest = np.abs(self.packed).max() or 1.0
         squares = np.zeros(self.packed.shape[1:])
         for _, slab, _, counts in _slabs(self.dim, self.order):
-            squares += np.tensordot(counts, self.packed[slab] ** 2, axes=1)
-        return np.sqrt(squares)[()]
+            squares += np.tensordot(counts, (self.packed[slab] / largest) ** 2, axes=1)
+        with np.errstate(over="ignore"):
+            return within("packed", largest * np.sqrt(squares), SMALLER)[()]
 
     def contract(self, x):
         """Return sum over all index tuples of T_{ij..k} x_i x_j .. x_k.
@@ -353,7 +379,7 @@ class SymmetricTensor:
         Raises
         ------
         ValueError
-            If `x` is not real and finite, or its last axis is not `dim` long.
+            If `x` is not real and finite, its last axis is not `dim` long, or the result is beyond the largest double.
 
         Notes
         -----
@@ -364,7 +390,10 @@ class SymmetricTensor:
         >>> SymmetricTensor(3, 2, [1.0, 0.0, 0.0, 1.0]).contract([[1.0, 2.0], [3.0, 0.0]])
         array([ 9., 27.])
         """
-        x = real_array("x", x, last=self.dim)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return within("x", self._contract(real_array("x", x, last=self.dim)), SMALLER)
+
+    def _contract(self, x):
         points, trailing = x.reshape(-1, self.dim), self.packed.shape[1:]
         columns = self.packed.reshape(len(self.packed), -1)
         values = np.zeros((len(points), columns.shape[1]))

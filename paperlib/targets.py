@@ -57,11 +57,11 @@ class Target:
 
     def __post_init__(self):
         if not isinstance(self.name, str):
-            raise ValueError(f"name = {self.name!r}: must be a str")
+            raise ValueError(f"name = {checks.told(self.name)}: must be a str")
         for what in ("values", "gradients", "hessian_vectors", "jet", "remainder"):
             function = getattr(self, what)
             if not callable(function) and (function is not None or what == "values"):
-                raise ValueError(f"{what} = {function!r}: must be callable")
+                raise ValueError(f"{what} = {checks.told(function)}: must be callable")
 
     def less(self, tensors):
         """The target less a polynomial.
@@ -102,14 +102,16 @@ class Target:
         ValueError
             If the target has no such derivative, returns another shape, or a value that is not finite; the sample is named.
         """
-        function = getattr(self, what)
+        function = getattr(self, checks.choice("what", what, ("values", "gradients", "hessian_vectors")))
         if function is None:
             raise ValueError(f"target {self.name!r}: has no {what}")
+        arguments = [checks.real_array("x", array) for array in arguments]
         return self._checked(what, function(*arguments), arguments[0])
 
     def sampled_jet(self, U, v):
         """Values, gradients and Hessian-vector products at a batch, checked as `sampled` checks each."""
         names = ("values", "gradients", "hessian_vectors")
+        U, v = checks.real_array("U", U), checks.real_array("v", v)
         if self.jet is None:
             return [self.sampled(what, U, *([v] if what == "hessian_vectors" else [])) for what in names]
         return [self._checked(what, result, U) for what, result in zip(names, self.jet(U, v), strict=True)]
@@ -173,6 +175,7 @@ def scattering_length_target(minus=()):
         return born.born_remainder(U, len(tensors)) + correction.values(U)
 
     def jet(U, v):
+        U, v = checks.real_array("U", U), checks.real_array("v", v)
         (_, *whole), (_, *taken) = scattering.scattering_length_jet(U, v), lower.jet(U, v)
         return values(U), *(ours - theirs for ours, theirs in zip(whole, taken, strict=True))
 
@@ -209,9 +212,11 @@ def polynomial(tensors, name="polynomial"):
     tensors = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
     for number, tensor in enumerate(tensors):
         if not isinstance(tensor, SymmetricTensor) or tensor.order < 1 or tensor.packed.ndim > 1:
-            raise ValueError(f"tensors[{number}] = {tensor!r}: must be a scalar SymmetricTensor of order 1 or higher")
+            raise ValueError(
+                f"tensors[{number}] = {checks.told(tensor)}: must be a scalar SymmetricTensor of order 1 or higher"
+            )
     if not tensors or len({tensor.dim for tensor in tensors}) > 1:
-        raise ValueError(f"tensors = {tensors}: must be one or more, of one dimension")
+        raise ValueError(f"tensors = {checks.told(tensors)}: must be one or more, of one dimension")
     d = tensors[0].dim
     linear = sum((tensor.packed for tensor in tensors if tensor.order == 1), np.zeros(d))
     square = sum((2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d)))
@@ -275,12 +280,15 @@ def _written_out(d):
 
 def _chunked(function, d, *arrays):
     """Apply a function of batches to 1,024 rows at a time: a matrix a row is what it takes in memory."""
-    batches = [checks.real_array("x", array, last=d) for array in arrays]
-    starts = range(0, len(batches[0]), 1024)
-    parts = [function(*(batch[first : first + 1024] for batch in batches)) for first in starts]
-    if isinstance(parts[0], tuple):
-        return tuple(map(np.concatenate, zip(*parts, strict=True)))
-    return np.concatenate(parts)
+    arrays = [checks.real_array("x", array, last=d) for array in arrays]
+    if any(array.shape != arrays[0].shape or array.ndim != 2 for array in arrays):
+        raise ValueError(f"x: shapes {', '.join(str(array.shape) for array in arrays)}; must be (n, {d})")
+    rows = range(0, len(arrays[0]), 1024)
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = [function(*(array[first : first + 1024] for array in arrays)) for first in rows]
+    whole = zip(*parts, strict=True) if isinstance(parts[0], tuple) else [parts]
+    whole = tuple(checks.within("x", np.concatenate(part), "scale the inputs") for part in whole)
+    return whole if isinstance(parts[0], tuple) else whole[0]
 
 
 def _label(tensors):
@@ -297,10 +305,12 @@ def orders_in_turn(name, tensors):
     ValueError
         If they are not.
     """
-    tensors = list(tensors)
+    tensors = checks.sequence(name, tensors)
     for number, tensor in enumerate(tensors, 1):
         if not isinstance(tensor, SymmetricTensor) or tensor.order != number or tensor.packed.ndim > 1:
-            raise ValueError(f"{name}[{number - 1}] = {tensor!r}: must be a scalar SymmetricTensor of order {number}")
+            raise ValueError(
+                f"{name}[{number - 1}] = {checks.told(tensor)}: must be a scalar SymmetricTensor of order {number}"
+            )
         if tensor.dim != tensors[0].dim:
             raise ValueError(f"{name}[{number - 1}]: dim {tensor.dim}; must be {tensors[0].dim}, as {name}[0] has")
     return tensors
@@ -331,6 +341,8 @@ def from_jax(name, function):
     >>> bump.hessian_vectors(np.zeros((1, 2)), np.array([[1.0, 3.0]]))
     array([[-2., -6.]])
     """
+    if not callable(function):
+        raise ValueError(f"function = {checks.told(function)}: must be callable")
     try:
         import jax
     except ModuleNotFoundError:

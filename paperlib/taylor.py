@@ -11,7 +11,7 @@ from math import factorial, prod
 import numpy as np
 
 from paperlib import activations, centroid
-from paperlib.checks import integer, real_array
+from paperlib.checks import SERIES_ORDER, TENSOR_ORDER, integer, real_array, within
 from paperlib.compiled import compose
 from paperlib.mlp import MLP
 from paperlib.symmetric import SymmetricTensor
@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 CHUNK_BYTES = 2**22
+SMALLER = "scale the inputs or the weights"
 
 
 def _point(mlp, at):
@@ -38,7 +39,7 @@ def _phis(mlp, at, order):
     """phi, phi', .., phi^(order) at each hidden layer's pre-activations; (order + 1, ..., units) each."""
     y = at
     for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
-        phi = activations.derivatives(name, y @ weight.T + bias, order, layer=number)
+        phi = activations.of_layer(name, y @ weight.T + bias, order, layer=number)
         yield phi
         y = phi[0]
 
@@ -79,10 +80,11 @@ def propagator(mlp, at, to_layer, from_layer):
     from_layer = integer("from_layer", from_layer, minimum=0, maximum=to_layer)
     units = (mlp.dim, *map(len, mlp.biases))
     chain = np.broadcast_to(np.eye(units[from_layer]), (*at.shape[:-1], units[from_layer], units[from_layer]))
-    slopes = [np.ones(at.shape), *(phi[1] for phi in _phis(mlp, at, 1))]
-    for layer in range(from_layer, to_layer):
-        chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
-    return chain
+    with np.errstate(over="ignore", invalid="ignore"):
+        slopes = [np.ones(at.shape), *(phi[1] for phi in _phis(mlp, at, 1))]
+        for layer in range(from_layer, to_layer):
+            chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
+    return within("mlp, at", chain, SMALLER)
 
 
 def vertices(mlp, at, legs):
@@ -93,7 +95,7 @@ def vertices(mlp, at, legs):
     mlp : MLP
     at : array_like of float, shape (..., dim), or None for the origin
     legs : int
-        k >= 1. One leg is the factor of a propagator; a diagram's vertices have two or more.
+        k from 1 to 170. One leg is the factor of a propagator; a diagram's vertices have two or more.
 
     Returns
     -------
@@ -110,8 +112,9 @@ def vertices(mlp, at, legs):
     >>> [v.round(4).tolist() for v in vertices(mlp, None, 2)]        # phi'' = -2 t (1 - t^2), t = tanh(z)
     [[-0.7269, -0.6397]]
     """
-    at, legs = _point(mlp, at), integer("legs", legs, minimum=1)
-    return tuple(phi[legs] for phi in _phis(mlp, at, legs))
+    at, legs = _point(mlp, at), integer("legs", legs, minimum=1, most=SERIES_ORDER)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return tuple(within("mlp, at", phi[legs], SMALLER) for phi in _phis(mlp, at, legs))
 
 
 def derivative_tensor(mlp, order, at=None):
@@ -123,7 +126,7 @@ def derivative_tensor(mlp, order, at=None):
     ----------
     mlp : MLP
     order : int
-        n >= 0.
+        n from 0 to 20.
     at : array_like of float, shape (..., dim), optional
         The centre, or a batch of them; the origin if not given.
 
@@ -150,7 +153,7 @@ def derivative_tensor(mlp, order, at=None):
     >>> derivative_tensor(mlp, 3).packed                             # xxx, xxy, xyy, yyy
     array([1., 2., 4., 8.])
     """
-    at, order = _point(mlp, at), integer("order", order, minimum=0)
+    at, order = _point(mlp, at), integer("order", order, minimum=0, most=TENSOR_ORDER)
     with np.errstate(over="ignore", invalid="ignore"):
         packed = np.asarray(mlp(at))[None] if order == 0 else centroid.derivatives(mlp, order, at)
     try:
@@ -208,7 +211,7 @@ def directional_derivatives(mlp, order, directions, at=None):
     ----------
     mlp : MLP
     order : int
-        Highest order, >= 0.
+        Highest order, from 0 to 170.
     directions : array_like of float, shape (..., dim)
     at : array_like of float, shape (..., dim), optional
         The centre, or centres that broadcast with `directions`; the origin if not given.
@@ -230,10 +233,12 @@ def directional_derivatives(mlp, order, directions, at=None):
     array([[ 1.,  1.,  1.,  1.],
            [ 1.,  3.,  9., 27.]])
     """
-    at, order = _point(mlp, at), integer("order", order, minimum=0)
+    at, order = _point(mlp, at), integer("order", order, minimum=0, most=SERIES_ORDER)
     directions = real_array("directions", directions, last=mlp.dim)
     _broadcast("directions", directions, at)
-    return _coefficients(mlp, order, directions, at) * np.array([float(factorial(k)) for k in range(order + 1)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = _coefficients(mlp, order, directions, at) * np.array([float(factorial(k)) for k in range(order + 1)])
+    return within("directions, order", found, SMALLER)
 
 
 def _broadcast(name, points, at):
@@ -277,15 +282,18 @@ class TaylorExpansion:
         """
         x = real_array("x", x, last=self.mlp.dim)
         _broadcast("x", x, self.at)
-        return _coefficients(self.mlp, self.order, x - self.at, self.at)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return within("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
 
     def __call__(self, x):
         """Return the polynomial at the point `x` (..., dim): the sum of its terms."""
-        return self.terms(x).sum(axis=-1)
+        with np.errstate(over="ignore"):
+            return within("x", self.terms(x).sum(axis=-1), SMALLER)
 
     def tensor(self, n):
-        """Return the n-th partial derivatives at the centre, n <= order; see `derivative_tensor`."""
-        return derivative_tensor(self.mlp, integer("n", n, minimum=0, maximum=self.order), self.at)
+        """Return the n-th partial derivatives at the centre, n <= order and 20; see `derivative_tensor`."""
+        highest = min(self.order, TENSOR_ORDER)
+        return derivative_tensor(self.mlp, integer("n", n, minimum=0, maximum=highest), self.at)
 
 
 def taylor_expand(mlp, order, at=None):
@@ -297,7 +305,7 @@ def taylor_expand(mlp, order, at=None):
     ----------
     mlp : MLP
     order : int
-        Highest order kept, >= 0.
+        Highest order kept, from 0 to 170.
     at : array_like of float, shape (..., dim), optional
         The centre; the origin if not given.
 
@@ -317,7 +325,8 @@ def taylor_expand(mlp, order, at=None):
     >>> expansion.terms([2.0]).round(4)
     array([ 0.    ,  2.    ,  0.    , -1.3333,  0.    ,  0.2667])
     """
-    at, order = _point(mlp, at), integer("order", order, minimum=0)
-    for _ in _phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
-        pass
+    at, order = _point(mlp, at), integer("order", order, minimum=0, most=SERIES_ORDER)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in _phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
+            pass
     return TaylorExpansion(mlp, order, at)

@@ -21,6 +21,7 @@ from paperlib.checkpoints import Checkpoint
 from paperlib.ensemble import Ensemble
 from paperlib.mlp import MLP
 from paperlib.potentials import SAMPLE_KINDS, sample
+from paperlib.targets import Target
 
 __all__ = ["TrainingConfig", "train_ensemble"]
 
@@ -99,14 +100,14 @@ class TrainingConfig:
     def __post_init__(self):
         # What the checks return is kept: one value has one spelling, and so one fingerprint.
         for name in ("d", "samples", "batch", "steps", "validation"):
-            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=1))
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=1, most=2**31))
         for name in ("warmup", "sample_seed"):
-            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=0))
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=0, most=2**63))
         for name, minimum in (("hidden", 1), ("seeds", 0)):
             values = getattr(self, name)
             if not isinstance(values, (tuple, list)) or not values:
-                raise ValueError(f"{name} = {values!r}: must be a tuple of one integer or more")
-            values = tuple(checks.integer(f"{name}[{i}]", v, minimum=minimum) for i, v in enumerate(values))
+                raise ValueError(f"{name} = {checks.told(values)}: must be a tuple of one integer or more")
+            values = tuple(checks.integer(f"{name}[{i}]", v, minimum=minimum, most=2**31) for i, v in enumerate(values))
             object.__setattr__(self, name, values)
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds = {self.seeds}: must differ, or members would be the same network")
@@ -140,7 +141,7 @@ class TrainingConfig:
 
     def fingerprint(self, target):
         """A hash of the configuration and the target's name: what it names trains to the same networks."""
-        text = json.dumps(asdict(self) | {"target": target.name}, sort_keys=True)
+        text = json.dumps(asdict(self) | {"target": checks.instance("target", target, Target).name}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -187,6 +188,9 @@ def train_ensemble(config, target, *, cache=None):
     >>> len(ensemble.members), ensemble.loss.shape
     (1, (2, 1))
     """
+    checks.instance("config", config, TrainingConfig)
+    checks.instance("target", target, Target)
+    checkpoint = None if checkpoint is None else checks.path("checkpoint", checkpoint)
     with _AT_WORK:
         return _train(config, target, cache)
 

@@ -1,5 +1,7 @@
 """Settings for all tests, and the random networks they share."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -7,7 +9,8 @@ from hypothesis import settings
 from paperlib.mlp import MLP
 
 settings.register_profile("paperlib", deadline=None, derandomize=True)
-settings.load_profile("paperlib")
+settings.register_profile("long", deadline=None, max_examples=4000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "paperlib"))
 
 
 @pytest.fixture(scope="session")

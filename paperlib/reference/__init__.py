@@ -3,6 +3,7 @@
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from paperlib.checks import choice, sequence
 from paperlib.ensemble import Ensemble
 from paperlib.files import read_npz
 
@@ -60,11 +61,10 @@ def table(name, columns):
     5
     """
     with as_file(_file(name)) as path:
-        return read_npz(path, columns)
+        return read_npz(path, sequence("columns", columns, str))
 
 
 def _file(name):
     known = sorted(file.name.removesuffix(".npz") for file in files(__name__).iterdir() if file.name.endswith(".npz"))
-    if name not in known:
-        raise ValueError(f"name = {name!r}: must be one of {', '.join(map(repr, known))}")
+    choice("name", name, known)
     return files(__name__) / f"{name}.npz"

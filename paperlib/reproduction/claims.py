@@ -1,8 +1,8 @@
 """The paper's claims, where each is shown, and whether the stored numbers bear it out."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from paperlib import checks
 from paperlib.reproduction.records import read_record
 
 __all__ = ["CLAIMS", "Claim", "claim_table"]
@@ -77,9 +77,9 @@ def claim_table(folder):
     list of (Claim, str)
         "holds" with its numbers, "does not hold" with them, or "not yet shown".
     """
-    rows = []
+    folder, rows = checks.path("folder", folder), []
     for claim in CLAIMS:
-        path = Path(folder) / "numbers" / f"{claim.notebook}.json"
+        path = folder / "numbers" / f"{claim.notebook}.json"
         recorded = read_record(path).numbers if path.exists() else {}
         numbers = [recorded[name] for name in claim.numbers if name in recorded]
         if len(numbers) < len(claim.numbers) or None in [number.holds for number in numbers]:

@@ -2,10 +2,10 @@
 
 import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
+from paperlib import checks
 from paperlib.files import atomically
 from paperlib.reproduction.records import read_record
 
@@ -53,7 +53,8 @@ def compare(results, stored, only=None):
     FileNotFoundError
         If `results` holds no records at all.
     """
-    results, stored = Path(results), Path(stored)
+    results, stored = checks.path("results", results), checks.path("stored", stored)
+    only = None if only is None else checks.sequence("only", only, str)
     names = {path.stem for folder in (results, stored) for path in (folder / "numbers").glob("*.json")}
     if only is not None:
         names &= set(only)
@@ -144,7 +145,8 @@ def store(results, stored, only=None):
     list of str
         The names of the files, in `stored`.
     """
-    results, stored = Path(results), Path(stored)
+    results, stored = checks.path("results", results), checks.path("stored", stored)
+    only = None if only is None else checks.sequence("only", only, str)
     names = []
     for path in sorted((results / "numbers").glob("*.json")):
         if only is not None and path.stem not in only:

@@ -1,7 +1,6 @@
 """A notebook's results as files: numbers in one small JSON, figures as PNG with a fingerprint of what they plot."""
 
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
 import numpy as np
 
@@ -48,6 +47,7 @@ class Number:
 
     def __post_init__(self):
         object.__setattr__(self, "value", checks.number("value", self.value))
+        checks.instance("meaning", self.meaning, str)
         checks.number("tolerance", self.tolerance, minimum=0)
         checks.number("absolute", self.absolute, minimum=0)
         for name in ("spread", "at_most", "at_least"):
@@ -95,18 +95,30 @@ def record(notebook, folder, *, numbers, figures, retrained=False):
 
     from paperlib.figures.style import STYLE
 
-    folder = Path(folder)
+    folder, notebook = checks.path("folder", folder), _name("notebook", notebook)
+    for of, items in (("numbers", numbers), ("figures", figures)):
+        for name in checks.instance(of, items, dict):
+            _name(of, name)
+    checks.instance("retrained", retrained, bool)
+    checks.sequence("numbers", numbers.values(), Number)
     for name, figure in figures.items():
         with plt.style.context(["default", STYLE]), atomically(folder / f"{name}.png") as part:
             # No metadata: the file then depends on the picture alone.
             figure.savefig(part, format="png", metadata={"Software": None})
     content = {
         "notebook": notebook,
-        "retrained": bool(retrained),
+        "retrained": retrained,
         "numbers": {name: _told(number) for name, number in numbers.items()},
         "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
     }
     write_json(folder / "numbers" / f"{notebook}.json", content)
+
+
+def _name(of, value):
+    """Return `value` if it is a name that a file may have: what is recorded stays in its folder."""
+    if not isinstance(value, str) or not value or set(value) & set("/\\\0\n"):
+        raise ValueError(f"{of}: name {checks.told(value)}; must be a plain name of a file")
+    return value
 
 
 def _told(number):
@@ -132,8 +144,11 @@ def read_record(path):
             name: Number(**{key: value for key, value in number.items() if key in known})
             for name, number in content["numbers"].items()
         }
-        figures = {name: [[float(x) for x in row] for row in rows] for name, rows in content["figures"].items()}
-        return Record(str(content["notebook"]), bool(content["retrained"]), numbers, figures)
+        figures = {
+            _name("figures", name): [[checks.number("figures", x) for x in row] for row in rows]
+            for name, rows in content["figures"].items()
+        }
+        return Record(_name("notebook", content["notebook"]), bool(content["retrained"]), numbers, figures)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: not a notebook's record ({type(error).__name__}: {error})") from None
 

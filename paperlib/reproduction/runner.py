@@ -29,11 +29,14 @@ def notebooks(folder, only=None):
     FileNotFoundError
         If there is none.
     """
-    found = sorted(Path(folder).glob("[0-9][0-9]_*.ipynb"))
+    folder = checks.path("folder", folder)
+    if only is not None:
+        checks.instance("only", only, str)
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     chosen = [path for path in found if only is None or path.stem.startswith(only)]
     if not chosen:
         known = ", ".join(path.stem[:2] for path in found) or "none"
-        raise FileNotFoundError(f"only = {only!r}: no such notebook in {folder}; there are {known}")
+        raise FileNotFoundError(f"only = {checks.told(only)}: no such notebook in {folder}; there are {known}")
     return chosen
 
 
@@ -41,8 +44,8 @@ def notebook_parameters(path):
     """The notebook's parameters: name -> default, as written in its cell tagged `parameters`."""
     import papermill
 
-    path = Path(path)
-    if not path.is_file():
+    path = checks.path("path", path)
+    if not path.is_file() or path.suffix != ".ipynb":
         raise FileNotFoundError(f"{path}: no such notebook")
     return {name: entry["default"] for name, entry in papermill.inspect_notebook(str(path)).items()}
 
@@ -116,7 +119,7 @@ def reproduce(root, build, *, profile="full", only=None, say=print):
     RuntimeError
         If a notebook failed, after all others that do not read what it trains.
     """
-    root, build = Path(root).resolve(), Path(build).resolve()
+    root, build = checks.path("root", root).resolve(), checks.path("build", build).resolve()
     checks.choice("profile", profile, PROFILES)
     results = build / profile
     done_path = results / "done.json"

@@ -1,0 +1,430 @@
+"""Whatever a public function is given, it gives the right answer or refuses it in one line that names the argument.
+
+`TABLE` has a row for each public function: how to call it, and good arguments. A test takes one argument at a time and puts
+something else in its place: the same numbers in another container, numbers at the ends of what a double holds, or what is no
+argument at all. `HYPOTHESIS_PROFILE=long` takes forty times as many.
+"""
+
+import importlib
+import inspect
+import linecache
+import pkgutil
+import re
+import signal
+import tempfile
+import traceback
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import paperlib
+from paperlib import (
+    activations,
+    born,
+    box,
+    diagrams,
+    files,
+    perturbation,
+    potentials,
+    reference,
+    reproduction,
+    scattering,
+    symmetric,
+    targets,
+    taylor,
+)
+from paperlib.ensemble import Ensemble
+from paperlib.mlp import MLP
+from paperlib.symmetric import SymmetricTensor
+from paperlib.training import TrainingConfig, train_ensemble
+
+EXAMPLES = max(1, settings.default.max_examples // 20)
+PATIENCE = 60  # seconds after which a call hangs: the slowest here takes a few
+FOLDER = Path(tempfile.mkdtemp(prefix="paperlib-"))
+HOME = str(Path(paperlib.__file__).parent)
+NETWORK = MLP([[[0.5, -1.0, 0.25], [2.0, 0.0, 1.0]], [[1.0, 1.5]]], [[0.1, 0.2], [0.5]], "tanh")
+ENSEMBLE = Ensemble((NETWORK, NETWORK), (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
+SERIES = perturbation.LearnedSeries((ENSEMBLE,), 2)
+CONFIG = TrainingConfig(
+    d=3, hidden=(4,), kind="signed", samples=8, batch=8, steps=1, warmup=0, validation=8, seeds=(0,)
+)
+TENSORS = (SymmetricTensor(1, 3, [1.0, 2.0, 3.0]), SymmetricTensor(2, 3, np.arange(6.0)))
+TARGET = targets.polynomial(list(TENSORS))
+GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
+
+# Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
+INNER = {
+    "__main__", "_tensorflow", "centroid", "checkpoints", "checks", "compiled", "converters", "cores", "figures", "networks",
+    "programs", "shells", "shells_compiled", "soap", "splits", "reproduction.lanes",
+}  # fmt: skip
+# What only keeps what it is given, or draws, or cannot be called without a cluster or a checkout.
+OUT = {
+    "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "reproduction.comparison.Verdict",
+    "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
+    "targets.from_tensorflow", "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position",
+}  # fmt: skip
+
+
+class Row:
+    """How to call a function, and good arguments: constants, or strategies."""
+
+    def __init__(self, call, infinite=False, undefined=False, words=(), operator=False, **good):
+        self.operator = operator
+        self.call, self.infinite, self.undefined, self.words = call, infinite, undefined, (*words, *good)
+        self.good = {k: v if isinstance(v, st.SearchStrategy) else st.just(v) for k, v in good.items()}
+
+
+arrays = st.tuples(st.integers(0, 99), st.sampled_from([(3,), (1, 3), (2, 3), (2, 2, 3)])).map(
+    lambda drawn: np.random.default_rng(drawn[0]).integers(-64, 128, drawn[1]) / 64  # exact in half precision too
+)
+one = st.integers(0, 99).map(lambda seed: np.random.default_rng(seed).integers(-64, 128, 3) / 64)
+small = st.integers(1, 4)
+depths, lengths = st.sampled_from([0.5, 1.0, 3.0]), st.sampled_from([0.1, 0.4, 1.0])
+shape = partial(Row, depth=depths, d=small)
+stored = FOLDER / "network.npz"
+NETWORK.save(stored)
+ENSEMBLE.save(FOLDER / "ensemble.npz")
+files.write_json(FOLDER / "a.json", {"a": 1})
+files.write_json(FOLDER / "grid.json", {"grid": {"d": [4]}})
+RECORD = {"notebook": "01_a", "retrained": False, "numbers": {"x": {"value": 1.0, "meaning": "m"}}, "figures": {}}
+files.write_json(FOLDER / "results" / "numbers" / "01_a.json", RECORD)
+NOTEBOOK = {"cells": [], "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "p"}}}
+files.write_json(FOLDER / "notebooks" / "01_a.ipynb", NOTEBOOK | {"nbformat": 4, "nbformat_minor": 5})
+sweep = importlib.import_module("paperlib.sweep")
+
+TABLE = {
+    "activations.derivatives": Row(
+        activations.derivatives, words=["activation"], name=st.sampled_from(["tanh", "gelu", "elu(0.5)", "sigmoid"]), z=one, order=small
+    ),
+    "activations.parse": Row(activations.parse, words=["activation"], name="tanh"),
+    "born.born_approximation": Row(born.born_approximation, U=arrays, order=small),
+    "born.born_radius": Row(born.born_radius, U=arrays, infinite=True),
+    "born.born_remainder": Row(born.born_remainder, U=arrays, order=small),
+    "born.born_tensor": Row(born.born_tensor, order=small, d=small),
+    "born.born_terms": Row(born.born_terms, U=arrays, order=small),
+    "born.pade": Row(born.pade, U=arrays, m=small, n=small, infinite=True),
+    "born.pade_of_terms": Row(born.pade_of_terms, terms=arrays, m=1, n=st.integers(0, 2), infinite=True),
+    "born.weinberg_eigenvalues": Row(born.weinberg_eigenvalues, U=arrays),
+    "box.box_target": Row(lambda d, V: box.box_target(d).values(V), d=3, V=GOOD_U),
+    "box.box_tensor": Row(box.box_tensor, order=st.integers(1, 3), d=st.integers(2, 4)),
+    "diagrams.Diagram": Row(diagrams.Diagram, tree=((), ())),
+    "diagrams.Diagram.evaluate": Row(diagrams.enumerate_diagrams(3)[0].evaluate, mlp=NETWORK, at=arrays),
+    "diagrams.Diagram.rule": Row(diagrams.enumerate_diagrams(3)[0].rule),
+    "diagrams.enumerate_diagrams": Row(diagrams.enumerate_diagrams, order=small),
+    "diagrams.shares": Row(diagrams.shares, undefined=True, mlp=NETWORK, order=small, at=one),
+    "ensemble.Ensemble": Row(
+        Ensemble,
+        members=(NETWORK,), seeds=(0,), loss=np.ones((1, 1)), validation=np.ones((1, 1)), seconds=np.ones(1),
+    ),  # fmt: skip
+    "ensemble.Ensemble.load": Row(Ensemble.load, path=FOLDER / "ensemble.npz"),
+    "ensemble.Ensemble.mean": Row(ENSEMBLE.mean, x=arrays),
+    "ensemble.Ensemble.mlp": Row(ENSEMBLE.mlp, number=0),
+    "ensemble.Ensemble.predict": Row(ENSEMBLE.predict, x=arrays),
+    "ensemble.Ensemble.save": Row(ENSEMBLE.save, path=FOLDER / "saved.npz"),
+    "ensemble.Ensemble.spread": Row(ENSEMBLE.spread, x=arrays),
+    "files.read_json": Row(files.read_json, path=FOLDER / "a.json"),
+    "files.read_npz": Row(files.read_npz, words=["array"], path=stored, names=("format",)),
+    "files.write_json": Row(files.write_json, path=FOLDER / "b.json", content={"a": [1, 2.0, None]}),
+    "files.write_npz": Row(lambda path, a: files.write_npz(path, a=a), path=FOLDER / "b.npz", a=arrays),
+    "mlp.MLP": Row(
+        lambda weights, biases, activation: MLP(weights, biases, activation)([0.5, 1.0, -1.0]),
+        weights=list(NETWORK.weights), biases=list(NETWORK.biases), activation="tanh",
+    ),  # fmt: skip
+    "mlp.MLP.__call__": Row(NETWORK, x=arrays),
+    "mlp.MLP.from_keras": Row(MLP.from_keras, model=None),
+    "mlp.MLP.from_sklearn": Row(MLP.from_sklearn, model=None),
+    "mlp.MLP.from_torch": Row(MLP.from_torch, module=None),
+    "mlp.MLP.load": Row(MLP.load, path=stored),
+    "mlp.MLP.save": Row(NETWORK.save, path=FOLDER / "saved.npz"),
+    "perturbation.LearnedSeries": Row(perturbation.LearnedSeries, ensembles=(ENSEMBLE,), order=2),
+    "perturbation.LearnedSeries.__call__": Row(SERIES, U=arrays),
+    "perturbation.LearnedSeries.member_tensor": Row(SERIES.member_tensor, number=st.integers(0, 1), order=1),
+    "perturbation.LearnedSeries.tensor": Row(SERIES.tensor, order=st.integers(1, 2)),
+    "perturbation.LearnedSeries.terms": Row(SERIES.terms, U=arrays),
+    "perturbation.direct": Row(perturbation.direct, target=TARGET, config=CONFIG, order=2, checkpoint=None, words=["array"]),
+    "perturbation.iterative": Row(
+        perturbation.iterative, target=TARGET, configs=(CONFIG, CONFIG), exact=TENSORS, checkpoints=None
+    ),
+    "perturbation.relative_errors": Row(perturbation.relative_errors, series=SERIES, exact=TENSORS),
+    "potentials.discretize": Row(potentials.discretize, function=lambda r: 1 / r, d=small),
+    "potentials.exponential": shape(potentials.exponential, width=lengths),
+    "potentials.from_physical": Row(
+        potentials.from_physical, function_MeV=lambda r: -14.0 * r, reduced_mass_MeV=469.0, range_fm=2.5, d=small
+    ),
+    "potentials.gaussian": shape(potentials.gaussian, width=lengths),
+    "potentials.poschl_teller": shape(potentials.poschl_teller, width=lengths),
+    "potentials.sample": Row(
+        potentials.sample,
+        n=small, d=small, depth=depths, kind=st.sampled_from(potentials.SAMPLE_KINDS), smallest=0.5, seed=small,
+    ),  # fmt: skip
+    "potentials.square_well": shape(potentials.square_well, radius=lengths),
+    "potentials.woods_saxon": shape(potentials.woods_saxon, radius=lengths, diffuseness=lengths),
+    "potentials.yukawa": shape(potentials.yukawa, width=lengths),
+    "reference.ensemble": Row(reference.ensemble, name="box_1"),
+    "reference.table": Row(reference.table, words=["array"], name="limits", columns=()),
+    "reproduction.claims.claim_table": Row(reproduction.claim_table, folder=FOLDER / "results"),
+    "reproduction.comparison.compare": Row(
+        reproduction.compare, results=FOLDER / "results", stored=FOLDER / "results", only=("01_a",)
+    ),
+    "reproduction.comparison.store": Row(
+        reproduction.store, results=FOLDER / "results", stored=FOLDER / "stored", only=None
+    ),
+    "reproduction.records.Number": Row(
+        reproduction.Number,
+        value=1.0, meaning="m", tolerance=1e-6, absolute=0.0, spread=None, at_most=2.0, at_least=None,
+    ),  # fmt: skip
+    "reproduction.records.read_record": Row(
+        reproduction.read_record, path=FOLDER / "results" / "numbers" / "01_a.json"
+    ),
+    "reproduction.records.record": Row(
+        reproduction.record,
+        notebook="02_b", folder=FOLDER / "made", numbers={"x": reproduction.Number(1.0, "m")}, figures={}, retrained=False,
+    ),  # fmt: skip
+    "reproduction.runner.notebook_parameters": Row(
+        reproduction.notebook_parameters, path=FOLDER / "notebooks" / "01_a.ipynb"
+    ),
+    "reproduction.runner.notebooks": Row(reproduction.notebooks, folder=FOLDER / "notebooks", only="01"),
+    "reproduction.runner.reproduce": Row(
+        partial(reproduction.reproduce, FOLDER / "none", say=lambda line: None),
+        build=FOLDER / "build", profile="quick", only="01",
+    ),  # fmt: skip
+    "scattering.bound_states": Row(scattering.bound_states, U=arrays),
+    "scattering.effective_range": Row(scattering.effective_range, U=arrays, infinite=True),
+    "scattering.scattering_length": Row(scattering.scattering_length, U=arrays, infinite=True),
+    "scattering.scattering_length_gradient": Row(scattering.scattering_length_gradient, U=arrays, infinite=True),
+    "scattering.scattering_length_hvp": Row(
+        scattering.scattering_length_hvp, U=GOOD_U, v=GOOD_U[::-1].copy(), infinite=True
+    ),
+    "scattering.scattering_length_jet": Row(
+        scattering.scattering_length_jet, U=GOOD_U, v=GOOD_U[::-1].copy(), infinite=True
+    ),
+    "scattering.wave_function": Row(scattering.wave_function, U=one, points_per_shell=small, infinite=True),
+    "sweep.Point": Row(sweep.Point, config=CONFIG, protocol="direct", orders=small),
+    "sweep.read_grid": Row(sweep.read_grid, path=FOLDER / "grid.json"),
+    "symmetric.SymmetricTensor": Row(
+        lambda order, dim, packed: SymmetricTensor(order, dim, packed).norm(), order=2, dim=3, packed=np.arange(6.0)
+    ),
+    "symmetric.SymmetricTensor.__add__": Row(lambda other: TENSORS[0] + other, operator=True, other=TENSORS[0]),
+    "symmetric.SymmetricTensor.__mul__": Row(lambda factor: TENSORS[0] * factor, operator=True, factor=2.0),
+    "symmetric.SymmetricTensor.__sub__": Row(lambda other: TENSORS[0] - other, operator=True, other=TENSORS[0]),
+    "symmetric.SymmetricTensor.__truediv__": Row(lambda factor: TENSORS[0] / factor, operator=True, factor=2.0),
+    "symmetric.SymmetricTensor.contract": Row(TENSORS[1].contract, x=arrays),
+    "symmetric.SymmetricTensor.full": Row(TENSORS[1].full),
+    "symmetric.SymmetricTensor.norm": Row(TENSORS[1].norm),
+    "symmetric.index_table": Row(symmetric.index_table, dim=small, order=small),
+    "symmetric.multiplicities": Row(symmetric.multiplicities, dim=small, order=small),
+    "symmetric.packed_size": Row(symmetric.packed_size, dim=small, order=small),
+    "symmetric.tail_starts": Row(symmetric.tail_starts, dim=small, order=small),
+    "targets.Target": Row(
+        targets.Target,
+        name="t", values=TARGET.values, gradients=TARGET.gradients, hessian_vectors=None, jet=None, remainder=None,
+    ),  # fmt: skip
+    "targets.Target.less": Row(TARGET.less, tensors=list(TENSORS)),
+    "targets.Target.sampled": Row(
+        call=lambda what, x: TARGET.sampled(what, x), words=["target"], what=st.sampled_from(["values", "gradients"]), x=GOOD_U
+    ),
+    "targets.Target.sampled_jet": Row(TARGET.sampled_jet, words=["target", "x"], U=GOOD_U, v=GOOD_U[::-1].copy()),
+    "targets.from_jax": Row(lambda name, function: targets.from_jax(name, function), name="t", function=lambda x: x[0]),
+    "targets.orders_in_turn": Row(partial(targets.orders_in_turn, "tensors"), tensors=TENSORS),
+    "targets.polynomial": Row(
+        lambda tensors, name, x: targets.polynomial(tensors, name).jet(x, x), tensors=TENSORS, name="p", x=GOOD_U
+    ),
+    "targets.scattering_length_target": Row(
+        call=lambda minus, U: targets.scattering_length_target(minus).jet(U, U), words=["v", "x"], minus=TENSORS, U=GOOD_U, infinite=True
+    ),
+    "taylor.TaylorExpansion": Row(taylor.TaylorExpansion, mlp=NETWORK, order=2, at=np.zeros(3)),
+    "taylor.TaylorExpansion.__call__": Row(taylor.taylor_expand(NETWORK, 3), x=arrays),
+    "taylor.TaylorExpansion.tensor": Row(taylor.taylor_expand(NETWORK, 3).tensor, n=st.integers(0, 3)),
+    "taylor.TaylorExpansion.terms": Row(taylor.taylor_expand(NETWORK, 3).terms, x=arrays),
+    "taylor.derivative_tensor": Row(taylor.derivative_tensor, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
+    "taylor.directional_derivatives": Row(
+        taylor.directional_derivatives, mlp=NETWORK, order=st.integers(0, 5), directions=arrays, at=one
+    ),
+    "taylor.propagator": Row(
+        taylor.propagator, mlp=NETWORK, at=arrays, to_layer=st.integers(1, 2), from_layer=st.integers(0, 1)
+    ),
+    "taylor.taylor_expand": Row(taylor.taylor_expand, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
+    "taylor.vertices": Row(taylor.vertices, mlp=NETWORK, at=arrays, legs=small),
+    "training.TrainingConfig": Row(
+        TrainingConfig, **{name: getattr(CONFIG, name) for name in TrainingConfig.__dataclass_fields__}
+    ),
+    "training.TrainingConfig.fingerprint": Row(CONFIG.fingerprint, target=TARGET),
+    "training.TrainingConfig.potentials": Row(lambda n, seed: CONFIG.potentials(n, seed), n=small, seed=small),
+    "training.train_ensemble": Row(train_ensemble, config=CONFIG, target=TARGET, checkpoint=None),
+}  # fmt: skip
+
+
+def public():
+    """The names of all public functions, classes and methods, as `module.Class.method`."""
+    for module in pkgutil.walk_packages(paperlib.__path__):
+        yield from _of_module(module.name) if module.name not in INNER else ()
+    for package in ("reproduction",):
+        for module in pkgutil.iter_modules([f"{HOME}/{package}"]):
+            yield from _of_module(f"{package}.{module.name}") if f"{package}.{module.name}" not in INNER else ()
+
+
+def _of_module(name):
+    module = importlib.import_module(f"paperlib.{name}")
+    for what in getattr(module, "__all__", ()):
+        entry = getattr(module, what)
+        if not callable(entry) or entry.__module__ != module.__name__:
+            continue
+        yield f"{name}.{what}"
+        if inspect.isclass(entry):
+            special = {"__call__", "__getitem__", "__add__", "__sub__", "__mul__", "__truediv__"}
+            for method in vars(entry):
+                what_it_is = getattr(entry, method)
+                is_method = inspect.isfunction(what_it_is) or inspect.ismethod(what_it_is)
+                if (method in special or method[0] != "_") and is_method:
+                    yield f"{name}.{what}.{method}"
+
+
+def test_every_public_function_has_a_row():
+    assert set(public()) - OUT == set(TABLE)
+
+
+class Hostile:
+    def __array__(self, *_, **__):
+        raise RuntimeError("no\narray")
+
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+JUNK = [
+    None, object(), Hostile(), "text", "", "a\nb", b"bytes", [], (), {}, {"a": 1}, {1, 2}, True, np.True_, 1 + 2j, range(3),
+    float("nan"), float("inf"), -float("inf"), -1, 0, 1, 1.0, 1.5, 10**12, 2**31, 2**63, 10**30, -(10**30), 10**400,
+    10**5000, 1e308, -1e308, 1e200, 1e154, 1e-160, 5e-324, np.float32(1.5), np.float16(1), np.longdouble("1e4000"), np.int8(1),
+    np.array(3), np.array(2.0), np.array([1]), np.array([]), np.empty((0, 3)), np.empty((3, 0)), np.ones((9, 9)),
+    np.ones((2, 3, 1)), np.array([1.0, np.nan, 0.0]), np.array([np.inf] * 3), np.zeros(3), np.full((2, 3), 1e308),
+    np.full(3, -1e308), np.full((2, 3), 1e200), np.full(3, 5e-324), np.full((2, 3), 1e-200), np.full(3, -1e-160), np.full(3, 1e5),
+    np.full(3, -1e5), np.full(3, (9 * np.pi / 2) ** 2), np.array(["a", "b", "c"]), np.array([1j, 2, 3]), np.array([True, False, True]),
+    np.array([object()] * 3), np.array([1, 2.0, None]), [[1, 2], [3]], [None], ["a", "b", "c"],
+    [1, 10**30, 2], [float("nan")] * 3, [np.ones(3)] * 2, (NETWORK,), [TENSORS[0]], TENSORS, NETWORK, ENSEMBLE, TENSORS[1],
+    CONFIG, TARGET, np.dtype("f8"), np.timedelta64(1, "s"), np.array([1, 2, 3], "m8[s]"), np.zeros(3, [("a", float)]),
+    lambda *a, **k: None, len, Path("nowhere/at/all"), Path(), "nowhere\0at all", "x" * 5000, "tanh(1)", "elu(nan)", "celu(-1)",
+    "leaky_relu(1e400)", np.longdouble("1e4000") * np.ones(3, np.longdouble),
+]  # fmt: skip
+
+RECAST = {
+    "list": lambda a: a.tolist(),
+    "tuple": lambda a: tuple(map(tuple, a.tolist())) if a.ndim == 2 else tuple(a.tolist()),
+    "Fortran": np.asfortranarray,
+    "strided": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    "reversed": lambda a: a[..., ::-1].copy()[..., ::-1],
+    "read-only": lambda a: np.frombuffer(a.tobytes()).reshape(a.shape),
+    "big-endian": lambda a: a.astype(">f8"),
+    "unaligned": lambda a: np.frombuffer(b"x" + a.tobytes(), np.uint8)[1:].view(np.float64).reshape(a.shape),
+    **{t: (lambda t: lambda a: a.astype(t))(t) for t in ("f2", "f4", "g", "i1", "i8", "u2", ">i4")},
+    "broadcast": lambda a: np.broadcast_to(a[..., :1], a.shape),
+    "subclass": lambda a: a.view(np.recarray),
+}
+SCALES = [1e308, 1e200, 1e154, 1e60, 1e8, 1e4, 1e-8, 1e-100, 1e-154, 1e-200, 1e-300, 1e-307, 0.0, -1.0, -1e4, -1e300]
+
+
+def corrupted(good):
+    """(argument, as plain an equivalent as there is, or None)."""
+    junk = st.sampled_from(JUNK).map(lambda value: (value, None))
+    if isinstance(good, np.ndarray):
+        whole = st.sampled_from(sorted(RECAST)).map(lambda name: RECAST[name](good)).map(lambda a: (a, _plain(a)))
+        scaled = st.sampled_from(SCALES).map(lambda scale: (_scaled(good, scale), None))
+        poison = st.tuples(st.integers(0, good.size - 1), st.sampled_from([np.nan, np.inf, -np.inf, *SCALES]))
+        cut = st.sampled_from([good[..., :-1], good[None], good[..., None], good[..., :0], good[:0], good.T])
+        return st.one_of(
+            junk, whole, scaled, poison.map(lambda p: (_poisoned(good, *p), None)), cut.map(lambda a: (a, None))
+        )
+    return junk
+
+
+def _plain(array):
+    return np.array(array, dtype=np.float64, order="C")
+
+
+def _scaled(array, scale):
+    with np.errstate(all="ignore"):
+        return array * scale
+
+
+def _poisoned(array, where, value):
+    copy = np.array(array, dtype=float)
+    copy.flat[where] = value
+    return copy
+
+
+def numbers(answer):
+    """All floating-point numbers of an answer, in one flat array."""
+    if isinstance(answer, SymmetricTensor):
+        return np.ravel(answer.packed)
+    if isinstance(answer, (tuple, list)):
+        return np.concatenate([np.zeros(0), *map(numbers, answer)])
+    if isinstance(answer, (np.ndarray, np.generic, float)) and np.asarray(answer).dtype.kind == "f":
+        return np.ravel(np.asarray(answer, dtype=float))
+    return np.zeros(0)
+
+
+def outcome(row, arguments, changed):
+    """The answer, or None if it was refused well; anything else fails."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="the centre U = 0 is", category=UserWarning)  # documented
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.alarm(PATIENCE)
+        try:
+            answer = row.call(**arguments)
+        except (ValueError, TypeError) as error:
+            if row.operator and isinstance(error, TypeError):  # Python's and NumPy's own words, for `tensor + None`
+                return None
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            assert last.filename.startswith(HOME) and "raise" in linecache.getline(last.filename, last.lineno), error
+            assert "\n" not in str(error) and len(str(error)) < 1000, error
+            words = "|".join(map(re.escape, row.words))
+            told = isinstance(arguments.get(changed), (str, Path)) and str(arguments[changed]) in str(error)
+            assert told or re.search(rf"\b({words})\b", str(error)), f"{error} does not name {changed}"
+            return None
+        except OSError as error:
+            assert "\n" not in str(error), error
+            return None
+        finally:
+            signal.alarm(0)
+    found = numbers(answer)
+    assert row.undefined or not np.isnan(found).any(), "a silent NaN"
+    assert row.infinite or row.undefined or np.isfinite(found).all(), "a silent infinity"
+    return answer
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch):
+    monkeypatch.chdir(FOLDER)
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.good])
+@given(data=st.data())
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+def test_it_is_answered_or_refused(name, data):
+    row = TABLE[name]
+    arguments = {argument: data.draw(strategy) for argument, strategy in row.good.items()}
+    changed = data.draw(st.sampled_from(sorted(arguments)), label="changed")
+    value, plain = data.draw(corrupted(arguments[changed]), label="value")
+    answer = outcome(row, arguments | {changed: value}, changed)
+    if plain is not None and answer is not None:
+        expected = numbers(row.call(**arguments | {changed: plain}))
+        scale = np.abs(expected).max(initial=0.0)
+        np.testing.assert_allclose(
+            numbers(answer), expected, rtol=1e-9, atol=1e-12 * scale if np.isfinite(scale) else 0
+        )
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if not name.startswith("mlp.MLP.from")])
+@given(data=st.data())
+@settings(max_examples=1, suppress_health_check=list(HealthCheck))
+def test_good_arguments_are_answered(name, data):
+    row = TABLE[name]
+    arguments = {argument: data.draw(strategy) for argument, strategy in row.good.items()}
+    if "reproduce" in name and name.endswith("reproduce"):
+        return  # there is no checkout
+    outcome(row, arguments, next(iter(arguments), None))
