@@ -1,4 +1,5 @@
-# Everything runs in .venv, which `make setup` makes from the hash-locked requirements.txt.
+# Everything runs in .venv, which `make setup` makes from the hash-locked requirements.txt; tools of the project's own makers
+# (lint, wheel, book, browser) come from requirements-dev.txt when first asked for.
 PYTHON ?= python3
 PROFILE ?= full
 BIN := .venv/bin
@@ -18,6 +19,10 @@ setup: .venv/.ready ## Install the locked environment into .venv
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.venv/.dev: .venv/.ready requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
 reproduce: .venv/.ready ## Run every notebook, retrain its networks, compare, and write build/report.html (PROFILE=quick: do not retrain)
 	$(BIN)/python -m paperlib reproduce
 
@@ -27,10 +32,10 @@ test: .venv/.ready ## Run the unit tests, the stored notebooks cell by cell, and
 	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 notebooks
 	$(BIN)/python -m paperlib check
 
-browser: .venv/.ready ## Open notebooks in a headless Chromium, run them, move a slider; screenshots go to build/browser (needs chromium)
+browser: .venv/.dev ## Open notebooks in a headless Chromium, run them, move a slider; screenshots go to build/browser (needs chromium)
 	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
 
-lint: .venv/.ready ## Check style, format and types of the library, the tests and the notebooks' cells
+lint: .venv/.dev ## Check style, format and types of the library, the tests and the notebooks' cells
 	$(BIN)/ruff check paperlib tests notebooks docs
 	$(BIN)/ruff format --check paperlib tests notebooks docs
 	$(BIN)/mypy
@@ -44,7 +49,7 @@ store: .venv/.ready ## Make the results in build/results the stored ones, and ha
 	$(BIN)/python -m paperlib store
 	cd notebooks && $(EXECUTE) 00_overview.ipynb
 
-wheel: .venv/.ready ## Build the wheel into build/dist, and try it in an empty environment outside the checkout
+wheel: .venv/.dev ## Build the wheel into build/dist, and try it in an empty environment outside the checkout
 	rm -rf build/dist build/empty
 	$(BIN)/python -m build --no-isolation --outdir build/dist
 	$(BIN)/twine check --strict build/dist/*
@@ -55,7 +60,7 @@ wheel: .venv/.ready ## Build the wheel into build/dist, and try it in an empty e
 
 BOOK := build/book-source
 
-book: .venv/.ready ## Write README, stored notebooks and docstrings as a site, build/book/index.html; any broken link is an error
+book: .venv/.dev ## Write README, stored notebooks and docstrings as a site, build/book/index.html; any broken link is an error
 	rm -rf build/book $(BOOK)
 	mkdir -p $(BOOK)
 	cp -R docs/. README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff figures notebooks $(BOOK)
@@ -70,8 +75,11 @@ test-long: .venv/.ready ## Run the tests that take minutes: kills, seeds that no
 test-matrix: .venv/.ready ## Compare the stored numbers under other settings: threads, no AVX-512, oldest and newest releases (these need uv)
 	PYTHON=$(BIN)/python .ci/matrix
 
-lock: ## Resolve requirements.txt anew (needs uv)
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --output-file requirements.txt
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url
+
+lock: ## Resolve requirements.txt, and requirements-dev.txt beside it, anew (needs uv)
+	$(COMPILE) --extra fast --extra train --extra notebooks --extra sweep --extra test --output-file requirements.txt
+	$(COMPILE) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## Remove what runs have built, but not .venv
 	rm -rf build

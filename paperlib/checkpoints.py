@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from paperlib import _tensorflow, checks
+from paperlib import _tensorflow
 from paperlib.files import read_npz, write_npz
 
 __all__ = ["Checkpoint"]
@@ -46,7 +46,7 @@ class Checkpoint:
         origin = hashlib.sha256(f"{tf.__version__} {keras.__version__}".encode())
         for part in (values.tobytes(), *(pkgutil.get_data("paperlib", name) for name in _CODE)):
             origin.update(hashlib.sha256(part).digest())
-        return cls(checks.path("cache", folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])
+        return cls(Path(folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])
 
     def restore(self, state):
         """Read the file into variables, if it is there.

@@ -105,8 +105,8 @@ class Target:
         function = getattr(self, checks.choice("what", what, ("values", "gradients", "hessian_vectors")))
         if function is None:
             raise ValueError(f"target {self.name!r}: has no {what}")
-        arguments = [checks.real_array("x", array) for array in arguments]
-        return self._checked(what, function(*arguments), arguments[0])
+        arrays = [checks.real_array("x", array) for array in arguments]
+        return self._checked(what, function(*arrays), arrays[0])
 
     def sampled_jet(self, U, v):
         """Values, gradients and Hessian-vector products at a batch, checked as `sampled` checks each."""
@@ -280,15 +280,16 @@ def _written_out(d):
 
 def _chunked(function, d, *arrays):
     """Apply a function of batches to 1,024 rows at a time: a matrix a row is what it takes in memory."""
-    arrays = [checks.real_array("x", array, last=d) for array in arrays]
-    if any(array.shape != arrays[0].shape or array.ndim != 2 for array in arrays):
-        raise ValueError(f"x: shapes {', '.join(str(array.shape) for array in arrays)}; must be (n, {d})")
-    rows = range(0, len(arrays[0]), 1024)
+    batches = [checks.real_array("x", array, last=d) for array in arrays]
+    if any(batch.shape != batches[0].shape or batch.ndim != 2 for batch in batches):
+        raise ValueError(f"x: shapes {', '.join(str(batch.shape) for batch in batches)}; must be (n, {d})")
+    starts = range(0, len(batches[0]), 1024)
     with np.errstate(over="ignore", invalid="ignore"):
-        parts = [function(*(array[first : first + 1024] for array in arrays)) for first in rows]
-    whole = zip(*parts, strict=True) if isinstance(parts[0], tuple) else [parts]
-    whole = tuple(checks.within("x", np.concatenate(part), "scale the inputs") for part in whole)
-    return whole if isinstance(parts[0], tuple) else whole[0]
+        parts = [function(*(batch[first : first + 1024] for batch in batches)) for first in starts]
+    several = isinstance(parts[0], tuple)
+    columns = zip(*parts, strict=True) if several else iter([parts])
+    whole = tuple(checks.within("x", np.concatenate(column), "scale the inputs") for column in columns)
+    return whole if several else whole[0]
 
 
 def _label(tensors):

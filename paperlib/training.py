@@ -190,7 +190,7 @@ def train_ensemble(config, target, *, cache=None):
     """
     checks.instance("config", config, TrainingConfig)
     checks.instance("target", target, Target)
-    checkpoint = None if checkpoint is None else checks.path("checkpoint", checkpoint)
+    cache = None if cache is None else checks.path("cache", cache)
     with _AT_WORK:
         return _train(config, target, cache)
 
