@@ -18,10 +18,10 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def locked():
+def locked(lock):
     """name -> versions, each with its hashes counted."""
     pins = {}
-    for entry in re.split(r"\n(?=\S)", (ROOT / "requirements.txt").read_text()):
+    for entry in re.split(r"\n(?=\S)", (ROOT / lock).read_text()):
         match = re.match(r"([a-z0-9._-]+)==(\S+)", entry)
         assert match, entry
         pins.setdefault(match[1], []).append((match[2], entry.count("--hash=sha256:")))
@@ -32,12 +32,19 @@ def normal(requirement):
     return re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower().replace("_", "-").replace(".", "-")
 
 
-def test_every_dependency_is_locked_with_hashes():
-    pins = locked()
+MAKERS = {"browser", "dev", "book"}
+EXTRAS = set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize(
+    "lock, extras", [("requirements.txt", EXTRAS - MAKERS), ("requirements-dev.txt", EXTRAS)], ids=["all", "makers"]
+)
+def test_every_dependency_is_locked_with_hashes(lock, extras):
+    pins = locked(lock)
     assert all(count > 0 for versions in pins.values() for _, count in versions)
     wanted = list(PROJECT["dependencies"])
-    for extra in PROJECT["optional-dependencies"].values():
-        wanted += extra
+    for extra in extras:
+        wanted += PROJECT["optional-dependencies"][extra]
     assert {normal(requirement) for requirement in wanted} <= set(pins)
     for requirement in wanted:
         least = re.search(r">=([0-9.]+)", requirement)
@@ -45,6 +52,12 @@ def test_every_dependency_is_locked_with_hashes():
             for version, _ in pins[normal(requirement)]:
                 numbers = [[int(part) for part in re.findall(r"\d+", text)] for text in (version, least[1])]
                 assert numbers[0] >= numbers[1], requirement
+
+
+def test_both_locks_agree():
+    makers = locked("requirements-dev.txt")
+    for name, versions in locked("requirements.txt").items():
+        assert {version for version, _ in versions} == {version for version, _ in makers[name]}, name
 
 
 def test_conda_gets_the_same_pins():
