@@ -65,7 +65,7 @@ def scattering_length(U):
     Notes
     -----
     The relative error is a few units of rounding away from resonances and from the zeros of a_0, whatever
-    the depth. Large batches of shallow potentials run compiled where numba is installed, at about a third of the
+    the depth; at a relative distance t of U from a resonance it is that over t. Large batches of shallow potentials run compiled where numba is installed, at about a third of the
     memory bandwidth; the rest is bound by NumPy's passes over blocks in cache.
 
     Examples
@@ -274,7 +274,7 @@ def effective_range(U):
             linear = bend * (2 * i * slope + bend) + i * slope * excess + bend * q + excess * (2 * slope + excess) / 3
             curved = u * u * (c3 + c1 * c2) / 2 + u * q * c3 * (1 + c1) + q * q * (c5 + c4 + c2 * c3) / 2
             moment = (linear - x * curved).sum(axis=0)  # int (u^2 - r^2 slope^2) dr / h^3
-            r_e[rows] = 2 * (w_end * (w_end - d * slope) - moment / d) / w_end**2
+            r_e[rows] = 2 * ((w_end - d * slope) - moment / w_end / d) / w_end  # w_end**2 could underflow
             r_e[rows][w_end == 0] = np.inf
     return r_e.reshape(U.shape[:-1])[()]
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from paperlib.mlp import MLP
 
 settings.register_profile("paperlib", deadline=None, derandomize=True)
-settings.register_profile("long", deadline=None, max_examples=4000)
+settings.register_profile("long", deadline=None, max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "paperlib"))
 
 

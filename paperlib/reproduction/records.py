@@ -92,6 +92,7 @@ def record(notebook, folder, *, numbers, figures, retrained=False):
         If the folder cannot be written to.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from paperlib.figures.style import STYLE
 
@@ -101,6 +102,7 @@ def record(notebook, folder, *, numbers, figures, retrained=False):
             _name(of, name)
     checks.instance("retrained", retrained, bool)
     checks.sequence("numbers", numbers.values(), Number)
+    checks.sequence("figures", figures.values(), Figure)
     for name, figure in figures.items():
         with plt.style.context(["default", STYLE]), atomically(folder / f"{name}.png") as part:
             # No metadata: the file then depends on the picture alone.

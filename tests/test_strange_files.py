@@ -1,0 +1,303 @@
+"""Files from strangers: measured before they are read, never run, and refused in one line that names them.
+
+Mutated valid files, and bytes of any kind: `HYPOTHESIS_PROFILE=long` takes forty times as many.
+"""
+
+import ast
+import io
+import json
+import re
+import tempfile
+import tracemalloc
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from paperlib import files, reproduction, sweep
+from paperlib.__main__ import main
+from paperlib.ensemble import Ensemble
+from paperlib.mlp import MLP
+
+EXAMPLES = max(1, settings.default.max_examples // 2)
+FOLDER = Path(tempfile.mkdtemp(prefix="paperlib-"))
+NETWORK = MLP([[[1.0, 2.0], [0.5, -1.0]], [[1.0, 3.0]]], [[0.5, 0.1], [0.0]], "tanh")
+NETWORK.save(FOLDER / "network.npz")
+Ensemble((NETWORK,), (0,), np.ones((3, 1)), np.ones((3, 1)), np.ones(3)).save(FOLDER / "ensemble.npz")
+NUMBER = {"value": 1.5, "meaning": "m", "tolerance": 1e-6, "at_most": 2.0}
+RECORD = {"notebook": "01_a", "retrained": False, "numbers": {"x": NUMBER}, "figures": {"f": [[3, 1.5, 2.5]]}}
+files.write_json(FOLDER / "record.json", RECORD)
+files.write_json(
+    FOLDER / "grid.json", {"fixed": {"d": 4, "seeds": [0]}, "grid": {"hidden": [[4], [8]], "depth": [1.0, 2.5]}}
+)
+GOOD = [(FOLDER / name).read_bytes() for name in ("network.npz", "ensemble.npz", "record.json", "grid.json")]
+READERS = {
+    "MLP.load": MLP.load,
+    "Ensemble.load": Ensemble.load,
+    "read_npz": lambda path: files.read_npz(path, ()),
+    "read_json": files.read_json,
+    "read_record": reproduction.read_record,
+    "read_grid": sweep.read_grid,
+}
+
+
+def read(content, reader):
+    """What is read, or None if the file was refused as it should be."""
+    path = FOLDER / "strange.file"
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return READERS[reader](path)
+        except ValueError as error:
+            assert "\n" not in str(error) and len(str(error)) < 1000
+            # A grid whose values no training takes is refused by the name of the field.
+            assert "strange.file" in str(error) or (
+                reader == "read_grid" and re.match(r"\w+(\[\d+\])?( = |:)", str(error))
+            )
+            return None
+
+
+def members(archive):
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def packed(contents, compression=zipfile.ZIP_DEFLATED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive, warnings.catch_warnings(action="ignore"):
+        for name, content in contents:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def array_file(array=None, *, shape=None, descr="<f8", content=b""):
+    """A .npy file: of an array, or with a header that says what it likes."""
+    buffer = io.BytesIO()
+    if array is not None:
+        np.save(buffer, array, allow_pickle=True)
+    else:
+        header = {"descr": descr, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(buffer, header)
+        buffer.write(content)
+    return buffer.getvalue()
+
+
+@st.composite
+def damaged(draw):
+    """A good file with bytes flipped, cut off, inserted, or spliced with another's; or an archive of swapped members."""
+    content = draw(st.sampled_from(GOOD))
+    if content[:2] == b"PK" and draw(st.booleans()):
+        inside = members(content)
+        names, values = list(inside), list(inside.values())
+        if draw(st.booleans()):
+            values = draw(st.permutations(values))
+        else:
+            where = draw(st.integers(0, len(values) - 1))
+            values[where] = draw(st.one_of(st.just(mutated(draw, values[where])), STRANGE_ARRAYS.map(array_file)))
+        return packed(zip(names, values, strict=True))
+    return mutated(draw, content)
+
+
+def mutated(draw, content):
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, max(0, len(content) - 1)))
+        stop = draw(st.integers(start, min(len(content), start + 40)))
+        new = draw(
+            st.one_of(
+                st.binary(max_size=8), st.sampled_from(TOKENS), st.sampled_from(GOOD).map(lambda c: c[start:stop])
+            )
+        )
+        content = content[:start] + new + content[stop:]
+    return content
+
+
+TOKENS = [
+    b"NaN",
+    b"1e999",
+    b"null",
+    b"true",
+    b'"',
+    b"[",
+    b"}",
+    b"9" * 5000,
+    b"-1",
+    b"PK\x01\x02",
+    b"\x93NUMPY",
+    b"|O",
+    b"shape",
+]
+STRANGE_ARRAYS = st.sampled_from([
+    np.array({}), np.array("tanh"), np.array(["tanh", "x\ny"]), np.array([]), np.array(3), np.ones((2, 2, 2)), np.array([np.nan]),
+    np.array([1j]), np.zeros(3, [("a", "f8")]), np.array(b"tanh"), np.array("elu(nan)"), np.ones((0, 4)), np.array([-1, 2**62]),
+    np.array([["tanh"]]), np.array(True), np.datetime64("2020-01-01"), np.ones(3, ">f4"), np.full((1, 2), 1e300),
+])  # fmt: skip
+
+
+@given(content=st.one_of(damaged(), st.binary(max_size=300)), reader=st.sampled_from(sorted(READERS)))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+def test_a_strange_file_is_read_or_refused(content, reader):
+    found = read(content, reader)
+    if isinstance(found, MLP):
+        assert np.isfinite(np.concatenate([a.ravel() for a in (*found.weights, *found.biases)])).all()
+
+
+@given(
+    content=st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=9),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*RECORD, *NUMBER, "grid", "d"]), inner)
+        ),
+    ),
+    under=st.sampled_from(
+        [(), ("numbers",), ("numbers", "x"), ("figures",), ("figures", "f"), ("grid",), ("grid", "d")]
+    ),
+    reader=st.sampled_from(["read_record", "read_grid"]),
+)
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+def test_json_of_another_shape_is_refused(content, under, reader):
+    whole = json.loads(json.dumps(RECORD if reader == "read_record" else {"grid": {"d": [4]}}))
+    place = whole
+    for name in under[:-1]:
+        place = place.setdefault(name, {})
+    if under:
+        place[under[-1]] = content
+    read(json.dumps(whole if under else content).encode(), reader)
+
+
+BOMBS = {
+    "a header that declares a terabyte": packed([("format.npy", array_file(shape=(2**37,)))]),
+    "a header that declares more than there is": packed(
+        [("format.npy", array_file(shape=(2**20,), content=b"12345678"))]
+    ),
+    "a negative shape": packed([("format.npy", array_file(shape=(-1, -1), content=b"12345678"))]),
+    "a shape beyond an int64": packed([("format.npy", array_file(shape=(2**40, 2**40)))]),
+    "a text of a terabyte": packed([("format.npy", array_file(shape=(), descr="<U274877906944"))]),
+    "a pickle": packed([("format.npy", array_file(np.array({"a": 1})))]),
+    "two arrays of one name": packed([("a.npy", array_file(np.ones(1)))] * 2),
+    "no archive": array_file(shape=(2**37,)),
+}
+
+
+@pytest.mark.parametrize("reader", ["MLP.load", "Ensemble.load", "read_npz"])
+@pytest.mark.parametrize("content", BOMBS.values(), ids=BOMBS)
+def test_bombs_take_no_memory(content, reader):
+    tracemalloc.start()
+    try:
+        assert read(content, reader) is None
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_archive_of_a_gibibyte_of_zeros_is_refused_unread(monkeypatch):
+    monkeypatch.setattr(files, "MOST_BYTES", 2**20)
+    zeros = packed([("a.npy", array_file(np.zeros(2**17)))])  # a kilobyte on disk, a mebibyte and a header in memory
+    (FOLDER / "zeros.npz").write_bytes(zeros)
+    assert len(zeros) < 2**12
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"zeros.npz: holds .* GiB of arrays; at most .* are read"):
+        files.read_npz(FOLDER / "zeros.npz", ())
+    assert tracemalloc.get_traced_memory()[1] < 2**19
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ('{"a": NaN}', "NaN is no finite number"),
+        ('{"a": -Infinity}', "-Infinity is no finite number"),
+        ('{"a": 1e999}', "1e999 is no finite number"),
+        ('{"a": 1, "a": 2}', "gives a name twice"),
+        ("9" * 5000, "not JSON"),
+        ("\ud800", "not JSON"),
+        ("", "not JSON"),
+    ],
+)
+def test_json_that_is_none(text, why):
+    path = FOLDER / "strange.json"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ValueError, match=rf"^[^\n]*strange.json: [^\n]*{why}[^\n]*$"):
+        files.read_json(path)
+
+
+def test_a_long_json_is_refused_unread(monkeypatch):
+    monkeypatch.setattr(files, "MOST_JSON_BYTES", 10)
+    (FOLDER / "long.json").write_text("[1, 2, 3, 4, 5]")
+    with pytest.raises(ValueError, match="long.json: has 15 bytes; at most 10 are read"):
+        files.read_json(FOLDER / "long.json")
+
+
+def test_a_grid_of_too_many_points_is_refused():
+    grid = {name: [1 + k / 1000 for k in range(1000)] for name in ("depth", "learning_rate", "smallest")}
+    assert read(json.dumps({"grid": grid}).encode(), "read_grid") is None
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/b", "a\\b", ""])
+def test_a_record_names_no_file_elsewhere(name):
+    assert read(json.dumps(RECORD | {"figures": {name: []}}).encode(), "read_record") is None
+    assert read(json.dumps(RECORD | {"notebook": name}).encode(), "read_record") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"widht": 1}', '{"d": "four"}', '{"d": NaN}', '{"hidden": [[]]}', '{"d": 1e400}', "[" * 10**5]
+)
+def test_a_training_of_a_strange_configuration_is_refused(text, capsys):
+    (FOLDER / "config.json").write_text(text)
+    assert main(["train", str(FOLDER / "config.json"), "--output", str(FOLDER / "trained")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("paperlib train: ") and said.count("\n") == 1
+
+
+CODE = [
+    "'''",
+    '"""',
+    "\\",
+    "\n",
+    "\r",
+    "\"+__import__('os').system('false')+\"",
+    "{{ x }}",
+    "%run x",
+    "!x",
+    "\0",
+    "\u2028",
+    "#",
+    "é",
+]
+
+
+@given(st.lists(st.sampled_from(CODE) | st.text(max_size=5), max_size=6).map("".join))
+@settings(max_examples=EXAMPLES)
+def test_a_parameter_is_written_as_the_text_it_is(value):
+    """What papermill would put into the notebook's cell, for `run_notebook` hands it the value unchanged."""
+    from papermill.translators import PythonTranslator
+
+    cell = ast.parse(PythonTranslator.codify({"given": value}))
+    (assignment,) = cell.body
+    assert isinstance(assignment, ast.Assign) and ast.literal_eval(assignment.value) == value
+
+
+def test_a_parameter_is_data_in_the_notebook():
+    value = "".join(CODE).replace("\0", "") + "'; open('made', 'w')  # \n"
+    cells = [
+        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "given = ''", "outputs": [], "execution_count": None},
+        {"cell_type": "code", "metadata": {}, "source": "ascii(given)", "outputs": [], "execution_count": None},
+    ]  # fmt: skip
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 4}
+    files.write_json(FOLDER / "code" / "01_a.ipynb", content)
+    reproduction.run_notebook(FOLDER / "code" / "01_a.ipynb", FOLDER / "out.ipynb", {"given": value})
+    (output,) = files.read_json(FOLDER / "out.ipynb")["cells"][-1]["outputs"]
+
+    assert ast.literal_eval(ast.literal_eval("".join(output["data"]["text/plain"]))) == value
+    assert not list(FOLDER.rglob("made"))
