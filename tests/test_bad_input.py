@@ -59,8 +59,8 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 
 # Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
 INNER = {
-    "__main__", "_tensorflow", "centroid", "checkpoints", "checks", "compiled", "converters", "cores", "figures", "networks",
-    "programs", "shells", "shells_compiled", "soap", "splits", "reproduction.lanes",
+    "__main__", "_tensorflow", "centroid", "checkpoints", "checks", "compiled", "converters", "cores", "explorer", "figures",
+    "networks", "programs", "shells", "shells_compiled", "soap", "splits", "reproduction.lanes",
 }  # fmt: skip
 # What only keeps what it is given, or draws, or cannot be called without a cluster or a checkout.
 OUT = {
@@ -146,9 +146,9 @@ TABLE = {
     "perturbation.LearnedSeries.member_tensor": Row(SERIES.member_tensor, number=st.integers(0, 1), order=1),
     "perturbation.LearnedSeries.tensor": Row(SERIES.tensor, order=st.integers(1, 2)),
     "perturbation.LearnedSeries.terms": Row(SERIES.terms, U=arrays),
-    "perturbation.direct": Row(perturbation.direct, target=TARGET, config=CONFIG, order=2, checkpoint=None, words=["array"]),
+    "perturbation.direct": Row(perturbation.direct, target=TARGET, config=CONFIG, order=2, cache=None, words=["array"]),
     "perturbation.iterative": Row(
-        perturbation.iterative, target=TARGET, configs=(CONFIG, CONFIG), exact=TENSORS, checkpoints=None
+        perturbation.iterative, target=TARGET, configs=(CONFIG, CONFIG), exact=TENSORS, cache=None
     ),
     "perturbation.relative_errors": Row(perturbation.relative_errors, series=SERIES, exact=TENSORS),
     "potentials.discretize": Row(potentials.discretize, function=lambda r: 1 / r, d=small),
@@ -255,7 +255,7 @@ TABLE = {
     ),
     "training.TrainingConfig.fingerprint": Row(CONFIG.fingerprint, target=TARGET),
     "training.TrainingConfig.potentials": Row(lambda n, seed: CONFIG.potentials(n, seed), n=small, seed=small),
-    "training.train_ensemble": Row(train_ensemble, config=CONFIG, target=TARGET, checkpoint=None),
+    "training.train_ensemble": Row(train_ensemble, config=CONFIG, target=TARGET, cache=None),
 }  # fmt: skip
 
 
