@@ -248,6 +248,10 @@ def test_a_notebook_runs_after_those_whose_networks_it_reads(tmp_path, capsys):
     main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)])
     lines = [line.split(" in ")[0] for line in capsys.readouterr().out.splitlines()[:4]]
     assert lines == ["[1/2] 02_two: running", "02_two: done", "[2/2] 01_one: running", "01_one: done"]
+    # What it reads has changed, it has not: it is out of date all the same.
+    checkout(tmp_path, **{"02_two": "open(results + '/made', 'w').write('11')"})
+    main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)])
+    assert "[2/2] 01_one: running" in capsys.readouterr().out
 
 
 def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):

@@ -124,16 +124,22 @@ def reproduce(root, build, *, profile="full", only=None, say=print):
     results = build / profile
     done_path = results / "done.json"
     done = read_json(done_path) if done_path.exists() else {}
-    plans = {path.stem: _plan(path, results, build, profile) for path in notebooks(root / "notebooks")}
-    chosen = {path.stem for path in notebooks(root / "notebooks", only)}
-    chosen |= {name for stem in chosen for name in plans[stem].reads}
+    plans: dict = {}
+    wanted = notebooks(root / "notebooks", only)
+    for path in wanted:
+        plans[path.stem] = _plan(path, results, build, profile)
+        wanted += [notebooks(path.parent, name)[0] for name in plans[path.stem].reads if name not in plans]
     library = _digest(sorted(path for path in (root / "paperlib").rglob("*") if path.suffix in (".py", ".npz")))
     numbers = _digest(sorted((root / "figures" / "numbers").glob("*.json")))
+
+    def fingerprint_of(plan):
+        # A notebook is out of date when what it reads changes: stored numbers, as the overview, or what another trains.
+        read = [fingerprint_of(plans[name]) for name in plan.reads]
+        return _digest([plan.path], library, numbers if "stored" in plan.known else "", *read)
+
     waiting = {}
-    for name in sorted(chosen):
-        plan = plans[name]
-        # A notebook that reads the stored numbers, as the overview does, is out of date when they change.
-        fingerprint = _digest([plan.path], library, numbers if "stored" in plan.known else "")
+    for name, plan in sorted(plans.items()):
+        fingerprint = fingerprint_of(plan)
         if done.get(name) == fingerprint and (results / "numbers" / f"{name}.json").exists():
             say(f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
         else:
