@@ -236,6 +236,15 @@ def test_an_interrupted_run_goes_on(tmp_path, capsys):
     assert "01_one: finished by an earlier run" in out and "02_two: running" in out
 
 
+def test_kernels_meet_in_files_of_their_own(tmp_path, capfd):
+    """Of kernels that start at once on ports, one may lose its port to another and die: it happened in CI."""
+    value = "float(__import__('ipykernel').get_connection_info(unpack=True)['transport'] == 'ipc')"
+    root = checkout(tmp_path, **{"01_one": value})
+    reproduction.run_notebook(root / "notebooks" / "01_one.ipynb", tmp_path / "out.ipynb", {"results": str(tmp_path)})
+    assert reproduction.read_record(tmp_path / "numbers" / "01_one.json").numbers["a"].value == 1.0
+    assert capfd.readouterr().err == ""
+
+
 def test_a_notebook_runs_after_those_whose_networks_it_reads(tmp_path, capsys):
     """In a full run: here 01 reads what 02 trains, and asking for 01 alone runs both, 02 first."""
     reading = "float(open(results + '/made').read())"

@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from paperlib import checks
 from paperlib.files import read_json, write_json
@@ -67,6 +68,7 @@ def run_notebook(path, output, parameters):
         If a cell raises, naming the notebook and the error; the executed copy then ends there.
     """
     import papermill
+    from traitlets.config import Config
 
     path, output = Path(path), Path(output)
     known = notebook_parameters(path)
@@ -77,19 +79,22 @@ def run_notebook(path, output, parameters):
             )
     output.parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr.isatty()
-    try:
-        papermill.execute_notebook(
-            str(path),
-            str(output),
-            parameters=parameters,
-            cwd=str(path.parent),
-            kernel_name="python3",
-            progress_bar={"desc": path.stem, "leave": True} if terminal else False,
-            # Its remarks on the transport between two processes of one machine would hide what matters.
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-        )
-    except papermill.PapermillExecutionError as error:
-        raise RuntimeError(f"{path.name}: {error.ename}: {error.evalue}") from error
+    with TemporaryDirectory() as sockets:
+        # Jupyter frees the ports that it has found for a kernel before the kernel takes them; of two that start at once, one
+        # may lose its own to the other. Files in a folder of its own cannot be taken.
+        own = Config(KernelManager={"transport": "ipc", "ip": str(Path(sockets) / "kernel")})
+        try:
+            papermill.execute_notebook(
+                str(path),
+                str(output),
+                parameters=parameters,
+                cwd=str(path.parent),
+                kernel_name="python3",
+                progress_bar={"desc": path.stem, "leave": True} if terminal else False,
+                config=own,
+            )
+        except papermill.PapermillExecutionError as error:
+            raise RuntimeError(f"{path.name}: {error.ename}: {error.evalue}") from error
 
 
 def reproduce(root, build, *, profile="full", only=None, say=print):
