@@ -44,26 +44,21 @@ class Ensemble:
     seconds: np.ndarray
 
     def __post_init__(self):
-        if (
-            not isinstance(self.members, (tuple, list))
-            or not self.members
-            or not all(isinstance(m, MLP) for m in self.members)
-        ):
-            raise ValueError(f"members = {checks.told(self.members)}: must be a tuple of one MLP or more")
+        members = tuple(checks.sequence("members", self.members, MLP))
+        if not members:
+            raise ValueError("members = (): must be one MLP or more")
+        object.__setattr__(self, "members", members)
         curves = {name: checks.shaped(name, getattr(self, name)) for name in ("loss", "validation", "seconds")}
         for name, curve in curves.items():
             if curve.ndim != (1 if name == "seconds" else 2):
                 raise ValueError(f"{name}: shape {curve.shape}; must be {SHAPES[name]}")
             object.__setattr__(self, name, curve)
-        if not isinstance(self.seeds, (tuple, list)):
-            raise ValueError(f"seeds = {checks.told(self.seeds)}: must be a tuple of integers")
-        seeds = tuple(checks.integer(f"seeds[{number}]", seed) for number, seed in enumerate(self.seeds))
+        given = checks.sequence("seeds", self.seeds)
+        seeds = tuple(checks.integer(f"seeds[{number}]", seed) for number, seed in enumerate(given))
         object.__setattr__(self, "seeds", seeds)
-        first = self.members[0]
-        for number, member in enumerate(self.members):
-            if [w.shape for w in member.weights] != [
-                w.shape for w in first.weights
-            ] or member.activation != first.activation:
+        kinds = [([weight.shape for weight in member.weights], member.activation) for member in members]
+        for number, kind in enumerate(kinds):
+            if kind != kinds[0]:
                 raise ValueError(f"members[{number}]: must have the shape and the activation of members[0]")
         if not len(self.seeds) == np.shape(self.loss)[-1] == np.shape(self.validation)[-1] == len(self.members):
             raise ValueError(

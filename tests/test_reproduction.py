@@ -261,6 +261,10 @@ def test_a_notebook_runs_after_those_whose_networks_it_reads(tmp_path, capsys):
     checkout(tmp_path, **{"02_two": "open(results + '/made', 'w').write('11')"})
     main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)])
     assert "[2/2] 01_one: running" in capsys.readouterr().out
+    notebook.metadata["paperlib"] = {"reads": ["01_one"]}
+    nbformat.write(notebook, path)
+    assert main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)]) == 2
+    assert "01_one.ipynb: what it `reads` leads back to itself" in capsys.readouterr().err
 
 
 def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):

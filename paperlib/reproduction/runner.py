@@ -121,6 +121,8 @@ def reproduce(root, build, *, profile="full", only=None, say=print):
 
     Raises
     ------
+    ValueError
+        If notebooks read one another's networks in a circle.
     RuntimeError
         If a notebook failed, after all others that do not read what it trains.
     """
@@ -137,9 +139,11 @@ def reproduce(root, build, *, profile="full", only=None, say=print):
     library = _digest(sorted(path for path in (root / "paperlib").rglob("*") if path.suffix in (".py", ".npz")))
     numbers = _digest(sorted((root / "figures" / "numbers").glob("*.json")))
 
-    def fingerprint_of(plan):
+    def fingerprint_of(plan, *readers):
+        if plan in readers:
+            raise ValueError(f"{plan.path.name}: what it `reads` leads back to itself; must be notebooks before it")
         # A notebook is out of date when what it reads changes: stored numbers, as the overview, or what another trains.
-        read = [fingerprint_of(plans[name]) for name in plan.reads]
+        read = [fingerprint_of(plans[name], *readers, plan) for name in plan.reads]
         return _digest([plan.path], library, numbers if "stored" in plan.known else "", *read)
 
     waiting = {}
