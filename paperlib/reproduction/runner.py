@@ -92,6 +92,8 @@ def run_notebook(path, output, parameters):
                 kernel_name="python3",
                 progress_bar={"desc": path.stem, "leave": True} if terminal else False,
                 config=own,
+                # Its remark on being interrupted, which is how it is ended, would hide what matters.
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
         except papermill.PapermillExecutionError as error:
             raise RuntimeError(f"{path.name}: {error.ename}: {error.evalue}") from error
