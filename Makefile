@@ -69,7 +69,7 @@ book: .venv/.dev ## Write README, stored notebooks and docstrings as a site, bui
 lab: .venv/.ready ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-test-long: .venv/.ready ## Run the tests that take minutes: kills, seeds that nobody tuned on
+test-long: .venv/.ready ## Run the tests that take minutes to an hour: kills, seeds that nobody tuned on, memory
 	$(BIN)/python -m pytest tests/long
 
 test-matrix: .venv/.ready ## Compare the stored numbers under other settings: threads, no AVX-512, oldest and newest releases (these need uv)

@@ -65,8 +65,9 @@ def scattering_length(U):
     Notes
     -----
     The relative error is a few units of rounding away from resonances and from the zeros of a_0, whatever
-    the depth; at a relative distance t of U from a resonance it is that over t. Large batches of shallow potentials run compiled where numba is installed, at about a third of the
-    memory bandwidth; the rest is bound by NumPy's passes over blocks in cache.
+    the depth; at a relative distance t of U from a resonance it is that over t. Large batches of shallow potentials
+    run compiled where numba is installed, at about a third of the memory bandwidth; the rest is bound by NumPy's
+    passes over blocks in cache.
 
     Examples
     --------

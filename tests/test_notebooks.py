@@ -28,6 +28,7 @@ COMPARED = {
     "09_beyond_the_paper": 9,
     "10_performance": 5,
     "11_your_own_network": 13,
+    "12_every_digit": 3,
 }
 
 

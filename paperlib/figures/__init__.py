@@ -15,7 +15,7 @@ from paperlib.figures.perturbation import (
     protocols,
     taylor_against_born,
 )
-from paperlib.figures.physics import born_approximations, born_tensors, potentials_and_waves
+from paperlib.figures.physics import born_approximations, born_tensors, lost_digits, potentials_and_waves
 from paperlib.figures.style import STYLE
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "leading_order",
     "learned_tensors",
     "local_interpretation",
+    "lost_digits",
     "machine_learned_born",
     "one_potential",
     "optimizers",

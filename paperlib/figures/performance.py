@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import EngFormatter
 
 from paperlib.figures.style import WIDTH, letter, styled
 
@@ -56,7 +57,11 @@ def speed_ratios(ratios):
     rows, values = -np.arange(len(ratios)), list(ratios.values())
     axis.barh(rows, values, color=["C0" if value >= 1 else "C1" for value in values], height=0.6)
     for row, value in zip(rows, values, strict=True):
-        axis.annotate(f"{value:.2g}×", (value, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+        told = f"{float(f'{value:.2g}'):,g}×"
+        axis.annotate(
+            told, (value, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set(xscale="log", xlabel="times faster", xlim=(0.5 * min(1, *values), 3 * max(values)))
     axis.set_yticks(rows, list(ratios))
@@ -81,12 +86,15 @@ def growth(panels, exponent, label="seconds"):
     -------
     matplotlib.figure.Figure
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.9))
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.1), sharey=True)
     for axis, (against, lines) in zip(axes, panels.items(), strict=True):
         for k, (name, (x, y)) in enumerate(lines.items()):
             axis.loglog(x, y, "o-", color=f"C{k}", markersize=3, label=f"{name}\n$\\propto x^{{{exponent(x, y):.1f}}}$")
         axis.set_xlabel(against)
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=6, handlelength=1.2)
+        axis.set_xticks(list(x)[:: -(-len(x) // 4)])
+        axis.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
+        axis.minorticks_off()
+        axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.07), borderaxespad=0, fontsize=6, handlelength=1.2)
     axes[0].set_ylabel(label)
     letter(axes)
     return figure

@@ -5,7 +5,7 @@ import numpy as np
 
 from paperlib.figures.style import WIDTH, broken_at_poles, letter, styled
 
-__all__ = ["born_approximations", "born_tensors", "potentials_and_waves"]
+__all__ = ["born_approximations", "born_tensors", "lost_digits", "potentials_and_waves"]
 
 
 @styled
@@ -130,4 +130,33 @@ def potentials_and_waves(potentials, waves, lengths, depths, lengths_of_depth, r
     axes[2].axhline(0, color="0.6", linewidth=0.6)
     axes[2].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(lowest, highest), xlim=(0, depths[-1]))
     letter(axes)
+    return figure
+
+
+@styled
+def lost_digits(panels):
+    """Errors of numbers that nearly cancel: this library's, and those of a plain way to the same number.
+
+    Parameters
+    ----------
+    panels : dict of (str, str, str) to (x, ours, plain)
+        Title, what it is drawn against and the name of the plain way -> that, and errors in units of rounding.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, grid = plt.subplots(2, -(-len(panels) // 2), figsize=(WIDTH, 4.6), sharey=True)
+    for axis, ((title, against, name), (x, ours, plain)) in zip(grid.flat, panels.items(), strict=True):
+        axis.plot(x, plain, "s-", color="C1", markersize=3, linewidth=0.9, label=name, gid="rounding")
+        axis.plot(x, ours, "o-", color="C0", markersize=3, label="paperlib", gid="rounding")
+        axis.set(yscale="log", ylim=(0.05, 2.0**54), xlabel=against)
+        axis.set_title(title, fontsize=8)
+        axis.legend(loc="best")
+        if np.max(x) / np.min(x) > 100:
+            axis.set_xscale("log")
+            axis.invert_xaxis()
+    for axis in grid[:, 0]:
+        axis.set_ylabel(r"relative error / $\epsilon$")
+    letter(grid.flat)
     return figure

@@ -50,9 +50,8 @@ def timed(benchmark, request):
 @pytest.mark.parametrize(("order", "d"), [c for c in product(range(1, 7), DIMS) if packed_size(c[1], c[0]) <= 2.5e8])
 def test_packed(timed, random_mlp, order, d):
     """Whole tensors of up to 2 GB."""
-    timed(
-        order, lambda: derivative_tensor(random_mlp([d, *WIDTHS[1:]]), order, point(d)), group=f"order {order}, d = {d}"
-    )
+    mlp, at = random_mlp([d, *WIDTHS[1:]]), point(d)
+    timed(order, lambda: derivative_tensor(mlp, order, at), group=f"order {order}, d = {d}")
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])
