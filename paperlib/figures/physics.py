@@ -146,7 +146,7 @@ def lost_digits(panels):
     -------
     matplotlib.figure.Figure
     """
-    figure, grid = plt.subplots(2, -(-len(panels) // 2), figsize=(WIDTH, 4.6), sharey=True)
+    figure, grid = plt.subplots(2, -(-len(panels) // 2), figsize=(WIDTH, 4.5), sharey=True)
     for axis, ((title, against, name), (x, ours, plain)) in zip(grid.flat, panels.items(), strict=True):
         axis.plot(x, plain, "s-", color="C1", markersize=3, linewidth=0.9, label=name, gid="rounding")
         axis.plot(x, ours, "o-", color="C0", markersize=3, label="paperlib", gid="rounding")
