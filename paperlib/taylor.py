@@ -278,8 +278,7 @@ class TaylorExpansion:
 
         Returns
         -------
-        ndarray of float64, shape (..., order + 1); (..., outputs, order + 1) if the network has several
-        outputs
+        ndarray of float64, shape (..., order + 1); (..., outputs, order + 1) for several outputs
         """
         x = real_array("x", x, last=self.mlp.dim)
         _broadcast("x", x, self.at)
