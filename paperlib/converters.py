@@ -214,6 +214,8 @@ def _sklearn_words(model):
         yield from _sklearn_words(model.regressor_)
         centre, width = _sklearn_units(model.transformer_)
         yield "scale", width, centre
+    elif kind in ("MLPRegressor", "TransformedTargetRegressor") and not hasattr(model, "n_features_in_"):
+        raise ValueError(f"model: {kind} is not fitted")
     elif not hasattr(model, "predict") or not hasattr(model, "out_activation_"):
         raise ValueError(f"model: {kind} given; must be a fitted sklearn.neural_network.MLPRegressor")
     elif model.out_activation_ != "identity":

@@ -64,10 +64,13 @@ class MLP:
         for layer, (weight, bias) in enumerate(zip(weights, biases)):
             if layer and weight.shape[1] != len(weights[layer - 1]):
                 units = len(weights[layer - 1])
-                raise ValueError(f"weights[{layer}]: shape {weight.shape}; must take the {units} units before it")
+                raise ValueError(
+                    f"weights[{layer}]: shape {weight.shape}; must be {LAYOUT[2]}, and take the {units} units before it"
+                )
             if len(bias) != len(weight):
                 raise ValueError(
-                    f"biases[{layer}]: shape {bias.shape}; must be {len(weight)} long, as weights[{layer}] is"
+                    f"biases[{layer}]: shape {bias.shape}; must be {len(weight)} long, as weights[{layer}] is "
+                    f"{weight.shape}, {LAYOUT[2]}"
                 )
         activation = self.activation
         if not isinstance(activation, str):

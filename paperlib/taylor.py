@@ -146,7 +146,7 @@ def derivative_tensor(mlp, order, at=None):
     -----
     By the centroid rule (see `paperlib.centroid`): order n takes forward derivatives to order floor(n/2) and
     the adjoint's to floor((n-1)/2). From order 4 on, most of the time is spent in matrix products. Activations are
-    differentiated without cancellation: in the tails, where derivatives fall as exp(-|z|), they keep their digits.
+    differentiated without cancellation: in the tails, where derivatives fall as ``exp(-|z|)``, they keep their digits.
 
     Examples
     --------
@@ -278,8 +278,7 @@ class TaylorExpansion:
 
         Returns
         -------
-        ndarray of float64, shape (..., order + 1); (..., outputs, order + 1) if the network has several
-        outputs
+        ndarray of float64, shape (..., order + 1); (..., outputs, order + 1) for several outputs
         """
         x = real_array("x", x, last=self.mlp.dim)
         _broadcast("x", x, self.at)

@@ -53,7 +53,11 @@ def test_frozen_and_its_own():
     [
         (
             ([[[1.0, 2.0]], [[1.0, 2.0]]], [[0.0], [0.0]], "tanh"),
-            r"weights\[1\]: shape \(1, 2\); must take the 1 units before it",
+            r"weights\[1\]: shape \(1, 2\); must be \(units out, units in\), and take the 1 units before it",
+        ),
+        (  # as Keras has them
+            ([np.ones((3, 5)), np.ones((5, 1))], [np.ones(5), np.ones(1)], "tanh"),
+            r"biases\[0\]: shape \(5,\); must be 3 long, as weights\[0\] is \(3, 5\), \(units out, units in\)",
         ),
         (([[[1.0, 2.0]]], [[0.0, 1.0]], "tanh"), r"biases\[0\]: shape \(2,\); must be 1 long"),
         (([[[1.0, 2.0]]], [[0.0], [0.0]], "tanh"), "biases: 2 layers; weights has 1"),
@@ -352,9 +356,9 @@ def test_what_is_no_sklearn_regressor():
     x = np.random.default_rng(0).standard_normal((20, 2))
     fitted = neural_network.MLPRegressor(hidden_layer_sizes=(3,), random_state=0).partial_fit(x, x[:, 0])
     for model, message in (
-        (neural_network.MLPRegressor(), "MLPRegressor given; must be a fitted"),
-        (pipeline.make_pipeline(neural_network.MLPRegressor()), "MLPRegressor given; must be a fitted"),
-        (compose.TransformedTargetRegressor(), "TransformedTargetRegressor given; must be a fitted"),
+        (neural_network.MLPRegressor(), "MLPRegressor is not fitted"),
+        (pipeline.make_pipeline(neural_network.MLPRegressor()), "MLPRegressor is not fitted"),
+        (compose.TransformedTargetRegressor(), "TransformedTargetRegressor is not fitted"),
         (pipeline.make_pipeline(preprocessing.StandardScaler(), fitted), "StandardScaler is not fitted"),
         (pipeline.make_pipeline(preprocessing.PolynomialFeatures(), fitted), "PolynomialFeatures is no scaling"),
         (pipeline.make_pipeline(preprocessing.MinMaxScaler(clip=True).fit(x), fitted), "its layers, one after"),

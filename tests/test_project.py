@@ -104,6 +104,13 @@ def test_the_readme_gives_each_claim_the_verdict_of_the_stored_numbers():
     assert re.findall(r"^\| C\d.*", (ROOT / "README.md").read_text(), re.MULTILINE) == wanted
 
 
+def test_the_examples_of_the_readme_run():
+    physics, network, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert "born.born_terms(" in physics and "taylor.taylor_expand(" in network
+    for code in (physics, network):
+        exec(code, {})
+
+
 def test_the_development_container_is_made_by_the_command_of_the_readme():
     container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
     assert container["postCreateCommand"] == "make setup"

@@ -278,6 +278,11 @@ def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):
     assert capsys.readouterr().err == (
         f"paperlib reproduce: only = '09': no such notebook in {root / 'notebooks'}; there are 01\n"
     )
+    assert main(["reproduce", "--root", str(tmp_path / "nowhere")]) == 2
+    error = (
+        f"paperlib reproduce: {tmp_path / 'nowhere' / 'notebooks'}: no notebooks there; must be those of a checkout\n"
+    )
+    assert capsys.readouterr().err == error
     with pytest.raises(ValueError, match="profile = 'slow': must be one of"):
         reproduction.reproduce(root, tmp_path / "build", profile="slow")
 

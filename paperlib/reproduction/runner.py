@@ -34,9 +34,11 @@ def notebooks(folder, only=None):
     if only is not None:
         checks.instance("only", only, str)
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise FileNotFoundError(f"{folder}: no notebooks there; must be those of a checkout")
     chosen = [path for path in found if only is None or path.stem.startswith(only)]
     if not chosen:
-        known = ", ".join(path.stem[:2] for path in found) or "none"
+        known = ", ".join(path.stem[:2] for path in found)
         raise FileNotFoundError(f"only = {checks.told(only)}: no such notebook in {folder}; there are {known}")
     return chosen
 
