@@ -78,6 +78,21 @@ def test_every_option_against_the_algorithm_in_numpy(options):
     np.testing.assert_allclose(variable.numpy(), soap_by_numpy(start, gradients, 1e-2, **options), atol=3e-6)
 
 
+@pytest.mark.parametrize("dtype, digits", [("float32", 3e-6), ("float64", 1e-8)])
+def test_the_smallest_matrix_in_single_and_double_precision(dtype, digits):
+    random = np.random.default_rng(6)
+    start = random.standard_normal((2, 2)).astype(np.float32)
+    gradients = random.standard_normal((9, 2, 2)).astype(np.float32) * np.linspace(1, 3, 2)
+    variable, rate = keras.Variable(start, dtype=dtype), 2.0**-7  # the same in both
+    options = {"beta_1": 0.5, "beta_2": 0.75, "frequency": 2}
+    soap = SOAP(rate, **options)
+    soap.build([variable])
+    for gradient in gradients:
+        soap.apply([tf.constant(gradient, dtype)])
+    assert variable.dtype == dtype
+    np.testing.assert_allclose(variable.numpy(), soap_by_numpy(start, gradients, rate, **options), atol=digits)
+
+
 def test_its_configuration_makes_it_again():
     options = {"beta_1": 0.5, "beta_2": 0.25, "epsilon": 0.125, "frequency": 3, "name": "other", "clipnorm": 2.0}
     config = SOAP(0.5, **options).get_config()
