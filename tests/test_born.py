@@ -316,3 +316,25 @@ def test_pade_finds_rational_functions_again(m, n, exponent, seed):
     found = born.pade_of_terms(np.stack([series[1:] * powers, np.zeros(len(powers)), -2 * series[1:] * powers]), m, n)
     exact = p @ powers[:m] / (q @ np.concatenate([[1.0], powers[:n]]))
     np.testing.assert_allclose(found, [exact, 0, -2 * exact], rtol=1e-6)
+
+
+def test_pade_of_no_quotient_is_refused():
+    """Numerator and denominator leave the doubles together."""
+    with pytest.raises(ValueError, match="^terms: the quotient is 0/0; take lower degrees$"):
+        born.pade_of_terms([[0.1, 0.1, 0.1], [5e-324, 1e150, 1e150]], 1, 2)
+
+
+def test_a_remainder_on_a_resonance_is_refused_without_a_warning(monkeypatch):
+    """No double is exactly on a resonance of a well, so u'(1) is made to be zero."""
+    real = born._coupling_series
+
+    def on_resonance(x, order, tail):
+        w, q = real(x, order, tail)
+        q[1:-1], q[-1] = 0.0, -1.0
+        return w, q
+
+    monkeypatch.setattr(born, "_coupling_series", on_resonance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="^U, order: the result is beyond the largest double"):
+            born.born_remainder(np.full(4, 2.0), 2)

@@ -321,6 +321,8 @@ def test_extremes_are_silent():
                 assert not np.isnan(function(U)).any()
             scattering.wave_function(U[0])
             scattering.scattering_length_jet(U, U)
+        resonance = np.full(3, (np.pi / 2) ** 2)
+        assert np.isinf(scattering.scattering_length_jet(resonance, np.full(3, 1e300))[2]).all()
 
 
 def test_nodes_on_an_edge_are_counted_once():

@@ -268,3 +268,22 @@ def test_tensors_must_be_scalar_ones():
     for ask, name in ((targets.polynomial, "tensors"), (targets.scattering_length_target, "minus")):
         with pytest.raises(ValueError, match=rf"^{name}\[0\] = .*: must be a scalar SymmetricTensor of order 1"):
             ask([several])
+
+
+@pytest.mark.parametrize("what", ["values", "gradients", "hessian_vectors", "jet", "remainder"])
+def test_each_part_of_a_target_is_a_function(what):
+    with pytest.raises(ValueError, match=f"^{what} = 3: must be callable$"):
+        targets.Target("t", **{"values": len, what: 3})
+    with pytest.raises(ValueError, match="^values = None: must be callable$"):
+        targets.Target("t", None)
+
+
+def test_a_jet_has_three_parts():
+    short = targets.Target("t", len, jet=lambda x, v: (x[:, 0], x))
+    with pytest.raises(ValueError):
+        short.sampled_jet(np.ones((3, 2)), np.ones((3, 2)))
+
+
+def test_a_polynomial_has_no_constant_term():
+    with pytest.raises(ValueError, match=r"^tensors\[1\] = .*: must be a scalar SymmetricTensor of order 1 or higher$"):
+        targets.polynomial([*random_tensors((1,), 3), SymmetricTensor(0, 3, [1.0])])
