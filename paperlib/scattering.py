@@ -311,7 +311,7 @@ def bound_states(U):
         left, right = u[:-1], u[1:]
         # A node on an edge belongs to the shell on its left, so u = 0 counts with the sign that follows it.
         sign = np.where(left == 0, np.sign(q[:-1]), np.sign(left))
-        crosses = (right == 0) | (sign != np.sign(right))
+        crosses = sign != np.where(right == 0, np.sign(q[1:]), np.sign(right))
         k = np.sqrt(np.maximum(x, 0))
         turns = (np.arctan2(k * np.abs(left), sign * q[:-1]) + k) / np.pi
         nodes = np.floor(turns)

@@ -78,9 +78,8 @@ class SOAP(keras.optimizers.Optimizer):
             if rows > 1:
                 for side, size in (("left", rows), ("right", columns)):
                     shape = (*batch, size, size)
-                    bases.append(
-                        [self.add_variable(shape=shape, name=f"{side}_{what}") for what in ("moment", "basis")]
-                    )
+                    names = (f"{side}_moment", f"{side}_basis")
+                    bases.append([self.add_variable(shape=shape, dtype=variable.dtype, name=name) for name in names])
             self._bases.append(bases)
 
     def update_step(self, gradient, variable, learning_rate):

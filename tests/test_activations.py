@@ -81,6 +81,18 @@ def test_kink(name):
         derivatives(name, z, 3, layer=2)
 
 
+def test_the_kink_of_a_single_number():
+    with pytest.raises(ValueError, match="^order 2: neuron 0 sits at the kink of relu, z = 0"):
+        derivatives("relu", 0.0, 2)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", [*SMOOTH, *PIECEWISE])
+def test_only_finite_numbers_are_taken(name, bad):
+    with pytest.raises(ValueError, match=rf"^z\[1\] = {bad}: must be finite$"):
+        derivatives(name, [0.5, bad], 1)
+
+
 @pytest.mark.parametrize(
     "name", ["swish", "elu()", "elu(nan)", "celu(0)", "celu(-1)", "relu(1)", "leaky_relu(a)", 3, None]
 )

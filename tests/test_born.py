@@ -1,3 +1,4 @@
+import warnings
 from itertools import combinations_with_replacement
 from math import comb
 
@@ -218,3 +219,122 @@ def test_bad_dimensions():
 def test_bad_series(terms, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         born.pade_of_terms(terms, 2, 1)
+
+
+@pytest.mark.parametrize("name", ["born_terms", "born_remainder", "born_approximation"])
+def test_blocks_change_nothing(monkeypatch, name):
+    U = np.random.default_rng(0).uniform(-1, 1, size=(2, 25, 5))
+    expected = getattr(born, name)(U, 4)
+    monkeypatch.setattr(born, "_BLOCK", 5 * 7)
+    np.testing.assert_array_equal(getattr(born, name)(U, 4), expected)
+
+
+def test_single_potentials_give_single_numbers():
+    U = np.full(5, 0.3)
+    for value in (born.born_remainder(U, 2), born.born_approximation(U, 2), born.pade(U, 2, 2), born.born_radius(U)):
+        assert isinstance(value, float)
+
+
+def test_one_potential_in_a_batch_does_not_touch_the_others():
+    U = np.array([[1.0, 2.0, -0.5], [0.0, 0.0, 0.0], [0.3, 0.3, 0.3]])
+    for function in (
+        lambda U: born.born_terms(U, 4),
+        lambda U: born.born_remainder(U, 4),
+        born.weinberg_eigenvalues,
+        born.born_radius,
+        lambda U: born.pade(U, 2, 2),
+    ):
+        for row, found in zip(U, function(U), strict=True):
+            np.testing.assert_allclose(found, function(row), rtol=1e-12, atol=1e-18)
+
+
+@pytest.mark.parametrize("order", [1, 2, 5])
+@pytest.mark.parametrize("d", [1, 3, 8])
+def test_the_remainder_of_deeper_potentials(order, d):
+    """Where nothing cancels it is a difference, of numbers in 40 digits."""
+    U = np.random.default_rng(d).uniform(-3, 3, d)
+    exact = oracles.scattering_length(U) - sum(oracles.born_terms(U, order))
+    assert oracles.relative_error(born.born_remainder(U, order), exact) < 1e-12
+
+
+def test_results_beyond_a_double_are_refused_without_a_warning():
+    U = np.full(4, 1e160)
+    for message, ask in {
+        "order = 2: the Born term of order 2": lambda: born.born_terms(U, 2),
+        "order = 3: the Born term of order 2": lambda: born.born_approximation(U, 3),
+        "U, order": lambda: born.born_remainder(U, 3),
+        "U, order: the result is": lambda: born.born_approximation(np.full(4, 1.5e154) * [1, 1, 1, -1], 2),
+    }.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                assert np.isfinite(ask()).all() and message.endswith("is")
+            except ValueError as error:
+                assert str(error).startswith(message) and "beyond the largest double" in str(error)
+
+
+@pytest.mark.parametrize("function", [born.born_terms, born.born_remainder, born.born_approximation])
+def test_terms_are_refused_before_more_memory_is_taken_than_is_free(monkeypatch, function):
+    U = np.ones((6, 3))
+    monkeypatch.setattr("paperlib.checks.WORTH_ASKING", 0)
+    monkeypatch.setattr("paperlib.checks._free_bytes", lambda: 8 * 6 * 4)  # a double a term of a potential
+    function(U, 4)
+    with pytest.raises(ValueError, match="^U, order: needs .* take fewer potentials$"):
+        function(U, 5)
+
+
+def test_tensors_and_eigenvalues_are_refused_before_memory_is_taken():
+    with pytest.raises(ValueError, match="^order = 12, d = 64: needs .* use born_terms$"):
+        born.born_tensor(12, 64)
+    with pytest.raises(ValueError, match="^U: d = 20000: needs .* take fewer shells$"):
+        born.weinberg_eigenvalues(np.ones(20_000))
+
+
+def test_the_highest_orders_that_there_are():
+    assert born.born_terms([0.5], 1000).shape == (1000,)
+    for order, ask in {
+        "order = 1001": lambda: born.born_terms([0.5], 1001),
+        "order = 21": lambda: born.born_tensor(21, 1),
+        "m = 1001": lambda: born.pade([0.5], 1001, 0),
+        "n = 501": lambda: born.pade([0.5], 500, 501),
+    }.items():
+        with pytest.raises(ValueError, match=f"^{order}: must be at most"):
+            ask()
+
+
+@given(st.integers(1, 4), st.integers(0, 4), st.floats(-3, 3), st.integers(0, 99))
+def test_pade_finds_rational_functions_again(m, n, exponent, seed):
+    """Whatever the scale of the coupling: of p/q with poles away from it, by its terms alone."""
+    random = np.random.default_rng(seed)
+    scale = 10.0**exponent
+    p, q = random.uniform(0.5, 1, m), np.atleast_1d(np.poly(-random.uniform(2, 5, n)))[::-1]
+    q /= q[0]
+    series = np.zeros(m + n + 4)
+    for k in range(1, len(series)):
+        series[k] = (p[k - 1] if k <= m else 0) - sum(q[j] * series[k - j] for j in range(1, min(k, n) + 1))
+    powers = scale ** np.arange(1, len(series))
+    found = born.pade_of_terms(np.stack([series[1:] * powers, np.zeros(len(powers)), -2 * series[1:] * powers]), m, n)
+    exact = p @ powers[:m] / (q @ np.concatenate([[1.0], powers[:n]]))
+    np.testing.assert_allclose(found, [exact, 0, -2 * exact], rtol=1e-6)
+
+
+def test_pade_of_no_quotient_is_refused():
+    """Numerator and denominator leave the doubles together."""
+    with pytest.raises(ValueError, match="^terms: the quotient is 0/0; take lower degrees$"):
+        born.pade_of_terms([[0.1, 0.1, 0.1], [5e-324, 1e150, 1e150]], 1, 2)
+
+
+def test_a_remainder_on_a_resonance_is_refused_without_a_warning(monkeypatch):
+    """No double is exactly on a resonance of a well, so u'(1) is made to be zero."""
+    real = born._coupling_series
+
+    def on_resonance(x, order, tail):
+        w, q = real(x, order, tail)
+        q[1:-1], q[-1] = 0.0, -1.0
+        return w, q
+
+    monkeypatch.setattr(born, "_coupling_series", on_resonance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="^U, order: the result is beyond the largest double"):
+            born.born_remainder(np.full(4, 2.0), 2)

@@ -142,3 +142,48 @@ def test_drawing():
         rings = [line for line in ax.lines if line.get_markerfacecolor() == "none"]
         assert len(inputs) == 4 and len(rings) == 1
         assert len({tuple(line.get_xdata()) for line in inputs}) == 4
+
+
+@pytest.mark.parametrize("order", range(1, 6))
+def test_a_drawing_read_back_is_the_diagram(order):
+    """Its marks and lines alone give the tree, the centroid and the multiplicity."""
+    matplotlib = pytest.importorskip("matplotlib.figure", reason="drawing needs the [notebooks] extra")
+    for diagram in enumerate_diagrams(order):
+        ax = matplotlib.Figure().add_subplot()
+        assert diagram.draw(ax) is ax and not ax.axison
+        marks = {}
+        for line in ax.lines:
+            what = "level" if line.get_linestyle() == "--" else line.get_marker(), line.get_markerfacecolor()
+            marks.setdefault(what if what[0] in ("o", "s") else what[0], []).append(line.get_xydata())
+        inputs, dots, rings, (output,) = (
+            [tuple(place) for (place,) in marks.get(key, [])]
+            for key in [("o", "white"), ("o", "black"), ("o", "none"), ("s", "black")]
+        )
+        assert sorted(inputs) == [(k, 0) for k in range(order)]
+        branches = {place: [] for place in [output, *dots]}
+        for end, other in marks["None"]:
+            low, high = sorted((tuple(end), tuple(other)), key=lambda place: place[1])
+            branches[high].append(low)
+
+        def read(place):
+            """Branches in the order that the tree has them: the drawing's, from left to right."""
+            return tuple(read(below) for below in sorted(branches.get(place, [])))
+
+        assert read(output) == (diagram.tree,)
+        for place in dots:
+            assert place[0] == pytest.approx(np.mean([x for x, _ in branches[place]]))
+        heights = sorted({y for _, y in dots})
+        assert sorted(line[0, 1] for line in marks.get("level", [])) == heights == list(range(1, len(heights) + 1))
+        centroids = [
+            place
+            for place in dots
+            if order - leaves(read(place)) < order / 2 and all(leaves(read(b)) <= order / 2 for b in branches[place])
+        ]
+        assert rings == centroids
+        assert [text.get_text() for text in ax.texts] == [f"×{diagram.multiplicity}"] * (diagram.multiplicity > 1)
+        (root,) = branches[output]
+        for text in ax.texts:
+            x, y = text.get_position()
+            assert x < root[0] and root[1] < y < output[1] and text.get_horizontalalignment() == "right"
+        for x, y in [output, *dots, *inputs]:
+            assert ax.get_xlim()[0] < x < ax.get_xlim()[1] and ax.get_ylim()[0] < y < ax.get_ylim()[1]

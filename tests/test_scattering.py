@@ -250,3 +250,101 @@ def test_bad_input(function, case):
     with pytest.raises(ValueError, match="^U[^\n]*$") as error:
         function(value)
     assert message in str(error.value)
+
+
+COMPILED = [
+    scattering.scattering_length,
+    scattering.scattering_length_gradient,
+    lambda U: scattering.scattering_length_hvp(U, np.ones_like(U)),
+]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("function", COMPILED)
+def test_compiled_loops_refuse_what_the_plain_ones_refuse(monkeypatch, function, bad):
+    pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
+    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
+    for row, shell in ((0, 0), (37, 3), (39, 7)):
+        U = np.full((40, 8), 0.1)
+        U[row, shell] = bad
+        with pytest.raises(ValueError, match=rf"^U\[{row}, {shell}\] = {bad}: must be finite$"):
+            function(U)
+
+
+@pytest.mark.parametrize("depth", [10.0, -10.0, 1e7, -1e7])
+@pytest.mark.parametrize("function", COMPILED)
+def test_one_deep_potential_in_a_batch_keeps_its_digits(monkeypatch, function, depth):
+    """The compiled loops hold for shallow ones alone: a batch with a deep one goes the plain road."""
+    U = np.random.default_rng(0).uniform(0, 0.5, (40, 8))
+    U[17, 2] = depth
+    plain = function(U)
+    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
+    np.testing.assert_allclose(function(U), plain, rtol=1e-11, atol=1e-13 * np.abs(plain).min())
+
+
+def test_more_bound_states_than_can_be_counted_are_refused():
+    for depth in (1e6, 1e20, 1e30):
+        k = np.sqrt(depth)
+        assert scattering.bound_states(np.full(1, depth)) == pytest.approx(k / np.pi, abs=2, rel=1e-15)
+    with pytest.raises(ValueError, match=r"^U: the number of its bound states is beyond 2\^53"):
+        scattering.bound_states(np.full((2, 1), [[1.0], [(2**54 * np.pi) ** 2]]))
+
+
+def test_blocks_change_nothing(monkeypatch):
+    U = np.random.default_rng(0).uniform(-3, 5, (50, 4))
+    functions = [*COMPILED, scattering.effective_range, scattering.bound_states]
+    expected = [function(U) for function in functions]
+    monkeypatch.setattr(scattering, "_BLOCK", 4 * 7)
+    for function, whole in zip(functions, expected, strict=True):
+        np.testing.assert_array_equal(function(U), whole)
+
+
+def test_the_jet_is_the_three_functions():
+    U, v = np.random.default_rng(0).uniform(-3, 5, (2, 2, 3, 4))
+    functions = (scattering.scattering_length, scattering.scattering_length_gradient)
+    a0, gradient, product = scattering.scattering_length_jet(U, v)
+    for found, function in zip((a0, gradient), functions, strict=True):
+        np.testing.assert_allclose(found, function(U), rtol=1e-13)
+    step = 1e-5
+    slope = (functions[1](U + step * v) - functions[1](U - step * v)) / (2 * step)
+    np.testing.assert_allclose(product, slope, rtol=1e-6, atol=1e-6 * np.abs(slope).max())
+    assert isinstance(scattering.scattering_length_jet(U[0, 0], v[0, 0])[0], float)
+
+
+def test_extremes_are_silent():
+    """Depths at the ends of what a double holds, and resonances that are hit: no warning, and no NaN but where it is said."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for depth in (0.0, 5e-324, -5e-324, 1e-300, 1e300, -1e300, 1e308, -1e308):
+            U = np.full((2, 3), depth)
+            for function in (*COMPILED[:2], scattering.effective_range):
+                assert not np.isnan(function(U)).any()
+            scattering.wave_function(U[0])
+            scattering.scattering_length_jet(U, U)
+        resonance = np.full(3, (np.pi / 2) ** 2)
+        assert np.isinf(scattering.scattering_length_jet(resonance, np.full(3, 1e300))[2]).all()
+
+
+def test_nodes_on_an_edge_are_counted_once():
+    """Wells of which a whole number of half-waves ends at an edge, before shells that are free, attract or repel."""
+    for number in (1, 2, 3):
+        inner = (2 * np.pi * number) ** 2  # u = 0 at r = 1/2
+        for outer, more in ((0.0, 0), (1.0, 0), (-5.0, 0), (0.9 * np.pi**2, 0), (1.1 * np.pi**2, 1), (50.0, 1)):
+            count = scattering.bound_states([[inner * (1 + t), outer] for t in (-1e-9, 0.0, 1e-9)])
+            assert (count == number + more).all(), (number, outer)
+
+
+def test_points_per_shell():
+    U = np.array([1.0, -2.0, 3.0])
+    for m in (1, 2, 5):
+        r, u = scattering.wave_function(U, points_per_shell=m)
+        assert len(r) == len(u) == 3 * m + 1
+        np.testing.assert_allclose(r, np.linspace(0, 1, 3 * m + 1), rtol=1e-15)
+        np.testing.assert_allclose(u[::m], scattering.wave_function(U, points_per_shell=1)[1], rtol=1e-13)
+    assert len(scattering.wave_function(U)[0]) == 25
+    with pytest.raises(ValueError, match="^points_per_shell = 0: must be an integer >= 1$"):
+        scattering.wave_function(U, 0)
+    with pytest.raises(ValueError, match="^points_per_shell: needs .* take fewer$"):
+        scattering.wave_function(U, 10**15)
+    with pytest.raises(ValueError, match=r"^U: shape \(1, 3\); must be one potential, shape \(d,\)$"):
+        scattering.wave_function(U[None])

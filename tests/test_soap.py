@@ -13,7 +13,7 @@ tf, keras = _tensorflow.load()
 from paperlib.soap import SOAP  # noqa: E402
 
 
-def soap_by_numpy(weights, gradients, rate, beta=0.95, epsilon=1e-8, frequency=10):
+def soap_by_numpy(weights, gradients, rate, beta_1=0.95, beta_2=0.95, epsilon=1e-8, frequency=10):
     """The algorithm of arXiv:2409.11321 once more, in double precision, with the momentum kept unrotated."""
     weights = weights.astype(float)
     momentum, second, bases = np.zeros_like(weights), np.zeros_like(weights), None
@@ -22,12 +22,12 @@ def soap_by_numpy(weights, gradients, rate, beta=0.95, epsilon=1e-8, frequency=1
         if bases is not None:
             q, p = bases
             rotated = q.T @ gradient @ p
-            momentum = beta * momentum + (1 - beta) * gradient
-            second = beta * second + (1 - beta) * rotated**2
-            corrected = (q.T @ momentum @ p) / (1 - beta**step)
-            weights = weights - rate * q @ (corrected / (np.sqrt(second / (1 - beta**step)) + epsilon)) @ p.T
-        left = beta * left + (1 - beta) * gradient @ gradient.T
-        right = beta * right + (1 - beta) * gradient.T @ gradient
+            momentum = beta_1 * momentum + (1 - beta_1) * gradient
+            second = beta_2 * second + (1 - beta_2) * rotated**2
+            corrected = (q.T @ momentum @ p) / (1 - beta_1**step)
+            weights = weights - rate * q @ (corrected * np.sqrt(1 - beta_2**step) / (np.sqrt(second) + epsilon)) @ p.T
+        left = beta_2 * left + (1 - beta_2) * gradient @ gradient.T
+        right = beta_2 * right + (1 - beta_2) * gradient.T @ gradient
         if bases is None:
             bases = [np.linalg.eigh(m)[1][:, ::-1] for m in (left, right)]
         elif step % frequency == 0:
@@ -59,6 +59,58 @@ def test_against_the_algorithm_in_numpy(shape):
         expected = soap_by_numpy(first, gradients.reshape(35, -1, 6, 6)[:, member], 1e-2)
         np.testing.assert_allclose(variable.numpy().reshape(-1, 6, 6)[member], expected, atol=3e-6)
         assert np.abs(expected - first).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.1, "frequency": 3},
+        {"beta_1": 0.9, "beta_2": 0.6, "epsilon": 1.0, "frequency": 1},
+        {"beta_1": 0.0, "beta_2": 0.9, "epsilon": 1e-3, "frequency": 4},
+    ],
+)
+def test_every_option_against_the_algorithm_in_numpy(options):
+    random = np.random.default_rng(5)
+    start = random.standard_normal((4, 4)).astype(np.float32)
+    gradients = random.standard_normal((13, 4, 4)).astype(np.float32) * np.linspace(1, 3, 4)
+    variable = keras.Variable(start)
+    run(SOAP(1e-2, **options), [variable], [[g] for g in gradients])
+    np.testing.assert_allclose(variable.numpy(), soap_by_numpy(start, gradients, 1e-2, **options), atol=3e-6)
+
+
+@pytest.mark.parametrize("dtype, digits", [("float32", 3e-6), ("float64", 1e-8)])
+def test_the_smallest_matrix_in_single_and_double_precision(dtype, digits):
+    random = np.random.default_rng(6)
+    start = random.standard_normal((2, 2)).astype(np.float32)
+    gradients = random.standard_normal((9, 2, 2)).astype(np.float32) * np.linspace(1, 3, 2)
+    variable, rate = keras.Variable(start, dtype=dtype), 2.0**-7  # the same in both
+    options = {"beta_1": 0.5, "beta_2": 0.75, "frequency": 2}
+    soap = SOAP(rate, **options)
+    soap.build([variable])
+    for gradient in gradients:
+        soap.apply([tf.constant(gradient, dtype)])
+    assert variable.dtype == dtype
+    np.testing.assert_allclose(variable.numpy(), soap_by_numpy(start, gradients, rate, **options), atol=digits)
+
+
+def test_its_configuration_makes_it_again():
+    options = {"beta_1": 0.5, "beta_2": 0.25, "epsilon": 0.125, "frequency": 3, "name": "other", "clipnorm": 2.0}
+    config = SOAP(0.5, **options).get_config()
+    assert {name: config[name] for name in options} == options and config["learning_rate"] == 0.5
+    assert SOAP.from_config(config).get_config() == config
+    paper = {"learning_rate": 3e-3, "beta_1": 0.95, "beta_2": 0.95, "epsilon": 1e-8, "frequency": 10}
+    assert {name: SOAP().get_config()[name] for name in paper} == pytest.approx(paper)
+    assert SOAP().name == "soap"
+
+
+def test_built_twice_it_keeps_its_state():
+    variable = keras.Variable(np.ones((3, 2), np.float32))
+    soap = SOAP(1e-2)
+    soap.build([variable])
+    state = list(soap.variables)
+    soap.build([variable])
+    assert [a is b for a, b in zip(state, soap.variables, strict=True)] == [True] * len(state)
+    assert len(set(id(a) for a in state)) == len(state)
 
 
 def test_against_pytorch_optimizer():
@@ -130,7 +182,11 @@ def test_it_trains_a_keras_model_and_saves_its_configuration():
     [
         ({"beta_1": 1.0}, "beta_1 = 1.0"),
         ({"beta_2": -0.1}, "beta_2 = -0.1"),
+        ({"beta_1": -0.1}, "beta_1 = -0.1"),
+        ({"beta_2": 1.0}, "beta_2 = 1.0"),
+        ({"beta_2": float("nan")}, "beta_2 = nan"),
         ({"frequency": 0}, "frequency = 0"),
+        ({"frequency": 1.5}, "frequency = 1.5"),
         ({"epsilon": -1}, "epsilon = -1"),
     ],
 )

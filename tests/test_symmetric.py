@@ -1,5 +1,6 @@
 """Packed symmetric tensors against full arrays, itertools and numpy.einsum."""
 
+import warnings
 from itertools import combinations_with_replacement, permutations, product
 
 import numpy as np
@@ -135,3 +136,28 @@ def test_refused_uses():
         t.contract(np.ones(4))
     with pytest.raises(ValueError, match=r"full: needs .* GiB, .* GiB are free; use .packed or .contract"):
         SymmetricTensor(20, 4, np.ones(packed_size(4, 20))).full()
+
+
+def test_results_beyond_a_double_are_refused_without_a_warning():
+    t = SymmetricTensor(2, 2, [1e308, 0.0, -1e308])
+    for ask, name in {
+        lambda: t.contract([10.0, 10.0]): "x",
+        lambda: t * 10: "factor = 10",
+        lambda: t + t: "other",
+    }.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(ValueError, match=f"^{name}: the result is beyond the largest double"):
+                ask()
+
+
+@pytest.mark.parametrize("trailing", [(), (2, 3)])
+def test_full_asks_for_the_memory_of_its_array(monkeypatch, trailing):
+    t = SymmetricTensor(3, 4, np.ones((packed_size(4, 3), *trailing)))
+    needed = t.full().nbytes
+    monkeypatch.setattr("paperlib.checks.WORTH_ASKING", 0)
+    monkeypatch.setattr("paperlib.checks._free_bytes", lambda: needed)
+    assert t.full().nbytes == needed
+    monkeypatch.setattr("paperlib.checks._free_bytes", lambda: needed - 1)
+    with pytest.raises(ValueError, match="^full: needs"):
+        t.full()

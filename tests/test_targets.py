@@ -151,3 +151,139 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         call()
+
+
+def norms(exponent=4, **without):
+    """|x|^exponent with its derivatives, in closed form."""
+    p = exponent
+
+    def square(x):
+        return (x**2).sum(axis=1, keepdims=True)
+
+    def gradients(x):
+        return p * square(x) ** (p / 2 - 1) * x
+
+    def products(x, v):
+        along = (x * v).sum(axis=1, keepdims=True)
+        return p * square(x) ** (p / 2 - 1) * v + p * (p - 2) * square(x) ** (p / 2 - 2) * along * x
+
+    def values(x):
+        return square(x)[:, 0] ** (p / 2)
+
+    parts = {"gradients": gradients, "hessian_vectors": products} | without
+    return targets.Target("norm", values, **parts)
+
+
+@pytest.mark.parametrize("with_jet", [False, True])
+def test_less_takes_the_polynomial_off_every_derivative(U, v, with_jet):
+    whole = norms()
+    if with_jet:
+        whole = norms(jet=lambda x, v: (whole.values(x), whole.gradients(x), whole.hessian_vectors(x, v)))
+    tensors = random_tensors((1, 2, 3))
+    rest, lower = whole.less(tensors), targets.polynomial(tensors)
+    np.testing.assert_allclose(rest.values(U), whole.values(U) - lower.values(U), rtol=1e-13)
+    check_derivatives(rest, U, v, 1e-6)
+    assert (rest.jet is not None) == with_jet
+    assert whole.less([]) is whole
+
+
+def test_less_has_the_derivatives_that_the_target_has(U):
+    rest = norms(gradients=None, hessian_vectors=None).less(random_tensors((1,)))
+    assert rest.gradients is rest.hessian_vectors is rest.jet is None
+    with pytest.raises(ValueError, match=r"^target 'norm less orders 1 to 1 \(\w{16}\)': has no gradients$"):
+        rest.sampled("gradients", U)
+
+
+def test_names_tell_remainders_apart():
+    first, other = random_tensors((1, 2)), random_tensors((1, 2), seed=1)
+    for target in (norms(), targets.scattering_length_target()):
+        names = [target.less(tensors).name for tensors in (first, other, first[:1], [first[0], other[1]])]
+        assert len(set(names)) == 4 and all(name.startswith(f"{target.name} less orders 1 to ") for name in names)
+        assert target.less(random_tensors((1, 2))).name == names[0]
+
+
+def test_a_target_that_knows_a_better_way_than_a_difference_goes_it(U):
+    tensors = [born.born_tensor(n, D) for n in (1, 2)]
+    rest = targets.scattering_length_target().less(tensors)
+    np.testing.assert_array_equal(rest.values(1e-6 * U), born.born_remainder(1e-6 * U, 2))
+
+
+@pytest.mark.parametrize("rows", [1, 1023, 1024, 1025, 2049])
+def test_polynomials_of_any_number_of_points(rows):
+    one, two, three = random_tensors((1, 2, 3))
+    x, v = np.random.default_rng(rows).standard_normal((2, rows, D))
+    values, gradients, products = targets.polynomial([one, two, three]).jet(x, v)
+    np.testing.assert_allclose(values, sum(t.contract(x) for t in (one, two, three)), rtol=1e-11, atol=1e-12)
+    gradient = one.full() + 2 * x @ two.full() + 3 * np.einsum("ijk,nj,nk->ni", three.full(), x, x)
+    np.testing.assert_allclose(gradients, gradient, rtol=1e-11, atol=1e-11)
+    product = 2 * v @ two.full() + 6 * np.einsum("ijk,nj,nk->ni", three.full(), x, v)
+    np.testing.assert_allclose(products, product, rtol=1e-11, atol=1e-11)
+
+
+def test_tensors_of_one_order_add_up(U):
+    (one, two, three), (a, b, c) = random_tensors((1, 2, 3)), random_tensors((1, 2, 3), seed=1)
+    both, sums = targets.polynomial([one, a, three, b, two, c]), targets.polynomial([one + a, two + b, three + c])
+    for found, expected in zip(both.jet(U, U[::-1]), sums.jet(U, U[::-1]), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (lambda x: x, r"values have shape \(3, 2\); must be \(3,\)"),
+        (lambda x: np.where(np.arange(3) == 1, np.inf, 0.0), "values of sample 1 are not finite"),
+        (lambda x: ["a"] * 3, "values have dtype <U1; must be real numbers"),
+    ],
+)
+def test_what_a_function_gives_back_is_checked(values, message):
+    for target in (
+        targets.Target("t", values),
+        targets.Target("t", len, jet=lambda x, v: (values(x), x, x)),
+    ):
+        with pytest.raises(ValueError, match=f"^target 't': {message}$"):
+            target.sampled_jet(np.ones((3, 2)), np.ones((3, 2)))
+
+
+def test_whole_numbers_are_values():
+    values = targets.Target("count", lambda x: np.arange(len(x))).sampled("values", np.ones((3, 2)))
+    assert values.dtype == np.float64 and values.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "x, v", [(np.ones((2, 4)), np.ones((3, 4))), (np.ones(4), np.ones(4)), (np.ones((2, 2, 4)),) * 2]
+)
+def test_batches_of_a_polynomial_have_two_axes_and_one_shape(x, v):
+    with pytest.raises(ValueError, match=r"^x: shapes \(.*\), \(.*\); must be \(n, 4\)$"):
+        targets.polynomial([born.born_tensor(2, 4)]).hessian_vectors(x, v)
+
+
+def test_polynomials_beyond_a_double_are_refused():
+    huge = np.full((2, 4), 1e200)
+    with pytest.raises(ValueError, match="^x: the result is beyond the largest double, 1.8e308; scale the inputs$"):
+        targets.polynomial([born.born_tensor(2, 4)]).values(huge)
+
+
+def test_tensors_must_be_scalar_ones():
+    several = SymmetricTensor(1, 3, np.ones((3, 2)))
+    for ask, name in ((targets.polynomial, "tensors"), (targets.scattering_length_target, "minus")):
+        with pytest.raises(ValueError, match=rf"^{name}\[0\] = .*: must be a scalar SymmetricTensor of order 1"):
+            ask([several])
+
+
+@pytest.mark.parametrize("what", ["values", "gradients", "hessian_vectors", "jet", "remainder"])
+def test_each_part_of_a_target_is_a_function(what):
+    with pytest.raises(ValueError, match=f"^{what} = 3: must be callable$"):
+        targets.Target("t", **{"values": len, what: 3})
+    with pytest.raises(ValueError, match="^values = None: must be callable$"):
+        targets.Target("t", None)
+
+
+def test_a_jet_has_three_parts():
+    short = targets.Target("t", len, jet=lambda x, v: (x[:, 0], x))
+    with pytest.raises(ValueError):
+        short.sampled_jet(np.ones((3, 2)), np.ones((3, 2)))
+
+
+def test_a_polynomial_has_no_constant_term():
+    with pytest.raises(ValueError, match=r"^tensors\[1\] = .*: must be a scalar SymmetricTensor of order 1 or higher$"):
+        targets.polynomial([*random_tensors((1,), 3), SymmetricTensor(0, 3, [1.0])])

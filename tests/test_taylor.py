@@ -1,5 +1,6 @@
 """The expansion against nested JAX, the plain recursion, closed forms, finite differences, its remainder."""
 
+import warnings
 from math import factorial
 
 import mpmath
@@ -321,3 +322,71 @@ def test_the_short_road_of_low_orders_is_the_rule(random_mlp, widths, order):
     mlp, at = random_mlp(widths, "gelu"), np.random.default_rng(0).standard_normal(widths[0])
     whole = centroid._tensors(mlp, order, at)
     np.testing.assert_allclose(derivative_tensor(mlp, order, at).packed, whole, atol=1e-15 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("order", [-1, 171, 2.0, True, "2", None])
+def test_orders_that_there_are_not_are_refused(random_mlp, order):
+    mlp = random_mlp([3, 2, 1])
+    for name, ask in {
+        "order": lambda: taylor_expand(mlp, order),
+        "order ": lambda: directional_derivatives(mlp, order, np.ones(3)),
+        "legs": lambda: vertices(mlp, None, order),
+    }.items():
+        with pytest.raises(ValueError, match=f"^{name.strip()} = {order!r}: must be [^\n]*$"):
+            ask()
+    with pytest.raises(ValueError, match="^order = 21: must be at most 20$"):
+        derivative_tensor(mlp, 21)
+    assert taylor_expand(mlp, 170).terms(np.ones(3)).shape == (171,)
+    with pytest.raises(ValueError, match="^n = 21: must be an integer from 0 to 20$"):
+        taylor_expand(mlp, 30).tensor(21)
+
+
+def test_results_beyond_a_double_are_refused_without_a_warning():
+    """Sums of infinities of both signs too."""
+    steep = MLP([[[1e200, 0.0], [0.0, 1e200]], [[1e200, -1e200]]], [[1.0, 1.0], [0.0]], "exp")
+    x = np.array([1e200, 1e200])
+    for name, ask in {
+        "mlp, at": lambda: propagator(steep, None, 2, 0),
+        "mlp, at: derivatives of order 2 are": lambda: derivative_tensor(steep, 2),
+        "directions, order": lambda: directional_derivatives(steep, 2, x),
+        "x": lambda: taylor_expand(steep, 2).terms(x),
+        "x ": lambda: taylor_expand(MLP([[[1.0]]], [[0.0]], []), 1, [-1e308]).terms([1e308]),
+        "x  ": lambda: taylor_expand(MLP([[[1.0]], [[1.0]]], [[0.0], [1e308]], "linear"), 1)([1e308]),
+        "mlp, at ": lambda: vertices(MLP([[[1e300]], [[1.0]]], [[0.0], [0.0]], "exp"), [1.0], 2),
+    }.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(ValueError, match=f"^{name.strip()}[^\n]* beyond [^\n]*$"):
+                ask()
+
+
+def test_centres_and_directions_broadcast(random_mlp):
+    mlp = random_mlp([3, 4, 2], "gelu")
+    centres, directions = (
+        np.random.default_rng(n).standard_normal(shape) for n, shape in enumerate([(4, 1, 3), (5, 3)])
+    )
+    together = directional_derivatives(mlp, 4, directions, centres)
+    assert together.shape == (4, 5, 2, 5)
+    for i, j in np.ndindex(4, 5):
+        alone = directional_derivatives(mlp, 4, directions[j], centres[i, 0])
+        np.testing.assert_allclose(together[i, j], alone, rtol=1e-12, atol=1e-13)
+    pairs = directional_derivatives(mlp, 4, directions[:4], centres[:, 0])
+    np.testing.assert_allclose(pairs, together[range(4), range(4)], rtol=1e-12, atol=1e-13)
+    with pytest.raises(ValueError, match=r"^directions: shape \(5, 3\); must broadcast with at, \(4, 3\)$"):
+        directional_derivatives(mlp, 4, directions, centres[:, 0])
+
+
+def test_the_series_of_order_nought_is_the_value(random_mlp):
+    for widths in ([3, 2], [3, 4, 1]):
+        mlp = random_mlp(widths)
+        x = np.ones((2, 3))
+        np.testing.assert_allclose(taylor_expand(mlp, 0, AT).terms(x)[..., 0], np.stack([mlp(AT)] * 2), rtol=1e-14)
+        np.testing.assert_allclose(taylor_expand(mlp, 0, AT)(x), np.stack([mlp(AT)] * 2), rtol=1e-14)
+
+
+def test_layers_are_counted_from_one_in_messages():
+    """The kink sits in the second layer: the first one's neurons are off theirs."""
+    mlp = MLP([[[1.0]], [[1.0], [1.0]], [[1.0, 1.0]]], [[1.0], [2.0, -1.0], [0.0]], "relu")
+    for ask in (lambda: vertices(mlp, None, 2), lambda: taylor_expand(mlp, 2), lambda: derivative_tensor(mlp, 2)):
+        with pytest.raises(ValueError, match="^order 2: neuron 1 of layer 2 sits at the kink of relu"):
+            ask()
