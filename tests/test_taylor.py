@@ -204,8 +204,9 @@ def test_many_directions_in_parts(random_mlp, monkeypatch):
     mlp = random_mlp([5, 7, 7, 1])
     directions = np.random.default_rng(0).standard_normal((301, 5))
     expected = directional_derivatives(mlp, 5, directions)
-    monkeypatch.setattr("paperlib.taylor.CHUNK_BYTES", 4000)
-    assert np.allclose(directional_derivatives(mlp, 5, directions), expected, rtol=1e-13, atol=1e-13)
+    for chunk in (1, 400, 4000):
+        monkeypatch.setattr("paperlib.taylor.CHUNK_BYTES", chunk)
+        assert np.allclose(directional_derivatives(mlp, 5, directions), expected, rtol=1e-13, atol=1e-13)
 
 
 def test_terms_build_no_tensor(random_mlp):
@@ -276,6 +277,7 @@ def test_kinks(random_mlp):
     assert not derivative_tensor(mlp, 2, AT).packed.any()
     at_kink = MLP(mlp.weights, [np.where(np.arange(5) == 2, 0.0, mlp.biases[0]), *mlp.biases[1:]], "relu")
     assert derivative_tensor(at_kink, 1).packed.shape == (3,)
+    assert np.allclose(propagator(at_kink, None, 3, 0)[0], derivative_tensor(at_kink, 1).packed)
     for ask in (derivative_tensor, taylor_expand):
         with pytest.raises(ValueError, match="order 2: neuron 2 of layer 1 sits at the kink of relu"):
             ask(at_kink, 2)
