@@ -25,7 +25,7 @@ __all__ = ["PIECEWISE", "SMOOTH", "derivatives", "parse"]
 
 GELU_SCALE = np.sqrt(2.0 / np.pi)
 GELU_CUBIC = 0.044715
-TANH_FLAT = 350.0  # past it 1 - tanh(z)^2 underflows
+TANH_FLAT = 350.0  # past it cosh(z)^2 would overflow; 1 - tanh(z)^2 stays at what it is there, 4e-304
 GELU_FLAT = 30.0  # past it every derivative of tanh(u(z)) underflows
 
 

@@ -114,7 +114,10 @@ class Target:
         U, v = checks.real_array("U", U), checks.real_array("v", v)
         if self.jet is None:
             return [self.sampled(what, U, *([v] if what == "hessian_vectors" else [])) for what in names]
-        return [self._checked(what, result, U) for what, result in zip(names, self.jet(U, v), strict=True)]
+        results = checks.sequence(f"target {self.name!r}: jet", self.jet(U, v))
+        if len(results) != len(names):
+            raise ValueError(f"target {self.name!r}: jet gives {len(results)} results; must be {', '.join(names)}")
+        return [self._checked(what, result, U) for what, result in zip(names, results, strict=True)]
 
     def _checked(self, what, result, U):
         expected = U.shape[:1] if what == "values" else U.shape

@@ -280,7 +280,8 @@ def test_each_part_of_a_target_is_a_function(what):
 
 def test_a_jet_has_three_parts():
     short = targets.Target("t", len, jet=lambda x, v: (x[:, 0], x))
-    with pytest.raises(ValueError):
+    message = "^target 't': jet gives 2 results; must be values, gradients, hessian_vectors$"
+    with pytest.raises(ValueError, match=message):
         short.sampled_jet(np.ones((3, 2)), np.ones((3, 2)))
 
 
