@@ -13,7 +13,7 @@ MINUTE = 60.0
 
 
 def turn(seed):
-    """Two orders learned, read off in every way, and held against the exact ones."""
+    """Two orders learned and read off in every way, and exact lengths beside them."""
     config = TrainingConfig(
         d=12, hidden=(24, 24), kind="signed", fit="hessian_vectors", samples=4096, batch=128, steps=320, warmup=20,
         validation=512, sample_seed=seed, seeds=(0, 1),
