@@ -5,7 +5,7 @@ PROFILE ?= full
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test test-long test-matrix browser lint notebooks store wheel book lab lock clean
+.PHONY: help setup reproduce test test-long coverage fuzz test-matrix browser lint notebooks store wheel book lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,17 @@ lab: .venv/.ready ## Open the notebooks in JupyterLab
 
 test-long: .venv/.ready ## Run the tests that take minutes to an hour: kills, seeds that nobody tuned on, memory
 	$(BIN)/python -m pytest tests/long
+
+coverage: .venv/.ready ## Measure lines and branches: unit tests, notebooks, and the compiled loops as plain Python; fails below 95 percent
+	rm -rf build/coverage
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest tests/test_scattering.py tests/test_splits.py
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage run -m pytest --nbval --nbval-cell-timeout=300 notebooks
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+fuzz: .venv/.dev ## Feed strange files to their readers for ten minutes, led by what they make the code do (needs Linux, x86-64)
+	$(BIN)/python tests/long/fuzz_files.py -max_total_time=600
 
 test-matrix: .venv/.ready ## Compare the stored numbers under other settings: threads, no AVX-512, oldest and newest releases (these need uv)
 	PYTHON=$(BIN)/python .ci/matrix

@@ -288,8 +288,9 @@ def weinberg_eigenvalues(U):
     """
     U = checks.potentials(U)
     d = U.shape[-1]
-    checks.memory(f"U: d = {d}", 100 * d**3, "take fewer shells")
-    V = _integration(d, max(3, min(8, 512 // d)))
+    m = max(3, min(8, 512 // d))
+    checks.memory(f"U: d = {d}", 48 * m * (m + 1) * d**2, "take fewer shells")
+    V = _integration(d, m)
     flat = U.reshape(-1, d)
     eta = np.empty(flat.shape)
     for row, potential in enumerate(flat):

@@ -53,7 +53,7 @@ def integer(name, value, minimum=None, maximum=None, *, most=None):
     value : int
         Any integer type; a bool is refused.
     minimum, maximum : int, optional
-        The allowed range, both ends included.
+        The allowed range, both ends included; a maximum comes with a minimum.
     most : int, optional
         What a double, an int64 or patience can do: told only where it is passed.
 
@@ -72,12 +72,10 @@ def integer(name, value, minimum=None, maximum=None, *, most=None):
     ValueError: order = 0: must be an integer >= 1
     """
     allowed = "an integer"
-    if minimum is not None and maximum is not None:
+    if maximum is not None:
         allowed += f" from {minimum} to {maximum}"
     elif minimum is not None:
         allowed += f" >= {minimum}"
-    elif maximum is not None:
-        allowed += f" <= {maximum}"
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError

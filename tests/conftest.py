@@ -25,6 +25,9 @@ def random_mlp():
     return build
 
 
+collect_ignore = ["long/fuzz_files.py"]  # a script, with needs of its own
+
+
 def pytest_ignore_collect(collection_path, config):
     """What takes minutes runs when asked for by the name of its folder: benchmarks, on a quiet machine, and long tests."""
     if collection_path.name in ("benchmarks", "long"):

@@ -63,6 +63,7 @@ def test_never_nan(name, z, order):
         ("leaky_relu(0.3)", lambda z: mpmath.mpf(0.3) * z),
         ("elu", mpmath.expm1),
         ("elu(0.5)", lambda z: mpmath.expm1(z) / 2),
+        ("celu", mpmath.expm1),
         ("celu(2.0)", lambda z: 2 * mpmath.expm1(z / 2)),
     ],
 )
@@ -99,3 +100,11 @@ def test_only_finite_numbers_are_taken(name, bad):
 def test_unknown_names(name):
     with pytest.raises(ValueError, match="activation = "):
         parse(name)
+
+
+@pytest.mark.parametrize("name, positive", [("elu", ""), ("leaky_relu", ""), ("celu", " > 0")])
+def test_what_a_parameter_may_be_is_said(name, positive):
+    with pytest.raises(
+        ValueError, match=rf"^activation = '{name}\(x\)': its parameter must be a finite number{positive}$"
+    ):
+        parse(f"{name}(x)")

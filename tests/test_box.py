@@ -62,6 +62,11 @@ def test_derivatives_against_jax(V):
         (lambda: box.box_tensor(4, D), "order = 4: must be an integer from 1 to 3"),
         (lambda: box.box_tensor(1, 1), "d = 1: must be an integer >= 2"),
         (lambda: box.box_target(D).values(np.ones((2, 5))), r"V: shape \(2, 5\); the last axis must be 6 long"),
+        (lambda: box.box_target(D).values(np.ones(D)), r"V: shape \(6,\); must be \(n, 6\)"),
+        (
+            lambda: box.box_target(D).values(np.full((2, D), -1e200)),
+            r"V: holds 1e\+200; must be from -1e\+\d+ to 1e\+\d+",
+        ),
     ],
 )
 def test_bad_input(call, message):

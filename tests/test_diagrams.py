@@ -73,6 +73,10 @@ def by_the_printed_rule(rule, mlp, at, multiplicity, order):
     dots = re.findall(r"\\phi\^\{\((\d+)\)\}\(z\^\{(\S+)\}_\{(\S+)\}\)", rule)
     names = sorted({layer for _, layer, _ in dots})
     above = [(a, b) for a, b, *_ in lines if b != "0" and a != "L+1"]
+    if names:
+        order_of_layers = ", ".join(f"{a} > {b}" for a, b in above) or names[0]
+        neurons = " ".join(neuron for *_, neuron in dots)
+        assert rule.startswith(rf"\sum_{{{order_of_layers}}} \sum_{{{neurons}}} G")
     letters = {}
     total = np.zeros((mlp.dim,) * order)
     for choice in product(range(1, mlp.depth + 1), repeat=len(names)):

@@ -157,7 +157,7 @@ def kernel():
     manager, client = client.manager.start_new_kernel(kernel_name="python3")
     yield client
     client.stop_channels()
-    manager.shutdown_kernel(now=True)
+    manager.shutdown_kernel()
 
 
 def shown_by(client, code, someone):

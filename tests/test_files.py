@@ -108,3 +108,50 @@ def test_missing_arrays_are_named(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(ValueError, match="bad.json: not JSON"):
         read_json(tmp_path / "bad.json")
+
+
+GOOD = {
+    "members": (MLP([[[1.0, 2.0]]], [[0.5]], "tanh"),) * 2,
+    "seeds": (0, 1),
+    "loss": np.ones((3, 2)),
+    "validation": np.ones((3, 2)),
+    "seconds": np.ones(3),
+}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"members": ()}, r"members = \(\): must be one MLP or more"),
+        ({"members": ("text",)}, r"members\[0\]: str given; must be of type MLP"),
+        (
+            {"members": (GOOD["members"][0], MLP([[[1.0]]], [[0.5]], "tanh"))},
+            r"members\[1\]: must have the shape and .*",
+        ),
+        ({"loss": np.ones(3)}, r"loss: shape \(3,\); must be \(epochs, members\)"),
+        ({"seeds": (0,)}, r"seeds = \(0,\): seeds and curves must be one a member, of 2"),
+        ({"seeds": (0, 1.5)}, r"seeds\[1\] = 1.5: must be an integer"),
+        ({"seconds": np.ones(2)}, "seconds: 2 epochs; loss has 3, validation 3"),
+    ],
+)
+def test_parts_of_an_ensemble_fit_together(changes, message):
+    assert Ensemble(**GOOD).seeds == (0, 1)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Ensemble(**GOOD | changes)
+
+
+def test_an_archive_of_other_arrays_is_no_ensemble(tmp_path):
+    write_npz(tmp_path / "a.npz", format=np.array("ensemble"), seeds=np.arange(2), loss=np.ones((1, 2)))
+    with pytest.raises(ValueError, match="^[^\n]*a.npz[^\n]*$"):
+        Ensemble.load(tmp_path / "a.npz")
+
+
+def test_arrays_of_python_objects_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="^ragged: list given; must be an array without Python objects$"):
+        write_npz(tmp_path / "a.npz", good=np.ones(2), ragged=[[1], [2, 3]])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_too_long_for_a_file_is_one_line():
+    with pytest.raises(OSError, match=r"x: cannot be read \(File name too long\)$"):
+        read_json("x" * 5000)

@@ -188,6 +188,16 @@ def test_keras_layers_that_fold_away(keras):
     predictions_agree(keras.Model(x, y), mlp, (4, 3))
 
 
+def test_a_keras_activation_before_the_first_dense_layer(keras):
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((3,)), layers.Rescaling(2.0, 1.0), layers.Activation("tanh"), layers.Dense(1)]
+    )
+    mlp = MLP.from_keras(model)
+    assert mlp.activation == "tanh" and mlp.weights[0].shape == (3, 3)
+    predictions_agree(model, mlp, (3,))
+
+
 def test_keras_nested_and_wrapped(keras):
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -208,6 +218,9 @@ def test_keras_refusals(keras):
         "layer 'six' has an activation": keras.Sequential([x, layers.Dense(3, "relu6", name="six")]),
         "layer 'norm' .BatchNorm": keras.Sequential([x, layers.BatchNormalization(name="norm")]),
         "layer 'flat' .Dense. on shape .3, 3.": keras.Sequential([keras.Input((3, 3)), layers.Dense(2, name="flat")]),
+        "layer 'sum' has an activation": keras.Sequential([x, layers.Dense(3, keras.ops.sum, name="sum")]),
+        "2 inputs and 1 outputs": keras.Model([x, keras.Input((3,))], dense(x)),
+        r"input of shape \(None,\)": keras.Sequential([keras.Input((None,)), layers.Activation("tanh")]),
         "is not built": keras.Sequential([layers.Dense(2)]),
         "int given": 3,
     }

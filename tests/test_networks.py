@@ -1,5 +1,7 @@
 """The derivatives written out by hand, against TensorFlow's nested tapes and against the package's own float64 engine."""
 
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -89,3 +91,16 @@ def test_one_batch_may_serve_all_members(tf, stacked):
     shared = networks.values(tf, "tanh", weights, biases, tf.constant(x[0]))
     repeated = networks.values(tf, "tanh", weights, biases, tf.constant(np.repeat(x[:1], MEMBERS, axis=0)))
     np.testing.assert_allclose(shared, repeated, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "before, message",
+    [
+        ("sys.modules['keras'] = None", "ModuleNotFoundError: keras: training needs 'neural-born-series[train]'"),
+        ("os.environ['KERAS_BACKEND'] = 'jax'", "RuntimeError: KERAS_BACKEND = 'jax': training needs 'tensorflow'"),
+    ],
+)
+def test_what_training_needs_is_named(before, message):
+    code = f"import os, sys; {before}; from paperlib import _tensorflow; _tensorflow.load()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1 and ended.stderr.strip().splitlines()[-1] == message

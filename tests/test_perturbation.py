@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from paperlib import MLP, Ensemble, born, perturbation, targets
+from paperlib import MLP, Ensemble, born, perturbation, reference, targets
 from paperlib.perturbation import LearnedSeries
 from paperlib.symmetric import SymmetricTensor
 from paperlib.taylor import derivative_tensor
@@ -164,6 +164,20 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
                 targets.scattering_length_target(), (CONFIG,) * 3, exact=[born.born_tensor(1, 4)]
             ),
             "exact: 1 tensors; 3 orders need 2",
+        ),
+        (
+            lambda s: perturbation.iterative(
+                targets.scattering_length_target(), (CONFIG,) * 2, exact=[born.born_tensor(1, 5)]
+            ),
+            "exact: tensors of dim 5; configs have d = 4",
+        ),
+        (
+            lambda s: LearnedSeries((*s.ensembles, reference.ensemble("box_1")), 4),
+            r"ensembles: of networks with \[4, 24\] inputs; must be of one kind",
+        ),
+        (
+            lambda s: perturbation.relative_errors(s, [born.born_tensor(n, 4) for n in range(1, 5)]),
+            "exact: 4 orders; the series has 3",
         ),
         (
             lambda s: perturbation.direct(targets.scattering_length_target(), CONFIG, 0),

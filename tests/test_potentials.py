@@ -104,6 +104,12 @@ def test_samples_are_the_same_everywhere():
         (lambda: potentials.gaussian(float("nan"), 4), "depth = nan: must be a finite number"),
         (lambda: potentials.gaussian(1.0, 4, width=0), "width = 0: must be a finite number > 0"),
         (lambda: potentials.discretize(3.0, 4), "function = 3.0: must be a callable"),
+        (lambda: potentials.discretize(lambda r: "deep", 4), "function: at r = 1 it gives no real number ("),
+        (lambda: potentials.discretize(lambda r: None, 4), "function: at r = 1 it gives no real number ("),
+        (
+            lambda: potentials.yukawa(1e308, 4, width=1.0),
+            "depth = 1e+308, width = 1.0: the average over a shell is not finite",
+        ),
         (lambda: potentials.discretize(lambda r: r**-3.5, 4), "shell 1 of 4 does not converge"),
         (lambda: potentials.discretize(lambda r: float("nan"), 4), "shell 1 of 4 does not converge"),
         (lambda: potentials.from_physical(lambda r: -1.0, -5.0, 1.0, 4), "reduced_mass_MeV = -5.0"),

@@ -5,6 +5,7 @@ import pytest
 
 from paperlib import Ensemble, reproduction
 from paperlib.__main__ import main
+from paperlib.files import read_json, write_json
 from paperlib.reproduction import Number
 
 
@@ -126,6 +127,36 @@ def test_what_is_missing_on_one_side_fails(tmp_path):
     assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("record", "01_test")}
     with pytest.raises(FileNotFoundError, match="no results to compare"):
         reproduction.compare(tmp_path / "nowhere", tmp_path / "stored")
+
+
+def test_other_numbers_and_other_plotted_arrays_fail(tmp_path):
+    record(tmp_path / "stored")
+    record(tmp_path / "new")
+    stored, new = ((tmp_path / side / "numbers" / "01_test.json") for side in ("stored", "new"))
+    new.write_text(new.read_text().replace('"a":', '"b":'))
+    verdicts = {v.name: v.note for v in reproduction.compare(tmp_path / "new", tmp_path / "stored") if not v.passed}
+    assert verdicts == {"a": "stored, but not made anew", "b": "made, but not stored"}
+    record(tmp_path / "new")
+    content = read_json(stored)
+    content["figures"]["01_picture"].pop()
+    write_json(stored, content)
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("figure", "01_picture")}
+
+
+def test_a_picture_of_another_size_fails(tmp_path):
+    record(tmp_path / "stored")
+    record(tmp_path / "new")
+    path = tmp_path / "new" / "01_picture.png"
+    plt.imsave(path, plt.imread(path)[:-1])
+    (verdict,) = (v for v in reproduction.compare(tmp_path / "new", tmp_path / "stored") if not v.passed)
+    assert verdict.name == "01_picture" and verdict.note == "the pictures differ in size"
+
+
+def test_only_what_is_named_is_stored(tmp_path):
+    record(tmp_path / "new")
+    with pytest.raises(FileNotFoundError, match="no results to store"):
+        reproduction.store(tmp_path / "new", tmp_path / "stored", only=["02_other"])
+    assert reproduction.store(tmp_path / "new", tmp_path / "stored", only=["01_test"])
 
 
 def test_report_shows_every_comparison(tmp_path):

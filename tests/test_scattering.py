@@ -334,6 +334,14 @@ def test_nodes_on_an_edge_are_counted_once():
             assert (count == number + more).all(), (number, outer)
 
 
+@given(half_waves=st.lists(st.integers(1, 4), min_size=1, max_size=32), seed=st.integers(0, 99))
+def test_half_waves_that_end_at_the_edges_are_counted(half_waves, seed):
+    """Rounding puts each node on either side of its edge; u = 0 at r = 1 too, so the line past it has none more."""
+    bits = np.random.default_rng(seed).integers(-3, 4, len(half_waves))
+    U = (np.pi * len(half_waves) * np.array(half_waves)) ** 2 * (1 + bits * np.finfo(float).eps)
+    assert scattering.bound_states(U) == sum(half_waves)
+
+
 def test_points_per_shell():
     U = np.array([1.0, -2.0, 3.0])
     for m in (1, 2, 5):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -86,6 +87,22 @@ def test_a_point_that_fails_is_named_when_the_others_are_done(tmp_path, cluster)
     with pytest.raises(RuntimeError, match="^1 points failed; the first, direct_2_.*diverged"):
         sweep.sweep(points, tmp_path / "t.parquet", scheduler=cluster.scheduler_address, say=lambda line: None)
     assert len(pandas.read_parquet(tmp_path / "t.parquet")) == 1
+
+
+def test_from_the_command_line(tmp_path, cluster):
+    path = write(tmp_path / "grid.json", fixed=FIXED | {"hidden": [4]}, grid={"protocol": ["direct", "iterative"]})
+    table = tmp_path / "t.parquet"
+    assert main(["sweep", str(path), "--table", str(table), "--scheduler", cluster.scheduler_address]) == 0
+    found = pandas.read_parquet(table).set_index("protocol")["relative_error_2"]
+    for point in sweep.read_grid(path):
+        here = sweep._learn(point, tmp_path / "here")["relative_error_2"]
+        np.testing.assert_allclose(found[point.protocol], here, rtol=1e-3)
+
+
+def test_without_the_extra_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match=r"^pandas: a sweep needs 'neural-born-series\[sweep\]'$"):
+        sweep.sweep((), tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Packed symmetric tensors against full arrays, itertools and numpy.einsum."""
 
+import os
 import warnings
 from itertools import combinations_with_replacement, permutations, product
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paperlib import SymmetricTensor
+from paperlib import SymmetricTensor, checks
 from paperlib.symmetric import index_table, multiplicities, packed_position, packed_size, tail_starts
 
 shapes = st.tuples(st.integers(0, 5), st.integers(1, 5))
@@ -151,6 +152,21 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
                 ask()
 
 
+def test_free_memory_is_the_least_of_what_the_system_tells(tmp_path, monkeypatch):
+    told = {"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable: 5 kB", "memory.max": "4000", "memory.current": "1000"}
+
+    def path(name):
+        (tmp_path / "told").write_text(next((text for end, text in told.items() if name.endswith(end)), "max"))
+        return tmp_path / "told"
+
+    monkeypatch.setattr("paperlib.checks.Path", path)
+    assert checks._free_bytes() == 3000
+    told["memory.max"] = "max"
+    assert checks._free_bytes() == 5 * 1024
+    told["/proc/meminfo"] = "nothing of the kind"
+    assert checks._free_bytes() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 @pytest.mark.parametrize("trailing", [(), (2, 3)])
 def test_full_asks_for_the_memory_of_its_array(monkeypatch, trailing):
     t = SymmetricTensor(3, 4, np.ones((packed_size(4, 3), *trailing)))
@@ -161,3 +177,14 @@ def test_full_asks_for_the_memory_of_its_array(monkeypatch, trailing):
     monkeypatch.setattr("paperlib.checks._free_bytes", lambda: needed - 1)
     with pytest.raises(ValueError, match="^full: needs"):
         t.full()
+
+
+def test_more_entries_than_an_int64_counts_are_refused():
+    """Between 2^63 and 2^64 of them, too."""
+    dim = next(dim for dim in range(40, 99) if packed_size(dim, 20) >= 2**63)
+    assert packed_size(dim, 20) < 2**64
+    assert tail_starts(dim - 1, 20)[-1] > 0
+    with pytest.raises(ValueError, match=f"^dim = {dim}, order = 20: more entries than an int64 counts$"):
+        tail_starts(dim, 20)
+    with pytest.raises(ValueError, match="^dim = 10000, order = 20: more entries than an int64 counts$"):
+        tail_starts(10_000, 20)

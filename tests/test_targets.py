@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import oracles
 import pytest
@@ -218,6 +220,12 @@ def test_polynomials_of_any_number_of_points(rows):
     np.testing.assert_allclose(gradients, gradient, rtol=1e-11, atol=1e-11)
     product = 2 * v @ two.full() + 6 * np.einsum("ijk,nj,nk->ni", three.full(), x, v)
     np.testing.assert_allclose(products, product, rtol=1e-11, atol=1e-11)
+
+
+def test_without_jax_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", None)
+    with pytest.raises(ModuleNotFoundError, match="^jax: from_jax needs it; pip install jax$"):
+        targets.from_jax("p", len)
 
 
 def test_tensors_of_one_order_add_up(U):

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from paperlib import potentials, scattering
+from paperlib import potentials, programs, scattering
 from paperlib.ensemble import Ensemble
 from paperlib.mlp import MLP
 from paperlib.targets import Target, scattering_length_target
@@ -295,3 +295,23 @@ def test_bad_targets(values, message):
         train_ensemble(SMALL, Target("bad", values))
     with pytest.raises(ValueError, match="^target 'bad': has no gradients$"):
         Target("bad", values).sampled("gradients", np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("fit", ["values", "gradients", "hessian_vectors"])
+def test_the_compiled_program_does_what_its_python_does(fit):
+    """The same steps run eagerly, operation by operation; the last bits differ, and grow with the steps."""
+    import tensorflow as tf
+
+    config = dataclasses.replace(SMALL, fit=fit, steps=32)
+    compiled = train_ensemble(config, TARGET)
+    programs._compiled.cache_clear()
+    tf.config.run_functions_eagerly(True)
+    try:
+        eager = train_ensemble(config, TARGET)
+    finally:
+        tf.config.run_functions_eagerly(False)
+        programs._compiled.cache_clear()
+    np.testing.assert_allclose(eager.loss, compiled.loss, rtol=1e-3)
+    for one, other in zip(eager.members, compiled.members, strict=True):
+        for a, b in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)

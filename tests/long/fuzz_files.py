@@ -1,0 +1,44 @@
+"""Coverage-guided fuzzing of every reader of files, until stopped or for as many seconds as told.
+
+    .venv/bin/python tests/long/fuzz_files.py -max_total_time=600
+
+libFuzzer's bytes are read twice: as a file of their own, and as what Hypothesis draws the damaged files of
+`test_strange_files` from. Anything but a result or the one-line ValueError that names the file ends the run.
+"""
+
+import sys
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+with atheris.instrument_imports(include=["paperlib", "zipfile", "json", "numpy.lib", "ast"]):
+    import test_strange_files as strange
+
+READERS = sorted(strange.READERS)
+
+
+def as_a_file(data):
+    """The first byte says who reads; an odd second one, that the rest is an array inside an archive."""
+    if len(data) > 2:
+        reader, content = READERS[data[0] % len(READERS)], data[2:]
+        if data[1] % 2:
+            content = strange.packed([("format.npy", content)])
+        strange.read(content, reader)
+
+
+def one_input(data):
+    as_a_file(data)
+    strange.test_a_strange_file_is_read_or_refused.hypothesis.fuzz_one_input(data)
+    strange.test_json_of_another_shape_is_refused.hypothesis.fuzz_one_input(data)
+
+
+if __name__ == "__main__":
+    corpus = strange.FOLDER / "corpus"
+    corpus.mkdir()
+    for number, good in enumerate(strange.GOOD):
+        for reader in range(len(READERS)):
+            (corpus / f"{number}_{reader}").write_bytes(bytes([reader, 0]) + good)
+    (corpus / "array").write_bytes(bytes([0, 1]) + strange.array_file(strange.NETWORK.weights[0]))
+    atheris.Setup([*sys.argv, str(corpus)], one_input)
+    atheris.Fuzz()
