@@ -282,6 +282,16 @@ def test_one_deep_potential_in_a_batch_keeps_its_digits(monkeypatch, function, d
     np.testing.assert_allclose(function(U), plain, rtol=1e-11, atol=1e-13 * np.abs(plain).min())
 
 
+@pytest.mark.parametrize("function", COMPILED)
+def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, function):
+    """Each is shallow, |U| h^2 = 1/27, but u grows to e^775."""
+    U = np.full((2, 4000), -6e5)
+    plain = function(U)
+    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
+    assert np.isfinite(plain).all() and (plain != 0).any()
+    np.testing.assert_array_equal(function(U), plain)
+
+
 def test_more_bound_states_than_can_be_counted_are_refused():
     for depth in (1e6, 1e20, 1e30):
         k = np.sqrt(depth)

@@ -107,6 +107,7 @@ def test_built_twice_it_keeps_its_state():
     variable = keras.Variable(np.ones((3, 2), np.float32))
     soap = SOAP(1e-2)
     soap.build([variable])
+    assert len({made.path for made in soap.variables}) == len(soap.variables)
     state = list(soap.variables)
     soap.build([variable])
     assert [a is b for a, b in zip(state, soap.variables, strict=True)] == [True] * len(state)

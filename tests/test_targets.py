@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 
 import numpy as np
@@ -240,6 +241,7 @@ def test_tensors_of_one_order_add_up(U):
     [
         (lambda x: x, r"values have shape \(3, 2\); must be \(3,\)"),
         (lambda x: np.where(np.arange(3) == 1, np.inf, 0.0), "values of sample 1 are not finite"),
+        (lambda x: np.ones(2), r"values have shape \(2,\); must be \(3,\)"),
         (lambda x: ["a"] * 3, "values have dtype <U1; must be real numbers"),
     ],
 )
@@ -296,3 +298,8 @@ def test_a_jet_has_three_parts():
 def test_a_polynomial_has_no_constant_term():
     with pytest.raises(ValueError, match=r"^tensors\[1\] = .*: must be a scalar SymmetricTensor of order 1 or higher$"):
         targets.polynomial([*random_tensors((1,), 3), SymmetricTensor(0, 3, [1.0])])
+
+
+def test_a_target_stays_what_its_name_says():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        norms().name = "other"
