@@ -14,6 +14,7 @@ TEMPLATE = """<!doctype html>
 <style>
  body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
  table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem } th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #ddd; vertical-align: top }
+ .wide { overflow-x: auto } h2, h3 { overflow-wrap: anywhere }
  td.number { font-variant-numeric: tabular-nums; white-space: nowrap }
  .passed { color: #00674a; font-weight: 600 } .failed { color: #b02300; font-weight: 600 }
  figure { margin: 0; flex: 1 1 20rem } figcaption { color: #555; font-size: 13px } img { width: 100%; border: 1px solid #eee }
@@ -24,9 +25,9 @@ TEMPLATE = """<!doctype html>
 Numbers are held to the tolerance stored with them, figures to the data they plot and then to their pixels.</p>
 {% for notebook, rows in groups.items() %}
 <h2>{{ notebook }}</h2>
-{% if rows.numbers %}<table><tr><th>number</th><th>stored</th><th>new</th><th>allowed</th><th>verdict</th><th></th></tr>
+{% if rows.numbers %}<div class="wide"><table><tr><th>number</th><th>stored</th><th>new</th><th>allowed</th><th>verdict</th><th></th></tr>
 {% for v in rows.numbers %}<tr><td>{{ v.name }}</td><td class="number">{{ v.stored }}</td><td class="number">{{ v.new }}</td><td class="number">{{ v.allowed }}</td>
-<td class="{{ 'passed' if v.passed else 'failed' }}">{{ 'passed' if v.passed else 'failed' }}</td><td>{{ v.note }}</td></tr>{% endfor %}</table>{% endif %}
+<td class="{{ 'passed' if v.passed else 'failed' }}">{{ 'passed' if v.passed else 'failed' }}</td><td>{{ v.note }}</td></tr>{% endfor %}</table></div>{% endif %}
 {% for v, pictures in rows.figures %}
 <h3>{{ v.name }} <span class="{{ 'passed' if v.passed else 'failed' }}">{{ 'passed' if v.passed else 'failed' }}</span></h3>
 <p>rms of pixels {{ v.new or 'not computed' }}; allowed: {{ v.allowed or 'both pictures' }}. {{ v.note }}</p>
