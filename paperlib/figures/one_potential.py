@@ -90,7 +90,7 @@ def _frame(d, orders):
     shape.set(xlabel="r / range", ylabel="U(r)", xlim=(-1, 2), xticks=(-1, 0, 1, 2))
     shape.locator_params(axis="y", nbins=4)
     shape.yaxis.set_label_coords(-0.14, 0.5)
-    shape.text(0.03, 0.97, "line: u(r),\nto no scale\ndot: a₀", transform=shape.transAxes, va="top", fontsize=7)
+    shape.text(0.03, 0.97, "line: u(r),\nno scale\ndot: a₀", transform=shape.transAxes, va="top", fontsize=7)
 
     (exact,) = lengths.plot([], color="black", linewidth=2.2, gid="exact")
     handles = [exact]
