@@ -156,15 +156,10 @@ def _leading_runs(dim, order):
     if order == 0:
         return np.zeros(1, dtype=np.int64)
     runs = np.ones(packed_size(dim, order), dtype=np.int64)
-    if order > 1:
-        shorter, heads, tails = (
-            _leading_runs(dim, order - 1),
-            tail_starts(dim, order),
-            tail_starts(dim, order - 1),
-        )
-        for a in range(dim):
-            same = tails[a + 1] - tails[a]
-            runs[heads[a] : heads[a] + same] += shorter[tails[a] : tails[a + 1]]
+    shorter, heads, tails = _leading_runs(dim, order - 1), tail_starts(dim, order), tail_starts(dim, order - 1)
+    for a in range(dim):
+        same = tails[a + 1] - tails[a]
+        runs[heads[a] : heads[a] + same] += shorter[tails[a] : tails[a + 1]]
     return _frozen(runs)
 
 
@@ -174,9 +169,8 @@ def _slabs(dim, order):
     fewer, runs = multiplicities(dim, order - 1), _leading_runs(dim, order - 1)
     for a in range(dim):
         counts = order * fewer[tails[a] :]
-        if order > 1:
-            same = tails[a + 1] - tails[a]
-            counts[:same] //= 1 + runs[tails[a] : tails[a + 1]]
+        same = tails[a + 1] - tails[a]
+        counts[:same] //= 1 + runs[tails[a] : tails[a + 1]]
         yield a, slice(heads[a], heads[a + 1]), slice(tails[a], None), counts
 
 
