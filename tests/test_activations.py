@@ -87,6 +87,11 @@ def test_the_kink_of_a_single_number():
         derivatives("relu", 0.0, 2)
 
 
+def test_of_several_at_the_kink_the_first_is_named():
+    with pytest.raises(ValueError, match="^order 2: neuron 1 sits at the kink of relu, z = 0"):
+        derivatives("relu", [1.0, 0.0, 0.0], 2)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", [*SMOOTH, *PIECEWISE])
 def test_only_finite_numbers_are_taken(name, bad):

@@ -56,6 +56,13 @@ def test_cutting_shells_finer_changes_nothing(U, parts):
     assert scattering.bound_states(U) == scattering.bound_states(np.repeat(U, parts))
 
 
+@given(arrays(np.float64, st.integers(1, 4), elements=st.floats(-6 * np.pi, 6 * np.pi)))
+def test_half_waves_within_a_shell_are_the_nodes_at_its_parts(phases):
+    """In shells, a half-wave each or more, they are told from phases; in parts of them, from signs alone."""
+    U = np.sign(phases) * (len(phases) * phases) ** 2
+    assert scattering.bound_states(U) == scattering.bound_states(np.repeat(U, 24))
+
+
 @given(arrays(np.float64, 5, elements=st.floats(0, 2)), st.integers(0, 4))
 def test_deeper_attracts_more(U, shell):
     """Without bound states a_0 falls with every shell, by the gradient."""

@@ -182,6 +182,7 @@ def test_it_trains_a_keras_model_and_saves_its_configuration():
     "arguments, message",
     [
         ({"beta_1": 1.0}, "beta_1 = 1.0"),
+        ({"beta_1": 1.5}, "beta_1 = 1.5"),
         ({"beta_2": -0.1}, "beta_2 = -0.1"),
         ({"beta_1": -0.1}, "beta_1 = -0.1"),
         ({"beta_2": 1.0}, "beta_2 = 1.0"),

@@ -108,6 +108,7 @@ def test_frozen():
         t.packed[0] = 2.0
     with pytest.raises(AttributeError):
         t.order = 2
+    assert t == t and t != SymmetricTensor(1, 2, np.ones(2)) and {t: 1}[t] == 1
     with pytest.raises(TypeError):
         iter(t)
 
@@ -116,6 +117,7 @@ def test_frozen():
     ("arguments", "message"),
     [
         ((2, 3, np.ones(5)), "packed: 5 entries; order 2 over 3 indices has 6"),
+        ((2, 3, np.ones(7)), "packed: 7 entries; order 2 over 3 indices has 6"),
         ((-1, 3, np.ones(5)), "order = -1: must be an integer >= 0"),
         ((1, 0, np.ones(5)), "dim = 0: must be an integer >= 1"),
         ((1, 2, [1.0, np.nan]), r"packed\[1\] = nan: must be finite"),
@@ -131,6 +133,8 @@ def test_refused_uses():
     t = SymmetricTensor(2, 3, np.ones(6))
     with pytest.raises(IndexError):
         t[0, 3]
+    with pytest.raises(IndexError, match="^3 indices; a tensor of order 2 takes 2$"):
+        t[0, 1, 1]
     with pytest.raises(IndexError, match="takes 2"):
         t[0]
     with pytest.raises(ValueError, match="last axis must be 3 long"):

@@ -132,8 +132,16 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
             r"minus\[0\] = 1.0: must be a scalar SymmetricTensor of order 1",
         ),
         (
+            lambda: targets.scattering_length_target(minus=[born.born_tensor(1, 4)] * 2),
+            r"minus\[1\] = SymmetricTensor.*: must be a scalar SymmetricTensor of order 2",
+        ),
+        (
             lambda: targets.scattering_length_target(minus=[born.born_tensor(1, 4), born.born_tensor(2, 5)]),
             r"minus\[1\]: dim 5; must be 4",
+        ),
+        (
+            lambda: targets.scattering_length_target(minus=[born.born_tensor(1, 4), born.born_tensor(2, 3)]),
+            r"minus\[1\]: dim 3; must be 4",
         ),
         (lambda: targets.polynomial([]), r"tensors = \[\]: must be one or more"),
         (lambda: targets.polynomial([1.0]), r"tensors\[0\] = 1.0: must be a scalar SymmetricTensor"),
@@ -240,7 +248,7 @@ def test_tensors_of_one_order_add_up(U):
     "values, message",
     [
         (lambda x: x, r"values have shape \(3, 2\); must be \(3,\)"),
-        (lambda x: np.where(np.arange(3) == 1, np.inf, 0.0), "values of sample 1 are not finite"),
+        (lambda x: np.where(np.arange(3) > 0, np.inf, 0.0), "values of sample 1 are not finite"),
         (lambda x: np.ones(2), r"values have shape \(2,\); must be \(3,\)"),
         (lambda x: ["a"] * 3, "values have dtype <U1; must be real numbers"),
     ],
@@ -293,6 +301,8 @@ def test_a_jet_has_three_parts():
     message = "^target 't': jet gives 2 results; must be values, gradients, hessian_vectors$"
     with pytest.raises(ValueError, match=message):
         short.sampled_jet(np.ones((3, 2)), np.ones((3, 2)))
+    with pytest.raises(ValueError, match=message.replace("2 results", "4 results")):
+        targets.Target("t", len, jet=lambda x, v: (x[:, 0], x, x, x)).sampled_jet(np.ones((3, 2)), np.ones((3, 2)))
 
 
 def test_a_polynomial_has_no_constant_term():

@@ -1,5 +1,6 @@
 """The expansion against nested JAX, the plain recursion, closed forms, finite differences, its remainder."""
 
+import dataclasses
 import warnings
 from math import factorial
 
@@ -268,6 +269,7 @@ def test_vertices(random_mlp):
     first_layer, second_layer = vertices(mlp, AT, 3)
     assert np.allclose(first_layer, np.exp(z), rtol=1e-14)
     assert np.allclose(second_layer, -np.cos(second), rtol=1e-13)
+    assert np.allclose(vertices(mlp, AT, 1)[1], np.cos(second), rtol=1e-13)
 
 
 def test_kinks(random_mlp):
@@ -392,3 +394,10 @@ def test_layers_are_counted_from_one_in_messages():
     for ask in (lambda: vertices(mlp, None, 2), lambda: taylor_expand(mlp, 2), lambda: derivative_tensor(mlp, 2)):
         with pytest.raises(ValueError, match="^order 2: neuron 1 of layer 2 sits at the kink of relu"):
             ask()
+
+
+def test_an_expansion_stays_the_one_of_its_point(random_mlp):
+    expansion = taylor_expand(random_mlp([3, 2, 1]), 2)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        expansion.order = 3
+    assert {expansion: 1}[expansion] == 1
