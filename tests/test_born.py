@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import zeta
 
 from paperlib import born, potentials, scattering
 
@@ -26,6 +27,14 @@ def test_terms_of_the_square_well():
     g = 0.7
     series = -np.array([g / 3, 2 * g**2 / 15, 17 * g**3 / 315, 62 * g**4 / 2835])
     np.testing.assert_allclose(born.born_terms(np.full(9, g), 4), series, rtol=1e-14)
+
+
+@pytest.mark.parametrize("d", [1, 4])
+def test_terms_of_the_square_well_to_order_200(d):
+    """tan(k)/k as the sum over its poles: beyond order 85 the factorials that they come from leave the doubles."""
+    n, g = np.arange(1, 201), 2.4
+    poles = -2 / np.pi**2 * (g / np.pi**2) ** n * zeta(2 * n + 2, 0.5)
+    np.testing.assert_allclose(born.born_terms(np.full(d, g), 200), poles, rtol=1e-11)
 
 
 @given(arrays(np.float64, 6, elements=st.floats(-1, 1)), st.floats(0.1, 3), st.integers(1, 8))

@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import numpy as np
@@ -210,8 +211,9 @@ def test_the_hessian_is_symmetric(U):
 
 
 def test_hessian_vectors_of_the_wrong_shape():
-    with pytest.raises(ValueError, match=r"^v: shape \(3,\); must be that of U, \(2, 3\)$"):
-        scattering.scattering_length_hvp(np.ones((2, 3)), np.ones(3))
+    for v in (np.ones(3), np.ones((1, 3)), np.ones((3, 3))):
+        with pytest.raises(ValueError, match=rf"^v: shape {re.escape(str(v.shape))}; must be that of U, \(2, 3\)$"):
+            scattering.scattering_length_hvp(np.ones((2, 3)), v)
 
 
 def test_large_batches_equal_the_oracle():
@@ -289,10 +291,11 @@ def test_one_deep_potential_in_a_batch_keeps_its_digits(monkeypatch, function, d
     np.testing.assert_allclose(function(U), plain, rtol=1e-11, atol=1e-13 * np.abs(plain).min())
 
 
+@pytest.mark.parametrize("depth", [-2e5, -6e5])
 @pytest.mark.parametrize("function", COMPILED)
-def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, function):
-    """Each is shallow, |U| h^2 = 1/27, but u grows to e^775."""
-    U = np.full((2, 4000), -6e5)
+def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, function, depth):
+    """Each is shallow, |U| h^2 below 1/27, but u grows to e^447, whose square is too large, and to e^775."""
+    U = np.full((2, 4000), depth)
     plain = function(U)
     monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
     assert np.isfinite(plain).all() and (plain != 0).any()

@@ -96,8 +96,9 @@ def test_arithmetic():
     a, b = random_full(2, 3, 0), random_full(2, 3, 1)
     ta, tb = (SymmetricTensor(2, 3, pack(f, 2, 3)) for f in (a, b))
     assert np.allclose((np.float64(2.0) * (ta - tb) / 4 + ta * 3).full(), (a - b) / 2 + 3 * a, rtol=0, atol=1e-14)
-    with pytest.raises(ValueError, match="must have the shape of"):
-        ta - SymmetricTensor(2, 2, np.ones(3))
+    for dim in (2, 4):
+        with pytest.raises(ValueError, match="must have the shape of"):
+            ta - SymmetricTensor(2, dim, np.ones(packed_size(dim, 2)))
     with pytest.raises(TypeError):
         ta + 1.0
 

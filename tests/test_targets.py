@@ -262,13 +262,25 @@ def test_what_a_function_gives_back_is_checked(values, message):
             target.sampled_jet(np.ones((3, 2)), np.ones((3, 2)))
 
 
+def test_a_gradient_that_is_not_finite_is_named_by_its_sample():
+    gradients = np.where(np.arange(6).reshape(3, 2) == 4, np.nan, 1.0)
+    with pytest.raises(ValueError, match="^target 't': gradients of sample 2 are not finite$"):
+        targets.Target("t", len, lambda x: gradients).sampled("gradients", np.ones((3, 2)))
+
+
 def test_whole_numbers_are_values():
     values = targets.Target("count", lambda x: np.arange(len(x))).sampled("values", np.ones((3, 2)))
     assert values.dtype == np.float64 and values.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
-    "x, v", [(np.ones((2, 4)), np.ones((3, 4))), (np.ones(4), np.ones(4)), (np.ones((2, 2, 4)),) * 2]
+    "x, v",
+    [
+        (np.ones((2, 4)), np.ones((3, 4))),
+        (np.ones((3, 4)), np.ones((2, 4))),
+        (np.ones(4), np.ones(4)),
+        (np.ones((2, 2, 4)),) * 2,
+    ],
 )
 def test_batches_of_a_polynomial_have_two_axes_and_one_shape(x, v):
     with pytest.raises(ValueError, match=r"^x: shapes \(.*\), \(.*\); must be \(n, 4\)$"):
