@@ -64,6 +64,9 @@ def test_batches_have_any_leading_shape():
     assert terms.shape == (3, 2, 4)
     np.testing.assert_allclose(terms[2, 1], born.born_terms(U[2, 1], 4), rtol=1e-15)
     np.testing.assert_allclose(born.born_approximation(U, 4), terms.sum(axis=-1), rtol=1e-15)
+    eta = born.weinberg_eigenvalues(U)
+    assert eta.shape == U.shape
+    np.testing.assert_allclose(eta[2, 1], born.weinberg_eigenvalues(U[2, 1]), rtol=1e-13)
     many = np.random.default_rng(0).uniform(-1, 1, size=(20_000, 5))
     np.testing.assert_allclose(born.born_terms(many, 4)[-1], born.born_terms(many[-1], 4), rtol=1e-14)
 
@@ -288,8 +291,9 @@ def test_terms_are_refused_before_more_memory_is_taken_than_is_free(monkeypatch,
     monkeypatch.setattr("paperlib.checks.WORTH_ASKING", 0)
     monkeypatch.setattr("paperlib.checks._free_bytes", lambda: 8 * 6 * 4)  # a double a term of a potential
     function(U, 4)
+    monkeypatch.setattr("paperlib.checks._free_bytes", lambda: 8 * 6 * 4 - 1)
     with pytest.raises(ValueError, match="^U, order: needs .* take fewer potentials$"):
-        function(U, 5)
+        function(U, 4)
 
 
 def test_tensors_and_eigenvalues_are_refused_before_memory_is_taken():

@@ -303,7 +303,7 @@ def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, 
 
 
 def test_more_bound_states_than_can_be_counted_are_refused():
-    for depth in (1e6, 1e20, 1e30):
+    for depth in (1e6, 1e20, 1e30, (2**52.5 * np.pi) ** 2):
         k = np.sqrt(depth)
         assert scattering.bound_states(np.full(1, depth)) == pytest.approx(k / np.pi, abs=2, rel=1e-15)
     with pytest.raises(ValueError, match=r"^U: the number of its bound states is beyond 2\^53"):
@@ -352,6 +352,16 @@ def test_nodes_on_an_edge_are_counted_once():
         for outer, more in ((0.0, 0), (1.0, 0), (-5.0, 0), (0.9 * np.pi**2, 0), (1.1 * np.pi**2, 1), (50.0, 1)):
             count = scattering.bound_states([[inner * (1 + t), outer] for t in (-1e-9, 0.0, 1e-9)])
             assert (count == number + more).all(), (number, outer)
+
+
+@pytest.mark.parametrize("depth", [1e4, 4e6, 1e8])
+def test_a_wave_that_hardly_enters_is_scaled_at_the_end(depth):
+    """u = sinh(kr) / (k cosh k), which overflows from k = 710 on."""
+    k = np.sqrt(depth)
+    r, u = scattering.wave_function(np.full(2, -depth), points_per_shell=64)
+    np.testing.assert_allclose(
+        u, np.exp(k * (r - 1)) * -np.expm1(-2 * k * r) / k / (1 + np.exp(-2 * k)), rtol=1e-9, atol=1e-300
+    )
 
 
 @given(half_waves=st.lists(st.integers(1, 4), min_size=1, max_size=32), seed=st.integers(0, 99))

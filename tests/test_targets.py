@@ -6,7 +6,7 @@ import oracles
 import pytest
 
 from paperlib import born, potentials, targets
-from paperlib.symmetric import SymmetricTensor
+from paperlib.symmetric import SymmetricTensor, packed_size
 
 D = 6
 
@@ -96,6 +96,16 @@ def test_polynomials_by_einsum(v):
     product = 2 * v @ two + 6 * np.einsum("ijk,nj,nk->ni", three, x, v)
     product += 12 * np.einsum("ijkl,nj,nk,nl->ni", four, x, x, v)
     np.testing.assert_allclose(target.hessian_vectors(x, v), product, rtol=1e-11, atol=1e-11)
+
+
+def test_the_fifth_power_of_a_sum(v):
+    target = targets.polynomial([SymmetricTensor(5, D, np.ones(packed_size(D, 5)))])
+    x = np.random.default_rng(8).standard_normal((8, D))
+    s = x.sum(axis=1)
+    np.testing.assert_allclose(target.values(x), s**5, rtol=1e-11)
+    np.testing.assert_allclose(target.gradients(x), np.outer(5 * s**4, np.ones(D)), rtol=1e-11)
+    expected = np.outer(20 * s**3 * v.sum(axis=1), np.ones(D))
+    np.testing.assert_allclose(target.hessian_vectors(x, v), expected, rtol=1e-10)
 
 
 def test_polynomials_of_many_points_are_those_of_each():
