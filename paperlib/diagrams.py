@@ -249,7 +249,7 @@ class Diagram:
         ax.plot(x, level + 0.7, "s", color=INK, ms=4, zorder=4)
         if self.multiplicity > 1:
             ax.text(x - 0.25, level + 0.4, f"×{self.multiplicity}", ha="right", va="center", fontsize=9)
-        ax.set_xlim(-0.6, max(self.order - 0.4, 0.6))
+        ax.set_xlim(-0.6, self.order - 0.4)
         ax.set_ylim(-0.4, height + 1.0)
         ax.set_axis_off()
         return ax
