@@ -81,7 +81,8 @@ coverage: .venv/.ready ## Measure lines and branches: unit tests, notebooks, and
 	$(BIN)/python -m coverage report
 
 fuzz: .venv/.dev ## Feed strange files to their readers for ten minutes, led by what they make the code do (needs Linux, x86-64)
-	$(BIN)/python tests/long/fuzz_files.py -max_total_time=600
+	mkdir -p build
+	$(BIN)/python tests/long/fuzz_files.py -max_total_time=600 -artifact_prefix=build/
 
 test-matrix: .venv/.ready ## Compare the stored numbers under other settings: threads, no AVX-512, oldest and newest releases (these need uv)
 	PYTHON=$(BIN)/python .ci/matrix
