@@ -76,7 +76,7 @@ coverage: .venv/.ready ## Measure lines and branches: unit tests, notebooks, and
 	rm -rf build/coverage
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest tests/test_scattering.py tests/test_splits.py
 	$(BIN)/python -m coverage run -m pytest
-	PROFILE=quick $(BIN)/python -m coverage run -m paperlib reproduce --build build/coverage/run
+	$(BIN)/python -m coverage run -m paperlib reproduce --profile quick --build build/coverage/run
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

@@ -205,11 +205,11 @@ def test_many_directions_in_parts(random_mlp, monkeypatch):
     mlp = random_mlp([5, 7, 7, 1])
     directions = np.random.default_rng(0).standard_normal((301, 5))
     expected = directional_derivatives(mlp, 5, directions)
+    at = directions[::-1]
+    each = [directional_derivatives(mlp, 2, v, c) for v, c in zip(directions[:9], at[:9])]
     for chunk in (1, 400, 4000):
         monkeypatch.setattr("paperlib.taylor.CHUNK_BYTES", chunk)
         assert np.allclose(directional_derivatives(mlp, 5, directions), expected, rtol=1e-13, atol=1e-13)
-        at = directions[::-1]
-        each = [directional_derivatives(mlp, 2, v, c) for v, c in zip(directions[:9], at[:9])]
         assert np.allclose(directional_derivatives(mlp, 2, directions, at)[:9], each, rtol=1e-12, atol=1e-13)
 
 

@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/long/fuzz_files.py -max_total_time=600
 
-libFuzzer's bytes are read twice: as a file of their own, and as what Hypothesis draws the damaged files of
-`test_strange_files` from. Anything but a result or the one-line ValueError that names the file ends the run.
+libFuzzer's bytes are read three ways: as a file of their own, and as what Hypothesis draws the damaged files and the
+strange JSON of `test_strange_files` from. Anything but a result or the one-line ValueError that names the file ends the run.
 """
 
 import sys
