@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from paperlib import reproduction
-from paperlib.files import read_json
+from paperlib.companion import reproduction
+from paperlib._support.files import read_json
 
 __all__ = ["main"]
 
@@ -107,8 +107,9 @@ def _store(options):
 
 
 def _train(options):
-    from paperlib import born, perturbation, targets
-    from paperlib.training import TrainingConfig
+    from paperlib.learning import perturbation, targets
+    from paperlib.physics import born
+    from paperlib.learning.training import TrainingConfig
 
     given, known = read_json(options.config), TrainingConfig.__dataclass_fields__
     if not isinstance(given, dict) or not set(given) <= set(known):
@@ -126,7 +127,7 @@ def _train(options):
 
 
 def _sweep(options):
-    from paperlib import sweep
+    from paperlib.learning import sweep
 
     sweep.sweep(sweep.read_grid(options.grid), options.table, scheduler=options.scheduler)
     return 0

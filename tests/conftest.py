@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from paperlib.mlp import MLP
+from paperlib.networks.mlp import MLP
 
 settings.register_profile("paperlib", deadline=None, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=10_000)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from paperlib.activations import derivatives
+from paperlib.networks.activations import derivatives
 
 
 def set_partitions(items):

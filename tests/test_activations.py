@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paperlib.activations import PIECEWISE, SMOOTH, derivatives, parse
+from paperlib.networks.activations import PIECEWISE, SMOOTH, derivatives, parse
 
 EXACT = {
     "tanh": mpmath.tanh,

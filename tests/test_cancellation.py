@@ -6,7 +6,7 @@ import oracles
 import pytest
 
 from paperlib import born, scattering, taylor
-from paperlib.mlp import MLP
+from paperlib.networks.mlp import MLP
 
 EPS = np.finfo(float).eps
 SHAPE = np.random.default_rng(0).uniform(0.5, 1, 8)

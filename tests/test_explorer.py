@@ -13,8 +13,8 @@ pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from paperlib import born, explorer, figures, reference, scattering
-from paperlib.explorer import ORDER, SHAPES
-from paperlib.perturbation import LearnedSeries
+from paperlib.companion.explorer import ORDER, SHAPES
+from paperlib.learning.perturbation import LearnedSeries
 
 
 def pixels(figure):

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paperlib.ensemble import Ensemble
-from paperlib.files import atomically, read_json, read_npz, write_json, write_npz
-from paperlib.mlp import MLP
+from paperlib.learning.ensemble import Ensemble
+from paperlib._support.files import atomically, read_json, read_npz, write_json, write_npz
+from paperlib.networks.mlp import MLP
 
 
 def test_a_failed_write_leaves_the_good_file(tmp_path):
@@ -27,7 +27,7 @@ def test_a_failed_write_leaves_the_good_file(tmp_path):
 def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
     """And what a living one is writing stays."""
     path, code = tmp_path / "a.json", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    script = f"from paperlib.files import atomically\nwith atomically({str(path)!r}):\n    {code}"
+    script = f"from paperlib._support.files import atomically\nwith atomically({str(path)!r}):\n    {code}"
     assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
     (orphan,) = tmp_path.iterdir()
     with atomically(path) as part:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from paperlib import born, potentials, scattering, symmetric, taylor
-from paperlib.mlp import MLP
+from paperlib.networks.mlp import MLP
 
 NETWORK = MLP([np.ones((16, 12)), np.ones((1, 16))], [np.zeros(16), np.zeros(1)], "tanh")
 TENSOR = symmetric.SymmetricTensor(4, 20, np.ones(symmetric.packed_size(20, 4)))
@@ -41,9 +41,9 @@ def test_what_is_asked_for_is_what_is_taken(name, monkeypatch):
         taken = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    monkeypatch.setattr("paperlib.checks.WORTH_ASKING", 0)
-    monkeypatch.setattr("paperlib.checks._free_bytes", lambda: 3 * taken)
+    monkeypatch.setattr("paperlib._support.checks.WORTH_ASKING", 0)
+    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 3 * taken)
     CALLS[name]()
-    monkeypatch.setattr("paperlib.checks._free_bytes", lambda: 0.75 * taken)
+    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 0.75 * taken)
     with pytest.raises(ValueError, match=r"^[^\n]*: needs .* GiB, .* GiB are free; [^\n]*$"):
         CALLS[name]()

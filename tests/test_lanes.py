@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from paperlib import cores
-from paperlib.reproduction import lanes
-from paperlib.reproduction.lanes import Call
+from paperlib._support import cores
+from paperlib.companion.reproduction import lanes
+from paperlib.companion.reproduction.lanes import Call
 
 
 def touch(path):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paperlib import taylor
-from paperlib.mlp import MLP
+from paperlib.networks.mlp import MLP
 
 
 def random_mlp(widths, activation="tanh", seed=0):

@@ -7,9 +7,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from paperlib import _tensorflow, networks
-from paperlib.mlp import MLP
-from paperlib.taylor import derivative_tensor
+from paperlib._support import tensorflow as _tensorflow
+from paperlib.learning import networks
+from paperlib.networks.mlp import MLP
+from paperlib.taylor.expansion import derivative_tensor
 
 if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)

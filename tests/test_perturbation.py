@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from paperlib import MLP, Ensemble, born, perturbation, reference, targets
-from paperlib.perturbation import LearnedSeries
-from paperlib.symmetric import SymmetricTensor
-from paperlib.taylor import derivative_tensor
+from paperlib.learning.perturbation import LearnedSeries
+from paperlib.taylor.symmetric import SymmetricTensor
+from paperlib.taylor.expansion import derivative_tensor
 
 if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)
 
-from paperlib.training import TrainingConfig  # noqa: E402
+from paperlib.learning.training import TrainingConfig  # noqa: E402
 
 CONFIG = TrainingConfig(
     d=4, hidden=(24, 24), kind="signed", smallest=0.0, samples=8192, sets=2, batch=64, steps=1500, warmup=50, validation=256,

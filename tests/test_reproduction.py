@@ -5,8 +5,8 @@ import pytest
 
 from paperlib import Ensemble, reproduction
 from paperlib.__main__ import main
-from paperlib.files import read_json, write_json
-from paperlib.reproduction import Number
+from paperlib._support.files import read_json, write_json
+from paperlib.companion.reproduction import Number
 
 
 def figure(shift=0.0):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from paperlib import potentials, scattering, shells, shells_compiled
+from paperlib import potentials, scattering
+from paperlib.physics import shells, shells_compiled
 
 KINDS = {"attractive": (0, 1), "repulsive": (-1, 0), "signed": (-1, 1)}
 

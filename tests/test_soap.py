@@ -3,14 +3,14 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from paperlib import _tensorflow
+from paperlib._support import tensorflow as _tensorflow
 
 if find_spec("tensorflow") is None:
     pytest.skip("SOAP is a Keras optimizer: it needs the [train] extra", allow_module_level=True)
 
 tf, keras = _tensorflow.load()
 
-from paperlib.soap import SOAP  # noqa: E402
+from paperlib.learning.soap import SOAP  # noqa: E402
 
 
 def soap_by_numpy(weights, gradients, rate, beta_1=0.95, beta_2=0.95, epsilon=1e-8, frequency=10):

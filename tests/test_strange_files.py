@@ -18,10 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paperlib import files, reproduction, sweep
+from paperlib import reproduction, sweep
+from paperlib._support import files
 from paperlib.__main__ import main
-from paperlib.ensemble import Ensemble
-from paperlib.mlp import MLP
+from paperlib.learning.ensemble import Ensemble
+from paperlib.networks.mlp import MLP
 
 EXAMPLES = max(1, settings.default.max_examples // 2)
 FOLDER = Path(tempfile.mkdtemp(prefix="paperlib-"))

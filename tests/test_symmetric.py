@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paperlib import SymmetricTensor, checks
-from paperlib.symmetric import index_table, multiplicities, packed_position, packed_size, tail_starts
+from paperlib import SymmetricTensor
+from paperlib._support import checks
+from paperlib.taylor.symmetric import index_table, multiplicities, packed_position, packed_size, tail_starts
 
 shapes = st.tuples(st.integers(0, 5), st.integers(1, 5))
 
@@ -80,7 +81,7 @@ def test_contracting_many_points_in_parts_changes_nothing(monkeypatch):
     t = SymmetricTensor(3, 4, pack(full, 3, 4))
     x = np.random.default_rng(0).standard_normal((50, 4))
     expected = np.einsum("ijk,xi,xj,xk->x", full, x, x, x)
-    monkeypatch.setattr("paperlib.symmetric.CHUNK_BYTES", 8 * packed_size(4, 2) * 7)
+    monkeypatch.setattr("paperlib.taylor.symmetric.CHUNK_BYTES", 8 * packed_size(4, 2) * 7)
     assert np.allclose(t.contract(x), expected, rtol=0, atol=1e-13)
 
 
@@ -164,7 +165,7 @@ def test_free_memory_is_the_least_of_what_the_system_tells(tmp_path, monkeypatch
         (tmp_path / "told").write_text(next((text for end, text in told.items() if name.endswith(end)), "max"))
         return tmp_path / "told"
 
-    monkeypatch.setattr("paperlib.checks.Path", path)
+    monkeypatch.setattr("paperlib._support.checks.Path", path)
     assert checks._free_bytes() == 3000
     told["memory.max"] = "max"
     assert checks._free_bytes() == 5 * 1024
@@ -176,10 +177,10 @@ def test_free_memory_is_the_least_of_what_the_system_tells(tmp_path, monkeypatch
 def test_full_asks_for_the_memory_of_its_array(monkeypatch, trailing):
     t = SymmetricTensor(3, 4, np.ones((packed_size(4, 3), *trailing)))
     needed = t.full().nbytes
-    monkeypatch.setattr("paperlib.checks.WORTH_ASKING", 0)
-    monkeypatch.setattr("paperlib.checks._free_bytes", lambda: needed)
+    monkeypatch.setattr("paperlib._support.checks.WORTH_ASKING", 0)
+    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: needed)
     assert t.full().nbytes == needed
-    monkeypatch.setattr("paperlib.checks._free_bytes", lambda: needed - 1)
+    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: needed - 1)
     with pytest.raises(ValueError, match="^full: needs"):
         t.full()
 

@@ -6,7 +6,7 @@ import oracles
 import pytest
 
 from paperlib import born, potentials, targets
-from paperlib.symmetric import SymmetricTensor, packed_size
+from paperlib.taylor.symmetric import SymmetricTensor, packed_size
 
 D = 6
 
@@ -74,7 +74,7 @@ def test_remainder_of_learned_tensors(U):
 
 
 def test_born_remainder_is_what_the_terms_leave():
-    from paperlib.scattering import scattering_length
+    from paperlib.physics.scattering import scattering_length
 
     U = potentials.sample(5, 8, depth=3.0, seed=4)
     for order in (1, 3, 6):

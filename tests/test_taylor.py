@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_recursion import derivative_tensors
 
-from paperlib import centroid
-from paperlib.activations import SMOOTH
-from paperlib.mlp import MLP
-from paperlib.symmetric import index_table
-from paperlib.taylor import derivative_tensor, directional_derivatives, propagator, taylor_expand, vertices
+from paperlib.taylor import centroid
+from paperlib.networks.activations import SMOOTH
+from paperlib.networks.mlp import MLP
+from paperlib.taylor.symmetric import index_table
+from paperlib.taylor.expansion import derivative_tensor, directional_derivatives, propagator, taylor_expand, vertices
 
 AT = np.array([0.3, -0.2, 0.5])
 
@@ -109,7 +109,7 @@ def test_order_8_against_the_plain_recursion(random_mlp):
 def test_past_the_size_of_one_matrix_product(random_mlp, monkeypatch):
     mlp = random_mlp([5, 4, 4, 1], "gelu")
     expected = [derivative_tensor(mlp, order).packed for order in (4, 5, 6, 7)]
-    monkeypatch.setattr("paperlib.splits.BLOCK", 8)
+    monkeypatch.setattr("paperlib.taylor.splits.BLOCK", 8)
     for order, packed_entries in zip((4, 5, 6, 7), expected):
         assert relative_error(derivative_tensor(mlp, order).packed, packed_entries) < 1e-13
 
@@ -208,7 +208,7 @@ def test_many_directions_in_parts(random_mlp, monkeypatch):
     at = directions[::-1]
     each = [directional_derivatives(mlp, 2, v, c) for v, c in zip(directions[:9], at[:9])]
     for chunk in (1, 400, 4000):
-        monkeypatch.setattr("paperlib.taylor.CHUNK_BYTES", chunk)
+        monkeypatch.setattr("paperlib.taylor.expansion.CHUNK_BYTES", chunk)
         assert np.allclose(directional_derivatives(mlp, 5, directions), expected, rtol=1e-13, atol=1e-13)
         assert np.allclose(directional_derivatives(mlp, 2, directions, at)[:9], each, rtol=1e-12, atol=1e-13)
 
@@ -324,7 +324,7 @@ def test_derivatives_beyond_double_precision_are_said():
 @pytest.mark.parametrize("order", [2, 3])
 @pytest.mark.parametrize("widths", [[1, 1, 1], [3, 4, 1], [6, 2, 5, 3, 1]])
 def test_the_short_road_of_low_orders_is_the_rule(random_mlp, widths, order):
-    from paperlib import centroid
+    from paperlib.taylor import centroid
 
     mlp, at = random_mlp(widths, "gelu"), np.random.default_rng(0).standard_normal(widths[0])
     whole = centroid._tensors(mlp, order, at)

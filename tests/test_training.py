@@ -4,11 +4,12 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from paperlib import potentials, programs, scattering
-from paperlib.ensemble import Ensemble
-from paperlib.mlp import MLP
-from paperlib.targets import Target, scattering_length_target
-from paperlib.training import TrainingConfig, train_ensemble
+from paperlib import potentials, scattering
+from paperlib.learning import programs
+from paperlib.learning.ensemble import Ensemble
+from paperlib.networks.mlp import MLP
+from paperlib.learning.targets import Target, scattering_length_target
+from paperlib.learning.training import TrainingConfig, train_ensemble
 
 if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)
@@ -118,7 +119,7 @@ def test_against_plain_keras(trained):
 
 def test_an_interrupted_training_resumes_bit_for_bit(trained, tmp_path, monkeypatch):
     """Stopped by an error of the target in the third epoch, then called again."""
-    monkeypatch.setattr("paperlib.training._EVERY", 0)
+    monkeypatch.setattr("paperlib.learning.training._EVERY", 0)
     calls = []
 
     def values(U):
@@ -220,8 +221,8 @@ QUICK = dataclasses.replace(SMALL, kind="signed", hidden=(10, 10), steps=600, sa
 @pytest.mark.parametrize("optimizer, rate", [("soap", 1e-2), ("muon", 1e-2), ("adam", 1e-2)])
 def test_fitting_derivatives_learns_derivatives(optimizer, rate):
     """The Hessian at U = 0, which no sample of values comes near, to a few percent: the untrained one is wholly off."""
-    from paperlib.born import born_tensor
-    from paperlib.taylor import derivative_tensor
+    from paperlib.physics.born import born_tensor
+    from paperlib.taylor.expansion import derivative_tensor
 
     config = dataclasses.replace(QUICK, fit="hessian_vectors", optimizer=optimizer, learning_rate=rate)
     ensemble = train_ensemble(config, TARGET)

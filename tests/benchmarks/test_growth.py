@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from paperlib import potentials, scattering
-from paperlib.taylor import derivative_tensor, directional_derivatives
+from paperlib.taylor.expansion import derivative_tensor, directional_derivatives
 
 ROUNDS = {"rounds": 5, "warmup_rounds": 1}
 

@@ -13,8 +13,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from paperlib.symmetric import index_table, packed_size
-from paperlib.taylor import derivative_tensor, directional_derivatives
+from paperlib.taylor.symmetric import index_table, packed_size
+from paperlib.taylor.expansion import derivative_tensor, directional_derivatives
 
 WIDTHS = [64, 64, 64, 64, 1]
 DIMS = (8, 16, 32, 64, 128)
@@ -186,7 +186,7 @@ def test_packed_at_8_inputs(timed, random_mlp, order):
 @pytest.mark.parametrize("order", [2, 3])
 def test_nested_tensorflow_tapes(timed, mlp, at, order):
     pytest.importorskip("tensorflow")
-    from paperlib import _tensorflow
+    from paperlib._support import tensorflow as _tensorflow
 
     tf, _ = _tensorflow.load()
     parameters = [(tf.constant(w), tf.constant(b)) for w, b in zip(mlp.weights, mlp.biases)]

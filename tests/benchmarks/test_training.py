@@ -7,8 +7,10 @@ Networks 64-64-64-64-64-1 (four hidden layers), batch 512, single precision, com
 import numpy as np
 import pytest
 
-from paperlib import _tensorflow, programs, training
-from paperlib.targets import Target
+from paperlib import training
+from paperlib._support import tensorflow as _tensorflow
+from paperlib.learning import programs
+from paperlib.learning.targets import Target
 
 STEPS = 128
 RANDOM = np.random.default_rng(0)
@@ -53,7 +55,7 @@ def test_keras_fit(benchmark):
 
 def test_drawing_an_epoch_of_scattering_lengths(benchmark):
     """The samples of one epoch with all their derivatives: drawn while the epoch before is trained on."""
-    from paperlib.targets import scattering_length_target
+    from paperlib.learning.targets import scattering_length_target
 
     benchmark.group = "data"
     config = training.TrainingConfig(samples=65_536, batch=512, fit="hessian_vectors", seeds=tuple(range(8)))
@@ -67,7 +69,7 @@ def test_epoch_while_the_next_samples_are_drawn(benchmark, members, fit):
     """As `train_ensemble` does it; against `test_epoch` with SOAP, whose samples are there already."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from paperlib.targets import scattering_length_target
+    from paperlib.learning.targets import scattering_length_target
 
     benchmark.group = f"128 steps, {members} member{'s' * (members > 1)}"
     config = training.TrainingConfig(samples=65_536, batch=512, fit=fit, seeds=tuple(range(members)))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from paperlib import born, perturbation, targets
-from paperlib.reproduction import read_record
-from paperlib.training import TrainingConfig
+from paperlib.companion.reproduction import read_record
+from paperlib.learning.training import TrainingConfig
 
 STORED = Path(__file__).parents[2] / "figures" / "numbers" / "03_training_mlps.json"
 

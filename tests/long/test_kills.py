@@ -14,7 +14,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 CELLS = """
 from paperlib import perturbation, reproduction, targets
-from paperlib.training import TrainingConfig
+from paperlib.learning.training import TrainingConfig
 
 for seed in range(8):
     config = TrainingConfig(

@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 
 from paperlib import diagrams, perturbation, potentials, scattering, targets, taylor
-from paperlib.training import TrainingConfig
+from paperlib.learning.training import TrainingConfig
 
 MINUTE = 60.0
 

@@ -1,0 +1,52 @@
+from .companion import explorer, figures, reference, reproduction
+from .learning import ensemble, perturbation, soap, sweep, targets, training
+from .learning.ensemble import Ensemble
+from .learning.perturbation import LearnedSeries, direct, iterative, relative_errors
+from .learning.soap import SOAP
+from .learning.targets import Target, box_target, from_jax, from_tensorflow, polynomial, scattering_length_target
+from .learning.training import TrainingConfig, train_ensemble
+from .networks import activations, mlp
+from .networks.mlp import MLP
+from .physics import born, box, potentials, scattering
+from .physics.born import (
+    born_approximation,
+    born_radius,
+    born_remainder,
+    born_tensor,
+    born_terms,
+    pade,
+    pade_of_terms,
+    weinberg_eigenvalues,
+)
+from .physics.box import box_tensor
+from .physics.potentials import (
+    discretize,
+    exponential,
+    from_physical,
+    gaussian,
+    poschl_teller,
+    sample,
+    square_well,
+    woods_saxon,
+    yukawa,
+)
+from .physics.scattering import (
+    bound_states,
+    effective_range,
+    scattering_length,
+    scattering_length_gradient,
+    scattering_length_hvp,
+    scattering_length_jet,
+    wave_function,
+)
+from .taylor import diagrams, symmetric
+from .taylor.diagrams import Diagram, enumerate_diagrams
+from .taylor.expansion import (
+    TaylorExpansion,
+    derivative_tensor,
+    directional_derivatives,
+    propagator,
+    taylor_expand,
+    vertices,
+)
+from .taylor.symmetric import SymmetricTensor

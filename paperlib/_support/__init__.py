@@ -1,0 +1,1 @@
+"""What every floor above uses and no reader needs: checks, files, cores, a quiet TensorFlow."""

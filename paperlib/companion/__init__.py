@@ -1,0 +1,5 @@
+"""The companion: figures, the explorer, the networks that ship, and the machinery that reproduces the notebooks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["explorer", "figures", "reference", "reproduction"])

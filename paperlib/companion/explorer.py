@@ -1,0 +1,263 @@
+r"""Move a potential by sliders and watch the orders of its scattering length come and go.
+
+Of a shape v(r) and a depth, U = depth v(r): terms of order n, the Born series' and the networks', grow as the n-th power of the
+depth, so a shape is worked out once, at depth one, and a depth costs next to nothing.
+
+.. math:: a^{(n)}[\lambda v] = \lambda^n a^{(n)}[v], \qquad \eta[\lambda v] = \lambda\, \eta[v]
+
+Potentials have 64 shells, which is what the networks that ship (of notebook 07) read.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from io import BytesIO
+
+import numpy as np
+
+from paperlib._support import checks
+from paperlib.companion import reference
+from paperlib.physics import born, potentials, scattering
+from paperlib.learning.perturbation import LearnedSeries
+
+__all__ = ["ORDER", "SHAPES", "View", "explore", "picture", "report", "sliders", "view"]
+
+SHELLS = 64
+ORDER = 4
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A potential of depth one, how far its depth goes either way, and (least, first, largest) of each parameter."""
+
+    potential: Callable
+    deepest: float
+    parameters: dict
+
+
+SHAPES = {
+    "square well": Shape(potentials.square_well, 6.0, {"radius": (0.3, 1.0, 1.0)}),
+    "Gaussian": Shape(potentials.gaussian, 40.0, {"width": (0.2, 0.4, 1.0)}),
+    "exponential": Shape(potentials.exponential, 60.0, {"width": (0.1, 0.25, 1.0)}),
+    "Yukawa": Shape(potentials.yukawa, 20.0, {"width": (0.1, 0.5, 1.0)}),
+    "Woods-Saxon": Shape(potentials.woods_saxon, 16.0, {"radius": (0.3, 0.6, 1.0), "diffuseness": (0.02, 0.1, 0.3)}),
+    "Pöschl-Teller": Shape(potentials.poschl_teller, 30.0, {"width": (0.2, 0.4, 1.0)}),
+}
+"""What can be moved, and how far."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What the picture shows: the arguments of `figures.one_potential`."""
+
+    potential: np.ndarray
+    wave: tuple
+    a0: float
+    depth: float
+    depths: np.ndarray
+    exact: np.ndarray
+    born: np.ndarray
+    networks: np.ndarray
+    terms: np.ndarray
+    learned: np.ndarray
+    eigenvalue: float
+
+
+@lru_cache(maxsize=1)
+def _series():
+    ensembles = tuple(reference.ensemble(f"born_signed_{n}") for n in range(1, ORDER + 1))
+    return LearnedSeries(ensembles, ORDER)
+
+
+@lru_cache(maxsize=32)
+def _at_depth_one(shape, parameters):
+    """Of one shape: U, a_0 at all depths, the Born terms, the networks' (from the constant up), and the eigenvalue."""
+    deepest = SHAPES[shape].deepest
+    U = SHAPES[shape].potential(1.0, SHELLS, **dict(parameters))
+    depths = np.linspace(-deepest, deepest, 241)
+    exact = scattering.scattering_length(depths[:, None] * U)
+    return U, depths, exact, born.born_terms(U, ORDER), _series().terms(U), born.weinberg_eigenvalues(U)[0]
+
+
+def _checked(shape, depth, parameters):
+    """The depth and all parameters, those not given at their first values."""
+    checks.choice("shape", shape, tuple(SHAPES))
+    deepest, ranges = SHAPES[shape].deepest, SHAPES[shape].parameters
+    unknown = sorted(set(parameters) - set(ranges))
+    if unknown:
+        raise ValueError(f"{unknown[0]}: no parameter of shape = {shape!r}; it has {', '.join(ranges)}")
+    depth = deepest / 4 if depth is None else depth
+    values = {name: parameters.get(name, first) for name, (_, first, _) in ranges.items()}
+    limits = {"depth": (-deepest, deepest), **{name: (least, most) for name, (least, _, most) in ranges.items()}}
+    for name, value in {"depth": depth, **values}.items():
+        least, most = limits[name]
+        if not least <= checks.number(name, value) <= most:
+            raise ValueError(f"{name} = {value}: must be from {least:g} to {most:g} for shape = {shape!r}")
+    return float(depth), {name: float(value) for name, value in values.items()}
+
+
+def view(shape="Gaussian", depth=None, **parameters):
+    """Work out what the picture shows.
+
+    Parameters
+    ----------
+    shape : str
+        One of `SHAPES`.
+    depth : float, optional
+        Positive attracts; a quarter of the deepest if not given.
+    **parameters : float
+        Those of the shape, in units of the range, as `SHAPES` lists them.
+
+    Returns
+    -------
+    View
+
+    Raises
+    ------
+    ValueError
+        If the shape is unknown or lacks a parameter given, or a value is not in its range.
+
+    Examples
+    --------
+    >>> seen = view("square well", 2.0)
+    >>> bool(abs(seen.a0 - (1 - np.tan(2**0.5) / 2**0.5)) < 1e-13)
+    True
+    >>> seen.terms.shape, seen.learned.shape
+    ((4,), (4,))
+    """
+    depth, parameters = _checked(shape, depth, parameters)
+    v, depths, exact, terms, learned, eigenvalue = _at_depth_one(shape, tuple(parameters.items()))
+    powers = np.arange(ORDER + 1)
+    U = depth * v
+    return View(
+        potential=U,
+        wave=scattering.wave_function(U, 4),
+        a0=float(scattering.scattering_length(U)),
+        depth=depth,
+        depths=depths,
+        exact=exact,
+        born=np.cumsum(terms * depths[:, None] ** powers[1:], axis=1),
+        networks=np.cumsum(learned * depths[:, None] ** powers, axis=1)[:, 1:],
+        terms=terms * depth ** powers[1:],
+        learned=learned[1:] * depth ** powers[1:],
+        eigenvalue=float(depth * eigenvalue),
+    )
+
+
+def picture(seen, *, moved_from=None):
+    """Draw a `View`; see `figures.one_potential`."""
+    import matplotlib.pyplot as plt
+
+    from paperlib.companion import figures
+
+    figure = figures.one_potential(**vars(seen), moved_from=moved_from)
+    # Whoever gets the figure shows it; pyplot would show it once more.
+    plt.close(figure)
+    return figure
+
+
+def report(seen):
+    """The numbers of a `View` as lines of text.
+
+    Examples
+    --------
+    >>> print(report(view("square well", 1.0)))   # doctest: +ELLIPSIS
+    a_0 = -0.55741 ranges; largest Weinberg eigenvalue 0.40528: the Born series converges
+    order   Born term    networks    Born sum    networks
+        1    -0.33333    -0.33333    -0.33333    -0.33333
+    ...
+    """
+    verdict = "converges" if abs(seen.eigenvalue) < 1 else "diverges"
+    lines = [
+        f"a_0 = {seen.a0:.5f} ranges; largest Weinberg eigenvalue {seen.eigenvalue:.5f}: the Born series {verdict}",
+        "order   Born term    networks    Born sum    networks",
+    ]
+    columns = (seen.terms, seen.learned, np.cumsum(seen.terms), np.cumsum(seen.learned))
+    # Rounded first, so that no zero is printed with a sign.
+    for order, row in enumerate(np.round(columns, 5).T + 0.0, 1):
+        lines.append(f"{order:5}" + "".join(f"{value:12.5f}" for value in row))
+    return "\n".join(lines)
+
+
+def sliders(shape="Gaussian", depth=None, **parameters):
+    """The picture under sliders, to be shown by a front end that knows ipywidgets.
+
+    Parameters, and the errors raised, are those of `view`.
+
+    Returns
+    -------
+    ipywidgets.VBox
+    """
+    import ipywidgets as widgets
+
+    depth, parameters = _checked(shape, depth, parameters)
+    choice = widgets.Dropdown(options=list(SHAPES), value=shape, description="shape")
+    moved = {name: _sliders_of(name) for name in SHAPES}  # each shape keeps its own
+    for name, value in {"depth": depth, **parameters}.items():
+        moved[shape][name].value = value
+    controls, numbers = widgets.HBox(layout={"flex_flow": "row wrap"}), widgets.HTML()
+    figure = picture(view(shape, depth, **parameters))
+    shown = widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
+
+    def draw(_=None):
+        chosen = moved[choice.value]
+        controls.children = (choice, *chosen.values())
+        seen = view(choice.value, **{name: slider.value for name, slider in chosen.items()})
+        shown.value = _png(picture(seen, moved_from=figure))
+        numbers.value = f"<pre>{report(seen)}</pre>"
+
+    for widget in (choice, *(slider for group in moved.values() for slider in group.values())):
+        widget.observe(draw, names="value")
+    draw()
+    return widgets.VBox([controls, shown, numbers])
+
+
+def _sliders_of(shape):
+    from ipywidgets import FloatSlider
+
+    deepest = SHAPES[shape].deepest
+    ranges = {"depth": (-deepest, deepest / 4, deepest), **SHAPES[shape].parameters}
+    return {
+        name: FloatSlider(value=first, min=least, max=most, step=(most - least) / 200, description=name)
+        for name, (least, first, most) in ranges.items()
+    }
+
+
+def _png(figure):
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
+    return buffer.getvalue()
+
+
+def explore(shape="Gaussian", depth=None, **parameters):
+    """Sliders where someone can move them, else the picture they open with, and its numbers in print.
+
+    A notebook run by nbconvert, papermill or nbval, or read where ipywidgets is not installed, gets the picture.
+    Parameters, and the errors raised, are those of `view`.
+
+    Returns
+    -------
+    ipywidgets.VBox or matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> explore("Yukawa", depth=1.0, width=0.3)           # doctest: +ELLIPSIS
+    a_0 = -0.02...
+    <Figure size ... with 3 Axes>
+    """
+    if find_spec("ipywidgets") and _someone_is_there():
+        return sliders(shape, depth, **parameters)
+    seen = view(shape, depth, **parameters)
+    print(report(seen))
+    return picture(seen)
+
+
+def _someone_is_there():
+    """Whether the front end that sent this cell answers questions: one that runs notebooks unattended says it does not."""
+    if find_spec("IPython") is None:
+        return False
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return hasattr(shell, "kernel") and shell.get_parent().get("content", {}).get("allow_stdin", False)

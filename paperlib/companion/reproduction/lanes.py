@@ -1,0 +1,83 @@
+"""Calls side by side, each in a process with cores of its own: two trainings on a core each get further than one on two."""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from multiprocessing import connection, get_context, parent_process
+from threading import Thread
+
+from paperlib._support import cores
+
+__all__ = ["Call", "run"]
+
+# A notebook holds a few GiB; more than this many at once would fill a laptop.
+AT_MOST = 4
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function of its own module and its arguments, to be called after others; of those ready, the longest goes first."""
+
+    function: Callable
+    arguments: tuple
+    after: tuple = ()
+    minutes: float = 0.0
+
+
+def run(calls, say):
+    """Make every call, as soon as those before it are made and a lane is free.
+
+    Parameters
+    ----------
+    calls : dict of str to Call
+    say : callable
+        Takes a line of progress.
+
+    Yields
+    ------
+    (str, Exception or None)
+        The name of each call as it ends, and what it raised. Calls that are to come after one that failed are not made.
+    """
+    lanes = max(1, min(cores.count(), AT_MOST, len(calls)))
+    context = get_context("spawn")
+    free = context.Queue()
+    for lane in range(lanes):
+        free.put(lane)
+    order = TopologicalSorter({name: call.after for name, call in calls.items()})
+    order.prepare()
+    number = 0
+    running: dict = {}
+    ready: list[str] = []
+    with ProcessPoolExecutor(lanes, mp_context=context, initializer=_settle, initargs=(free, lanes)) as pool:
+        while order.is_active():
+            ready += order.get_ready()
+            ready.sort(key=lambda name: (-calls[name].minutes, name))
+            while ready and len(running) < lanes:
+                name, number = ready.pop(0), number + 1
+                say(f"[{number}/{len(calls)}] {name}: running")
+                running[pool.submit(calls[name].function, *calls[name].arguments)] = name, time.monotonic()
+            if not running:  # what is left comes after a call that failed
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                name, started = running.pop(future)
+                if future.exception() is None:
+                    order.done(name)
+                    say(f"{name}: done in {time.monotonic() - started:.0f} s")
+                yield name, future.exception()
+
+
+def _settle(free, lanes):
+    """Take a lane's share of the cores, where the system lets a process choose, and end with the process that made this one."""
+    lane = free.get()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[lane::lanes])
+    # A killed run must not go on in the background, beside the next one.
+    Thread(target=_end_with, args=[parent_process()], daemon=True).start()
+
+
+def _end_with(parent):
+    connection.wait([parent.sentinel])
+    os._exit(1)

@@ -1,0 +1,177 @@
+"""A notebook's results as files: numbers in one small JSON, figures as PNG with a fingerprint of what they plot."""
+
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from paperlib._support import checks
+from paperlib._support.files import atomically, read_json, write_json
+
+__all__ = ["Number", "Record", "read_record", "record"]
+
+
+ROUNDING = "rounding"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A recorded number and how closely it must come out again.
+
+    Parameters
+    ----------
+    value : float
+    meaning : str
+        What it is, with its unit, in a few words.
+    tolerance : float
+        Relative: between two runs from the same networks, or from none.
+    absolute : float
+        Allowed on top of it, for errors that rounding makes and another machine makes otherwise.
+    spread : float, optional
+        Absolute: between two trainings. Numbers without it do not depend on one.
+    at_most, at_least : float, optional
+        The bound under which it supports the claim it was computed for.
+
+    Examples
+    --------
+    >>> Number(0.3, "error (%)", at_most=0.5).holds
+    True
+    """
+
+    value: float
+    meaning: str
+    tolerance: float = 1e-6
+    absolute: float = 0.0
+    spread: float | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "value", checks.number("value", self.value))
+        checks.instance("meaning", self.meaning, str)
+        checks.number("tolerance", self.tolerance, minimum=0)
+        checks.number("absolute", self.absolute, minimum=0)
+        for name in ("spread", "at_most", "at_least"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, checks.number(name, getattr(self, name)))
+
+    @property
+    def holds(self):
+        """Whether the value keeps its bound; None where there is none."""
+        if self.at_most is None and self.at_least is None:
+            return None
+        above = self.at_least is None or self.value >= self.at_least
+        return above and (self.at_most is None or self.value <= self.at_most)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run of one notebook recorded."""
+
+    notebook: str
+    retrained: bool
+    numbers: dict
+    figures: dict
+
+
+def record(notebook, folder, *, numbers, figures, retrained=False):
+    """Write a notebook's numbers to FOLDER/numbers/NOTEBOOK.json and its figures to ``FOLDER/*.png``.
+
+    Parameters
+    ----------
+    notebook : str
+        Its name, without the ending.
+    folder : path
+    numbers : dict of str to Number
+    figures : dict of str to matplotlib.figure.Figure
+    retrained : bool
+        Whether networks were trained for this run.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    from paperlib.companion.figures.style import STYLE
+
+    folder, notebook = checks.path("folder", folder), _name("notebook", notebook)
+    for of, items in (("numbers", numbers), ("figures", figures)):
+        for name in checks.instance(of, items, dict):
+            _name(of, name)
+    checks.instance("retrained", retrained, bool)
+    checks.sequence("numbers", numbers.values(), Number)
+    checks.sequence("figures", figures.values(), Figure)
+    for name, figure in figures.items():
+        with plt.style.context(["default", STYLE]), atomically(folder / f"{name}.png") as part:
+            # No metadata: the file then depends on the picture alone.
+            figure.savefig(part, format="png", metadata={"Software": None})
+    content = {
+        "notebook": notebook,
+        "retrained": retrained,
+        "numbers": {name: _told(number) for name, number in numbers.items()},
+        "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
+    }
+    write_json(folder / "numbers" / f"{notebook}.json", content)
+
+
+def _name(of, value):
+    """Return `value` if it is a name that a file may have: what is recorded stays in its folder."""
+    if not isinstance(value, str) or not value or set(value) & set("/\\\0\n"):
+        raise ValueError(f"{of}: name {checks.told(value)}; must be a plain name of a file")
+    return value
+
+
+def _told(number):
+    """A number's fields, without those that are what they would be anyway."""
+    defaults = {field.name: field.default for field in fields(Number)}
+    return {name: value for name, value in asdict(number).items() if value != defaults[name] or name == "tolerance"}
+
+
+def read_record(path):
+    """Read a notebook's record.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If the file is not a record.
+    """
+    content = read_json(path)
+    try:
+        known = {field.name for field in fields(Number)}
+        numbers = {
+            name: Number(**{key: value for key, value in number.items() if key in known})
+            for name, number in content["numbers"].items()
+        }
+        figures = {
+            _name("figures", name): [[checks.number("figures", x) for x in row] for row in rows]
+            for name, rows in content["figures"].items()
+        }
+        return Record(_name("notebook", content["notebook"]), bool(content["retrained"]), numbers, figures)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: not a notebook's record ({type(error).__name__}: {error})") from None
+
+
+def _fingerprint(figure):
+    """For each plotted array: its length, its norm, and its inner product with a ramp.
+
+    A line whose gid is ROUNDING is left out: it shows errors that rounding makes, and another machine makes otherwise.
+    Three numbers see a change of a part in a million in the data that no eye and no loose comparison of pixels would.
+    """
+    rows = []
+    for axis in figure.axes:
+        arrays = [line.get_xydata() for line in axis.lines if line.get_gid() != ROUNDING]
+        arrays += [image.get_array() for image in axis.images]
+        arrays += [patch.get_patch_transform().transform_path(patch.get_path()).vertices for patch in axis.patches]
+        for collection in axis.collections:
+            paths = [path.vertices for path in collection.get_paths()]
+            arrays += [np.concatenate(paths)] if paths else []
+        for array in arrays:
+            flat: np.ndarray = np.ma.filled(np.ma.asarray(array, dtype=float), np.nan).ravel()
+            flat = np.where(np.isfinite(flat), flat, 0.0)
+            ramp = np.linspace(1, 2, len(flat))
+            rows.append([len(flat), float(np.linalg.norm(flat)), float(ramp @ flat)])
+    return rows

@@ -1,0 +1,86 @@
+"""Trainings kept on disk, each in a file named by its configuration: to go on from where one stopped, or to take as it is."""
+
+import hashlib
+import pkgutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from paperlib._support import tensorflow as _tensorflow
+from paperlib._support.files import read_npz, write_npz
+
+__all__ = ["Checkpoint"]
+
+# The code that decides, beside the configuration and the target's values, which weights come out.
+_CODE = ("_support/tensorflow.py", *(f"learning/{name}.py" for name in ("networks", "programs", "soap", "training")))
+CURVES = ("loss", "validation", "seconds")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training's file: the state of its variables after an epoch, and its curves so far.
+
+    Parameters
+    ----------
+    path : Path
+    origin : str
+        What a training must share with the one kept here, beside its configuration; see `Checkpoint.of`.
+    """
+
+    path: Path
+    origin: str
+
+    @classmethod
+    def of(cls, folder, fingerprint, values):
+        """The file of one training in a folder.
+
+        Parameters
+        ----------
+        folder : path
+        fingerprint : str
+            Of its configuration.
+        values : ndarray
+            The target's at some samples: two functions of one name are told apart by them.
+        """
+        tf, keras = _tensorflow.load()
+        origin = hashlib.sha256(f"{tf.__version__} {keras.__version__}".encode())
+        for part in (values.tobytes(), *(pkgutil.get_data("paperlib", name) for name in _CODE)):
+            origin.update(hashlib.sha256(part).digest())
+        return cls(Path(folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])
+
+    def restore(self, state):
+        """Read the file into variables, if it is there.
+
+        Returns
+        -------
+        list of list
+            Loss, validation and seconds, epoch by epoch; empty where there is nothing to go on from.
+
+        Warns
+        -----
+        UserWarning
+            If there is a file which is damaged, or was made by other code, other libraries or from other values.
+        """
+        names = [f"state_{k:03}" for k in range(len(state))]
+        curves: list[list] = [[], [], []]
+        if not self.path.exists():
+            return curves
+        try:
+            arrays = read_npz(self.path, ["origin", *CURVES, *names])
+        except ValueError as error:
+            warnings.warn(f"{error}; trained anew", stacklevel=4)
+            return curves
+        if str(arrays["origin"]) != self.origin:
+            warnings.warn(
+                f"{self.path}: was trained by other code, by another TensorFlow or on other values; trained anew",
+                stacklevel=4,
+            )
+            return curves
+        for name, variable in zip(names, state, strict=True):
+            variable.assign(arrays[name])
+        return [list(arrays[name]) for name in CURVES]
+
+    def store(self, state, curves):
+        """Replace the file, atomically."""
+        arrays = {f"state_{k:03}": variable.numpy() for k, variable in enumerate(state)}
+        write_npz(self.path, origin=self.origin, **dict(zip(CURVES, curves, strict=True)), **arrays)

@@ -1,0 +1,129 @@
+"""Networks of one architecture that differ by their seed: what a training makes and a notebook opens."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from paperlib._support import checks
+from paperlib._support.files import read_npz, write_npz
+from paperlib.networks.mlp import MLP
+
+__all__ = ["Ensemble"]
+
+SHAPES = {"loss": "(epochs, members)", "validation": "(epochs, members)", "seconds": "(epochs,)"}
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """An ensemble of networks and the curves of their training.
+
+    Parameters
+    ----------
+    members : tuple of MLP
+        All of one shape and activation.
+    seeds : tuple of int
+        One a member.
+    loss, validation : ndarray of float, shape (epochs, members)
+        What was minimised, over each epoch's steps, and the mean squared error on held-out samples, in units of the
+        target's variance.
+    seconds : ndarray of float, shape (epochs,)
+        Wall time of each epoch's steps, all members together; the first includes compiling them.
+
+    Examples
+    --------
+    >>> network = MLP([[[1.0, 2.0]]], [[0.5]], "tanh")
+    >>> ensemble = Ensemble((network, network), (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
+    >>> float(ensemble.mean([1.0, 1.0])), float(ensemble.spread([1.0, 1.0]))
+    (3.5, 0.0)
+    """
+
+    members: tuple
+    seeds: tuple
+    loss: np.ndarray
+    validation: np.ndarray
+    seconds: np.ndarray
+
+    def __post_init__(self):
+        members = tuple(checks.sequence("members", self.members, MLP))
+        if not members:
+            raise ValueError("members = (): must be one MLP or more")
+        object.__setattr__(self, "members", members)
+        curves = {name: checks.shaped(name, getattr(self, name)) for name in ("loss", "validation", "seconds")}
+        for name, curve in curves.items():
+            if curve.ndim != (1 if name == "seconds" else 2):
+                raise ValueError(f"{name}: shape {curve.shape}; must be {SHAPES[name]}")
+            object.__setattr__(self, name, curve)
+        given = checks.sequence("seeds", self.seeds)
+        seeds = tuple(checks.integer(f"seeds[{number}]", seed) for number, seed in enumerate(given))
+        object.__setattr__(self, "seeds", seeds)
+        kinds = [([weight.shape for weight in member.weights], member.activation) for member in members]
+        for number, kind in enumerate(kinds):
+            if kind != kinds[0]:
+                raise ValueError(f"members[{number}]: must have the shape and the activation of members[0]")
+        if not len(self.seeds) == np.shape(self.loss)[-1] == np.shape(self.validation)[-1] == len(self.members):
+            raise ValueError(
+                f"seeds = {checks.told(self.seeds)}: seeds and curves must be one a member, of {len(self.members)}"
+            )
+        if not len(self.loss) == len(self.validation) == len(self.seconds):
+            raise ValueError(
+                f"seconds: {len(self.seconds)} epochs; loss has {len(self.loss)}, validation {len(self.validation)}"
+            )
+
+    def mlp(self, number):
+        """The member of this number."""
+        return self.members[checks.integer("number", number, minimum=0, maximum=len(self.members) - 1)]
+
+    def predict(self, x):
+        """Every member's output; x of shape (..., d) -> (members, ...)."""
+        return np.stack([member(x) for member in self.members])
+
+    def mean(self, x):
+        """The ensemble's mean output; x of shape (..., d) -> (...)."""
+        with np.errstate(over="ignore"):
+            return checks.within("x", self.predict(x).mean(axis=0), "scale the inputs or the weights")
+
+    def spread(self, x):
+        """The standard deviation of the members' outputs; x of shape (..., d) -> (...)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return checks.within("x", self.predict(x).std(axis=0), "scale the inputs or the weights")
+
+    def save(self, path):
+        """Write a .npz file, atomically, in single precision: what networks trained in it hold."""
+        layers = range(len(self.members[0].weights))
+        write_npz(
+            path,
+            activation=np.array(self.members[0].activation),
+            seeds=np.array(self.seeds, dtype=np.int64),
+            loss=np.asarray(self.loss, dtype=np.float32),
+            validation=np.asarray(self.validation, dtype=np.float32),
+            seconds=np.asarray(self.seconds, dtype=np.float32),
+            **{f"weights_{k}": np.stack([m.weights[k] for m in self.members]).astype(np.float32) for k in layers},
+            **{f"biases_{k}": np.stack([m.biases[k] for m in self.members]).astype(np.float32) for k in layers},
+        )
+
+    @classmethod
+    def load(cls, path):
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is damaged or something else.
+        """
+        arrays = read_npz(path, ("activation", "seeds", "loss", "validation", "seconds", "weights_0", "biases_0"))
+        layers = range(sum(name.startswith("weights_") for name in arrays))
+        try:
+            members = tuple(
+                MLP(
+                    [arrays[f"weights_{k}"][i] for k in layers],
+                    [arrays[f"biases_{k}"][i] for k in layers],
+                    arrays["activation"].tolist(),
+                )
+                for i in range(len(arrays["seeds"]))
+            )
+            seeds = tuple(arrays["seeds"].tolist())
+            return cls(members, seeds, arrays["loss"], arrays["validation"], arrays["seconds"])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: does not hold an ensemble ({error})") from None

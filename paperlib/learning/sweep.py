@@ -1,0 +1,173 @@
+"""A grid of trainings, on this machine or on many: dask.distributed spreads them, one parquet table keeps what they give.
+
+Each point of the grid is a training on a_0 of its own; what is recorded is how far its tensors are from the Born series. A
+row is written as soon as it arrives, and a second run goes on with the points that the table lacks. A worker that dies loses
+nothing: its point is given to another, which goes on from the last epoch where the two share a disk.
+"""
+
+from dataclasses import asdict, dataclass
+from itertools import product
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from paperlib._support import checks, cores
+from paperlib.learning import perturbation, targets
+from paperlib.physics import born
+from paperlib._support.files import atomically, read_json
+from paperlib.learning.training import TrainingConfig
+
+__all__ = ["Point", "read_grid", "sweep"]
+
+PROTOCOLS = ("direct", "iterative")
+MOST_POINTS = 100_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """One training of a grid.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    protocol : {"direct", "iterative"}
+    orders : int
+        How many orders are learned.
+    """
+
+    config: TrainingConfig
+    protocol: str = "direct"
+    orders: int = 2
+
+    def __post_init__(self):
+        checks.instance("config", self.config, TrainingConfig)
+        checks.choice("protocol", self.protocol, PROTOCOLS)
+        checks.integer("orders", self.orders, minimum=1, most=checks.TENSOR_ORDER)
+
+    @property
+    def key(self):
+        """What tells it from others."""
+        return f"{self.protocol}_{self.orders}_{self.config.fingerprint(targets.scattering_length_target())}"
+
+
+def read_grid(path):
+    """Read a grid from a JSON file.
+
+    Parameters
+    ----------
+    path : path
+        Of an object with `grid`: name -> list of values, every combination of which is a point; and, if wanted, `fixed`:
+        name -> value for all. Names are the fields of TrainingConfig, `protocol` and `orders`.
+
+    Returns
+    -------
+    tuple of Point
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it does not describe a grid, one of more than 100,000 points, or a value is none that its field may have.
+    """
+    content = read_json(path)
+    grid, fixed = (content.get(name, {}) if isinstance(content, dict) else None for name in ("grid", "fixed"))
+    if not (isinstance(grid, dict) and isinstance(fixed, dict) and grid and set(content) <= {"grid", "fixed"}):
+        raise ValueError(f"{path}: must be an object with `grid` and, if wanted, `fixed`, both objects")
+    known = {*TrainingConfig.__dataclass_fields__, "protocol", "orders"}
+    for name, values in grid.items():
+        if name not in known or not isinstance(values, list) or not values:
+            raise ValueError(
+                f"{path}: grid: {name}: must be a list of values of a field among {', '.join(sorted(known))}"
+            )
+    if prod(map(len, grid.values())) > MOST_POINTS:
+        raise ValueError(f"{path}: grid: {prod(map(len, grid.values()))} points; at most {MOST_POINTS} are made")
+    if not set(fixed) <= known:
+        raise ValueError(f"{path}: fixed: must have fields among {', '.join(sorted(known))}")
+    points = []
+    for values in product(*grid.values()):
+        fields = fixed | dict(zip(grid, values, strict=True))
+        own = {name: fields.pop(name) for name in ("protocol", "orders") if name in fields}
+        points.append(Point(TrainingConfig(**fields), **own))
+    return tuple(points)
+
+
+def _learn(point, cache):
+    """Train one point; its row of the table."""
+    target, config = targets.scattering_length_target(), point.config
+    if point.protocol == "direct":
+        series = perturbation.direct(target, config, point.orders, cache=cache)
+    else:
+        series = perturbation.iterative(target, (config,) * point.orders, cache=cache)
+    exact = [born.born_tensor(n, config.d) for n in range(1, point.orders + 1)]
+    errors = perturbation.relative_errors(series, exact)[0]
+    # Tuples are written out: a column of a table holds one kind of thing.
+    told = {name: str(list(v)) if isinstance(v, tuple) else v for name, v in asdict(config).items()}
+    told["learning_rate"] = str(told["learning_rate"])
+    learned = {f"relative_error_{n}": float(error) for n, error in enumerate(errors, 1)}
+    seconds = float(np.sum([ensemble.seconds.sum() for ensemble in series.ensembles]))
+    return {"key": point.key, "protocol": point.protocol, "orders": point.orders, **told, **learned, "seconds": seconds}
+
+
+def sweep(points, table, *, scheduler=None, say=print):
+    """Train every point that the table lacks.
+
+    Parameters
+    ----------
+    points : sequence of Point
+    table : path
+        A .parquet file, replaced whenever a row arrives; trainings are kept in a folder beside it.
+    scheduler : str, optional
+        The address of a dask scheduler; a cluster of this machine's cores is started if none is given.
+    say : callable
+        Takes a line of progress.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The whole table, one row a point.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If dask, pandas or pyarrow is not installed.
+    RuntimeError
+        If points failed, after all others are done.
+    """
+    try:
+        import pandas
+        import pyarrow  # noqa: F401 - pandas writes parquet by it
+        from distributed import as_completed
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error.name}: a sweep needs 'neural-born-series[sweep]'") from None
+    table = Path(table).resolve()
+    rows = pandas.read_parquet(table).to_dict("records") if table.exists() else []
+    done = {row["key"] for row in rows}
+    wanted = {point.key: point for point in points}
+    missing = {key: point for key, point in wanted.items() if key not in done}
+    say(f"{len(wanted)} points, {len(wanted) - len(missing)} of them in {table.name}")
+    failed = []
+    if missing:
+        with _client(scheduler) as client:
+            cache = str(table.with_suffix(".trained"))
+            futures = [client.submit(_learn, p, cache, key=key, retries=1) for key, p in missing.items()]
+            for number, future in enumerate(as_completed(futures), 1):
+                if future.status == "error":
+                    failed.append(f"{future.key}: {future.exception()}")
+                    continue
+                rows.append(future.result())
+                with atomically(table) as part:
+                    pandas.DataFrame(rows).to_parquet(part)
+                say(f"[{number}/{len(missing)}] {future.key}")
+    if failed:
+        raise RuntimeError(f"{len(failed)} points failed; the first, {failed[0]}")
+    return pandas.DataFrame(rows)
+
+
+def _client(scheduler):
+    from distributed import Client
+
+    if scheduler is not None:
+        return Client(scheduler)
+    return Client(n_workers=cores.count(), threads_per_worker=1, processes=True, dashboard_address=None)

@@ -1,0 +1,100 @@
+"""Targets whose derivatives JAX or TensorFlow takes."""
+
+import numpy as np
+
+from paperlib._support import checks, tensorflow as _tensorflow
+from paperlib.learning.targets.target import Target
+
+__all__ = ["from_jax", "from_tensorflow"]
+
+def from_jax(name, function):
+    """A target from any function that JAX can differentiate.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        One input, shape (d,), to a scalar; written in jax.numpy. It is run in double precision.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If JAX is not installed.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> bump = from_jax("bump", lambda x: jnp.exp(-jnp.sum(x**2)))
+    >>> bump.hessian_vectors(np.zeros((1, 2)), np.array([[1.0, 3.0]]))
+    array([[-2., -6.]])
+    """
+    if not callable(function):
+        raise ValueError(f"function = {checks.told(function)}: must be callable")
+    try:
+        import jax
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("jax: from_jax needs it; pip install jax") from None
+
+    gradient = jax.grad(function)
+    batched = {
+        "values": jax.jit(jax.vmap(function)),
+        "gradients": jax.jit(jax.vmap(gradient)),
+        "hessian_vectors": jax.jit(jax.vmap(lambda x, v: jax.jvp(gradient, (x,), (v,))[1])),
+    }
+
+    def in_double_precision(call):
+        def run(*arrays):
+            with jax.enable_x64(True):
+                return np.asarray(call(*arrays))
+
+        return run
+
+    return Target(name, **{what: in_double_precision(call) for what, call in batched.items()})
+
+
+def from_tensorflow(name, function):
+    """A target from any function that TensorFlow can differentiate.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        A batch of inputs, a float64 tensor of shape (n, d), to a tensor of shape (n,); a sample's output must not
+        depend on the others.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If TensorFlow is not installed.
+
+    Examples
+    --------
+    >>> square = from_tensorflow("square", lambda x: x[:, 0] ** 2)
+    >>> square.gradients(np.array([[3.0, 1.0]]))
+    array([[6., 0.]])
+    """
+    tf, _ = _tensorflow.load()
+
+    def slopes(function, x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(function(x))
+        return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def of_arrays(call):
+        return lambda *arrays: call(*(tf.convert_to_tensor(array, tf.float64) for array in arrays)).numpy()
+
+    return Target(
+        name,
+        of_arrays(function),
+        of_arrays(lambda x: slopes(function, x)),
+        of_arrays(lambda x, v: slopes(lambda x: slopes(function, x) * v, x)),
+    )

@@ -1,0 +1,262 @@
+r"""What is learned: a function of the potential, with as many of its derivatives as are known.
+
+Perturbation theory and a reader's own problem come in by the same door: a `Target` gives the values of a batch of inputs
+and, if it can, their gradients and the products of their Hessians with given directions.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+
+from paperlib._support import checks
+from paperlib.taylor.symmetric import SymmetricTensor, index_table, monomials, multiplicities, packed_position, packed_size
+
+__all__ = ["Target", "label", "orders_in_turn", "polynomial"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A scalar function of a batch of inputs, shape (n, d).
+
+    Parameters
+    ----------
+    name : str
+        Told apart by it: two targets of one name are taken to be one function.
+    values : callable
+        (n, d) -> (n,).
+    gradients : callable, optional
+        (n, d) -> (n, d).
+    hessian_vectors : callable, optional
+        Inputs and directions, each (n, d), -> (n, d).
+    jet : callable, optional
+        Inputs and directions -> values, gradients and Hessian-vector products, where one sweep gives all three.
+    remainder : callable, optional
+        Tensors of orders 1, 2, .. -> the Target that is left when they are taken off; for targets that know a better way
+        than a difference.
+
+    Examples
+    --------
+    >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
+    >>> norm.sampled("values", np.ones((2, 3)))
+    array([3., 3.])
+    >>> norm.sampled("hessian_vectors", np.ones((2, 3)), np.ones((2, 3)))
+    Traceback (most recent call last):
+    ...
+    ValueError: target 'squared norm': has no hessian_vectors
+    """
+
+    name: str
+    values: Callable
+    gradients: Callable | None = None
+    hessian_vectors: Callable | None = None
+    jet: Callable | None = None
+    remainder: Callable | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.name, str):
+            raise ValueError(f"name = {checks.told(self.name)}: must be a str")
+        for what in ("values", "gradients", "hessian_vectors", "jet", "remainder"):
+            function = getattr(self, what)
+            if not callable(function) and (function is not None or what == "values"):
+                raise ValueError(f"{what} = {checks.told(function)}: must be callable")
+
+    def less(self, tensors):
+        """The target less a polynomial.
+
+        Parameters
+        ----------
+        tensors : sequence of SymmetricTensor
+            Of orders 1, 2, .., as `scattering_length_target` takes them.
+
+        Returns
+        -------
+        Target
+            With those derivatives that this one has.
+        """
+        tensors = orders_in_turn("tensors", tensors)
+        if not tensors:
+            return self
+        if self.remainder is not None:
+            return self.remainder(tensors)
+        lower = polynomial(tensors)
+
+        def difference(what):
+            ours, theirs = getattr(self, what), getattr(lower, what)
+            return None if ours is None else lambda *arguments: ours(*arguments) - theirs(*arguments)
+
+        def jets(U, v):
+            pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]  # taken only if there is one
+            return [ours - theirs for ours, theirs in pairs]
+
+        parts = {what: difference(what) for what in ("values", "gradients", "hessian_vectors")}
+        return Target(f"{self.name} less {label(tensors)}", **parts, jet=self.jet and jets)
+
+    def sampled(self, what, *arguments):
+        """`values`, `gradients` or `hessian_vectors` at a batch, checked.
+
+        Raises
+        ------
+        ValueError
+            If the target has no such derivative, returns another shape, or a value that is not finite; the sample is named.
+        """
+        function = getattr(self, checks.choice("what", what, ("values", "gradients", "hessian_vectors")))
+        if function is None:
+            raise ValueError(f"target {self.name!r}: has no {what}")
+        arrays = [checks.real_array("x", array) for array in arguments]
+        return self._checked(what, function(*arrays), arrays[0])
+
+    def sampled_jet(self, U, v):
+        """Values, gradients and Hessian-vector products at a batch, checked as `sampled` checks each."""
+        names = ("values", "gradients", "hessian_vectors")
+        U, v = checks.real_array("U", U), checks.real_array("v", v)
+        if self.jet is None:
+            return [self.sampled(what, U, *([v] if what == "hessian_vectors" else [])) for what in names]
+        results = checks.sequence(f"target {self.name!r}: jet", self.jet(U, v))
+        if len(results) != len(names):
+            raise ValueError(f"target {self.name!r}: jet gives {len(results)} results; must be {', '.join(names)}")
+        return [self._checked(what, result, U) for what, result in zip(names, results, strict=True)]
+
+    def _checked(self, what, result, U):
+        expected = U.shape[:1] if what == "values" else U.shape
+        result = np.asarray(result)
+        if result.dtype.kind not in "iuf":
+            raise ValueError(f"target {self.name!r}: {what} have dtype {result.dtype}; must be real numbers")
+        result = result.astype(np.float64, copy=False)
+        if result.shape != expected:
+            raise ValueError(f"target {self.name!r}: {what} have shape {result.shape}; must be {expected}")
+        if not np.isfinite(result).all():
+            sample = int(np.argwhere(~np.isfinite(result))[0][0])
+            raise ValueError(f"target {self.name!r}: {what} of sample {sample} are not finite")
+        return result
+
+
+def polynomial(tensors, name="polynomial"):
+    r"""A polynomial without constant term, given by its symmetric tensors.
+
+    .. math:: f(x) = \sum_n T^{(n)}_{i_1 \dots i_n} x_{i_1} \cdots x_{i_n}
+
+    Parameters
+    ----------
+    tensors : sequence of SymmetricTensor
+        Of any orders from 1, one dimension.
+    name : str
+
+    Returns
+    -------
+    Target
+
+    Examples
+    --------
+    >>> square = polynomial([SymmetricTensor(2, 2, [1.0, 0.0, 1.0])])
+    >>> square.values(np.array([[3.0, 4.0]])), square.gradients(np.array([[3.0, 4.0]]))
+    (array([25.]), array([[6., 8.]]))
+    """
+    tensors = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+    for number, tensor in enumerate(tensors):
+        if not isinstance(tensor, SymmetricTensor) or tensor.order < 1 or tensor.packed.ndim > 1:
+            raise ValueError(
+                f"tensors[{number}] = {checks.told(tensor)}: must be a scalar SymmetricTensor of order 1 or higher"
+            )
+    if not tensors or len({tensor.dim for tensor in tensors}) > 1:
+        raise ValueError(f"tensors = {checks.told(tensors)}: must be one or more, of one dimension")
+    d = tensors[0].dim
+    linear = sum((tensor.packed for tensor in tensors if tensor.order == 1), np.zeros(d))
+    square = sum((2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d)))
+    higher = [(tensor.order, _pair_matrix(tensor)) for tensor in tensors if tensor.order > 2]
+
+    # T(x, .., x, .), and T(x, .., x, v, .) for each direction v, of every tensor above the second order.
+    def contracted(x, *vectors):
+        return [_contract(n, A, x, *vectors) for n, A in higher]
+
+    def value(x, along):
+        return x @ linear + ((x @ square) * x).sum(axis=1) / 2 + sum((x * a).sum(axis=1) for a in along)
+
+    def slope(x, along):
+        return linear + x @ square + sum(n * a for (n, _), a in zip(higher, along, strict=True))
+
+    def turn(v, along):
+        return v @ square + sum(n * (n - 1) * a for (n, _), a in zip(higher, along, strict=True))
+
+    def values(x):
+        return value(x, [a for (a,) in contracted(x, x)])
+
+    def gradients(x):
+        return slope(x, [a for (a,) in contracted(x, x)])
+
+    def hessian_vectors(x, v):
+        return turn(v, [a for (a,) in contracted(x, v)])
+
+    def jet(x, v):
+        both = contracted(x, x, v)
+        along_x, along_v = ([pair[k] for pair in both] for k in (0, 1))
+        return value(x, along_x), slope(x, along_x), turn(v, along_v)
+
+    return Target(name, *(partial(_chunked, function, d) for function in (values, gradients, hessian_vectors, jet)))
+
+
+def _pair_matrix(tensor):
+    """A of shape (monomials of order n - 2, pairs): monomials(x) A is the packed matrix T(x, .., x, . , .)."""
+    rest, pairs = index_table(tensor.dim, tensor.order - 2), index_table(tensor.dim, 2)
+    indices = np.empty((len(rest), len(pairs), tensor.order), dtype=np.int32)
+    indices[..., : tensor.order - 2] = rest[:, None]
+    indices[..., tensor.order - 2 :] = pairs
+    indices.sort(axis=-1)
+    matrix = tensor.packed[packed_position(tensor.dim, indices)]
+    return matrix * multiplicities(tensor.dim, tensor.order - 2)[:, None]
+
+
+def _contract(order, pair_matrix, x, *others):
+    """T(x, .., x, v, .) for a batch and each v of `others`; (n, d) -> (n, d)."""
+    d = x.shape[1]
+    packed = monomials(x, order - 2) @ pair_matrix
+    matrices = packed[:, _written_out(d)].reshape(-1, d, d)
+    return [(matrices @ v[:, :, None])[:, :, 0] for v in others]
+
+
+@lru_cache(maxsize=8)
+def _written_out(d):
+    """Where the entries of a (d, d) matrix, row by row, lie in its packed form."""
+    places = np.arange(packed_size(d, 2))
+    return SymmetricTensor(2, d, places).full().astype(np.int64).ravel()
+
+
+def _chunked(function, d, *arrays):
+    """Apply a function of batches to 1,024 rows at a time: a matrix a row is what it takes in memory."""
+    batches = [checks.real_array("x", array, last=d) for array in arrays]
+    if any(batch.shape != batches[0].shape or batch.ndim != 2 for batch in batches):
+        raise ValueError(f"x: shapes {', '.join(str(batch.shape) for batch in batches)}; must be (n, {d})")
+    starts = range(0, len(batches[0]), 1024)
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = [function(*(batch[first : first + 1024] for batch in batches)) for first in starts]
+    several = isinstance(parts[0], tuple)
+    columns = zip(*parts, strict=True) if several else iter([parts])
+    whole = tuple(checks.within("x", np.concatenate(column), "scale the inputs") for column in columns)
+    return whole if several else whole[0]
+
+
+def label(tensors):
+    """A name for a set of tensors that another set does not have."""
+    digest = hashlib.sha256(b"".join(tensor.packed.tobytes() for tensor in tensors)).hexdigest()[:16]
+    return f"orders 1 to {len(tensors)} ({digest})"
+
+
+def orders_in_turn(name, tensors):
+    """Return `tensors` as a list if they are scalar ones of orders 1, 2, .. and of one dimension.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    tensors = checks.sequence(name, tensors)
+    for number, tensor in enumerate(tensors, 1):
+        if not isinstance(tensor, SymmetricTensor) or tensor.order != number or tensor.packed.ndim > 1:
+            raise ValueError(
+                f"{name}[{number - 1}] = {checks.told(tensor)}: must be a scalar SymmetricTensor of order {number}"
+            )
+        if tensor.dim != tensors[0].dim:
+            raise ValueError(f"{name}[{number - 1}]: dim {tensor.dim}; must be {tensors[0].dim}, as {name}[0] has")
+    return tensors

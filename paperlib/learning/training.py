@@ -1,0 +1,338 @@
+"""Ensembles of networks, trained together in one compiled step.
+
+Every weight has a leading member axis, so that one batched product serves all members, and an epoch is one call of an XLA
+program. Members differ by their seed, which sets their first weights and the order in which they see the samples, and, if
+asked, by their learning rate. The samples are the same for all members.
+"""
+
+import hashlib
+import json
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from threading import Lock
+
+import numpy as np
+
+from paperlib._support import checks, tensorflow as _tensorflow
+from paperlib.learning import networks, programs
+from paperlib.learning.checkpoints import Checkpoint
+from paperlib.learning.ensemble import Ensemble
+from paperlib.networks.mlp import MLP
+from paperlib.physics.potentials import SAMPLE_KINDS, sample
+from paperlib.learning.targets import Target
+
+__all__ = ["TrainingConfig", "train_ensemble"]
+
+FITS = ("values", "gradients", "hessian_vectors")
+OPTIMIZERS = ("adam", "muon", "soap")
+# Streams of random numbers, told apart by the first word of their seed. NumPy pads a seed with zeros at its end, so a word
+# there would not tell them apart.
+_SAMPLES, _VALIDATION, _WEIGHTS, _ORDER, _DIRECTIONS = range(1, 6)
+# Seconds between writes of a checkpoint: short epochs would otherwise spend their time on it.
+_EVERY = 10.0
+# Trainings share compiled programs and their variables, so one runs at a time.
+_AT_WORK = Lock()
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides which networks come out of a training.
+
+    Parameters
+    ----------
+    d : int
+        Shells of a potential, the networks' inputs.
+    hidden : tuple of int
+        Widths of the hidden layers.
+    activation : {"gelu", "sigmoid", "silu", "softplus", "tanh"}
+    kind, depth, smallest
+        What is sampled: see `potentials.sample`.
+    samples : int
+        Potentials an epoch.
+    sets : int or None
+        Epochs go round this many sets of samples; None draws a new one each epoch.
+    batch, steps : int
+        Potentials a step, and steps in all. An epoch has samples // batch steps; what is left over is not used.
+    fit : {"values", "gradients", "hessian_vectors"}
+        What is fitted: values; and gradients; and Hessian-vector products along one random direction a sample. Each is
+        scaled by its own mean square.
+    optimizer : {"soap", "adam", "muon"}
+    learning_rate : float or tuple of float
+        Its peak, one for all or one a member: after `warmup` steps of linear rise it falls to zero as a cosine.
+    warmup : int
+    validation : int
+        Held-out potentials, of the same distribution.
+    sample_seed : int
+        Seed of the potentials.
+    seeds : tuple of int
+        One member each.
+
+    Examples
+    --------
+    >>> TrainingConfig(hidden=(32, 32), seeds=(0,)).hidden
+    (32, 32)
+    >>> TrainingConfig(activation="relu6")
+    Traceback (most recent call last):
+    ...
+    ValueError: activation = 'relu6': must be one of 'gelu', 'sigmoid', 'silu', 'softplus', 'tanh'
+    """
+
+    d: int = 64
+    hidden: tuple = (64, 64, 64, 64)
+    activation: str = "gelu"
+    kind: str = "attractive"
+    depth: float = 1.0
+    smallest: float = 0.2
+    samples: int = 32_768
+    sets: int | None = None
+    batch: int = 256
+    steps: int = 12_000
+    fit: str = "values"
+    optimizer: str = "soap"
+    learning_rate: float | tuple = 3e-3
+    warmup: int = 200
+    validation: int = 8_192
+    sample_seed: int = 0
+    seeds: tuple = (0, 1, 2, 3, 4)
+
+    def __post_init__(self):
+        # What the checks return is kept: one value has one spelling, and so one fingerprint.
+        for name in ("d", "samples", "batch", "steps", "validation"):
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=1, most=2**31))
+        for name in ("warmup", "sample_seed"):
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=0, most=2**63))
+        for name, minimum in (("hidden", 1), ("seeds", 0)):
+            values = getattr(self, name)
+            if not isinstance(values, (tuple, list)) or not values:
+                raise ValueError(f"{name} = {checks.told(values)}: must be a tuple of one integer or more")
+            values = tuple(checks.integer(f"{name}[{i}]", v, minimum=minimum, most=2**31) for i, v in enumerate(values))
+            object.__setattr__(self, name, values)
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds = {self.seeds}: must differ, or members would be the same network")
+        if self.batch > self.samples:
+            raise ValueError(f"batch = {self.batch}: must be at most samples = {self.samples}")
+        if self.warmup > self.steps:
+            raise ValueError(f"warmup = {self.warmup}: must be at most steps = {self.steps}")
+        if self.sets is not None:
+            object.__setattr__(self, "sets", checks.integer("sets", self.sets, minimum=1))
+        object.__setattr__(self, "depth", checks.number("depth", self.depth, above=0))
+        if isinstance(self.learning_rate, (tuple, list)):
+            rates = tuple(checks.number("learning_rate", rate, above=0) for rate in self.learning_rate)
+            if len(rates) != len(self.seeds):
+                raise ValueError(
+                    f"learning_rate = {rates}: must be one number, or one for each of {len(self.seeds)} seeds"
+                )
+            object.__setattr__(self, "learning_rate", rates)
+        else:
+            object.__setattr__(self, "learning_rate", checks.number("learning_rate", self.learning_rate, above=0))
+        object.__setattr__(self, "smallest", checks.number("smallest", self.smallest, minimum=0))
+        if self.smallest > 1:
+            raise ValueError(f"smallest = {self.smallest}: must be from 0 to 1")
+        checks.choice("activation", self.activation, tuple(sorted(networks.ACTIVATIONS)))
+        checks.choice("fit", self.fit, FITS)
+        checks.choice("kind", self.kind, SAMPLE_KINDS)
+        checks.choice("optimizer", self.optimizer, OPTIMIZERS)
+
+    def potentials(self, n, *seed):
+        """Draw n potentials of this distribution, shape (n, d)."""
+        return sample(n, self.d, depth=self.depth, kind=self.kind, smallest=self.smallest, seed=seed)
+
+    def fingerprint(self, target):
+        """A hash of the configuration and the target's name: what it names trains to the same networks."""
+        text = json.dumps(asdict(self) | {"target": checks.instance("target", target, Target).name}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def train_ensemble(config, target, *, cache=None):
+    """Train one network a seed on `target`.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    target : Target
+        What is fitted must be among what it gives. Values are taken less their mean, in units of their standard deviation.
+    cache : path, optional
+        A folder where trainings are kept every ten seconds, in files named by their configuration. A training that finds
+        its own goes on where it stopped, to the same weights bit for bit; one that finds it complete returns what it
+        holds.
+
+    Returns
+    -------
+    Ensemble
+        Members in the order of `config.seeds`, without those that diverged.
+
+    Raises
+    ------
+    ValueError
+        If the target's values are unfit, or every member diverged.
+
+    Warns
+    -----
+    UserWarning
+        If what is kept in `cache` is damaged or was made by other code or from other values (it is trained anew); if
+        members diverged.
+
+    Notes
+    -----
+    The progress bar shows on a terminal only. One epoch's samples are drawn while the one before is trained on. A step's
+    time goes into matrix products and, for fitted derivatives, into the activation's; SOAP adds its own products, the
+    same for every fit.
+
+    Examples
+    --------
+    >>> from paperlib.learning.targets import scattering_length_target
+    >>> config = TrainingConfig(d=4, hidden=(8,), samples=256, batch=32, steps=16, warmup=0, validation=16, seeds=(7,))
+    >>> ensemble = train_ensemble(config, scattering_length_target())
+    >>> len(ensemble.members), ensemble.loss.shape
+    (1, (2, 1))
+    """
+    checks.instance("config", config, TrainingConfig)
+    checks.instance("target", target, Target)
+    cache = None if cache is None else checks.path("cache", cache)
+    with _AT_WORK:
+        return _train(config, target, cache)
+
+
+def _train(config, target, cache):
+    from tqdm import tqdm
+
+    tf, _ = _tensorflow.load()
+    per_epoch = config.samples // config.batch
+    epochs = -(-config.steps // per_epoch)
+    held_out = config.potentials(config.validation, _VALIDATION, config.sample_seed)
+    held_out_values = target.sampled("values", held_out)
+    scales = _scales(config, target, held_out, held_out_values)
+    draw = _drawer(config, target, scales, per_epoch)
+
+    program = programs.program(config)
+    program.begin(config, _first_weights(config))
+    state = [*program.variables, *program.optimizer.variables]
+    weights = tf.constant(scales.weights, tf.float32)
+    held_out_x = tf.constant(np.float32(held_out / config.depth))
+    held_out_y = (held_out_values - scales.mean) / scales.spread
+
+    checkpoint = cache and Checkpoint.of(cache, config.fingerprint(target), held_out_values)
+    loss, validation, seconds = curves = checkpoint.restore(state) if checkpoint else [[], [], []]
+    with ThreadPoolExecutor(1) as pool:
+        start = len(loss)
+        upcoming = pool.submit(draw, start) if start < epochs else None
+        stored = time.monotonic()
+        for epoch in tqdm(
+            range(start, epochs), initial=start, total=epochs, desc="training", unit="epoch", disable=None
+        ):
+            (inputs, fitted), order = upcoming.result()  # type: ignore[union-attr]  # there is one in every turn
+            upcoming = pool.submit(draw, epoch + 1) if epoch + 1 < epochs else None
+            steps = min(per_epoch, config.steps - epoch * per_epoch)
+            arguments = tf.nest.map_structure(tf.convert_to_tensor, (inputs, fitted, order, steps))
+            started = time.perf_counter()
+            loss.append(program.run(*arguments, weights).numpy())
+            seconds.append(time.perf_counter() - started)
+            residual = program.predict(held_out_x).numpy() - held_out_y
+            validation.append(np.mean(residual**2, axis=1))
+            last = len(loss) == epochs or not np.isfinite(loss[-1]).any()
+            if checkpoint and (last or time.monotonic() > stored + _EVERY):
+                checkpoint.store(state, curves)
+                stored = time.monotonic()
+            if last:
+                break
+    trained = [v.numpy() for v in program.variables]
+    return _to_ensemble(config, trained, np.array(loss), np.array(validation), np.array(seconds), scales)
+
+
+@dataclass(frozen=True)
+class _Scales:
+    """The units in which networks see the target: of x = U/depth, values (t - mean)/spread, and derivatives of these by x.
+
+    `weights` are one over the mean square of each fitted quantity in these units: 1 for the values.
+    """
+
+    mean: float
+    spread: float
+    weights: tuple
+
+
+def _scales(config, target, U, values):
+    mean, spread = float(values.mean()), float(values.std()) or 1.0
+    weights = [1.0]
+    for order, what in enumerate(FITS[1 : FITS.index(config.fit) + 1], 1):
+        arguments = (U,) if what == "gradients" else (U, _directions(config, len(U), _VALIDATION, 0))
+        derivative = target.sampled(what, *arguments) * config.depth**order / spread
+        weights.append(1 / (float(np.mean(derivative**2)) or 1.0))
+    return _Scales(mean, spread, tuple(weights))
+
+
+def _directions(config, n, *seed):
+    """One random direction a sample, of unit length on average."""
+    random = np.random.default_rng((_DIRECTIONS, config.sample_seed, *seed))
+    return random.standard_normal((n, config.d)) / np.sqrt(config.d)
+
+
+def _drawer(config, target, scales, per_epoch):
+    """A function of the epoch's number that gives its samples and each member's order of them.
+
+    The samples are x, v (directions, only if they are needed), values and derivatives, in the units of `scales`.
+    """
+
+    def samples(number):
+        U = config.potentials(config.samples, _SAMPLES, config.sample_seed, number)
+        inputs = [U / config.depth]
+        if config.fit == "hessian_vectors":
+            inputs.append(_directions(config, config.samples, _SAMPLES, number))
+            fitted = target.sampled_jet(U, inputs[1])
+        else:
+            fitted = [target.sampled(what, U) for what in FITS[: FITS.index(config.fit) + 1]]
+        fitted[0] = fitted[0] - scales.mean
+        fitted = [array * (config.depth**order / scales.spread) for order, array in enumerate(fitted)]
+        return [[array.astype(np.float32) for array in arrays] for arrays in (inputs, fitted)]
+
+    if config.sets is not None:
+        samples = lru_cache(maxsize=config.sets)(samples)
+
+    def draw(epoch):
+        orders = [
+            np.random.default_rng((_ORDER, seed, epoch)).permutation(config.samples)[: per_epoch * config.batch]
+            for seed in config.seeds
+        ]
+        order = np.stack(orders).reshape(len(config.seeds), per_epoch, config.batch).swapaxes(0, 1)
+        return samples(epoch if config.sets is None else epoch % config.sets), order.astype(np.int32)
+
+    return draw
+
+
+def _first_weights(config):
+    """Glorot-uniform weights (member, in, out) and zero biases (member, 1, out)."""
+    sizes = (config.d, *config.hidden, 1)
+    arrays = []
+    for layer, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        limit = np.sqrt(6 / (inputs + outputs))
+        weights = [
+            np.random.default_rng((_WEIGHTS, seed, layer)).uniform(-limit, limit, (inputs, outputs))
+            for seed in config.seeds
+        ]
+        arrays += [np.stack(weights).astype(np.float32), np.zeros((len(weights), 1, outputs), np.float32)]
+    return arrays
+
+
+def _to_ensemble(config, weights, loss, validation, seconds, scales):
+    """Undo the scaling of input and output, and leave out the members that diverged."""
+    finite = np.isfinite(loss).all(axis=0) & np.isfinite(validation).all(axis=0)
+    lost = [seed for seed, kept in zip(config.seeds, finite, strict=True) if not kept]
+    if not finite.any():
+        raise ValueError(f"learning_rate = {config.learning_rate}: every member diverged; take a smaller one")
+    if lost:
+        warnings.warn(f"seeds {lost} diverged and are left out; a smaller learning_rate may keep them", stacklevel=3)
+    members = []
+    for number in np.flatnonzero(finite):
+        matrices = [w[number].T.astype(np.float64) for w in weights[0::2]]
+        biases = [b[number, 0].astype(np.float64) for b in weights[1::2]]
+        matrices[0] /= config.depth
+        matrices[-1] *= scales.spread
+        biases[-1] = biases[-1] * scales.spread + scales.mean
+        # Rounded once more to single precision, so that what is saved is what is returned.
+        single = [[np.float32(a) for a in arrays] for arrays in (matrices, biases)]
+        members.append(MLP(single[0], single[1], config.activation))
+    seeds = tuple(seed for seed, kept in zip(config.seeds, finite, strict=True) if kept)
+    return Ensemble(tuple(members), seeds, loss[:, finite], validation[:, finite], seconds)

@@ -1,0 +1,241 @@
+"""Networks of Keras, PyTorch and scikit-learn as MLPs.
+
+Each framework's layers are put into three words: ("affine", W, b), ("scale", factor, shift) for each unit,
+and ("activation", name). What the words mean as one network is the same for all. An activation is recognised
+by its values, not by its name, and the whole network is checked against the original at a few points, so a
+wrapped or mislabelled function cannot slip through.
+"""
+
+import warnings
+from math import prod
+
+import numpy as np
+
+from paperlib.networks import activations
+from paperlib.networks.mlp import MLP
+
+__all__ = ["from_keras", "from_sklearn", "from_torch"]
+
+PROBES = np.concatenate([[-40.0, -1.0], np.linspace(-6, 6, 49), [40.0]])
+
+
+def _assemble(dim, words):
+    """The network that the words spell. A scale is folded into the affine map after it, or the last one."""
+    weights: list[np.ndarray] = []
+    biases: list[np.ndarray] = []
+    names: list[str] = []
+    factor, shift = np.ones(dim), np.zeros(dim)
+    for kind, *values in words:
+        open_layer = len(weights) > len(names)  # the last affine map still waits for its activation
+        if kind == "scale":
+            if open_layer:
+                weights[-1], biases[-1] = values[0][:, None] * weights[-1], values[0] * biases[-1] + values[1]
+            else:
+                factor, shift = values[0] * factor, values[0] * shift + values[1]
+            continue
+        if kind == "affine":
+            if open_layer:
+                names.append("linear")
+            weights.append(values[0] * factor)
+            biases.append(values[1] + values[0] @ shift)
+        elif values[0] != "linear":
+            if not open_layer:
+                weights.append(np.diag(factor))
+                biases.append(shift)
+            names.append(values[0])
+        factor, shift = np.ones(len(biases[-1])), np.zeros(len(biases[-1]))
+    if len(weights) == len(names):
+        weights.append(np.diag(factor))
+        biases.append(shift)
+    return MLP(weights, biases, names)
+
+
+def _recognise(function):
+    """The activation with the values of `function` (array -> array), or None."""
+    try:
+        values = np.asarray(function(PROBES))
+        if values.shape != PROBES.shape:
+            return None
+    except Exception:  # whatever it is, it is no function of one number
+        return None
+    # The shortest decimal of its own precision: 0.2, where a float32 made float64 would read 0.20000000298.
+    floor, slope = (abs(float(str(-value))) for value in values[:2])
+    names = [*activations.SMOOTH, *activations.PIECEWISE, f"leaky_relu({slope})", f"elu({floor})"] + [
+        f"celu({floor})"
+    ] * (floor > 0)
+    for name in names:
+        if np.allclose(values, activations.derivatives(name, PROBES, 0)[0], rtol=1e-5, atol=1e-6):
+            return name
+    return None
+
+
+def _agrees(mlp, x, expected, what):
+    expected = np.asarray(expected)
+    ours = mlp(x.reshape(len(x), -1).astype(np.float64)).reshape(len(x), -1)
+    rounding = np.sqrt(np.finfo(expected.dtype).eps) if expected.dtype.kind == "f" else 0.05
+    if np.abs(ours - expected.reshape(len(x), -1)).max() > rounding * (1 + np.abs(ours).max()):
+        raise ValueError(f"{what}: its layers, one after the other, do not give its output; must be a plain chain")
+    return mlp
+
+
+def _keras_words(keras, model, shape):
+    """The words of a Keras model whose input has this shape."""
+    layers = keras.layers
+    silent = (
+        layers.InputLayer,
+        layers.Dropout,
+        layers.GaussianDropout,
+        layers.GaussianNoise,
+        layers.ActivityRegularization,
+    )
+
+    def array(value):
+        return np.asarray(keras.ops.convert_to_numpy(value), dtype=np.float64)
+
+    def units(value):
+        return np.broadcast_to(array(value), (1, *shape)).ravel()
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _keras_words(keras, layer, shape)
+            shape = layer.output_shape[1:]
+        elif isinstance(layer, layers.Flatten):
+            shape = (prod(shape),)
+        elif isinstance(layer, layers.Rescaling):
+            yield "scale", units(layer.scale), units(layer.offset)
+        elif isinstance(layer, layers.Normalization) and not layer.invert:
+            deviation = np.maximum(np.sqrt(units(layer.variance)), keras.backend.epsilon())
+            yield "scale", 1 / deviation, -units(layer.mean) / deviation
+        elif isinstance(layer, layers.Dense) and len(shape) == 1:
+            kernel = array(layer.kernel)
+            yield "affine", kernel.T, array(layer.bias) if layer.use_bias else np.zeros(kernel.shape[1])
+            shape, function = kernel.shape[1:], layer.activation
+            name = _recognise(lambda z: keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(z, "float32"))))
+            if name is None:
+                raise ValueError(f"model: layer {layer.name!r} has an activation that is none of ours, {function!r}")
+            yield "activation", name
+        elif not isinstance(layer, silent):
+            call = layer
+            name = None if layer.weights else _recognise(lambda z: keras.ops.convert_to_numpy(call(z[None]))[0])
+            if name is None:
+                what = f"layer {layer.name!r} ({type(layer).__name__}) on shape {tuple(shape)}"
+                raise ValueError(f"model: {what} is no part of an MLP")
+            yield "activation", name
+
+
+def from_keras(model):
+    """See `MLP.from_keras`."""
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"model: {type(model).__name__} given; must be a keras.Model")
+    if not getattr(model, "inputs", None):
+        raise ValueError(f"model: {model.name!r} is not built; call it or give it an Input")
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(f"model: {len(model.inputs)} inputs and {len(model.outputs)} outputs; must be one of each")
+    shape = tuple(model.inputs[0].shape[1:])
+    if None in shape:
+        raise ValueError(f"model: input of shape {shape}; must be fixed")
+    mlp = _assemble(prod(shape), _keras_words(keras, model, shape))
+    x = np.random.default_rng(0).standard_normal((8, *shape)).astype(np.float32)
+    return _agrees(mlp, x, keras.ops.convert_to_numpy(model(x, training=False)), "model")
+
+
+def _torch_words(torch, module, path):
+    nn = torch.nn
+    if isinstance(module, nn.Sequential):
+        for name, child in module._modules.items():  # named_children() tells of a module that stands twice only once
+            yield from _torch_words(torch, child, f"{path}[{name}]")
+    elif isinstance(module, nn.Linear):
+        weight = module.weight.detach().cpu()
+        bias = torch.zeros(len(weight)) if module.bias is None else module.bias.detach().cpu()
+        yield "affine", weight.double().numpy(), bias.double().numpy()
+    elif not isinstance(module, (nn.Identity, nn.Dropout, nn.Flatten)):
+        with torch.no_grad():
+            name = (
+                None
+                if next(module.parameters(), None) is not None
+                else _recognise(lambda z: module(torch.tensor(z)).numpy())
+            )
+        if name is None:
+            raise ValueError(f"{path}: {module!r} is no part of an MLP".replace("\n", " "))
+        yield "activation", name
+
+
+def from_torch(module):
+    """See `MLP.from_torch`."""
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise ValueError(f"module: {type(module).__name__} given; must be a torch.nn.Module")
+    words = list(_torch_words(torch, module, "module"))
+    first = next((values[0] for kind, *values in words if kind == "affine"), None)
+    if first is None:
+        raise ValueError("module: has no Linear layer, so its number of inputs is unknown")
+    mlp = _assemble(first.shape[1], words)
+    x = np.random.default_rng(0).standard_normal((8, mlp.dim))
+    training = module.training
+    with torch.no_grad():
+        kind = next(module.parameters()).dtype
+        expected = module.eval()(torch.tensor(x, dtype=kind)).double().numpy()
+    module.train(training)
+    return _agrees(mlp, x, expected if kind == torch.float64 else expected.astype(np.float32), "module")
+
+
+SKLEARN_NAMES = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+
+
+def _sklearn_units(step):
+    """Centre and width of a fitted scaler z = (x - centre)/width, each of shape (features,)."""
+    kind = type(step).__name__
+    if kind not in ("StandardScaler", "RobustScaler", "MinMaxScaler", "MaxAbsScaler"):
+        raise ValueError(f"model: {kind} is no scaling of each feature; must be StandardScaler or one like it")
+    if not hasattr(step, "n_features_in_"):
+        raise ValueError(f"model: {kind} is not fitted")
+    if kind == "MinMaxScaler":
+        return -step.min_ / step.scale_, 1 / step.scale_
+    centre = step.center_ if kind == "RobustScaler" else step.mean_ if getattr(step, "with_mean", False) else None
+    zero, one = np.zeros(step.n_features_in_), np.ones(step.n_features_in_)
+    return zero if centre is None else centre, one if step.scale_ is None else step.scale_
+
+
+def _sklearn_words(model):
+    """The words of an MLPRegressor, of a pipeline that ends in one, or of a regressor of a scaled target."""
+    kind = type(model).__name__
+    if kind == "Pipeline":
+        *scalers, (_, last) = model.steps
+        words = list(_sklearn_words(last))  # says first if nothing is fitted
+        for _, step in scalers:
+            if step is not None and step != "passthrough":
+                centre, width = _sklearn_units(step)
+                yield "scale", 1 / width, -centre / width
+        yield from words
+    elif kind == "TransformedTargetRegressor" and hasattr(model, "regressor_"):
+        yield from _sklearn_words(model.regressor_)
+        centre, width = _sklearn_units(model.transformer_)
+        yield "scale", width, centre
+    elif kind in ("MLPRegressor", "TransformedTargetRegressor") and not hasattr(model, "n_features_in_"):
+        raise ValueError(f"model: {kind} is not fitted")
+    elif not hasattr(model, "predict") or not hasattr(model, "out_activation_"):
+        raise ValueError(f"model: {kind} given; must be a fitted sklearn.neural_network.MLPRegressor")
+    elif model.out_activation_ != "identity":
+        raise ValueError(f"model: its output goes through {model.out_activation_!r}; must be an MLPRegressor")
+    else:
+        for layer, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+            if layer:
+                yield "activation", SKLEARN_NAMES[model.activation]
+            yield "affine", weight.T.astype(np.float64), bias.astype(np.float64)
+
+
+def from_sklearn(model):
+    """See `MLP.from_sklearn`."""
+    words = list(_sklearn_words(model))
+    first = next(number for number, (kind, *_) in enumerate(words) if kind == "affine")
+    mlp = _assemble(model.n_features_in_, words)
+    x = np.random.default_rng(0).standard_normal((8, mlp.dim))
+    for _, factor, shift in reversed(words[:first]):  # in the units of the inputs: others would saturate the network
+        x = (x - shift) / factor
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        expected = model.predict(x)
+    return _agrees(mlp, x, expected, "model")

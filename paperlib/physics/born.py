@@ -1,0 +1,437 @@
+r"""The exact Born series of a_0 for a discretised potential, to any order.
+
+With G(r, s) = min(r, s), u = r + G U u, and
+
+.. math:: a_0 = \sum_{n \ge 1} a^{(n)}, \qquad a^{(n)} = -\langle r | U (G U)^{n-1} | r \rangle .
+
+a^(n) is homogeneous of degree n in U: the Born series is the Taylor series of a_0 at U = 0. Nothing here is
+integrated numerically: min(r, s) is separable, and the powers of the coupling are carried across the shells.
+"""
+
+from itertools import combinations
+from math import factorial
+
+import numpy as np
+
+from paperlib._support import checks
+from paperlib.physics import shells
+from paperlib.taylor.symmetric import MOST_INDICES, SymmetricTensor, index_table, packed_position, packed_size
+
+__all__ = [
+    "born_approximation",
+    "born_radius",
+    "born_remainder",
+    "born_tensor",
+    "born_terms",
+    "pade",
+    "pade_of_terms",
+    "weinberg_eigenvalues",
+]
+
+# Numbers of the state held at a time: a block's series stay within a few MiB.
+_BLOCK = 1 << 16
+# Higher terms take hours, and say what the ratio of those before them says.
+LARGEST_ORDER = 1000
+_WEAKER = "take a weaker U or a lower order"
+
+
+def _order(order):
+    return checks.integer("order", order, minimum=1, most=LARGEST_ORDER)
+
+
+def born_terms(U, order):
+    r"""The first Born terms a^(1) .. a^(order).
+
+    U is scaled by a coupling, and each shell's transfer of (w, q) (see `shells`) is a power series in it.
+    The product of the transfers, cut at `order`, gives w and q at r = 1 as power series; their quotient is
+    the Born series.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+    order : int, from 1 to 1000
+
+    Returns
+    -------
+    ndarray of float64, shape (..., order)
+
+    Raises
+    ------
+    ValueError
+        If `order` is not an integer from 1 to 1000, a term is beyond the largest double, or U is not a non-empty array of
+        finite real numbers.
+
+    Notes
+    -----
+    The relative error of term n is a few n units of rounding, unless U changes sign so that its own parts cancel.
+
+    Examples
+    --------
+    >>> born_terms(np.full(64, 3.0), 3) * 315 / 3.0 ** np.arange(1, 4)  # 1 - tan(k)/k
+    array([-105.,  -42.,  -17.])
+    """
+    U, order = checks.potentials(U), _order(order)
+    checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
+    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
+    terms = np.empty((len(flat), order))
+    for rows, x in shells.blocks(flat, _BLOCK // (order + 1)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            w, q = _coupling_series(x, order)
+            terms[rows] = _quotient(w, q).T
+    if not np.isfinite(terms).all():
+        first = int(np.argwhere(~np.isfinite(terms))[:, 1].min()) + 1
+        raise ValueError(
+            f"order = {order}: the Born term of order {first} is beyond the largest double; take a weaker U"
+        )
+    return terms.reshape(*U.shape[:-1], order)
+
+
+def born_remainder(U, order):
+    r"""What the first `order` Born terms leave of a_0, without cancellation.
+
+    .. math:: R_N = a_0 - \sum_{n \le N} a^{(n)} = \Big( \sum_{k > N} w_k
+              - \sum_{l \le N} a^{(l)} \sum_{j > N - l} q_j \Big) \Big/ \sum_j q_j
+
+    The tail of each power series, all that lies above order N, is carried across the shells as one more coefficient: the
+    tails of the transfers are Stumpff functions of higher index. So a weak potential's remainder keeps its digits, all but a
+    few units of rounding, where a difference would have none.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Shallow: shells of ``|U| > d^2`` lose digits.
+    order : int, from 1 to 1000
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+
+    Examples
+    --------
+    >>> U = np.full(64, 1e-6)
+    >>> bool(np.isclose(born_remainder(U, 3), -62 * 1e-24 / 2835, rtol=1e-5, atol=0))
+    True
+    """
+    U, order = checks.potentials(U), _order(order)
+    checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
+    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
+    remainder = np.empty(len(flat))
+    for rows, x in shells.blocks(flat, _BLOCK // (order + 1)):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            w, q = _coupling_series(x, order, tail=True)
+            a = _quotient(w[:-1], q[:-1])
+            above = np.cumsum(q[::-1], axis=0)[::-1]  # above[k]: all of q from order k up
+            excess = w[-1] - sum(a[n - 1] * above[order + 1 - n] for n in range(1, order + 1))
+            remainder[rows] = excess / above[0]
+    checks.within("U, order", remainder, _WEAKER)
+    return remainder.reshape(U.shape[:-1])[()]
+
+
+def _coupling_series(x, order, tail=False):
+    """Coefficients in the coupling of w and of q/h at r = 1, shape (order + 1, n); x = U h^2, shape (d, n).
+
+    With `tail`, one more row holds the sum of all coefficients above `order`.
+    """
+    d, n = x.shape
+    rows = order + 1 + tail
+    w, q = np.zeros((rows, n)), np.zeros((rows, n))
+    q[0] = 1.0
+    for i in range(d):
+        u = i * q - w
+        power = np.ones(n)
+        dw, loss = np.zeros_like(w), np.zeros_like(q)
+        higher = shells.stumpff(x[i], 2 * order + 3) if tail else []
+        for m in range(1, order + 1 + tail):
+            power = power * (x[i] if m == 1 else -x[i])
+            lower, upper = slice(0, order + 1 - m), slice(m, order + 1)
+            loss[upper] += power * (u[lower] * _one_over_factorial(2 * m - 1) + q[lower] * _one_over_factorial(2 * m))
+            dw[upper] += power * (u[lower] * _one_over_factorial(2 * m) + q[lower] * _one_over_factorial(2 * m + 1))
+            if tail:
+                # Orders m and up of a transfer lift order (order + 1 - m) into the tail, and m = 1 keeps the tail there.
+                for source in (order + 1 - m, *((order + 1,) if m == 1 else ())):
+                    loss[-1] += power * (higher[2 * m - 1] * u[source] + higher[2 * m] * q[source])
+                    dw[-1] += power * (higher[2 * m] * u[source] + higher[2 * m + 1] * q[source])
+        w += dw - (i + 1) * loss
+        q -= loss
+    return w / d, q
+
+
+def _one_over_factorial(n):
+    return 1 / factorial(n) if n < 171 else 0.0  # past 170! it is below the smallest double
+
+
+def _quotient(w, q):
+    """Coefficients 1 .. order of the series w/q, where w_0 = 0 and q_0 = 1."""
+    a = np.zeros_like(w)
+    for n in range(1, len(w)):
+        a[n] = w[n] - sum(q[k] * a[n - k] for k in range(1, n))
+    return a[1:]
+
+
+def born_approximation(U, order):
+    """The Born approximation of a_0: the sum of the first `order` terms.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+    order : int, from 1 to 1000
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+
+    Examples
+    --------
+    >>> float(born_approximation(np.full(10, 0.3), 1).round(12))
+    -0.1
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return checks.within("U, order", born_terms(U, order).sum(axis=-1), _WEAKER)
+
+
+def born_tensor(order, d):
+    r"""The symmetric tensor B of the n-th Born term, in closed form.
+
+    .. math:: a^{(n)} = \sum_{i_1 \dots i_n} B_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}, \qquad
+              B_i = -(i^2 - i + 1/3)/d^3
+
+    so that n! B is the tensor of n-th partial derivatives of a_0 at U = 0. w and q at r = 1 are linear in
+    each shell's transfer, and a free shell transfers nothing: their partial derivatives are products of the
+    few shells that are differentiated. Leibniz' rule on w = q a_0 turns them into those of a_0.
+
+    Parameters
+    ----------
+    order : int, from 1 to 20
+    d : int, at least 1
+
+    Returns
+    -------
+    SymmetricTensor
+
+    Examples
+    --------
+    >>> born_tensor(1, 2).packed * 24
+    array([-1., -7.])
+    >>> U = np.array([0.3, -0.2, 0.5])
+    >>> bool(np.isclose(born_tensor(3, 3).contract(U), born_terms(U, 3)[2], rtol=1e-13))
+    True
+    """
+    order = checks.integer("order", order, minimum=1, most=checks.TENSOR_ORDER)
+    d = checks.integer("d", d, minimum=1, most=MOST_INDICES)
+    checks.memory(f"order = {order}, d = {d}", 32 * (order + 1) * packed_size(d, order), "use born_terms")
+    w, q = _transfer_derivatives(order, d)
+    a = [np.empty(0)]  # no order 0
+    for n in range(1, order + 1):
+        indices = index_table(d, n)
+        total = w[n].copy()
+        for k in range(1, n):
+            for chosen in combinations(range(n), k):
+                rest = [position for position in range(n) if position not in chosen]
+                of_q = packed_position(d, indices[:, chosen])
+                of_a = packed_position(d, indices[:, rest])
+                total -= q[k][of_q] * a[n - k][of_a]
+        a.append(total)
+    return SymmetricTensor(order, d, a[order] / factorial(order))
+
+
+def _transfer_derivatives(order, d):
+    """Packed partial derivatives at U = 0, order by order, of w and of q/h at r = 1."""
+    w, q = [np.zeros(1)], [np.ones(1)]
+    for n in range(1, order + 1):
+        indices = index_table(d, n)
+        new_w, new_q = np.empty(len(indices)), np.empty(len(indices))
+        last = indices[:, -1]
+        run = (indices == last[:, None]).sum(axis=1)
+        for m in range(1, n + 1):
+            rows = np.flatnonzero(run == m)
+            before = packed_position(d, indices[rows, : n - m])
+            i, w0, q0 = last[rows], w[n - m][before], q[n - m][before]
+            u = i * q0 - w0
+            power = factorial(m) * (-1) ** (m - 1) / float(d) ** (2 * m)
+            loss = power * (u / factorial(2 * m - 1) + q0 / factorial(2 * m))
+            new_w[rows] = power * (u / factorial(2 * m) + q0 / factorial(2 * m + 1)) - (i + 1) * loss
+            new_q[rows] = -loss
+        w.append(new_w)
+        q.append(new_q)
+    return [values / d for values in w], q
+
+
+def weinberg_eigenvalues(U):
+    r"""The d largest Weinberg eigenvalues, by magnitude.
+
+    .. math:: G U \psi = \eta \psi
+
+    1/eta is a coupling at which U binds one state more, at threshold. G is positive, so every eta is real, for
+    signed potentials too: positive ones belong to attraction, negative ones to repulsion turned over.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+
+    Returns
+    -------
+    ndarray of float64, shape (..., d)
+        In falling order of magnitude.
+
+    Notes
+    -----
+    G = V V^T, where V integrates from 0 to r, so V^T U V has the same spectrum. V^T U V is projected on
+    Legendre polynomials, shell by shell (eight a shell up to d = 64, three from d = 171); the operator itself is
+    exact. Up to d = 64 the largest eigenvalue is right to 1e-12; the k-th, whose wave function has k - 1/2
+    half-waves, as long as no shell holds more than about a quarter of one. The cost is an eigenvalue problem of
+    about 512 rows a potential.
+
+    Examples
+    --------
+    >>> eta = weinberg_eigenvalues(np.full(16, 2.0))
+    >>> bool(np.allclose(eta[:3], 2.0 / (np.pi * np.array([0.5, 1.5, 2.5])) ** 2, rtol=1e-12))
+    True
+    """
+    U = checks.potentials(U)
+    d = U.shape[-1]
+    m = max(3, min(8, 512 // d))
+    checks.memory(f"U: d = {d}", 48 * m * (m + 1) * d**2, "take fewer shells")
+    V = _integration(d, m)
+    flat = U.reshape(-1, d)
+    eta = np.empty(flat.shape)
+    for row, potential in enumerate(flat):
+        spectrum = np.linalg.eigvalsh(np.einsum("ias,i,iat->st", V, potential, V, optimize=True))
+        eta[row] = spectrum[np.argsort(-np.abs(spectrum), kind="stable")[:d]]
+    return eta.reshape(U.shape)
+
+
+def _integration(d, m):
+    """The integral from 0 to r, from m orthonormal Legendre polynomials a shell to m + 1; shape (d, m + 1, d m)."""
+    h = 1.0 / d
+    V = np.zeros((d, m + 1, d, m))
+    for shell in range(d):
+        V[shell, 0, :shell, 0] = h  # all of the shells below
+        V[shell, 0, shell, 0] = h / 2
+        for n in range(m):
+            # int P_n = (P_{n+1} - P_{n-1}) / (2n + 1), for orthonormal polynomials on a length h
+            V[shell, n + 1, shell, n] = h / 2 / np.sqrt((2 * n + 1) * (2 * n + 3))
+            if n:
+                V[shell, n - 1, shell, n] = -h / 2 / np.sqrt((2 * n + 1) * (2 * n - 1))
+    return V.reshape(d, m + 1, d * m)
+
+
+def born_radius(U):
+    """The Born series' radius of convergence in the coupling: 1 over the modulus of the largest Weinberg eigenvalue.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+        The series of U itself converges where this is above 1; infinite for U = 0.
+
+    Examples
+    --------
+    >>> bool(np.isclose(born_radius(np.full(32, 1.0)), np.pi**2 / 4, rtol=1e-12))
+    True
+    """
+    with np.errstate(divide="ignore", over="ignore"):
+        return 1 / np.abs(weinberg_eigenvalues(U)[..., 0])
+
+
+def pade(U, m, n):
+    r"""The [m/n] Padé approximant of the Born series, at coupling 1.
+
+    .. math:: \frac{p_0 + \dots + p_m \lambda^m}{1 + q_1 \lambda + \dots + q_n \lambda^n}
+              = \sum_{k \le m + n} a^{(k)} \lambda^k + O(\lambda^{m + n + 1})
+
+    a_0 has poles, at the couplings that bind a state, and a rational function can follow it past them where the
+    series cannot.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+    m, n : int
+        Degrees of the numerator (at least 1) and of the denominator (at least 0); together 1000 at most.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+        At a pole a signed infinity or a huge value.
+
+    Examples
+    --------
+    >>> U = np.full(8, 6.0)  # past the radius, one state bound
+    >>> bool(np.isclose(pade(U, 5, 5), 1 - np.tan(np.sqrt(6)) / np.sqrt(6), rtol=1e-10))
+    True
+    """
+    U = checks.potentials(U)
+    m, n = _degrees(m, n)
+    return pade_of_terms(born_terms(U, m + n), m, n)
+
+
+def _degrees(m, n):
+    m = checks.integer("m", m, minimum=1, most=LARGEST_ORDER)
+    return m, checks.integer("n", n, minimum=0, most=LARGEST_ORDER - m)
+
+
+def pade_of_terms(terms, m, n):
+    """The [m/n] Padé approximant, at coupling 1, of a series whose terms are given: learned ones, say.
+
+    Parameters
+    ----------
+    terms : array_like of float, shape (..., m + n or more)
+        Of orders 1, 2, ..; those past m + n are not used.
+    m, n : int
+        Degrees of the numerator (at least 1) and of the denominator (at least 0); together 1000 at most.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+        At a pole a signed infinity or a huge value.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer terms than m + n.
+
+    Notes
+    -----
+    At a relative distance t from a pole the relative error is up to some 1e-12 / t, where a_0's own is 1e-16 / t. The
+    linear equations for q are solved by least squares of smallest norm, after the coupling is scaled so
+    that the terms neither grow nor fall: a series that is rational of lower degree has many solutions, all with
+    the same quotient. The equations lose digits as fast as the degrees grow: for a square well four times past the
+    radius [4/4] and higher stay at about 1e-5.
+
+    Examples
+    --------
+    >>> float(pade_of_terms([1.0, 0.5], 1, 1))      # 1 + 1/2 + 1/4 + ..
+    2.0
+    """
+    m, n = _degrees(m, n)
+    terms = checks.real_array("terms", terms)
+    if terms.shape[-1] < m + n:
+        raise ValueError(f"terms: shape {terms.shape}; the last axis must be m + n = {m + n} long or longer")
+    terms = terms[..., : m + n]
+    flat = terms.reshape(-1, m + n)
+    result = np.zeros(len(flat))
+    for row, series in enumerate(flat):
+        if not series.any():
+            continue
+        largest = np.abs(series).max()
+        series = series / largest  # the quotient is linear in the terms
+        nonzero = np.flatnonzero(series)
+        with np.errstate(all="ignore"):
+            scale = np.abs(series[nonzero[-1]] / series[nonzero[0]]) ** (1 / max(1, nonzero[-1] - nonzero[0]))
+            # No power of it may leave the doubles; terms that steep hardly feel it.
+            scale = np.clip(scale, *(10.0 ** (exponent / (m + n)) for exponent in (-250, 250)))
+            powers = scale ** np.arange(m + n + 1)
+            c = np.concatenate([[0.0], series]) / powers
+        # Column j - 1 holds c_{k - j} in the rows k = m + 1 .. m + n.
+        system = np.array([[c[k - j] if k >= j else 0.0 for j in range(1, n + 1)] for k in range(m + 1, m + n + 1)])
+        q = np.ones(n + 1)
+        if n:
+            q[1:] = np.linalg.lstsq(system, -c[m + 1 :], rcond=1e-14)[0]
+        p = np.convolve(c, q)[: m + 1]
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            result[row] = p @ powers[: m + 1] / (q @ powers[: n + 1]) * largest
+    if np.isnan(result).any():
+        raise ValueError("terms: the quotient is 0/0; take lower degrees")
+    return result.reshape(terms.shape[:-1])[()]

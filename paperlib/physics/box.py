@@ -1,0 +1,115 @@
+r"""A second theory: the ground state of a particle in a box, whose Taylor series is Rayleigh-Schrödinger's.
+
+The box is [0, 1] with d inner grid points, energies in units of :math:`\hbar^2 / 2 m L^2`:
+
+.. math:: H[V] = K + \operatorname{diag}(V), \qquad K = (d + 1)^2 \operatorname{tridiag}(-1, 2, -1), \qquad
+          E[V] = \min \operatorname{spec} H[V]
+
+Learning E from samples of V with a network is the problem of Wu, Zhang, Shen and Zhai (Phys. Rev. A 98, 010701, 2018).
+"""
+
+from itertools import permutations
+
+import numpy as np
+
+from paperlib._support import checks
+from paperlib.taylor.symmetric import SymmetricTensor, index_table
+
+__all__ = ["box_tensor", "energy", "energy_gradient", "energy_jet"]
+
+MOST_POINTS = 4096
+LARGEST_V = 1e100  # past it LAPACK's squares may not be doubles
+
+
+def _kinetic(d):
+    return (d + 1) ** 2 * (2 * np.eye(d) - np.eye(d, k=1) - np.eye(d, k=-1))
+
+
+def box_tensor(order, d):
+    r"""The Taylor tensor of the ground-state energy at V = 0, by Rayleigh-Schrödinger perturbation theory.
+
+    With the free ground state :math:`\psi` and the reduced resolvent :math:`R = \sum_{m > 0} |m\rangle\langle m| / (E_0 - E_m)`,
+    symmetrised over the indices:
+
+    .. math:: T_i = \psi_i^2, \quad T_{ij} = \psi_i R_{ij} \psi_j, \quad
+              T_{ijk} = \psi_i R_{ij} R_{jk} \psi_k - \psi_i^2\, \psi_j (R^2)_{jk} \psi_k
+
+    Parameters
+    ----------
+    order : int, from 1 to 3
+    d : int, from 2 to 4096
+
+    Returns
+    -------
+    SymmetricTensor
+        E[V] = E[0] + T_i V_i + T_ij V_i V_j + ..
+
+    Examples
+    --------
+    >>> float(box_tensor(1, 8).packed.sum().round(12))      # a constant potential shifts the energy by itself,
+    1.0
+    >>> bool(np.isclose(box_tensor(2, 8).contract(np.ones(8)), 0))      # and by no more
+    True
+    """
+    order, d = checks.integer("order", order, minimum=1, maximum=3), checks.integer("d", d, minimum=2, most=MOST_POINTS)
+    energies, states = np.linalg.eigh(_kinetic(d))
+    psi = states[:, 0]
+    R = (states[:, 1:] / (energies[0] - energies[1:])) @ states[:, 1:].T
+
+    def summand(i, j=None, k=None):
+        if order == 1:
+            return psi[i] ** 2
+        if order == 2:
+            return psi[i] * R[i, j] * psi[j]
+        return psi[i] * R[i, j] * R[j, k] * psi[k] - psi[i] ** 2 * psi[j] * (R @ R)[j, k] * psi[k]
+
+    columns = index_table(d, order).T
+    return SymmetricTensor(order, d, np.mean([summand(*turned) for turned in permutations(columns)], axis=0))
+
+
+def energy(V):
+    """The ground-state energy; V of shape (n, d) -> (n,).
+
+    Examples
+    --------
+    >>> energy(np.zeros((1, 3))).round(4)     # 32 (1 - cos(pi/4))
+    array([9.3726])
+    """
+    return np.linalg.eigvalsh(_hamiltonians(V))[:, 0]
+
+
+def energy_gradient(V):
+    r"""Its gradient, by Hellmann and Feynman: :math:`\partial E / \partial V_i = \psi_i^2`; (n, d) -> (n, d)."""
+    return np.linalg.eigh(_hamiltonians(V))[1][:, :, 0] ** 2
+
+
+def energy_jet(V, v):
+    r"""Energy, gradient, and the Hessian times v, by second-order perturbation theory.
+
+    .. math:: \sum_j \frac{\partial^2 E}{\partial V_i \partial V_j} v_j
+              = 2\, \psi_i \sum_{m > 0} m_i \frac{\langle m | v | \psi \rangle}{E - E_m}
+
+    Parameters
+    ----------
+    V, v : ndarray of float, shape (n, d)
+
+    Returns
+    -------
+    tuple of ndarray, shapes (n,), (n, d) and (n, d)
+    """
+    energies, states = np.linalg.eigh(_hamiltonians(V))
+    psi, excited = states[:, :, 0], states[:, :, 1:]
+    amplitudes = np.einsum("nim,ni->nm", excited, v * psi) / (energies[:, :1] - energies[:, 1:])
+    return energies[:, 0], psi**2, 2 * psi * np.einsum("nim,nm->ni", excited, amplitudes)
+
+
+def _hamiltonians(V):
+    V = checks.real_array("V", V)
+    if V.ndim != 2:
+        raise ValueError(f"V: shape {V.shape}; must be (n, {V.shape[-1]})")
+    if np.abs(V).max() > LARGEST_V:
+        raise ValueError(f"V: holds {np.abs(V).max():.3g}; must be from -{LARGEST_V:g} to {LARGEST_V:g}")
+    d = V.shape[1]
+    H = np.zeros((len(V), d, d)) + _kinetic(d)
+    H[:, np.arange(d), np.arange(d)] += V
+    return H

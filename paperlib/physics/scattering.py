@@ -1,0 +1,362 @@
+r"""Exact S-wave scattering at zero energy: u'' + U u = 0, u(0) = 0, lengths in units of the range.
+
+Past the range u is straight, and a_0 is where that line meets the axis:
+
+.. math:: a_0 = 1 - u(1)/u'(1)
+
+Every result is exact for the discretised potential, up to rounding: no step size, no iteration.
+"""
+
+import numpy as np
+
+from paperlib._support import checks
+from paperlib.physics import shells, shells_compiled
+
+__all__ = [
+    "bound_states",
+    "effective_range",
+    "scattering_length",
+    "scattering_length_gradient",
+    "scattering_length_hvp",
+    "scattering_length_jet",
+    "wave_function",
+]
+
+# Below this many shells in all, compiling the loop costs more than it saves.
+_WORTH_COMPILING = 500_000
+# Shells a block: its edges and Stumpff functions stay within a few MiB.
+_BLOCK = 1 << 17
+
+
+def _blocks(U):
+    return shells.blocks(U, _BLOCK // U.shape[-1])
+
+
+def _ran_compiled(loop, U, *arrays):
+    """Run a compiled loop if the batch is large, shallow and finite, and numba is there; return whether it did.
+
+    The loop itself finds the largest |U|, and a NaN comes out at its end: to check first would cost as much as it does.
+    """
+    if U.size < _WORTH_COMPILING or not shells_compiled.available():
+        return False
+    d = U.shape[-1]
+    largest = loop(U, *arrays)
+    first = arrays[-1] if arrays[-1].ndim == 1 else arrays[-1][:, 0]
+    return largest <= min(shells_compiled.LARGEST_X, 1e5 / d**2) and not np.isnan(first).any()
+
+
+def scattering_length(U):
+    r"""The S-wave scattering length a_0.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Attractive (> 0), repulsive (< 0) or signed.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+        In units of the range. On a resonance (u'(1) = 0) a signed infinity or a huge value.
+
+    Raises
+    ------
+    ValueError
+        If U is not a non-empty array of finite real numbers.
+
+    Notes
+    -----
+    The relative error is a few units of rounding away from resonances and from the zeros of a_0, whatever
+    the depth; at a relative distance t of U from a resonance it is that over t. Large batches of shallow potentials
+    run compiled where numba is installed, at about a third of the memory bandwidth; the rest is bound by NumPy's
+    passes over blocks in cache.
+
+    Examples
+    --------
+    >>> k = np.sqrt(2.0)
+    >>> bool(abs(scattering_length(np.full(64, 2.0)) - (1 - np.tan(k) / k)) < 1e-13)
+    True
+    >>> scattering_length(np.ones((3, 5, 8))).shape
+    (3, 5)
+    """
+    U = checks.shaped("U", U)
+    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
+    d = flat.shape[1]
+    a0 = np.empty(len(flat))
+    if not _ran_compiled(shells_compiled.scattering_lengths, flat, a0):
+        checks.finite("U", U)
+        with np.errstate(divide="ignore", over="ignore"):
+            for rows, x in _blocks(flat):
+                solution = shells.edges(x)
+                a0[rows] = solution.w[-1] / solution.q[-1] / d
+    return a0.reshape(U.shape[:-1])[()]
+
+
+def scattering_length_gradient(U):
+    r"""The exact gradient of a_0 with respect to the shells.
+
+    .. math:: \frac{\partial a_0}{\partial U_i} = -\int_{\text{shell } i} \left(\frac{u(r)}{u'(1)}\right)^2 dr
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+
+    Returns
+    -------
+    ndarray of float64, shape (..., d)
+        Never positive; minus infinity on a resonance.
+
+    Examples
+    --------
+    >>> scattering_length_gradient(np.zeros(2)).round(6)  # -(i^2 - i + 1/3)/d^3
+    array([-0.041667, -0.291667])
+    """
+    U = checks.shaped("U", U)
+    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
+    gradient = np.empty_like(flat)
+    if _ran_compiled(shells_compiled.gradients, flat, gradient):
+        return gradient.reshape(U.shape)
+    checks.finite("U", U)
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        for rows, x in _blocks(flat):
+            gradient[rows] = _gradients(shells.edges(x)).T / flat.shape[1] ** 3
+    return gradient.reshape(U.shape)
+
+
+def _gradients(solution):
+    """The gradients in units of h^3, shape (d, n)."""
+    q = solution.q[:-1]
+    u = np.arange(len(q))[:, None] * q - solution.w[:-1]
+    squares = np.ldexp(_squares(u, q, solution.c), 2 * (solution.exponent[:-1] - solution.exponent[-1]))
+    final = solution.q[-1]
+    return -np.where(final == 0, np.inf, squares / (final * final))
+
+
+def _squares(u, q, c):
+    """int u^2 dr over each shell, in units of h: c_k(4x) is written by the doubling formulas."""
+    c0, c1, c2, c3 = c[:4]
+    return u * u * (1 + c0 * c1) / 2 + u * q * c1 * c1 + q * q * (c3 + c1 * c2) / 2
+
+
+def scattering_length_hvp(U, v):
+    r"""The Hessian of a_0 times a vector, exact; `scattering_length_jet` gives a_0 and its gradient with it.
+
+    .. math:: \sum_j \frac{\partial^2 a_0}{\partial U_i \partial U_j} v_j
+              = -2 \int_{\text{shell } i} \hat u\, \delta\hat u\, dr, \qquad \hat u = u/u'(1),
+
+    where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v: the tangent of the sweep
+    that gives the gradient, written out.
+
+    Parameters
+    ----------
+    U, v : array_like of float, shape (..., d)
+        Potentials and as many directions.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., d)
+        Infinite or huge on a resonance.
+
+    Examples
+    --------
+    >>> U, v = np.array([0.3, 0.2]), np.array([1.0, -1.0])
+    >>> t = 1e-4
+    >>> slope = (scattering_length_gradient(U + t * v) - scattering_length_gradient(U - t * v)) / (2 * t)
+    >>> bool(np.allclose(scattering_length_hvp(U, v), slope, rtol=1e-7))
+    True
+    """
+    return scattering_length_jet(U, v)[2]
+
+
+def scattering_length_jet(U, v):
+    """a_0, its gradient, and its Hessian times a vector, from one sweep across the shells.
+
+    Parameters
+    ----------
+    U, v : array_like of float, shape (..., d)
+        Potentials and as many directions.
+
+    Returns
+    -------
+    a0 : ndarray of float64, shape (...)
+    gradient, product : ndarrays of float64, shape (..., d)
+        What `scattering_length`, `scattering_length_gradient` and `scattering_length_hvp` return.
+
+    Examples
+    --------
+    >>> a0, gradient, product = scattering_length_jet(np.zeros((5, 3)), np.ones((5, 3)))
+    >>> a0.shape, gradient.shape, product.shape
+    ((5,), (5, 3), (5, 3))
+    """
+    U, v = checks.shaped("U", U), checks.real_array("v", v)
+    if v.shape != U.shape:
+        raise ValueError(f"v: shape {v.shape}; must be that of U, {U.shape}")
+    d = U.shape[-1]
+    flat, directions = (np.ascontiguousarray(a).reshape(-1, d) for a in (U, v))
+    a0, gradient, product = np.empty(len(flat)), np.empty_like(flat), np.empty_like(flat)
+    if not _ran_compiled(lambda U, *out: shells_compiled.jets(U, directions, *out), flat, a0, gradient, product):
+        checks.finite("U", U)
+        with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
+            for rows, x in _blocks(flat):
+                solution = shells.edges(x, order=5)
+                a0[rows] = solution.w[-1] / solution.q[-1] / d
+                gradient[rows] = _gradients(solution).T / d**3
+                product[rows] = _hessian_vectors(solution, x, np.ascontiguousarray(directions[rows].T) / d**2).T / d**3
+    return a0.reshape(U.shape[:-1])[()], gradient.reshape(U.shape), product.reshape(U.shape)
+
+
+def _hessian_vectors(solution, x, dx):
+    """The Hessian-vector products in units of h^3, shape (d, n), for x = U h^2 and its change dx."""
+    d = len(x)
+    c0, c1, c2, c3, c4, c5 = solution.c
+    # Derivatives of Stumpff's functions: c_k' = (k c_{k+2} - c_{k+1}) / 2.
+    c1_slope, c2_slope, c3_slope = (c3 - c2) / 2, (2 * c4 - c3) / 2, (3 * c5 - c4) / 2
+    q = solution.q[:-1]
+    u = np.arange(d)[:, None] * q - solution.w[:-1]
+    dw, dq = np.zeros_like(x[0]), np.zeros_like(x[0])
+    change = np.empty_like(x)
+    for i in range(d):
+        du = i * dq - dw
+        change[i] = u[i] * du * (1 + c0[i] * c1[i]) + (du * q[i] + u[i] * dq) * c1[i] ** 2
+        change[i] += q[i] * dq * (c3[i] + c1[i] * c2[i])
+        loss = x[i] * (c1[i] * du + c2[i] * dq) + dx[i] * ((c0[i] + c1[i]) * u[i] + c1[i] * q[i]) / 2
+        gain = x[i] * (c2[i] * du + c3[i] * dq) + dx[i] * (c1[i] * u[i] - 2 * c1_slope[i] * q[i]) / 2
+        dw, dq = dw + gain - (i + 1) * loss, dq - loss
+        shift = solution.exponent[i] - solution.exponent[i + 1]
+        dw, dq = np.ldexp(dw, shift), np.ldexp(dq, shift)
+    change += dx * u * u * (c0 * c1_slope - c1 * c1 / 2) / 2
+    change += dx * u * q * 2 * c1 * c1_slope
+    change += dx * q * q * (c3_slope + c1_slope * c2 + c1 * c2_slope) / 2
+    to_end = 2 * (solution.exponent[:-1] - solution.exponent[-1])
+    final = solution.q[-1]
+    squares = np.ldexp(_squares(u, q, solution.c), to_end)
+    return (2 * squares * (dq / final) - np.ldexp(change, to_end)) / final**2
+
+
+def effective_range(U):
+    r"""The effective range r_e of k cot(delta) = -1/a_0 + r_e k^2/2 + ...
+
+    .. math:: r_e = 2 \int_0^1 \left[(1 - r/a_0)^2 - u(r)^2\right] dr, \qquad u(1) = 1 - 1/a_0
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+        In units of the range. Infinite where a_0 = 0 (U = 0 too): there the expansion has no meaning.
+
+    Notes
+    -----
+    The integral is summed over u(r) less the straight line r u'(1), which is small for weak potentials:
+    r_e, of order 1/U there, keeps its digits.
+
+    Examples
+    --------
+    >>> k = np.pi / 2  # the first resonance of the square well: r_e equals the range
+    >>> bool(abs(effective_range(np.full(16, k**2)) - 1.0) < 1e-12)
+    True
+    """
+    U = checks.potentials(U)
+    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
+    d = flat.shape[1]
+    r_e = np.empty(len(flat))
+    with np.errstate(all="ignore"):
+        for rows, x in _blocks(flat):
+            solution = shells.edges(x, order=5)
+            _, c1, c2, c3, c4, c5 = solution.c
+            to_end = solution.exponent - solution.exponent[-1]
+            w, q = np.ldexp(solution.w, to_end), np.ldexp(solution.q, to_end)
+            loss = np.ldexp(solution.loss, to_end[:-1])
+            slope, w_end = q[-1], w[-1]
+            excess = np.cumsum(loss[::-1], axis=0)[::-1]  # q - slope, summed from small numbers
+            w, q, i = w[:-1], q[:-1], np.arange(d)[:, None]
+            u = i * q - w
+            bend = i * excess - w  # u less the straight line i * slope
+            linear = bend * (2 * i * slope + bend) + i * slope * excess + bend * q + excess * (2 * slope + excess) / 3
+            curved = u * u * (c3 + c1 * c2) / 2 + u * q * c3 * (1 + c1) + q * q * (c5 + c4 + c2 * c3) / 2
+            moment = (linear - x * curved).sum(axis=0)  # int (u^2 - r^2 slope^2) dr / h^3
+            r_e[rows] = 2 * ((w_end - d * slope) - moment / w_end / d) / w_end  # w_end**2 could underflow
+            r_e[rows][w_end == 0] = np.inf
+    return r_e.reshape(U.shape[:-1])[()]
+
+
+def bound_states(U):
+    """The number of S-wave bound states.
+
+    Levinson's theorem at zero energy: the nodes of u(r) at r > 0, counted inside and on the straight line
+    past the range.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+
+    Returns
+    -------
+    ndarray of int64, shape (...)
+        On a resonance the state at threshold may or may not be counted: rounding decides.
+
+    Examples
+    --------
+    >>> [int(bound_states(np.full(8, depth))) for depth in (2.0, 3.0, 30.0)]
+    [0, 1, 2]
+    """
+    U = checks.potentials(U)
+    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
+    d = flat.shape[1]
+    count = np.empty(len(flat), dtype=np.int64)
+    for rows, x in _blocks(flat):
+        solution = shells.edges(x)
+        w, q = solution.w, solution.q
+        u = np.arange(d + 1)[:, None] * q - w
+        left, right = u[:-1], u[1:]
+        # A node on an edge belongs to the shell on its left, so u = 0 counts with the sign that follows it.
+        sign = np.where(left == 0, np.sign(q[:-1]), np.sign(left))
+        crosses = sign != np.where(right == 0, np.sign(q[1:]), np.sign(right))
+        k = np.sqrt(np.maximum(x, 0))
+        turns = (np.arctan2(k * np.abs(left), sign * q[:-1]) + k) / np.pi
+        nodes = np.floor(turns)
+        # Near an edge rounding may put the node on the wrong side; its parity is known from the signs.
+        odd = nodes % 2 != (crosses % 2)
+        nodes += np.where(odd, np.where(turns - nodes > 0.5, 1, -1), 0)
+        inside = np.where(k > 1, nodes, crosses).sum(axis=0)
+        u_end, slope = right[-1], q[-1]
+        if inside.max() > 2**53:
+            raise ValueError(
+                "U: the number of its bound states is beyond 2^53, and no longer exact; take a shallower one"
+            )
+        count[rows] = inside + (u_end * slope < 0)
+    return count.reshape(U.shape[:-1])[()]
+
+
+def wave_function(U, points_per_shell=8):
+    """The zero-energy solution u(r), scaled to u'(1) = 1, so that u = r - a_0 past the range.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (d,)
+    points_per_shell : int
+
+    Returns
+    -------
+    r, u : ndarrays of float64, shape (d * points_per_shell + 1,)
+
+    Examples
+    --------
+    >>> r, u = wave_function(np.full(4, 1.0))
+    >>> bool(np.allclose(u, np.sin(r) / np.cos(1.0), rtol=1e-13))
+    True
+    """
+    U = checks.potentials(U)
+    if U.ndim != 1:
+        raise ValueError(f"U: shape {U.shape}; must be one potential, shape (d,)")
+    m = checks.integer("points_per_shell", points_per_shell, minimum=1)
+    checks.memory("points_per_shell", 120 * len(U) * m, "take fewer")
+    # Cutting every shell into m changes nothing about the potential: the edges are the points.
+    x = np.repeat(U, m)[:, None] / (len(U) * m) ** 2
+    solution = shells.edges(x)
+    to_end = solution.exponent - solution.exponent[-1]
+    w, q = np.ldexp(solution.w, to_end)[:, 0], np.ldexp(solution.q, to_end)[:, 0]
+    number = np.arange(len(w))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return number / (len(w) - 1), (number * q - w) / (q[-1] * (len(w) - 1))

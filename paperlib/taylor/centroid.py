@@ -1,0 +1,327 @@
+"""The centroid rule: the derivative tensor of order n from derivatives of order n/2.
+
+Every diagram with n leaves has one vertex, its centroid, from which each branch below carries at most n/2
+leaves and the part above fewer than n/2. Summing over where it is meets every diagram once. With z_B the
+derivatives of a layer's pre-activations by the inputs in B, and lambda_S those of the adjoint lambda^l = d
+output / d y^l by the inputs in S,
+
+    T_n[I] = sum over layers l, neurons j, and splits I = S + B1 + .. + Bm  of  lambda_S  phi^(m)(z_j)  z_B1
+    .. z_Bm,
+             m >= 2,  |S| <= floor((n - 1) / 2),  |Bi| <= floor(n / 2).
+
+It is Wigner's 2 n + 1 theorem for networks: order n needs the forward derivatives to floor(n/2) and the
+adjoint's to floor((n-1)/2) only. Each term's pieces are dealt into two groups of about n/2 indices, so that
+what is left is one contracted product of two matrices of features, the packed tensors of each group, with all
+neurons of all layers side by side.
+
+A group is written (s, blocks): `blocks` the sizes of its z's, largest first, and s the size of S, or None if
+lambda is not in it. Tensors are arrays (..., C, units), see `splits`; order 0 has one entry.
+"""
+
+from collections import Counter
+from functools import cache, lru_cache
+from itertools import accumulate, pairwise, product
+from math import comb, prod
+
+import numpy as np
+
+from paperlib.networks import activations
+from paperlib._support.checks import memory
+from paperlib.taylor.loops import add_pairs
+from paperlib.taylor.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
+from paperlib.taylor.symmetric import index_table, packed_size
+
+__all__ = ["derivatives"]
+
+CHUNK_BYTES = 2**23
+FEW = 128  # inputs for which orders 2 and 3 are too small for what `_tensors` keeps account of
+
+
+def _terms(order):
+    """The (s, blocks) of the centroid rule."""
+    for s in range((order - 1) // 2 + 1):
+        for blocks in partitions(order - s, order // 2):
+            if len(blocks) > 1:
+                yield s, blocks
+
+
+def _indices(group):
+    s, blocks = group
+    return (s or 0) + sum(blocks)
+
+
+def _groups(blocks):
+    """The ways to take some of the blocks: (taken, left over, ways to choose among equal ones)."""
+    counts = Counter(blocks)
+    for taken in product(*(range(count + 1) for count in counts.values())):
+        chosen = Counter(dict(zip(counts, taken)))
+        ways = prod(comb(counts[size], chosen[size]) for size in counts)
+        yield (
+            tuple(sorted(chosen.elements(), reverse=True)),
+            tuple(sorted((counts - chosen).elements(), reverse=True)),
+            ways,
+        )
+
+
+@lru_cache(maxsize=64)
+def _plan(order):
+    """How the terms are dealt: {p: {left group: [(weight, m, right group)]}}, p the indices on the left.
+
+    Each assignment of indices to a term's pieces is met once for each way to take the left group's blocks
+    among equal ones, hence the weight. lambda stays right, except where a term splits evenly: such terms are
+    a symmetric form in all groups of n/2 indices, each pair stands under both of its groups, and the splits
+    of I are counted unordered, so that a pair of equal groups is met half as often.
+    """
+    plan: dict = {}
+    for s, blocks in _terms(order):
+        m = len(blocks)
+        taken, rest, ways = min(
+            _groups(blocks), key=lambda group: (abs(2 * sum(group[0]) - order), sum(group[0]), group)
+        )
+        p = sum(taken)
+        rows = plan.setdefault(p, {})
+        even = 2 * p == order and p > 1
+        same = even and s == 0 and taken == rest
+        rows.setdefault((None, taken), []).append(((2 if same else 1) / ways, m, (s, rest)))
+        if even and not same:
+            rows.setdefault((s or None, rest), []).append((1 / ways, m, (None if s else 0, taken)))
+    return plan
+
+
+class _Layer:
+    """One hidden layer's derivatives by the inputs, and their products, each formed when first asked for."""
+
+    def __init__(self, dim, phi, z):
+        self.dim, self.phi, self.units = dim, phi, phi.shape[-1]  # phi[m] is (..., 1, units)
+        self.z, self.adjoint = z, {}  # {order: (..., C, units)}; what vanishes is left out
+        self._features = {}
+
+    def has(self, group):
+        s, blocks = group
+        return all(size in self.z for size in blocks) and (s is None or s in self.adjoint)
+
+    def feature(self, s, blocks):
+        """lambda_S z_B1 .. z_Bm, summed over the ways to deal the indices to S and the blocks."""
+        if (s, blocks) not in self._features:
+            self._features[s, blocks] = self._form(s, blocks)
+        return self._features[s, blocks]
+
+    def _form(self, s, blocks):
+        if not blocks:
+            return np.ones((1, 1)) if s is None else self.adjoint[s]
+        if s is not None:
+            return symmetric_product(self.adjoint[s], self.feature(None, blocks), s, sum(blocks), self.dim)
+        if len(blocks) == 1:
+            return self.z[blocks[0]]
+        # Equal blocks take turns in being the first.
+        first, rest = self.z[blocks[0]] / blocks.count(blocks[0]), self.feature(None, blocks[1:])
+        return symmetric_product(first, rest, blocks[0], sum(blocks[1:]), self.dim)
+
+    def total(self, terms):
+        """Sum of coefficient times lambda_S z_B1 .. z_Bm over (coefficient, (s, blocks)); None if all vanish.
+
+        Features that are formed already are used. The others would be of the highest order, so of each a
+        common factor is taken out, and what it multiplies is summed first.
+        """
+        out = None
+        factored: dict = {}
+        for coefficient, (s, blocks) in terms:
+            if s == 0:
+                coefficient, s = coefficient * self.adjoint[0], None
+            if not self.has((s, blocks)):
+                continue
+            if (s, blocks) in self._features or len(blocks) + (s is not None) < 2:
+                feature = self.feature(s, blocks)
+                out = coefficient * feature if out is None else np.add(out, coefficient * feature, out=out)
+            elif s is None or 1 in blocks:
+                factor, rest = blocks[-1], (s, blocks[:-1])
+                factored.setdefault((None, factor), []).append((coefficient / blocks.count(factor), rest))
+            else:
+                factored.setdefault((s, s), []).append((coefficient, (None, blocks)))
+        for (s, size), rest in factored.items():
+            x, y, q = self.z[size] if s is None else self.adjoint[s], self.total(rest), _indices(rest[0][1])
+            if out is None:
+                out = symmetric_product(x, y, size, q, self.dim)
+            else:
+                add_product(out, x, y, size, q, self.dim)
+        return out
+
+
+def _forward(mlp, order, at):
+    """The layers with z_B for |B| up to order // 2."""
+    layers: list[_Layer] = []
+    y = at
+    slopes: dict = {}
+    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
+        phi = activations.of_layer(name, y @ weight.T + bias, order, layer=number)
+        z = {k: slope @ weight.T for k, slope in slopes.items()} if layers else {1: weight.T.copy()}
+        layer = _Layer(mlp.dim, phi[..., None, :], z)
+        layers.append(layer)
+        y, slopes = phi[0], {}
+        for k in range(1, order // 2 + 1):
+            groups = [group for blocks in partitions(k, k) if layer.has(group := (None, blocks))]
+            for group in groups:
+                layer.feature(*group)  # formed whole: the last sum needs them again
+            slopes[k] = layer.total([(layer.phi[len(group[1])], group) for group in groups])
+    return layers
+
+
+def _backward(mlp, order, layers):
+    """Give the layers lambda_S for |S| up to (order - 1) // 2; return it for the inputs."""
+    adjoint = {0: mlp.weights[-1][:, None, :] if mlp.outputs > 1 else mlp.weights[-1]}
+    for layer, weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
+        layer.adjoint = adjoint
+        adjoint = {}
+        for k in range((order - 1) // 2 + 1):
+            terms = [(layer.phi[len(blocks) + 1], (s, blocks)) for s in range(k + 1) for blocks in partitions(k - s, k)]
+            total = layer.total(terms)
+            if total is not None:
+                adjoint[k] = total @ weight
+    return adjoint
+
+
+def _columns(layers, rows):
+    """The (layer, left group, its terms that do not vanish): each is a block of columns of both matrices."""
+    for layer in layers:
+        for left, terms in rows.items():
+            terms = [term for term in terms if layer.has(term[-1])]
+            if layer.has(left) and terms:
+                yield layer, left, terms
+
+
+def _work_bytes(mlp, order):
+    """What one centre takes at the peak of `_tensors`, beside the result: its larger arrays."""
+    units = sum(map(len, mlp.biases[:-1]))
+    formed, last_sums = 0, [0]
+    for p, rows in _plan(order).items():
+        stacks = (packed_size(mlp.dim, p) + packed_size(mlp.dim, order - p)) * len(rows) * units
+        last_sums.append(stacks + largest_block(p, order - p, mlp.dim))
+        formed += packed_size(mlp.dim, p) * len(rows) * units
+    return 8 * mlp.outputs * (formed + max(last_sums))
+
+
+@cache
+def _keep_freed_memory():
+    """Have the C library keep freed blocks for later calls: to touch fresh memory costs as much as the sums.
+
+    glibc gives a freed block back to the system at once if none freed before was larger, up to 32 MiB; other
+    libraries are not affected.
+    """
+    np.empty(2**25 - 2**16, dtype=np.uint8)
+
+
+def _tensors(mlp, order, at):
+    """The packed tensors at centres whose work fits memory together: (..., dim) -> (..., C)."""
+    layers = _forward(mlp, order, at)
+    gradient = _backward(mlp, order, layers)
+    batch = np.broadcast_shapes(at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ())
+    if order == 1:
+        return np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim))
+    out = np.zeros((*batch, packed_size(mlp.dim, order)))
+    for p, rows in _plan(order).items():
+        columns = list(_columns(layers, rows))
+        if not columns:
+            continue
+        ends = np.cumsum([layer.units for layer, *_ in columns])
+        parts = [slice(end - layer.units, end) for end, (layer, *_) in zip(ends, columns)]
+        x = np.empty((*batch, packed_size(mlp.dim, p), ends[-1]))
+        y = np.empty((*batch, packed_size(mlp.dim, order - p), ends[-1]))
+        for part, (layer, left, _) in zip(parts, columns):
+            x[..., part] = layer.feature(*left)
+        for part, (layer, _, terms) in zip(parts, columns):
+            y[..., part] = layer.total([(weight * layer.phi[m], right) for weight, m, right in terms])
+        contracted_product(out, x, y, p, order - p, mlp.dim, unordered=2 * p == order and p > 1)
+    return out
+
+
+def _low_order(mlp, order, at):
+    """The packed tensor of order 2 or 3 at one centre (dim,) of one output: the centroid rule where it is a line.
+
+    With all hidden neurons in one row, the sum over j of lambda phi2 z_a z_b; or that of z_a z_b w_c over the orders of a, b
+    and c, with w = lambda phi3 z / 6 + phi2 lambda_c / 2. `_tensors` gives the same, but keeps account of more.
+    """
+    ends = [0, *accumulate(map(len, mlp.biases[:-1]))]
+    parts = [slice(*pair) for pair in pairwise(ends)]
+    z, y, slopes, phis = np.empty((ends[-1], mlp.dim)), at, None, []
+    layers = zip(parts, mlp.weights, mlp.biases, mlp.activations)
+    for number, (part, weight, bias, name) in enumerate(layers, start=1):
+        phi = activations.of_layer(name, weight @ y + bias, order, layer=number)
+        phis.append(phi)
+        if slopes is None:
+            z[part] = weight
+        else:
+            np.matmul(weight, slopes, out=z[part])
+        y, slopes = phi[0], phi[1][:, None] * z[part]
+    adjoint, turned, scale = mlp.weights[-1][0], None, np.empty(ends[-1])  # lambda, and lambda_c
+    turns: list = []
+    for part, weight, phi in zip(parts[::-1], mlp.weights[-2::-1], phis[::-1]):
+        scale[part] = adjoint * phi[order]
+        turns.append(turned)
+        if order == 3 and part.start:
+            bent = (adjoint * phi[2])[:, None] * z[part]
+            turned = weight.T @ (bent if turned is None else bent + phi[1][:, None] * turned)
+        adjoint = (adjoint * phi[1]) @ weight
+    w = scale[:, None] * z
+    if order == 2:
+        return (z.T @ w).ravel()[_upper(mlp.dim)]
+    w /= 6
+    for part, phi, turned in zip(parts[-2::-1], phis[-2::-1], turns[1:]):
+        w[part] += (phi[2] / 2)[:, None] * turned
+    z, w = np.ascontiguousarray(z.T), np.ascontiguousarray(w.T)
+    pairs, out = np.zeros((packed_size(mlp.dim, 2), ends[-1])), np.zeros(packed_size(mlp.dim, 3))
+    add_pairs(pairs, z, w)
+    contracted_product(out, z, pairs, 1, 2, mlp.dim)
+    return out
+
+
+@lru_cache(maxsize=8)
+def _upper(dim):
+    """Where the packed entries of a matrix lie in its rows, one after the other."""
+    rows, columns = index_table(dim, 2).T.astype(np.int64)
+    return rows * dim + columns
+
+
+def derivatives(mlp, order, at):
+    """Return the packed tensor of partial derivatives.
+
+    Parameters
+    ----------
+    mlp : MLP
+    order : int
+        At least 1.
+    at : ndarray of float64, shape (..., dim)
+
+    Returns
+    -------
+    ndarray of float64, shape (C(dim + order - 1, order), ...) for one output, with a last axis for several
+
+    Raises
+    ------
+    ValueError
+        If the machine has not the memory, before any is taken; or at a kink.
+
+    Notes
+    -----
+    What limits the speed: at orders 4 and above the matrix products of the contracted products, of
+    2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each left group (half that for an even split), p + q
+    = order. At order 2 and 3 the forming of the features and the calls themselves.
+    """
+    _keep_freed_memory()
+    if order in (2, 3) and at.ndim == 1 and mlp.outputs == 1 and mlp.depth and mlp.dim <= FEW:
+        return _low_order(mlp, order, at)
+    batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
+    size, centres = packed_size(mlp.dim, order), prod(batch)
+    result = 8 * mlp.outputs * centres * size
+    memory(f"order = {order}", result, "use .terms of taylor_expand")
+    work = _work_bytes(mlp, order)
+    together = max(1, CHUNK_BYTES // max(work, 1))
+    memory(f"order = {order}", result + min(together, centres) * work, "use .terms of taylor_expand")
+    if several:
+        at = at[..., None, :]  # the outputs are one more axis of the batch
+    if not batch:
+        return np.moveaxis(_tensors(mlp, order, at), -1, 0)
+    points = at.reshape(-1, *at.shape[len(batch) :])
+    out = np.empty((centres, *several, size))
+    for first in range(0, centres, together):
+        out[first : first + together] = _tensors(mlp, order, points[first : first + together])
+    return np.moveaxis(out.reshape(*batch, *several, size), -1, 0)

@@ -1,0 +1,318 @@
+"""The diagrams of a network's derivatives: each is a tree, a rule, a number, and a picture.
+
+The n-th derivatives of an MLP are the sum over all rooted trees with n leaves in which every inner node has
+two branches or more (series-reduced trees). The leaves are the inputs, the root's line leads up to the
+output, and the rules are
+
+    vertex with k branches at neuron j of layer l      phi^(k)(z^l_j)
+    line from layer l down to layer m, or input m = 0  G^(l<-m) = d z^l / d y^m = P^(l<-m+1) W^(m+1)
+    sum over the neurons of every vertex, and over their layers, strictly descending from the root
+    sum over the ``n! / |Aut|`` different ways to put the indices i1 .. in on the leaves.
+
+P is `taylor.propagator`; the line G stops short of the factor phi' of its lower end, because the vertex there
+has phi^(k) in its place. Unlabelled trees are counted by OEIS A000669, the ways to label them, in sum, by
+A000311.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations_with_replacement, product
+from math import factorial, prod
+
+import numpy as np
+
+from paperlib._support.checks import instance, integer
+from paperlib.networks.mlp import MLP
+from paperlib.taylor.splits import partitions, symmetric_product
+from paperlib.taylor.symmetric import SymmetricTensor, multiplicities
+from paperlib.taylor.expansion import propagator, vertices
+
+__all__ = ["Diagram", "enumerate_diagrams", "shares"]
+
+LEAF: tuple = ()
+INK, MARK, FAINT = "black", "#D55E00", "0.85"
+
+
+def _leaves(tree):
+    return sum(map(_leaves, tree)) if tree else 1
+
+
+def _height(tree):
+    return 1 + max(map(_height, tree)) if tree else 0
+
+
+def _automorphisms(tree):
+    return prod(factorial(count) * _automorphisms(branch) ** count for branch, count in Counter(tree).items())
+
+
+@lru_cache(maxsize=16)
+def _trees(leaves):
+    """Series-reduced trees, each once: the tuple of its branches, the largest first; a leaf has none."""
+    if leaves == 1:
+        return (LEAF,)
+    found = []
+    for sizes in partitions(leaves, leaves - 1):
+        choices = [combinations_with_replacement(_trees(size), count) for size, count in Counter(sizes).items()]
+        found += [sum(branches, ()) for branches in product(*choices)]
+    return tuple(found)
+
+
+def _centroid(tree):
+    """The path to the centroid: down while one branch carries more than half of the leaves."""
+    half = _leaves(tree) / 2
+    path: tuple = ()
+    while heavy := [number for number, branch in enumerate(tree) if _leaves(branch) > half]:
+        path, tree = (*path, heavy[0]), tree[heavy[0]]
+    return path
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """One diagram; made by `enumerate_diagrams`.
+
+    Attributes
+    ----------
+    tree : tuple
+        Of the root's branches, each the tuple of its own; a leaf is ().
+
+    Examples
+    --------
+    >>> diagram = enumerate_diagrams(3)[0]
+    >>> diagram.tree, diagram.symmetry_factor, diagram.multiplicity
+    ((((), ()), ()), 2, 3)
+    """
+
+    tree: tuple
+
+    @property
+    def order(self):
+        """Number of leaves, the order of the derivative."""
+        return _leaves(self.tree)
+
+    @property
+    def symmetry_factor(self):
+        """``|Aut|``, how many permutations of equal branches leave the tree as it is."""
+        return _automorphisms(self.tree)
+
+    @property
+    def multiplicity(self):
+        """``n! / |Aut|``, how many different ways there are to put n indices on the leaves."""
+        return factorial(self.order) // self.symmetry_factor
+
+    @property
+    def centroid_split(self):
+        """What surrounds the centroid: (leaves above it, (leaves on each branch below, the most first)).
+
+        Examples
+        --------
+        >>> [diagram.centroid_split for diagram in enumerate_diagrams(4)[:3]]
+        [(1, (2, 1)), (1, (1, 1, 1)), (0, (2, 2))]
+        """
+        tree = self.tree
+        for number in _centroid(tree):
+            tree = tree[number]
+        branches = tuple(sorted(map(_leaves, tree), reverse=True))
+        return self.order - sum(branches), branches
+
+    def rule(self):
+        r"""Return the rule as LaTeX, for one way to put indices i_1 .. i_n on the leaves; o is the output.
+
+        Examples
+        --------
+        >>> enumerate_diagrams(1)[0].rule()
+        'G^{(L+1 \\leftarrow 0)}_{o i_{1}}'
+        """
+        factors: list[str] = []
+        layers: list[str] = []
+        neurons: list[str] = []
+        leaves: list[tuple] = []
+
+        def line(above, above_neuron, below, below_neuron):
+            factors.append(rf"G^{{({above} \leftarrow {below})}}_{{{above_neuron} {below_neuron}}}")
+
+        def walk(tree, above, above_neuron):
+            if not tree:
+                leaves.append(tree)
+                line(above, above_neuron, "0", f"i_{{{len(leaves)}}}")
+                return
+            layer, neuron = f"l_{{{len(neurons) + 1}}}", f"j_{{{len(neurons) + 1}}}"
+            layers.append(f"{above} > {layer}" if neurons else layer)
+            neurons.append(neuron)
+            line(above, above_neuron, layer, neuron)
+            factors.append(rf"\phi^{{({len(tree)})}}(z^{{{layer}}}_{{{neuron}}})")
+            for branch in tree:
+                walk(branch, layer, neuron)
+
+        walk(self.tree, "L+1", "o")
+        sums = [rf"\sum_{{{', '.join(layers[1:] or layers)}}} \sum_{{{' '.join(neurons)}}}"] if neurons else []
+        return " ".join(sums + factors)
+
+    def evaluate(self, mlp, at=None):
+        """Return the value: summed over layers, neurons, and the ways to put indices on the leaves.
+
+        The diagrams of an order sum to `taylor.derivative_tensor`. This is their meaning, written as the
+        rules say; the tensor by itself comes faster from there.
+
+        Parameters
+        ----------
+        mlp : MLP
+        at : array_like of float, shape (..., dim), optional
+            The centre, or a batch of them; the origin if not given.
+
+        Returns
+        -------
+        SymmetricTensor
+            Of the shape that `taylor.derivative_tensor` returns.
+
+        Raises
+        ------
+        ValueError
+            If `at` does not fit the network, or a neuron with a kink sits at it.
+
+        Examples
+        --------
+        >>> from paperlib.networks.mlp import MLP
+        >>> mlp = MLP([[[1.0, 2.0]], [[1.0]], [[1.0]]], [[0.0], [0.0], [0.0]], "exp")     # exp(exp(x + 2 y))
+        >>> [round(float(d.evaluate(mlp)[0, 0, 0]) / np.e, 9) for d in enumerate_diagrams(3)]
+        [3.0, 2.0]
+        """
+        instance("mlp", mlp, MLP)
+        phi = {legs: vertices(mlp, at, legs) for legs in _vertex_sizes(self.tree)}
+        lines = {}
+
+        def line(above, below):
+            if (above, below) not in lines:
+                lines[above, below] = propagator(mlp, at, above, below + 1) @ mlp.weights[below]
+            return lines[above, below]
+
+        def seen_from(layer, tree):
+            """The branch as `layer` sees it, (..., C, units); None where no layers are left for it."""
+            if not tree:
+                return line(layer, 0).swapaxes(-1, -2)
+            parts = [
+                value @ line(layer, below).swapaxes(-1, -2)
+                for below in range(1, layer)
+                if (value := at_vertex(below, tree)) is not None
+            ]
+            return sum(parts[1:], parts[0]) if parts else None
+
+        def at_vertex(layer, tree):
+            value, leaves = phi[len(tree)][layer - 1][..., None, :], 0
+            for branch, count in Counter(tree).items():
+                seen = seen_from(layer, branch)
+                if seen is None:
+                    return None
+                for k in range(1, count + 1):  # equal branches in any order are one way to label, not k
+                    value = symmetric_product(value, seen / k, leaves, _leaves(branch), mlp.dim)
+                    leaves += _leaves(branch)
+            return value
+
+        value = seen_from(mlp.depth + 1, self.tree)
+        if value is None:
+            value = np.zeros((*np.shape(at)[:-1], len(multiplicities(mlp.dim, self.order)), mlp.outputs))
+        value = np.moveaxis(value, -2, 0)
+        return SymmetricTensor(self.order, mlp.dim, value[..., 0] if mlp.outputs == 1 else value)
+
+    def draw(self, ax):
+        """Draw the diagram: inputs at the bottom, vertices as dots, the centroid ringed, the output on top.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes
+            Emptied of its frame; the multiplicity, if it is not one, stands to the left of the root.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        height, centroid, leaves = _height(self.tree), _centroid(self.tree), iter(range(self.order))
+
+        def place(tree, path):
+            below = [place(branch, (*path, number)) for number, branch in enumerate(tree)]
+            level = _height(tree)
+            x = sum(x for x, _ in below) / len(below) if below else float(next(leaves))
+            for other, other_level in below:
+                ax.plot([x, other], [level, other_level], color=INK, lw=1.2, solid_capstyle="round", zorder=2)
+            if tree:
+                ax.plot(x, level, "o", color=INK, ms=5.5, zorder=4)
+                if path == centroid:
+                    ax.plot(x, level, "o", mfc="none", mec=MARK, mew=1.3, ms=11, zorder=3)
+            else:
+                ax.plot(x, level, "o", mfc="white", mec=INK, mew=1.1, ms=4.5, zorder=4)
+            return x, level
+
+        for level in range(1, height + 1):
+            ax.axhline(level, color=FAINT, lw=0.8, ls=(0, (4, 3)), zorder=0)
+        x, level = place(self.tree, ())
+        ax.plot([x, x], [level, level + 0.7], color=INK, lw=1.2, zorder=1)
+        ax.plot(x, level + 0.7, "s", color=INK, ms=4, zorder=4)
+        if self.multiplicity > 1:
+            ax.text(x - 0.25, level + 0.4, f"×{self.multiplicity}", ha="right", va="center", fontsize=9)
+        ax.set_xlim(-0.6, self.order - 0.4)
+        ax.set_ylim(-0.4, height + 1.0)
+        ax.set_axis_off()
+        return ax
+
+
+def _vertex_sizes(tree):
+    return {len(tree)}.union(*map(_vertex_sizes, tree)) if tree else set()
+
+
+def enumerate_diagrams(order):
+    """Return the diagrams of one order, each once.
+
+    Parameters
+    ----------
+    order : int
+        n from 1 to 15: there are 699,534 diagrams of order 15, and about three times as many of each order more.
+
+    Returns
+    -------
+    tuple of Diagram
+        Of 1, 1, 2, 5, 12, 33, 90, .. (OEIS A000669); their multiplicities sum to 1, 1, 4, 26, 236, 2752, ..
+        (A000311).
+
+    Raises
+    ------
+    ValueError
+        If `order` is not such an integer.
+
+    Examples
+    --------
+    >>> [len(enumerate_diagrams(n)) for n in range(1, 8)]
+    [1, 1, 2, 5, 12, 33, 90]
+    """
+    return tuple(map(Diagram, _trees(integer("order", order, minimum=1, maximum=15))))
+
+
+def shares(mlp, order, at=None):
+    """Return each diagram's share of an order's norm, <T_D, T> / <T, T>, where T = sum of T_D.
+
+    The shares sum to 1. One above 1 or below 0 says that diagrams cancel.
+
+    Parameters
+    ----------
+    mlp : MLP
+    order : int
+        n >= 1.
+    at : array_like of float, shape (..., dim), optional
+        The centre, or a batch of them; the origin if not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (diagrams, ...)
+        In the order of `enumerate_diagrams`, with the trailing axes of `taylor.derivative_tensor`; NaN where
+        T = 0.
+
+    Examples
+    --------
+    >>> from paperlib.networks.mlp import MLP
+    >>> shares(MLP([[[1.0, 2.0]], [[1.0]], [[1.0]]], [[0.0], [0.0], [0.0]], "exp"), 3).round(9)
+    array([0.6, 0.4])
+    """
+    values = np.stack([diagram.evaluate(mlp, at).packed for diagram in enumerate_diagrams(order)])
+    total = values.sum(axis=0)
+    weight = multiplicities(mlp.dim, integer("order", order)).reshape(-1, *(1,) * (total.ndim - 1))
+    with np.errstate(invalid="ignore"):
+        return (values * total * weight).sum(axis=1) / (total**2 * weight).sum(axis=0)

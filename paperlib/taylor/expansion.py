@@ -1,0 +1,333 @@
+"""The Taylor expansion of a network: propagators, vertices, derivative tensors, series along directions.
+
+The derivatives of an MLP are sums of tree diagrams. Their edges are propagators P^(l<-m) = d z^l / d z^m,
+their dots are vertices phi^(k)(z^l_j) with k legs. `diagrams` evaluates them one by one, `derivative_tensor`
+all at once, by the centroid rule.
+"""
+
+from dataclasses import dataclass
+from math import factorial, prod
+
+import numpy as np
+
+from paperlib.networks import activations
+from paperlib.taylor import centroid
+from paperlib._support.checks import SERIES_ORDER, TENSOR_ORDER, integer, real_array, within
+from paperlib.taylor.loops import compose
+from paperlib.networks.mlp import MLP
+from paperlib.taylor.symmetric import SymmetricTensor
+
+__all__ = [
+    "TaylorExpansion",
+    "derivative_tensor",
+    "directional_derivatives",
+    "propagator",
+    "taylor_expand",
+    "vertices",
+]
+
+CHUNK_BYTES = 2**22
+SMALLER = "scale the inputs or the weights"
+
+
+def _point(mlp, at):
+    if not isinstance(mlp, MLP):
+        raise ValueError(f"mlp: {type(mlp).__name__} given; must be a paperlib.MLP")
+    return np.zeros(mlp.dim) if at is None else real_array("at", at, last=mlp.dim)
+
+
+def _phis(mlp, at, order):
+    """phi, phi', .., phi^(order) at each hidden layer's pre-activations; (order + 1, ..., units) each."""
+    y = at
+    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
+        phi = activations.of_layer(name, y @ weight.T + bias, order, layer=number)
+        yield phi
+        y = phi[0]
+
+
+def propagator(mlp, at, to_layer, from_layer):
+    """Return P^(l<-m), how layer l's pre-activations follow those of layer m.
+
+    P^(l<-m) = d z^l / d z^m = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m,   D^k = diag phi'(z^k_j),  P^(l<-l)
+    = 1.
+
+    Layer 0 is the input, z^0 = x with D^0 = 1; layers 1 .. L are hidden; layer L + 1 is the output.
+
+    Parameters
+    ----------
+    mlp : MLP
+    at : array_like of float, shape (..., dim), or None for the origin
+        Where to expand.
+    to_layer, from_layer : int
+        l and m, 0 <= m <= l <= L + 1.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., units of l, units of m)
+
+    Raises
+    ------
+    ValueError
+        If `at` does not fit the network or the layers are out of range or order.
+
+    Examples
+    --------
+    >>> mlp = MLP([[[1.0, -1.0], [2.0, 0.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.5]], "tanh")
+    >>> propagator(mlp, None, 2, 0)                 # the gradient of the output at x = 0
+    array([[ 3., -1.]])
+    """
+    at = _point(mlp, at)
+    to_layer = integer("to_layer", to_layer, minimum=0, maximum=mlp.depth + 1)
+    from_layer = integer("from_layer", from_layer, minimum=0, maximum=to_layer)
+    units = (mlp.dim, *map(len, mlp.biases))
+    chain = np.broadcast_to(np.eye(units[from_layer]), (*at.shape[:-1], units[from_layer], units[from_layer]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        slopes = [np.ones(at.shape), *(phi[1] for phi in _phis(mlp, at, 1))]
+        for layer in range(from_layer, to_layer):
+            chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
+    return within("mlp, at", chain, SMALLER)
+
+
+def vertices(mlp, at, legs):
+    """Return phi^(k)(z^l_j), the vertex of k legs down at each neuron j of each hidden layer l.
+
+    Parameters
+    ----------
+    mlp : MLP
+    at : array_like of float, shape (..., dim), or None for the origin
+    legs : int
+        k from 1 to 170. One leg is the factor of a propagator; a diagram's vertices have two or more.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shapes (..., units of layer l), l = 1 .. L
+
+    Raises
+    ------
+    ValueError
+        If `at` does not fit the network, `legs` < 1, or a neuron with a kink sits at it.
+
+    Examples
+    --------
+    >>> mlp = MLP([[[1.0], [2.0]], [[1.0, 1.0]]], [[0.5, 1.0], [0.0]], "tanh")
+    >>> [v.round(4).tolist() for v in vertices(mlp, None, 2)]        # phi'' = -2 t (1 - t^2), t = tanh(z)
+    [[-0.7269, -0.6397]]
+    """
+    at, legs = _point(mlp, at), integer("legs", legs, minimum=1, most=SERIES_ORDER)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return tuple(within("mlp, at", phi[legs], SMALLER) for phi in _phis(mlp, at, legs))
+
+
+def derivative_tensor(mlp, order, at=None):
+    """Return all partial derivatives of one order.
+
+    T_{i1..in} = d^n output / d x_i1 .. d x_in at x = `at`, without 1/n!; order 0 is the output itself.
+
+    Parameters
+    ----------
+    mlp : MLP
+    order : int
+        n from 0 to 20.
+    at : array_like of float, shape (..., dim), optional
+        The centre, or a batch of them; the origin if not given.
+
+    Returns
+    -------
+    SymmetricTensor
+        Over `mlp.dim` indices; `packed` has the batch axes of `at` after its first, then one of length
+        `outputs` if the network has several.
+
+    Raises
+    ------
+    ValueError
+        If `at` does not fit the network, `order` < 0, a neuron with a kink sits at it (order >= 2), a derivative
+        overflows, or the tensor needs more memory than is free: the message says how much, before any is taken.
+
+    Notes
+    -----
+    By the centroid rule (see `paperlib.centroid`): order n takes forward derivatives to order floor(n/2) and
+    the adjoint's to floor((n-1)/2). From order 4 on, most of the time is spent in matrix products. Activations are
+    differentiated without cancellation: in the tails, where derivatives fall as ``exp(-|z|)``, they keep their digits.
+
+    Examples
+    --------
+    >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
+    >>> derivative_tensor(mlp, 3).packed                             # xxx, xxy, xyy, yyy
+    array([1., 2., 4., 8.])
+    """
+    at, order = _point(mlp, at), integer("order", order, minimum=0, most=TENSOR_ORDER)
+    with np.errstate(over="ignore", invalid="ignore"):
+        packed = np.asarray(mlp(at))[None] if order == 0 else centroid.derivatives(mlp, order, at)
+    try:
+        return SymmetricTensor(order, mlp.dim, packed)
+    except ValueError:  # of all that it checks only this can fail here
+        raise ValueError(
+            f"mlp, at: derivatives of order {order} are beyond 1.8e308; scale the inputs or the weights"
+        ) from None
+
+
+def _series(mlp, order, at, directions, work):
+    """Coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
+    scale = np.array([1.0 / factorial(k) for k in range(order + 1)])[:, None, None]
+    y, slopes = at, directions[None]
+    for phi, weight in zip(_phis(mlp, at, order), mlp.weights):
+        y = phi[0]
+        if order:
+            shapes = [(orders, len(directions), len(weight)) for orders in (len(slopes), order)]
+            z, composed = (buffer[: prod(shape)].reshape(shape) for buffer, shape in zip(work, shapes))
+            np.matmul(slopes.reshape(-1, slopes.shape[-1]), weight.T, out=z.reshape(-1, len(weight)))
+            compose(composed, phi * scale, z)
+            slopes = composed
+    value = y @ mlp.weights[-1].T + mlp.biases[-1]
+    out = np.zeros((order + 1, len(directions), mlp.outputs))
+    out[0] = value
+    if order:
+        out[1 : 1 + len(slopes)] = slopes @ mlp.weights[-1].T
+    return out
+
+
+def _coefficients(mlp, order, directions, at):
+    """`_series` for any leading axes, in chunks that stay in cache; (..., order + 1)."""
+    batch = np.broadcast_shapes(at.shape[:-1], directions.shape[:-1])
+    points = np.broadcast_to(directions, (*batch, mlp.dim)).reshape(-1, mlp.dim)
+    centres = at.reshape(1, -1) if at.ndim == 1 else np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
+    out = np.empty((len(points), mlp.outputs, order + 1))
+    widest = max(mlp.dim, *map(len, mlp.biases))
+    rows = min(len(points), max(1, CHUNK_BYTES // (8 * widest * (order + 1))))
+    work = np.empty((2, rows * widest * order))  # one pair for all chunks: fresh pages cost more than the sums
+    for first in range(0, len(points), rows):
+        part = slice(first, first + rows)
+        there = centres if len(centres) == 1 else centres[part]
+        out[part] = np.moveaxis(_series(mlp, order, there, points[part], work), 0, -1)
+    out = out.reshape(*batch, mlp.outputs, order + 1)
+    return out[..., 0, :] if mlp.outputs == 1 else out
+
+
+def directional_derivatives(mlp, order, directions, at=None):
+    """Return the derivatives along given directions, without any tensor.
+
+    D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at t = 0, for n = 0 .. order: layer by layer, the truncated
+    power series in t of the pre-activations is put into that of the activation.
+
+    Parameters
+    ----------
+    mlp : MLP
+    order : int
+        Highest order, from 0 to 170.
+    directions : array_like of float, shape (..., dim)
+    at : array_like of float, shape (..., dim), optional
+        The centre, or centres that broadcast with `directions`; the origin if not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., order + 1); (..., outputs, order + 1) if the network has several outputs
+
+    Raises
+    ------
+    ValueError
+        If `at` or `directions` do not fit the network or each other, `order` < 0, or a neuron with a kink
+        sits at it.
+
+    Examples
+    --------
+    >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")
+    >>> directional_derivatives(mlp, 3, [[1.0, 0.0], [1.0, 1.0]])
+    array([[ 1.,  1.,  1.,  1.],
+           [ 1.,  3.,  9., 27.]])
+    """
+    at, order = _point(mlp, at), integer("order", order, minimum=0, most=SERIES_ORDER)
+    directions = real_array("directions", directions, last=mlp.dim)
+    _broadcast("directions", directions, at)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = _coefficients(mlp, order, directions, at) * np.array([float(factorial(k)) for k in range(order + 1)])
+    return within("directions, order", found, SMALLER)
+
+
+def _broadcast(name, points, at):
+    try:
+        np.broadcast_shapes(points.shape, at.shape)
+    except ValueError:
+        raise ValueError(f"{name}: shape {points.shape}; must broadcast with at, {at.shape}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class TaylorExpansion:
+    """The Taylor polynomial of a network around a centre; made by `taylor_expand`.
+
+    Attributes
+    ----------
+    mlp : MLP
+    order : int
+    at : ndarray of float64, shape (..., dim)
+        The centre, or several, which then broadcast with the points.
+    """
+
+    mlp: MLP
+    order: int
+    at: np.ndarray
+
+    def terms(self, x):
+        """Return the terms of the polynomial at the point `x`, one for each order.
+
+        Term n is D^n f(at)[x - at, .., x - at] / n!. At the origin it is homogeneous of degree n in x, the
+        network's n-th order Born approximation. No tensor is built: cost and memory grow as the square of the
+        order.
+
+        Parameters
+        ----------
+        x : array_like of float, shape (..., dim)
+
+        Returns
+        -------
+        ndarray of float64, shape (..., order + 1); (..., outputs, order + 1) for several outputs
+        """
+        x = real_array("x", x, last=self.mlp.dim)
+        _broadcast("x", x, self.at)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return within("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
+
+    def __call__(self, x):
+        """Return the polynomial at the point `x` (..., dim): the sum of its terms."""
+        with np.errstate(over="ignore"):
+            return within("x", self.terms(x).sum(axis=-1), SMALLER)
+
+    def tensor(self, n):
+        """Return the n-th partial derivatives at the centre, n <= order and 20; see `derivative_tensor`."""
+        highest = min(self.order, TENSOR_ORDER)
+        return derivative_tensor(self.mlp, integer("n", n, minimum=0, maximum=highest), self.at)
+
+
+def taylor_expand(mlp, order, at=None):
+    """Return the Taylor expansion of a network.
+
+    f(x) = sum_n D^n f(at)[x - at, .., x - at] / n!
+
+    Parameters
+    ----------
+    mlp : MLP
+    order : int
+        Highest order kept, from 0 to 170.
+    at : array_like of float, shape (..., dim), optional
+        The centre; the origin if not given.
+
+    Returns
+    -------
+    TaylorExpansion
+        Callable; `.terms(x)` gives each order's term, `.tensor(n)` the derivatives.
+
+    Raises
+    ------
+    ValueError
+        If `at` does not fit the network, `order` < 0, or a neuron with a kink sits at it (order >= 2).
+
+    Examples
+    --------
+    >>> expansion = taylor_expand(MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "sin"), 5)
+    >>> expansion.terms([2.0]).round(4)
+    array([ 0.    ,  2.    ,  0.    , -1.3333,  0.    ,  0.2667])
+    """
+    at, order = _point(mlp, at), integer("order", order, minimum=0, most=SERIES_ORDER)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in _phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
+            pass
+    return TaylorExpansion(mlp, order, at)

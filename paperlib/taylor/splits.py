@@ -1,0 +1,172 @@
+"""Sums over the ways to split a set of indices in two: the product rule, on packed symmetric tensors.
+
+Both products of this module are sums over all I = A + B with |A| = p, |B| = q, of x[A] y[B]. They go slab by
+slab over the smallest index a of I. Either a is in A, and then x[(a, .)] is a slab of x and B runs over a
+tail of y; or a is in B. Slabs and tails are contiguous, and each pair is the same problem again with one
+index less, so no index tables are needed and what is touched at one time fits the cache.
+
+Tensors are arrays (..., C, units): packed entries, then the neurons of a layer; leading axes are batches and
+broadcast.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from paperlib.taylor.loops import add_heads, add_pairs
+from paperlib.taylor.symmetric import packed_size, tail_starts
+
+__all__ = ["add_product", "contracted_product", "largest_block", "partitions", "symmetric_product"]
+
+BLOCK = 2**22
+SHARED = 4
+
+
+def partitions(n, largest):
+    """Yield the partitions of n into parts <= largest, each with its largest part first.
+
+    Examples
+    --------
+    >>> list(partitions(4, 3))
+    [(3, 1), (2, 2), (2, 1, 1), (1, 1, 1, 1)]
+    """
+    if n == 0:
+        yield ()
+    for first in range(min(n, largest), 0, -1):
+        for rest in partitions(n - first, first):
+            yield (first, *rest)
+
+
+@lru_cache(maxsize=1024)
+def _paired_slabs(p, q, dim):
+    """For each a: its slab of I, then slab and tail of x, then slab and tail of y."""
+    whole, left, right = (tail_starts(dim, order).tolist() for order in (p + q, p, q))
+    return tuple(
+        (
+            slice(whole[a], whole[a + 1]),
+            (slice(left[a], left[a + 1]), slice(left[a], None)),
+            (slice(right[a], right[a + 1]), slice(right[a], None)),
+        )
+        for a in range(dim)
+    )
+
+
+def add_product(out, x, y, p, q, dim):
+    """Add sum over I = A + B of x[A] y[B], neuron by neuron, to `out`; shapes as in `symmetric_product`."""
+    if p == 0 or q == 0:
+        out += x * y
+    elif p == q == 1:
+        add_pairs(out, x, y)
+    else:
+        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_paired_slabs(p, q, dim)):
+            part = out[..., whole, :]
+            add_product(part, x[..., slab, :], y[..., other_tail, :], p - 1, q, dim - a)
+            add_product(part, x[..., tail, :], y[..., other_slab, :], p, q - 1, dim - a)
+
+
+def symmetric_product(x, y, p, q, dim):
+    """Return sum over I = A + B of x[A] y[B], neuron by neuron.
+
+    Parameters
+    ----------
+    x, y : ndarray of float64, shapes (..., C(dim + p - 1, p), units) and (..., C(dim + q - 1, q), units)
+    p, q, dim : int
+
+    Returns
+    -------
+    ndarray of float64, shape (..., C(dim + p + q - 1, p + q), units)
+
+    Examples
+    --------
+    >>> x, y = np.array([[1.0], [2.0]]), np.array([[5.0], [7.0]])
+    >>> symmetric_product(x, y, 1, 1, 2)[:, 0]            # 1 5 twice, 1 7 + 2 5, 2 7 twice
+    array([10., 17., 28.])
+    """
+    if p == 0 or q == 0:
+        return x * y
+    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    out = np.zeros((*batch, packed_size(dim, p + q), x.shape[-1]))
+    add_product(out, x, y, p, q, dim)
+    return out
+
+
+def _add_merged(out, m, p, q, dim):
+    """Add sum over I = A + B of m[A, B]."""
+    if p == 0:
+        out += m[..., 0, :]
+    elif q == 0:
+        out += m[..., :, 0]
+    elif p == 1 and q <= 2:
+        add_heads(out, m, q)
+    elif (p, q) == (2, 1):
+        add_heads(out, m.swapaxes(-1, -2), 2)
+    else:
+        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_paired_slabs(p, q, dim)):
+            part = out[..., whole]
+            _add_merged(part, m[..., slab, other_tail], p - 1, q, dim - a)
+            _add_merged(part, m[..., tail, other_slab], p, q - 1, dim - a)
+
+
+def _evaluated(p, q, dim):
+    """Whether x[A] y[B] is one matrix product; a long row alone would be a matrix times a vector."""
+    return min(p, q) <= 1 or packed_size(dim, p) * packed_size(dim, q) <= BLOCK
+
+
+def largest_block(p, q, dim):
+    """Return a bound on the entries of the matrix products that `contracted_product` forms."""
+    if _evaluated(p, q, dim):
+        return packed_size(dim, p) * packed_size(dim, q)
+    return max(BLOCK, largest_block(p - 1, q, dim), largest_block(p, q - 1, dim))
+
+
+def _add_contracted(out, x, y, p, q, dim, work):
+    if _evaluated(p, q, dim):
+        batch = out.shape[:-1]
+        shape = (*batch, x.shape[-2], y.shape[-2])
+        m = np.matmul(x, y.swapaxes(-1, -2), out=work[: np.prod(shape)].reshape(shape))
+        _add_merged(out, m, p, q, dim)
+    else:
+        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_paired_slabs(p, q, dim)):
+            part = out[..., whole]
+            _add_contracted(part, x[..., slab, :], y[..., other_tail, :], p - 1, q, dim - a, work)
+            _add_contracted(part, x[..., tail, :], y[..., other_slab, :], p, q - 1, dim - a, work)
+
+
+def contracted_product(out, x, y, p, q, dim, *, unordered=False):
+    """Add sum over I = A + B of sum_j x_j[A] y_j[B] to `out`.
+
+    Parameters
+    ----------
+    out : ndarray of float64, shape (..., C(dim + p + q - 1, p + q))
+    x, y : ndarray of float64, shapes (..., C(dim + p - 1, p), units) and (..., C(dim + q - 1, q), units)
+    p, q, dim : int
+    unordered : bool
+        Meet each {A, B} once; sum_j x_j[A] y_j[B] must be symmetric, and p = q.
+
+    Examples
+    --------
+    >>> out = np.zeros(3)
+    >>> contracted_product(out, np.array([[1.0], [2.0]]), np.array([[5.0], [7.0]]), 1, 1, 2)
+    >>> out
+    array([10., 17., 28.])
+    """
+    batch = out[..., 0].size
+    if not unordered:
+        _add_contracted(out, x, y, p, q, dim, np.empty(batch * largest_block(p, q, dim)))
+        return
+    # By symmetry the smallest index may be taken to lie in A. A few slabs share a matrix product: each is
+    # too thin to fill one, and what is computed in vain, later slabs with earlier tails, is little.
+    slabs = _paired_slabs(p, q, dim)
+    if not _evaluated(p - 1, q, dim):
+        work = np.empty(batch * largest_block(p - 1, q, dim))
+        for a, (whole, (slab, _), (_, other_tail)) in enumerate(slabs):
+            _add_contracted(out[..., whole], x[..., slab, :], y[..., other_tail, :], p - 1, q, dim - a, work)
+        return
+    for first in range(0, dim, SHARED):
+        group = slabs[first : first + SHARED]
+        rows = slice(group[0][1][0].start, group[-1][1][0].stop)
+        tail = group[0][2][1]
+        m = x[..., rows, :] @ y[..., tail, :].swapaxes(-1, -2)
+        for a, (whole, (slab, _), (_, other_tail)) in enumerate(group, start=first):
+            part = m[..., slab.start - rows.start : slab.stop - rows.start, other_tail.start - tail.start :]
+            _add_merged(out[..., whole], part, p - 1, q, dim - a)

@@ -1,0 +1,404 @@
+"""Symmetric tensors, each entry stored once.
+
+A symmetric tensor of order n over `dim` indices has C(dim + n - 1, n) independent entries T_{ij..k}, i <= j
+<= .. <= k. They are packed in lexicographic order of their sorted indices, so the entries with smallest index
+`a` are one *slab*, and a slab in turn holds the packed tensor of order n - 1 over the indices >= a, its
+*tail*. Everything here goes slab by slab: nothing but `SymmetricTensor.full` builds the dim**n array.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache, wraps
+from math import comb
+from numbers import Real
+
+import numpy as np
+
+from paperlib._support.checks import TENSOR_ORDER, integer, memory, number, real_array, within
+
+__all__ = [
+    "SymmetricTensor",
+    "index_table",
+    "multiplicities",
+    "packed_position",
+    "packed_size",
+    "tail_starts",
+]
+
+KEPT_ROWS = 2**17
+KEPT_TABLES = 32
+CHUNK_BYTES = 2**25
+SMALLER = "scale it"
+MOST_INDICES = 2**31
+
+
+def _kept(build):
+    """Keep the last KEPT_TABLES tables of at most KEPT_ROWS rows; longer ones are rebuilt."""
+    cached = lru_cache(maxsize=KEPT_TABLES)(build)
+
+    @wraps(build)
+    def table(dim, order):
+        dim, order = _sizes(dim, order)
+        memory(f"dim = {dim}, order = {order}", 8 * order * packed_size(dim, order), "take a lower order")
+        return (cached if packed_size(dim, order) <= KEPT_ROWS else build)(dim, order)
+
+    return table
+
+
+def _sizes(dim, order):
+    return integer("dim", dim, minimum=1, most=MOST_INDICES), integer("order", order, minimum=0, most=TENSOR_ORDER)
+
+
+def _frozen(array):
+    array.flags.writeable = False
+    return array
+
+
+def packed_size(dim, order):
+    """Return C(dim + order - 1, order), the number of independent entries; `order` from 0 to 20, as everywhere here.
+
+    Examples
+    --------
+    >>> packed_size(64, 5)
+    10424128
+    """
+    dim, order = _sizes(dim, order)
+    return comb(dim + order - 1, order)
+
+
+def tail_starts(dim, order):
+    """Return where, in a packed tensor of this order, the entries with smallest index >= a begin.
+
+    Slab `a` of a tensor of order n is `starts[a]:starts[a + 1]` of `tail_starts(dim, n)`; it lines up entry
+    by entry with the tail `starts[a]:` of `tail_starts(dim, n - 1)`.
+
+    Returns
+    -------
+    ndarray of int64, shape (dim + 1,)
+
+    Examples
+    --------
+    >>> tail_starts(3, 2)                        # 00 01 02 | 11 12 | 22 |
+    array([0, 3, 5, 6])
+    """
+    return _tail_starts(*_sizes(dim, order))
+
+
+@lru_cache(maxsize=256)
+def _tail_starts(dim, order):
+    memory(f"dim = {dim}", 64 * dim, "take a smaller one")
+    if packed_size(dim, order) >= 2**63:
+        raise ValueError(f"dim = {dim}, order = {order}: more entries than an int64 counts")
+    if order == 0:
+        return _frozen(np.zeros(dim + 1, dtype=np.int64))
+    return _frozen(np.array([comb(dim + order - 1, order) - comb(dim - a + order - 1, order) for a in range(dim + 1)]))
+
+
+@_kept
+def index_table(dim, order):
+    """Return the sorted index tuples in packed order.
+
+    Returns
+    -------
+    ndarray of int32, shape (C(dim + order - 1, order), order), read-only
+
+    Notes
+    -----
+    Up to 32 tables of up to 131,072 rows are kept between calls.
+
+    Examples
+    --------
+    >>> index_table(2, 3).tolist()
+    [[0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]]
+    """
+    table = np.empty((packed_size(dim, order), order), dtype=np.int32)
+    if order:
+        tails, starts, row = index_table(dim, order - 1), tail_starts(dim, order - 1), 0
+        for a in range(dim):
+            tail = tails[starts[a] :]
+            table[row : row + len(tail), 0] = a
+            table[row : row + len(tail), 1:] = tail
+            row += len(tail)
+    return _frozen(table)
+
+
+def packed_position(dim, indices):
+    """Return the packed position of sorted index tuples.
+
+    Parameters
+    ----------
+    dim : int
+    indices : array_like of int, shape (..., order)
+        Sorted along the last axis, each in range(dim); not checked.
+
+    Returns
+    -------
+    ndarray of int64, shape (...)
+
+    Examples
+    --------
+    >>> packed_position(64, [[0, 0, 0], [0, 0, 1], [63, 63, 63]])
+    array([    0,     1, 45759])
+    """
+    indices = np.asarray(indices, dtype=np.int64)
+    order = indices.shape[-1]
+    dim, order = _sizes(dim, order)
+    position = np.zeros(indices.shape[:-1], dtype=np.int64)
+    for k in range(order):
+        # The slab begins at starts[a], and its tail was counted from the start of a lower order's packing.
+        shift = tail_starts(dim, order - k) - tail_starts(dim, order - k - 1)
+        position += shift[indices[..., k]]
+    return position
+
+
+@_kept
+def _leading_runs(dim, order):
+    """How often each sorted index tuple repeats its first index; (C,) int64."""
+    if order == 0:
+        return np.zeros(1, dtype=np.int64)
+    runs = np.ones(packed_size(dim, order), dtype=np.int64)
+    shorter, heads, tails = _leading_runs(dim, order - 1), tail_starts(dim, order), tail_starts(dim, order - 1)
+    for a in range(dim):
+        same = tails[a + 1] - tails[a]
+        runs[heads[a] : heads[a] + same] += shorter[tails[a] : tails[a + 1]]
+    return _frozen(runs)
+
+
+def _slabs(dim, order):
+    """Yield (a, slab, tail, multiplicities of the slab's entries), from tables of the order below alone."""
+    heads, tails = tail_starts(dim, order), tail_starts(dim, order - 1)
+    fewer, runs = multiplicities(dim, order - 1), _leading_runs(dim, order - 1)
+    for a in range(dim):
+        counts = order * fewer[tails[a] :]
+        same = tails[a + 1] - tails[a]
+        counts[:same] //= 1 + runs[tails[a] : tails[a + 1]]
+        yield a, slice(heads[a], heads[a + 1]), slice(tails[a], None), counts
+
+
+@_kept
+def multiplicities(dim, order):
+    """Return how many of the dim**order index tuples each packed entry stands for.
+
+    The entry whose sorted indices repeat m_1, m_2, .. times stands for n! / (m_1! m_2! ..).
+
+    Returns
+    -------
+    ndarray of int64, shape (C(dim + order - 1, order),), read-only
+
+    Notes
+    -----
+    Up to 32 arrays of up to 131,072 entries are kept between calls.
+
+    Examples
+    --------
+    >>> multiplicities(2, 3)
+    array([1, 3, 3, 1])
+    """
+    if order == 0:
+        return _frozen(np.ones(1, dtype=np.int64))
+    return _frozen(np.concatenate([counts for *_, counts in _slabs(dim, order)]))
+
+
+def monomials(x, order):
+    """Return the products x_i x_j .. of `order` factors, i <= j <= .., in packed order.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n, dim)
+    order : int
+
+    Returns
+    -------
+    ndarray of float64, shape (n, C(dim + order - 1, order))
+
+    Examples
+    --------
+    >>> monomials(np.array([[2.0, 3.0]]), 2)
+    array([[4., 6., 9.]])
+    """
+    products = np.ones((len(x), 1))
+    for k in range(order):
+        starts = tail_starts(x.shape[1], k)
+        products = np.concatenate([x[:, a : a + 1] * products[:, starts[a] :] for a in range(x.shape[1])], axis=1)
+    return products
+
+
+def _spread(dim, order, packed):
+    """Write each packed entry at all its index tuples: (C, ...) -> (dim, .., dim, ...)."""
+    full = np.empty((dim,) * order + packed.shape[1:], dtype=packed.dtype)
+    if order == 0:
+        full[...] = packed[0]
+        return full
+    position = _spread(dim, order - 1, np.arange(packed_size(dim, order - 1)))
+    heads, tails = tail_starts(dim, order), tail_starts(dim, order - 1)
+    for a in range(dim):
+        rest = (slice(a, None),) * (order - 1)
+        cube = packed[heads[a] : heads[a + 1]][position[rest] - tails[a]]
+        for axis in range(order):
+            full[rest[:axis] + (a,) + rest[axis:]] = cube
+    return full
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SymmetricTensor:
+    """A symmetric tensor T_{ij..k} of any order, each independent entry stored once.
+
+    Parameters
+    ----------
+    order : int
+        Number of indices, from 0 to 20: an entry stands for up to n! index tuples, counted in int64.
+    dim : int
+        Range of each index, >= 1.
+    packed : array_like of float, shape (C(dim + order - 1, order), ...)
+        Entries with i <= j <= .. <= k, lexicographic. Further axes hold a tensor each (a batch, several
+        outputs).
+
+    Raises
+    ------
+    ValueError
+        If `packed` is not real and finite or has the wrong length.
+
+    Notes
+    -----
+    `t[i, j, k]` is one entry; the indices come in any order, negative ones count from the end as in NumPy,
+    and an index out of range is an IndexError. Tensors of one shape add and subtract, and a number multiplies
+    or divides one, so that the relative error of one that was learned is `(learned - exact).norm() /
+    exact.norm()`.
+
+    Examples
+    --------
+    >>> t = SymmetricTensor(2, 2, [1.0, 2.0, 5.0])
+    >>> t.full()
+    array([[1., 2.],
+           [2., 5.]])
+    >>> float(t[1, 0]), float(t.contract([1.0, -1.0])), float(t.norm())**2
+    (2.0, 2.0, 34.0)
+    """
+
+    order: int
+    dim: int
+    packed: np.ndarray
+
+    __array_ufunc__ = None  # a NumPy number on the left must leave the product to __rmul__
+    __iter__ = None  # else iteration would fall back on t[0], t[1], ..
+
+    def __post_init__(self):
+        dim, order = _sizes(self.dim, self.order)
+        packed = real_array("packed", self.packed).view()
+        size = packed_size(dim, order)
+        if len(packed) != size:
+            raise ValueError(f"packed: {len(packed)} entries; order {order} over {dim} indices has {size}")
+        for name, value in (("order", order), ("dim", dim), ("packed", _frozen(packed))):
+            object.__setattr__(self, name, value)
+
+    def __repr__(self):
+        return f"SymmetricTensor(order={self.order}, dim={self.dim}, packed of shape {self.packed.shape})"
+
+    def __getitem__(self, indices):
+        indices = indices if isinstance(indices, tuple) else (indices,)
+        if len(indices) != self.order:
+            raise IndexError(f"{len(indices)} indices; a tensor of order {self.order} takes {self.order}")
+        return self.packed[packed_position(self.dim, sorted(range(self.dim)[i] for i in indices))]
+
+    def __add__(self, other):
+        if not isinstance(other, SymmetricTensor):
+            return NotImplemented
+        if (self.order, self.dim, self.packed.shape) != (other.order, other.dim, other.packed.shape):
+            raise ValueError(f"other = {other!r}: must have the shape of {self!r}")
+        with np.errstate(over="ignore"):
+            return SymmetricTensor(self.order, self.dim, within("other", self.packed + other.packed, SMALLER))
+
+    def __sub__(self, other):
+        return self + other * -1.0 if isinstance(other, SymmetricTensor) else NotImplemented
+
+    def __mul__(self, factor):
+        if not isinstance(factor, Real):
+            return NotImplemented
+        return self._scaled("multiply", factor)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, factor):
+        if not isinstance(factor, Real):
+            return NotImplemented
+        return self._scaled("divide", factor)
+
+    def _scaled(self, how, factor):
+        with np.errstate(all="ignore"):
+            packed = getattr(np, how)(self.packed, number("factor", factor))
+        return SymmetricTensor(self.order, self.dim, within(f"factor = {factor}", packed, SMALLER))
+
+    def full(self):
+        """Return the tensor with every index written out.
+
+        Returns
+        -------
+        ndarray of float64, shape (dim, .., dim, ...)
+
+        Raises
+        ------
+        ValueError
+            If it would not fit this machine's free memory.
+        """
+        memory("full", 8 * self.dim**self.order * self.packed[0].size, "use .packed or .contract")
+        return _spread(self.dim, self.order, self.packed)
+
+    def norm(self):
+        """Return the Frobenius norm, over all dim**order entries.
+
+        Returns
+        -------
+        float64 or ndarray of float64, shape of the trailing axes
+        """
+        if self.order == 0:
+            return np.abs(self.packed[0])
+        # In units of the largest entry, whose square may be beyond what a double holds, above or below.
+        largest = np.abs(self.packed).max() or 1.0
+        squares = np.zeros(self.packed.shape[1:])
+        for _, slab, _, counts in _slabs(self.dim, self.order):
+            squares += np.tensordot(counts, (self.packed[slab] / largest) ** 2, axes=1)
+        with np.errstate(over="ignore"):
+            return within("packed", largest * np.sqrt(squares), SMALLER)[()]
+
+    def contract(self, x):
+        """Return sum over all index tuples of T_{ij..k} x_i x_j .. x_k.
+
+        Parameters
+        ----------
+        x : array_like of float, shape (..., dim)
+
+        Returns
+        -------
+        float64 or ndarray of float64, shape (...) followed by the trailing axes of `packed`
+
+        Raises
+        ------
+        ValueError
+            If `x` is not real and finite, its last axis is not `dim` long, or the result is beyond the largest double.
+
+        Notes
+        -----
+        One slab is one matrix product with the monomials of the order below, so no full tensor is built.
+
+        Examples
+        --------
+        >>> SymmetricTensor(3, 2, [1.0, 0.0, 0.0, 1.0]).contract([[1.0, 2.0], [3.0, 0.0]])
+        array([ 9., 27.])
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            return within("x", self._contract(real_array("x", x, last=self.dim)), SMALLER)
+
+    def _contract(self, x):
+        points, trailing = x.reshape(-1, self.dim), self.packed.shape[1:]
+        columns = self.packed.reshape(len(self.packed), -1)
+        values = np.zeros((len(points), columns.shape[1]))
+        if self.order == 0:
+            values += columns
+        else:
+            rows = max(1, CHUNK_BYTES // (8 * packed_size(self.dim, self.order - 1)))
+            for first in range(0, len(points), rows):
+                part = points[first : first + rows]
+                products = monomials(part, self.order - 1)
+                for a, slab, tail, counts in _slabs(self.dim, self.order):
+                    weighted = columns[slab] * counts[:, None]
+                    values[first : first + rows] += part[:, a : a + 1] * (products[:, tail] @ weighted)
+        return values.reshape(x.shape[:-1] + trailing)[()]
