@@ -1,23 +1,27 @@
 """Trained networks and tables of studies that ship with the package, so that every notebook opens ready."""
 
-from importlib.resources import as_file, files
+from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 
-from paperlib._support.checks import choice, sequence
+import numpy as np
+
+from paperlib._support import checks
+from paperlib._support.files import read_npz, write_npz
 from paperlib.learning.ensemble import Ensemble
-from paperlib._support.files import read_npz
+from paperlib.learning.perturbation import LearnedSeries
 
-__all__ = ["ensemble", "table"]
+__all__ = ["ensemble", "series", "table", "trained"]
 
 
-def ensemble(name, folder=None):
-    """Load an ensemble that ships, or one of the same name that a run has trained anew.
+def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
+    """Open an ensemble that ships, or one of the same name that a run has trained anew.
 
     Parameters
     ----------
     name : str
     folder : path, optional
-        Where a run saved what it trained.
+        Where a run kept what it trained.
 
     Raises
     ------
@@ -31,40 +35,74 @@ def ensemble(name, folder=None):
     >>> ensemble("scattering_lengths").mlp(0)
     MLP(64-64-64-64-64-1, gelu)
     """
-    shipped = _file(name)
-    if folder is not None:
-        return Ensemble.load(Path(folder) / shipped.name)
-    with as_file(shipped) as path:
-        return Ensemble.load(path)
+    return Ensemble.load(_file(name, folder))
 
 
-def table(name, columns):
-    """Load the table of a study too large to ship the networks of: what a full run of its notebook recorded.
+def series(name: str, folder: str | Path | None = None) -> LearnedSeries:
+    """Open the ensembles NAME_1, NAME_2, .. of an iteration as the series that they have learned; see `ensemble`.
+
+    Examples
+    --------
+    >>> series("born_signed").order
+    5
+    """
+    checks.choice("name", name, _names("_1"))
+    orders = [k for k in range(1, 21) if f"{name}_{k}" in _names()]
+    return LearnedSeries(tuple(ensemble(f"{name}_{k}", folder) for k in orders), len(orders))
+
+
+def table(name: str, folder: str | Path | None = None) -> dict[str, np.ndarray]:
+    """Open the table of a study too large to ship the networks of; see `ensemble`.
+
+    Examples
+    --------
+    >>> table("optimizers")["errors"].ndim
+    5
+    """
+    return read_npz(_file(name, folder), ())
+
+
+def trained(name: str, train: Callable, folder: str | Path | None) -> Ensemble | LearnedSeries | dict[str, np.ndarray]:
+    """Open what ships, or train it and keep it: the one call by which a notebook has its networks.
 
     Parameters
     ----------
     name : str
-    columns : collection of str
+        Of an ensemble, of the ensembles of a series, or of a study's table.
+    train : callable
+        Takes nothing; makes an Ensemble, a LearnedSeries or a dict of arrays. Not called where nothing is trained.
+    folder : path or None
+        Where what `train` makes is kept; None opens what ships.
 
     Returns
     -------
-    dict of ndarray
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name, or it lacks one of the columns.
+    Ensemble, LearnedSeries or dict of ndarray
 
     Examples
     --------
-    >>> table("optimizers", ["errors"])["errors"].ndim
-    5
+    >>> trained("scattering_lengths", train=None, folder=None).seeds
+    (0, 1, 2, 3, 4)
     """
-    with as_file(_file(name)) as path:
-        return read_npz(path, sequence("columns", columns, str))
+    if folder is None:
+        kind = series if name in _names("_1") else ensemble if "weights_0" in table(name) else table
+        return kind(name)
+    made = train()
+    if isinstance(made, dict):
+        write_npz(Path(folder) / f"{name}.npz", **made)
+    elif isinstance(made, Ensemble):
+        made.save(Path(folder) / f"{name}.npz")
+    else:
+        for k, each in enumerate(made.ensembles, 1):
+            each.save(Path(folder) / f"{name}_{k}.npz")
+    return made
 
 
-def _file(name):
-    known = sorted(file.name.removesuffix(".npz") for file in files(__name__).iterdir() if file.name.endswith(".npz"))
-    choice("name", name, known)
-    return files(__name__) / f"{name}.npz"
+def _names(ending: str = "") -> list[str]:
+    """What ships, less the ending that they have."""
+    names = sorted(path.name.removesuffix(".npz") for path in files(__name__).iterdir() if path.name.endswith(".npz"))
+    return [name.removesuffix(ending) for name in names if name.endswith(ending)]
+
+
+def _file(name: str, folder: str | Path | None) -> Path:
+    checks.choice("name", name, _names())
+    return (Path(str(files(__name__))) if folder is None else checks.path("folder", folder)) / f"{name}.npz"

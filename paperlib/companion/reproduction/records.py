@@ -1,13 +1,20 @@
 """A notebook's results as files: numbers in one small JSON, figures as PNG with a fingerprint of what they plot."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from paperlib._support import checks
 from paperlib._support.files import atomically, read_json, write_json
+from paperlib.companion.reproduction.table import Table
 
-__all__ = ["Number", "Record", "read_record", "record"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Number", "Record", "errors_by_order", "read_record", "record"]
 
 
 ROUNDING = "rounding"
@@ -63,6 +70,33 @@ class Number:
         return above and (self.at_most is None or self.value <= self.at_most)
 
 
+def errors_by_order(
+    name: str, errors: Sequence[float], meaning: str, at_most: Sequence[float | None] | None = None
+) -> dict[str, Number]:
+    """Numbers of errors, one an order; of each the spread is the error itself: another training may be twice as good or as bad.
+
+    Parameters
+    ----------
+    name, meaning : str
+        With {n} where the order stands.
+    errors : sequence of float
+        Of orders 1, 2, ..
+    at_most : sequence of float or None, optional
+        Their bounds.
+
+    Examples
+    --------
+    >>> numbers = errors_by_order("born_{n}", [0.1, 0.2], "order {n}", at_most=[None, 0.5])
+    >>> numbers["born_2"].holds, numbers["born_2"].spread
+    (True, 0.2)
+    """
+    bounds = [None] * len(errors) if at_most is None else at_most
+    return {
+        name.format(n=n): Number(error, meaning.format(n=n), spread=error, at_most=bound)
+        for n, (error, bound) in enumerate(zip(errors, bounds, strict=True), 1)
+    }
+
+
 @dataclass(frozen=True)
 class Record:
     """What one run of one notebook recorded."""
@@ -73,7 +107,14 @@ class Record:
     figures: dict
 
 
-def record(notebook, folder, *, numbers, figures, retrained=False):
+def record(
+    notebook: str,
+    folder: str | Path,
+    *,
+    numbers: dict[str, Number],
+    figures: "dict[str, Figure]",
+    retrained: bool = False,
+) -> Table:
     """Write a notebook's numbers to FOLDER/numbers/NOTEBOOK.json and its figures to ``FOLDER/*.png``.
 
     Parameters
@@ -85,6 +126,11 @@ def record(notebook, folder, *, numbers, figures, retrained=False):
     figures : dict of str to matplotlib.figure.Figure
     retrained : bool
         Whether networks were trained for this run.
+
+    Returns
+    -------
+    Table
+        Of the numbers' verdicts, for the notebook to show; not of the values, which are compared by their tolerances.
 
     Raises
     ------
@@ -114,6 +160,8 @@ def record(notebook, folder, *, numbers, figures, retrained=False):
         "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
     }
     write_json(folder / "numbers" / f"{notebook}.json", content)
+    verdicts = {True: "holds", False: "DOES NOT HOLD", None: "recorded"}
+    return Table(notebook, ["verdict"], {name: [verdicts[number.holds]] for name, number in numbers.items()})
 
 
 def _name(of, value):

@@ -1,0 +1,59 @@
+"""A table as a notebook shows it: text that is compared, HTML that is read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+__all__ = ["Table"]
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """Rows of numbers under one heading a column.
+
+    Parameters
+    ----------
+    title : str
+        What the numbers are; it stands over the rows' names.
+    columns : sequence of str
+    rows : mapping of str to sequence
+        A name and its cells, no more than there are columns: numbers, or text that stays as it is.
+    form : str
+        How numbers are written, as `format` takes it: the digits that are meant to be compared.
+
+    Examples
+    --------
+    >>> Table("relative error", ["1st", "2nd"], {"Adam": [0.0123, 1.5], "SOAP": [2e-4, "-"]}, ".1e")
+    relative error      1st      2nd
+    Adam            1.2e-02  1.5e+00
+    SOAP            2.0e-04        -
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Any]]
+    form: str = ".1e"
+
+    def _lines(self) -> list[list[str]]:
+        told = [
+            [name, *(cell if isinstance(cell, str) else format(cell, self.form) for cell in cells)]
+            for name, cells in self.rows.items()
+        ]
+        return [[self.title, *self.columns], *told]
+
+    def __repr__(self) -> str:
+        lines = self._lines()
+        widths = [max(len(line[k]) for line in lines if k < len(line)) for k in range(len(lines[0]))]
+        return "\n".join(
+            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
+        )
+
+    def _repr_html_(self) -> str:
+        head, *rows = ([escape(cell) for cell in line] for line in self._lines())
+        top = f"<th style='text-align: left'>{head[0]}</th>" + "".join(f"<th>{cell}</th>" for cell in head[1:])
+        body = [
+            f"<tr><td style='text-align: left'>{name}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+            for name, *cells in rows
+        ]
+        return "\n".join(["<table>", f"<tr>{top}</tr>", *body, "</table>"])
