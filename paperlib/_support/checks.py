@@ -1,39 +1,36 @@
-"""Bad input is refused in one line that names the argument, the value and what is allowed."""
+"""Bad input is refused in one line that names the argument, the value and what is allowed.
+
+What is of the wrong kind is a TypeError, what is of the right kind but not allowed a ValueError, as in NumPy and SciPy.
+"""
 
 import operator
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Floats", "brief", "choice", "finite", "instance", "integer", "memory", "number", "path", "real_array", "representable",
+    "sequence", "shaped",
+]  # fmt: skip
+
+Floats: TypeAlias = NDArray[np.float64]
+Kind = TypeVar("Kind")
 
 SERIES_ORDER = 170  # past it n! is beyond the largest double
 TENSOR_ORDER = 20  # past it n!, which the multiplicities go up to, is beyond the largest int64
-
-WORTH_ASKING = 2**26  # asking the system takes a good part of a millisecond
-
-__all__ = [
-    "choice",
-    "finite",
-    "instance",
-    "integer",
-    "memory",
-    "number",
-    "path",
-    "potentials",
-    "real_array",
-    "sequence",
-    "shaped",
-    "told",
-    "within",
-]
+WORTH_ASKING = 2**26  # bytes: asking the system how much is free takes a good part of a millisecond
 
 
-def told(value):
-    """Return `value` as a message tells it: its repr, on one line and not longer than 80 characters.
+def brief(value: object) -> str:
+    """The repr as a message holds it: on one line, of at most 80 characters.
 
     Examples
     --------
-    >>> told(np.ones((2, 2)))
+    >>> brief(np.ones((2, 2)))
     'array([[1., 1.], [1., 1.]])'
     """
     try:
@@ -43,29 +40,13 @@ def told(value):
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def integer(name, value, minimum=None, maximum=None, *, most=None):
-    """Return `value` as an int.
-
-    Parameters
-    ----------
-    name : str
-        The argument's name, for the message.
-    value : int
-        Any integer type; a bool is refused.
-    minimum, maximum : int, optional
-        The allowed range, both ends included; a maximum comes with a minimum.
-    most : int, optional
-        What a double, an int64 or patience can do: told only where it is passed.
-
-    Raises
-    ------
-    ValueError
-        If `value` is not an integer or lies outside the range.
+def integer(
+    name: str, value: Any, minimum: int | None = None, maximum: int | None = None, *, limit: int | None = None
+) -> int:
+    """An integer of any type but bool, in its range; `limit`, what a double or patience can do, is told only where passed.
 
     Examples
     --------
-    >>> integer("order", 3, minimum=1)
-    3
     >>> integer("order", 0, minimum=1)
     Traceback (most recent call last):
     ...
@@ -81,26 +62,19 @@ def integer(name, value, minimum=None, maximum=None, *, most=None):
             raise TypeError
         result = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} = {told(value)}: must be {allowed}") from None
+        raise TypeError(f"{name} = {brief(value)}: must be {allowed}") from None
     if (minimum is not None and result < minimum) or (maximum is not None and result > maximum):
-        raise ValueError(f"{name} = {told(result)}: must be {allowed}")
-    if most is not None and result > most:
-        raise ValueError(f"{name} = {told(result)}: must be at most {most}")
+        raise ValueError(f"{name} = {brief(result)}: must be {allowed}")
+    if limit is not None and result > limit:
+        raise ValueError(f"{name} = {brief(result)}: must be at most {limit}")
     return result
 
 
-def number(name, value, minimum=None, *, above=None):
-    """Return `value` as a finite float, at least `minimum` and strictly `above`.
-
-    Raises
-    ------
-    ValueError
-        If `value` is not one finite real number in the range.
+def number(name: str, value: Any, minimum: float | None = None, *, above: float | None = None) -> float:
+    """One finite real number, at least `minimum` and strictly `above`.
 
     Examples
     --------
-    >>> number("depth", 2)
-    2.0
     >>> number("range_fm", -1.0, above=0)
     Traceback (most recent call last):
     ...
@@ -111,25 +85,25 @@ def number(name, value, minimum=None, *, above=None):
         allowed += f" >= {minimum}"
     if above is not None:
         allowed += f" > {above}"
+    message = f"{name} = {brief(value)}: must be {allowed}"
     try:
         # float() alone would take a text, a bool, and an array of one element.
         real = np.ndim(value) == 0 and (type(value) is int or np.asarray(value).dtype.kind in "iuf")
-        result = float(value) if real else np.nan
-    except Exception:  # an integer beyond the largest double, or a stranger's __array__
-        result = np.nan
-    wrong = not np.isfinite(result) or (minimum is not None and result < minimum)
-    if wrong or (above is not None and not result > above):
-        raise ValueError(f"{name} = {told(value)}: must be {allowed}")
+    except Exception:  # a stranger's __array__
+        real = False
+    if not real:
+        raise TypeError(message)
+    try:
+        result = float(value)
+    except OverflowError:
+        result = np.inf
+    if not np.isfinite(result) or (minimum is not None and result < minimum) or (above is not None and result <= above):
+        raise ValueError(message)
     return result
 
 
-def choice(name, value, allowed):
-    """Return `value` if it is one of `allowed`.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
+def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """One of some names.
 
     Examples
     --------
@@ -138,96 +112,40 @@ def choice(name, value, allowed):
     ...
     ValueError: kind = 'repulsive': must be one of 'attractive', 'signed'
     """
+    allowed = tuple(allowed)
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} = {told(value)}: must be one of {', '.join(map(repr, allowed))}")
+        wrong = ValueError if isinstance(value, str) else TypeError
+        raise wrong(f"{name} = {brief(value)}: must be one of {', '.join(map(repr, allowed))}")
     return value
 
 
-def instance(name, value, kind):
-    """Return `value` if it is a `kind`.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-
-    Examples
-    --------
-    >>> instance("config", 3, dict)
-    Traceback (most recent call last):
-    ...
-    ValueError: config: int given; must be of type dict
-    """
+def instance(name: str, value: Any, kind: type[Kind]) -> Kind:
+    """An object of a type."""
     if not isinstance(value, kind):
-        raise ValueError(f"{name}: {type(value).__name__} given; must be of type {kind.__name__}")
+        raise TypeError(f"{name}: {type(value).__name__} given; must be of type {kind.__name__}")
     return value
 
 
-def sequence(name, value, of=object):
-    """Return `value` as a list, if it is an iterable of `of`, and no text.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-
-    Examples
-    --------
-    >>> sequence("hidden", (1, "2"), int)
-    Traceback (most recent call last):
-    ...
-    ValueError: hidden[1]: str given; must be of type int
-    """
+def sequence(name: str, value: Any, of: type[Kind] = object) -> list[Kind]:  # type: ignore[assignment]
+    """The items of an iterable of one type, which is no text."""
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError
         items = list(value)
     except TypeError:
-        raise ValueError(f"{name} = {told(value)}: must be a sequence") from None
+        raise TypeError(f"{name} = {brief(value)}: must be a sequence") from None
     return [instance(f"{name}[{number}]", item, of) for number, item in enumerate(items)]
 
 
-def path(name, value):
-    """Return `value` as a Path.
-
-    Raises
-    ------
-    ValueError
-        If it is no path.
-
-    Examples
-    --------
-    >>> path("folder", 3)
-    Traceback (most recent call last):
-    ...
-    ValueError: folder = 3: must be a path
-    """
+def path(name: str, value: Any) -> Path:
+    """A path whose name can be printed."""
     if not isinstance(value, (str, Path)) or not str(value).isprintable():
-        raise ValueError(f"{name} = {told(value)}: must be a path")
+        raise (ValueError if isinstance(value, (str, Path)) else TypeError)(f"{name} = {brief(value)}: must be a path")
     return Path(value)
 
 
-def real_array(name, value, *, last=None):
-    """Return `value` as a finite float64 array of one axis or more, none of them empty.
-
-    Parameters
-    ----------
-    name : str
-        The argument's name, for the message.
-    value : array_like
-        Real numbers, shape (..., last).
-    last : int, optional
-        The length that the last axis must have.
-
-    Returns
-    -------
-    ndarray of float64
-        A view of `value` where it already is one.
-
-    Raises
-    ------
-    ValueError
-        On a dtype that is not real, no axis, an empty axis, a wrong last axis, NaN or infinity.
+def real_array(name: str, value: Any, *, last: int | None = None) -> Floats:
+    """A finite float64 array of one axis or more, none empty, the last of a given length; a view where it already is one.
 
     Examples
     --------
@@ -243,18 +161,18 @@ def real_array(name, value, *, last=None):
     return array
 
 
-def shaped(name, value, last=None, *, axes=1):
+def shaped(name: str, value: Any, last: int | None = None, *, axes: int = 1) -> Floats:
     """What `real_array` returns, finite or not and of so many axes or more: for where a `finite` of its own follows."""
     try:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name}: rows of different lengths; must be a rectangular array") from None
     except Exception as error:  # a stranger's __array__
-        raise ValueError(f"{name}: {type(value).__name__} that is no array ({type(error).__name__})") from None
+        raise TypeError(f"{name}: {type(value).__name__} that is no array ({type(error).__name__})") from None
     if array.dtype.kind not in "iuf":
-        raise ValueError(f"{name}: dtype {array.dtype}; must be real numbers")
+        raise TypeError(f"{name}: dtype {array.dtype}; must be real numbers")
     if array.ndim < axes:
-        raise ValueError(f"{name} = {told(value)}: must be an array of one axis or more")
+        raise ValueError(f"{name} = {brief(value)}: must be an array of one axis or more")
     if array.size == 0:
         raise ValueError(f"{name}: shape {array.shape} is empty; every axis must be >= 1 long")
     if last is not None and array.shape[-1] != last:
@@ -263,47 +181,32 @@ def shaped(name, value, last=None, *, axes=1):
         return np.asarray(array, dtype=np.float64)
 
 
-def within(what, array, instead):
-    """Return a result if a double holds all of it.
-
-    Raises
-    ------
-    ValueError
-        If it holds an infinity or a NaN: some number on the way was beyond the largest double.
-
-    Examples
-    --------
-    >>> within("x", np.array([np.inf]), "scale the inputs")
-    Traceback (most recent call last):
-    ...
-    ValueError: x: the result is beyond the largest double, 1.8e308; scale the inputs
-    """
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what}: the result is beyond the largest double, 1.8e308; {instead}")
-    return array
-
-
-def finite(name, array):
-    """Refuse an array of floats that holds a NaN or an infinity.
-
-    Raises
-    ------
-    ValueError
-        Naming the first of them.
-    """
+def finite(name: str, array: Floats) -> None:
+    """Refuse a NaN or an infinity, naming the first."""
     # Two reductions read the array without a temporary; a NaN comes through both.
     if not (np.isfinite(array.min()) and np.isfinite(array.max())):
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{name}[{', '.join(map(str, index))}] = {array[index]}: must be finite")
 
 
-def potentials(U):
-    """Return `U` as float64 potentials of shape (..., d); see `real_array` for what is refused."""
-    return real_array("U", U)
+def representable(name: str, result: Floats, instead: str) -> Floats:
+    """Refuse a result that is not finite, though its arguments were: some number on the way was beyond the largest double."""
+    if not np.isfinite(result).all():
+        raise ValueError(f"{name}: the result is beyond the largest double, 1.8e308; {instead}")
+    return result
 
 
-def _free_bytes():
-    """Memory that can still be taken, of the machine and of a container's limit; None if untold."""
+def memory(name: str, nbytes: int, instead: str) -> None:
+    """Refuse what needs more memory than is free, where the system tells how much that is, before any is taken."""
+    if nbytes < WORTH_ASKING:
+        return
+    free, needed = _free_bytes(), float(min(nbytes, 10**300))
+    if free is not None and needed > free:
+        raise ValueError(f"{name}: needs {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free; {instead}")
+
+
+def _free_bytes() -> int | None:
+    """Memory that can still be taken, of the machine and of a container's limit."""
     found = []
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
@@ -317,34 +220,3 @@ def _free_bytes():
     except (OSError, ValueError):
         pass
     return min(found, default=None)
-
-
-def memory(what, nbytes, instead):
-    """Refuse what needs more memory than is free, before any is taken.
-
-    Parameters
-    ----------
-    what : str
-        What needs it, for the message.
-    nbytes : int
-        How much.
-    instead : str
-        What to do instead.
-
-    Raises
-    ------
-    ValueError
-        If `nbytes` exceeds the free memory, where the system tells how much that is.
-
-    Examples
-    --------
-    >>> memory("order = 9", 2**60, "use .terms")      # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ...
-    ValueError: order = 9: needs 1.07e+09 GiB, ... GiB are free; use .terms
-    """
-    if nbytes < WORTH_ASKING:
-        return
-    free, nbytes = _free_bytes(), float(min(nbytes, 10**300))
-    if free is not None and nbytes > free:
-        raise ValueError(f"{what}: needs {nbytes / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free; {instead}")

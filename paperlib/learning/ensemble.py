@@ -62,7 +62,7 @@ class Ensemble:
                 raise ValueError(f"members[{number}]: must have the shape and the activation of members[0]")
         if not len(self.seeds) == np.shape(self.loss)[-1] == np.shape(self.validation)[-1] == len(self.members):
             raise ValueError(
-                f"seeds = {checks.told(self.seeds)}: seeds and curves must be one a member, of {len(self.members)}"
+                f"seeds = {checks.brief(self.seeds)}: seeds and curves must be one a member, of {len(self.members)}"
             )
         if not len(self.loss) == len(self.validation) == len(self.seconds):
             raise ValueError(
@@ -80,12 +80,12 @@ class Ensemble:
     def mean(self, x):
         """The ensemble's mean output; x of shape (..., d) -> (...)."""
         with np.errstate(over="ignore"):
-            return checks.within("x", self.predict(x).mean(axis=0), "scale the inputs or the weights")
+            return checks.representable("x", self.predict(x).mean(axis=0), "scale the inputs or the weights")
 
     def spread(self, x):
         """The standard deviation of the members' outputs; x of shape (..., d) -> (...)."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return checks.within("x", self.predict(x).std(axis=0), "scale the inputs or the weights")
+            return checks.representable("x", self.predict(x).std(axis=0), "scale the inputs or the weights")
 
     def save(self, path):
         """Write a .npz file, atomically, in single precision: what networks trained in it hold."""

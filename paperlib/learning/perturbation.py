@@ -62,7 +62,7 @@ class LearnedSeries:
         dims = {ensemble.mlp(0).dim for ensemble in self.ensembles}
         if len(dims) > 1:
             raise ValueError(f"ensembles: of networks with {sorted(dims)} inputs; must be of one kind")
-        order = checks.integer("order", self.order, minimum=len(self.ensembles), most=checks.TENSOR_ORDER)
+        order = checks.integer("order", self.order, minimum=len(self.ensembles), limit=checks.TENSOR_ORDER)
         object.__setattr__(self, "order", order)
 
     @property
@@ -132,12 +132,12 @@ class LearnedSeries:
         # The constant is never taken off, so the last ensemble has learned it too, and best.
         shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
         with np.errstate(over="ignore", invalid="ignore"):
-            return checks.within("U", np.einsum("nk,k...n->...n", shares, means), "scale it")
+            return checks.representable("U", np.einsum("nk,k...n->...n", shares, means), "scale it")
 
     def __call__(self, U):
         """The learned approximation of the highest order: the sum of the terms."""
         with np.errstate(over="ignore"):
-            return checks.within("U", self.terms(U).sum(axis=-1), "scale it")
+            return checks.representable("U", self.terms(U).sum(axis=-1), "scale it")
 
 
 def _member_tensor(mlp, order):
@@ -179,7 +179,7 @@ def direct(target, config, order, *, cache=None):
     UserWarning
         If U = 0 is more than a standard deviation from the mean of what is sampled.
     """
-    order = checks.integer("order", order, minimum=1, most=checks.TENSOR_ORDER)
+    order = checks.integer("order", order, minimum=1, limit=checks.TENSOR_ORDER)
     checks.instance("config", config, TrainingConfig)
     _warn_of_a_far_centre(config)
     return LearnedSeries((train_ensemble(config, target, cache=cache),), order)

@@ -43,7 +43,7 @@ class Point:
     def __post_init__(self):
         checks.instance("config", self.config, TrainingConfig)
         checks.choice("protocol", self.protocol, PROTOCOLS)
-        checks.integer("orders", self.orders, minimum=1, most=checks.TENSOR_ORDER)
+        checks.integer("orders", self.orders, minimum=1, limit=checks.TENSOR_ORDER)
 
     @property
     def key(self):

@@ -101,14 +101,14 @@ class TrainingConfig:
     def __post_init__(self):
         # What the checks return is kept: one value has one spelling, and so one fingerprint.
         for name in ("d", "samples", "batch", "steps", "validation"):
-            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=1, most=2**31))
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=1, limit=2**31))
         for name in ("warmup", "sample_seed"):
-            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=0, most=2**63))
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=0, limit=2**63))
         for name, minimum in (("hidden", 1), ("seeds", 0)):
             values = getattr(self, name)
             if not isinstance(values, (tuple, list)) or not values:
-                raise ValueError(f"{name} = {checks.told(values)}: must be a tuple of one integer or more")
-            values = tuple(checks.integer(f"{name}[{i}]", v, minimum=minimum, most=2**31) for i, v in enumerate(values))
+                raise ValueError(f"{name} = {checks.brief(values)}: must be a tuple of one integer or more")
+            values = tuple(checks.integer(f"{name}[{i}]", v, minimum=minimum, limit=2**31) for i, v in enumerate(values))
             object.__setattr__(self, name, values)
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds = {self.seeds}: must differ, or members would be the same network")

@@ -13,15 +13,19 @@ rounding of s and t.
 """
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from math import factorial
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, ndtr
 
-from paperlib._support.checks import SERIES_ORDER, choice, finite, integer, shaped, told, within
+from paperlib._support import checks
+from paperlib._support.checks import Floats
 
-__all__ = ["PIECEWISE", "SMOOTH", "derivatives", "parse"]
+__all__ = ["PIECEWISE", "SMOOTH", "TRAINABLE", "derivatives", "parse"]
 
 GELU_SCALE = np.sqrt(2.0 / np.pi)
 GELU_CUBIC = 0.044715
@@ -111,17 +115,54 @@ def _linear(z, order):
     return np.stack([z, np.ones_like(z)] + [np.zeros_like(z)] * (order - 1))[: order + 1]
 
 
+# With TensorFlow's operations: value, slope and curvature, which is all that training needs; XLA drops what is not used.
+
+
+def _tensors_tanh(tf: Any, z: Any) -> tuple:
+    t = tf.tanh(z)
+    return t, 1 - t * t, -2 * t * (1 - t * t)
+
+
+def _tensors_sigmoid(tf: Any, z: Any) -> tuple:
+    s = tf.sigmoid(z)
+    slope = s * (1 - s)
+    return s, slope, slope * (1 - 2 * s)
+
+
+def _tensors_softplus(tf: Any, z: Any) -> tuple:
+    return tf.math.softplus(z), *_tensors_sigmoid(tf, z)[:2]
+
+
+def _tensors_silu(tf: Any, z: Any) -> tuple:
+    s, slope, _ = _tensors_sigmoid(tf, z)
+    return z * s, s + z * slope, slope * (2 + z * (1 - 2 * s))
+
+
+def _tensors_gelu(tf: Any, z: Any) -> tuple:
+    density = tf.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    below = (1 + tf.math.erf(z / np.sqrt(2))) / 2
+    return z * below, below + z * density, density * (2 - z * z)
+
+
+class Smooth(NamedTuple):
+    """A smooth activation: (z, order) -> all its derivatives, and (tf, z) -> the first three, if it can be trained with."""
+
+    derivatives: Callable
+    tensors: Callable | None = None
+
+
 SMOOTH = {
-    "tanh": _tanh,
-    "sigmoid": _sigmoid,
-    "softplus": _softplus,
-    "gelu": _gelu,
-    "gelu_tanh": _gelu_tanh,
-    "silu": _silu,
-    "sin": _sin,
-    "exp": _exp,
-    "linear": _linear,
+    "tanh": Smooth(_tanh, _tensors_tanh),
+    "sigmoid": Smooth(_sigmoid, _tensors_sigmoid),
+    "softplus": Smooth(_softplus, _tensors_softplus),
+    "gelu": Smooth(_gelu, _tensors_gelu),
+    "gelu_tanh": Smooth(_gelu_tanh),
+    "silu": Smooth(_silu, _tensors_silu),
+    "sin": Smooth(_sin),
+    "exp": Smooth(_exp),
+    "linear": Smooth(_linear),
 }
+TRAINABLE = {name: smooth.tensors for name, smooth in sorted(SMOOTH.items()) if smooth.tensors}
 
 
 def _elu(z, order, alpha):
@@ -146,7 +187,7 @@ PIECEWISE = {
 PARAMETER = re.compile(r"(elu|celu|leaky_relu)\(([^()]+)\)")
 
 
-def parse(name):
+def parse(name: str) -> tuple[str, float | None]:
     """Return (function's name, parameter or None).
 
     Parameters
@@ -168,7 +209,7 @@ def parse(name):
     (('tanh', None), ('leaky_relu', 0.2), ('elu', 1.0))
     """
     if not isinstance(name, str):
-        choice("activation", name, (*SMOOTH, *PIECEWISE))
+        checks.choice("activation", name, (*SMOOTH, *PIECEWISE))
     return _parse(name)
 
 
@@ -176,7 +217,7 @@ def parse(name):
 def _parse(name):
     match = PARAMETER.fullmatch(name)
     if match is None:
-        choice("activation", name, (*SMOOTH, *PIECEWISE))
+        checks.choice("activation", name, (*SMOOTH, *PIECEWISE))
         return name, PIECEWISE[name][1] if name in PIECEWISE else None
     try:
         parameter = float(match[2])
@@ -184,12 +225,12 @@ def _parse(name):
         parameter = np.nan
     if not np.isfinite(parameter) or (match[1] == "celu" and parameter <= 0):
         raise ValueError(
-            f"activation = {told(name)}: its parameter must be a finite number{' > 0' * (match[1] == 'celu')}"
+            f"activation = {checks.brief(name)}: its parameter must be a finite number{' > 0' * (match[1] == 'celu')}"
         )
     return match[1], parameter
 
 
-def derivatives(name, z, order, layer=None):
+def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -> Floats:
     """Return phi, phi', .., phi^(order) at z.
 
     Parameters
@@ -229,17 +270,17 @@ def derivatives(name, z, order, layer=None):
     ValueError: order 2: neuron 1 of layer 3 sits at the kink of relu, z = 0; no derivative past the first
     """
     parse(name)
-    z, order = shaped("z", z, axes=0), integer("order", order, minimum=0, most=SERIES_ORDER)
-    finite("z", z)
+    z, order = checks.shaped("z", z, axes=0), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
+    checks.finite("z", z)
     with np.errstate(over="ignore", invalid="ignore"):
-        return within("z", of_layer(name, z, order, layer), "take a lower order or a smaller z")
+        return checks.representable("z", of_layer(name, z, order, layer), "take a lower order or a smaller z")
 
 
-def of_layer(name, z, order, layer=None):
+def of_layer(name: str, z: Floats, order: int, layer: int | None = None) -> Floats:
     """What `derivatives` returns, finite or not, of arguments that are not checked."""
     function, parameter = parse(name)
     if parameter is None:
-        return SMOOTH[function](z, order)
+        return SMOOTH[function].derivatives(z, order)
     if order > 1 and not z.all():
         neuron = int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
         place = f"neuron {neuron}" + (f" of layer {layer}" if layer is not None else "")

@@ -1,28 +1,40 @@
-"""Networks of Keras, PyTorch and scikit-learn as MLPs.
+"""Networks of Keras, PyTorch and scikit-learn as plain arrays.
 
-Each framework's layers are put into three words: ("affine", W, b), ("scale", factor, shift) for each unit,
-and ("activation", name). What the words mean as one network is the same for all. An activation is recognised
-by its values, not by its name, and the whole network is checked against the original at a few points, so a
-wrapped or mislabelled function cannot slip through.
+Each framework's layers are put into three words: ("affine", W, b), ("scale", factor, shift) for each unit, and
+("activation", name). What the words mean as one network is the same for all. An activation is recognised by its values,
+not by its name; and what the original gives at a few points comes along, so that the whole network can be held against it
+and a wrapped or mislabelled function cannot slip through.
 """
 
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from paperlib._support.checks import Floats
 from paperlib.networks import activations
-from paperlib.networks.mlp import MLP
 
-__all__ = ["from_keras", "from_sklearn", "from_torch"]
+__all__ = ["Converted", "from_keras", "from_sklearn", "from_torch"]
 
 PROBES = np.concatenate([[-40.0, -1.0], np.linspace(-6, 6, 49), [40.0]])
 
 
-def _assemble(dim, words):
-    """The network that the words spell. A scale is folded into the affine map after it, or the last one."""
-    weights: list[np.ndarray] = []
-    biases: list[np.ndarray] = []
+class Converted(NamedTuple):
+    """Weights (out, in), biases and activations of a network, and what the original gives at a few inputs."""
+
+    weights: list[Floats]
+    biases: list[Floats]
+    activations: list[str]
+    inputs: np.ndarray
+    outputs: np.ndarray
+
+
+def _assemble(dim: int, words: Iterable[tuple]) -> tuple[list[Floats], list[Floats], list[str]]:
+    """The layers that the words spell. A scale is folded into the affine map after it, or the last one."""
+    weights: list[Floats] = []
+    biases: list[Floats] = []
     names: list[str] = []
     factor, shift = np.ones(dim), np.zeros(dim)
     for kind, *values in words:
@@ -47,10 +59,10 @@ def _assemble(dim, words):
     if len(weights) == len(names):
         weights.append(np.diag(factor))
         biases.append(shift)
-    return MLP(weights, biases, names)
+    return weights, biases, names
 
 
-def _recognise(function):
+def _recognise(function: Callable) -> str | None:
     """The activation with the values of `function` (array -> array), or None."""
     try:
         values = np.asarray(function(PROBES))
@@ -69,25 +81,11 @@ def _recognise(function):
     return None
 
 
-def _agrees(mlp, x, expected, what):
-    expected = np.asarray(expected)
-    ours = mlp(x.reshape(len(x), -1).astype(np.float64)).reshape(len(x), -1)
-    rounding = np.sqrt(np.finfo(expected.dtype).eps) if expected.dtype.kind == "f" else 0.05
-    if np.abs(ours - expected.reshape(len(x), -1)).max() > rounding * (1 + np.abs(ours).max()):
-        raise ValueError(f"{what}: its layers, one after the other, do not give its output; must be a plain chain")
-    return mlp
-
-
-def _keras_words(keras, model, shape):
+def _keras_words(keras: Any, model: Any, shape: tuple) -> Iterator[tuple]:
     """The words of a Keras model whose input has this shape."""
     layers = keras.layers
-    silent = (
-        layers.InputLayer,
-        layers.Dropout,
-        layers.GaussianDropout,
-        layers.GaussianNoise,
-        layers.ActivityRegularization,
-    )
+    silent = (layers.InputLayer, layers.Dropout, layers.GaussianDropout, layers.GaussianNoise)
+    silent = (*silent, layers.ActivityRegularization)
 
     def array(value):
         return np.asarray(keras.ops.convert_to_numpy(value), dtype=np.float64)
@@ -123,12 +121,12 @@ def _keras_words(keras, model, shape):
             yield "activation", name
 
 
-def from_keras(model):
+def from_keras(model: Any) -> Converted:
     """See `MLP.from_keras`."""
     import keras
 
     if not isinstance(model, keras.Model):
-        raise ValueError(f"model: {type(model).__name__} given; must be a keras.Model")
+        raise TypeError(f"model: {type(model).__name__} given; must be a keras.Model")
     if not getattr(model, "inputs", None):
         raise ValueError(f"model: {model.name!r} is not built; call it or give it an Input")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
@@ -136,12 +134,12 @@ def from_keras(model):
     shape = tuple(model.inputs[0].shape[1:])
     if None in shape:
         raise ValueError(f"model: input of shape {shape}; must be fixed")
-    mlp = _assemble(prod(shape), _keras_words(keras, model, shape))
+    layers = _assemble(prod(shape), _keras_words(keras, model, shape))
     x = np.random.default_rng(0).standard_normal((8, *shape)).astype(np.float32)
-    return _agrees(mlp, x, keras.ops.convert_to_numpy(model(x, training=False)), "model")
+    return Converted(*layers, x, keras.ops.convert_to_numpy(model(x, training=False)))
 
 
-def _torch_words(torch, module, path):
+def _torch_words(torch: Any, module: Any, path: str) -> Iterator[tuple]:
     nn = torch.nn
     if isinstance(module, nn.Sequential):
         for name, child in module._modules.items():  # named_children() tells of a module that stands twice only once
@@ -162,30 +160,30 @@ def _torch_words(torch, module, path):
         yield "activation", name
 
 
-def from_torch(module):
+def from_torch(module: Any) -> Converted:
     """See `MLP.from_torch`."""
     import torch
 
     if not isinstance(module, torch.nn.Module):
-        raise ValueError(f"module: {type(module).__name__} given; must be a torch.nn.Module")
+        raise TypeError(f"module: {type(module).__name__} given; must be a torch.nn.Module")
     words = list(_torch_words(torch, module, "module"))
     first = next((values[0] for kind, *values in words if kind == "affine"), None)
     if first is None:
         raise ValueError("module: has no Linear layer, so its number of inputs is unknown")
-    mlp = _assemble(first.shape[1], words)
-    x = np.random.default_rng(0).standard_normal((8, mlp.dim))
+    x = np.random.default_rng(0).standard_normal((8, first.shape[1]))
     training = module.training
     with torch.no_grad():
         kind = next(module.parameters()).dtype
         expected = module.eval()(torch.tensor(x, dtype=kind)).double().numpy()
     module.train(training)
-    return _agrees(mlp, x, expected if kind == torch.float64 else expected.astype(np.float32), "module")
+    expected = expected if kind == torch.float64 else expected.astype(np.float32)
+    return Converted(*_assemble(first.shape[1], words), x, expected)
 
 
 SKLEARN_NAMES = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 
 
-def _sklearn_units(step):
+def _sklearn_units(step: Any) -> tuple:
     """Centre and width of a fitted scaler z = (x - centre)/width, each of shape (features,)."""
     kind = type(step).__name__
     if kind not in ("StandardScaler", "RobustScaler", "MinMaxScaler", "MaxAbsScaler"):
@@ -199,7 +197,7 @@ def _sklearn_units(step):
     return zero if centre is None else centre, one if step.scale_ is None else step.scale_
 
 
-def _sklearn_words(model):
+def _sklearn_words(model: Any) -> Iterator[tuple]:
     """The words of an MLPRegressor, of a pipeline that ends in one, or of a regressor of a scaled target."""
     kind = type(model).__name__
     if kind == "Pipeline":
@@ -217,7 +215,7 @@ def _sklearn_words(model):
     elif kind in ("MLPRegressor", "TransformedTargetRegressor") and not hasattr(model, "n_features_in_"):
         raise ValueError(f"model: {kind} is not fitted")
     elif not hasattr(model, "predict") or not hasattr(model, "out_activation_"):
-        raise ValueError(f"model: {kind} given; must be a fitted sklearn.neural_network.MLPRegressor")
+        raise TypeError(f"model: {kind} given; must be a fitted sklearn.neural_network.MLPRegressor")
     elif model.out_activation_ != "identity":
         raise ValueError(f"model: its output goes through {model.out_activation_!r}; must be an MLPRegressor")
     else:
@@ -227,15 +225,14 @@ def _sklearn_words(model):
             yield "affine", weight.T.astype(np.float64), bias.astype(np.float64)
 
 
-def from_sklearn(model):
+def from_sklearn(model: Any) -> Converted:
     """See `MLP.from_sklearn`."""
     words = list(_sklearn_words(model))
     first = next(number for number, (kind, *_) in enumerate(words) if kind == "affine")
-    mlp = _assemble(model.n_features_in_, words)
-    x = np.random.default_rng(0).standard_normal((8, mlp.dim))
+    x = np.random.default_rng(0).standard_normal((8, model.n_features_in_))
     for _, factor, shift in reversed(words[:first]):  # in the units of the inputs: others would saturate the network
         x = (x - shift) / factor
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         expected = model.predict(x)
-    return _agrees(mlp, x, expected, "model")
+    return Converted(*_assemble(model.n_features_in_, words), x, np.asarray(expected))

@@ -1,13 +1,17 @@
 """Multilayer perceptrons as plain arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from paperlib.networks import activations
-from paperlib._support.checks import real_array, told, within
+from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib._support.files import read_npz, write_npz
+from paperlib.networks import activations, converters
 
 __all__ = ["MLP"]
 
@@ -15,16 +19,30 @@ FORMAT = "paperlib.MLP 1"
 LAYOUT = {1: "(units out,)", 2: "(units out, units in)"}
 
 
-def _parameters(name, values, axes):
+def _parameters(name: str, values: Any, axes: int) -> tuple[Floats, ...]:
     """Read-only float64 copies, each with so many axes."""
-    if not isinstance(values, (list, tuple)) or not values:
-        raise ValueError(f"{name}: {type(values).__name__} given; must be a list of arrays, one for each layer")
-    arrays = [np.array(real_array(f"{name}[{layer}]", value)) for layer, value in enumerate(values)]
+    if not isinstance(values, (list, tuple)):
+        raise TypeError(f"{name}: {type(values).__name__} given; must be a list of arrays, one for each layer")
+    if not values:
+        raise ValueError(f"{name} = {values}: must be a list of arrays, one for each layer")
+    arrays = [np.array(checks.real_array(f"{name}[{layer}]", value)) for layer, value in enumerate(values)]
     for layer, array in enumerate(arrays):
         if array.ndim != axes:
             raise ValueError(f"{name}[{layer}]: shape {array.shape}; must be {LAYOUT[axes]}")
         array.flags.writeable = False
     return tuple(arrays)
+
+
+def to_arrays(weights: Sequence, biases: Sequence) -> dict[str, np.ndarray]:
+    """Layers under the names that they have in a file."""
+    named = {f"weights_{layer}": weight for layer, weight in enumerate(weights)}
+    return named | {f"biases_{layer}": bias for layer, bias in enumerate(biases)}
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Weights and biases of what `to_arrays` has named; a KeyError where one is missing."""
+    layers = range(sum(name.startswith("weights_") for name in arrays))
+    return [arrays[f"weights_{layer}"] for layer in layers], [arrays[f"biases_{layer}"] for layer in layers]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,11 +71,11 @@ class MLP:
     array([0.5  , 1.464])
     """
 
-    weights: Sequence
-    biases: Sequence
+    weights: Sequence[Any]
+    biases: Sequence[Any]
     activation: str | Sequence[str]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         weights, biases = _parameters("weights", self.weights, 2), _parameters("biases", self.biases, 1)
         if len(biases) != len(weights):
             raise ValueError(f"biases: {len(biases)} layers; weights has {len(weights)}")
@@ -89,31 +107,31 @@ class MLP:
         for name, value in (("weights", weights), ("biases", biases), ("activation", activation)):
             object.__setattr__(self, name, value)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         names = self.activation if isinstance(self.activation, str) else ", ".join(self.activation)
         return f"MLP({'-'.join(map(str, (self.dim, *map(len, self.biases))))}, {names})"
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """Number of inputs."""
         return self.weights[0].shape[1]
 
     @property
-    def outputs(self):
+    def outputs(self) -> int:
         """Number of outputs."""
         return len(self.biases[-1])
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """Number of hidden layers, L."""
         return len(self.weights) - 1
 
     @property
-    def activations(self):
+    def activations(self) -> tuple[str, ...]:
         """The activation of each hidden layer, a tuple of L names."""
         return (self.activation,) * self.depth if isinstance(self.activation, str) else self.activation
 
-    def __call__(self, x):
+    def __call__(self, x: ArrayLike) -> Floats:
         """Return the output at `x`.
 
         Parameters
@@ -129,64 +147,51 @@ class MLP:
         ValueError
             If `x` is not real and finite, its last axis is not `dim` long, or the output is beyond the largest double.
         """
-        y = real_array("x", x, last=self.dim)
+        y = checks.real_array("x", x, last=self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
             for weight, bias, phi in zip(self.weights, self.biases, self.activations):
                 y = activations.of_layer(phi, y @ weight.T + bias, 0)[0]
             y = y @ self.weights[-1].T + self.biases[-1]
-        within("x", y, "scale the inputs or the weights")
+        checks.representable("x", y, "scale the inputs or the weights")
         return y[..., 0] if self.outputs == 1 else y
 
-    @staticmethod
-    def from_keras(model):
+    @classmethod
+    def from_keras(cls, model: Any) -> "MLP":
         """Convert a Keras model that is a chain of Dense layers.
 
         Parameters
         ----------
         model : keras.Model
-            Sequential or functional, built. Input, Flatten, Dropout, activation layers, Rescaling and
-            Normalization may stand between the Dense layers: the last two are folded into a neighbouring one.
-            A nonlinear output becomes one more hidden layer, followed by the identity.
-
-        Returns
-        -------
-        MLP
-            In float64, to which float32 weights convert exactly.
+            Sequential or functional, built. Input, Flatten, Dropout, activation layers, Rescaling and Normalization may
+            stand between the Dense layers: the last two are folded into a neighbouring one. A nonlinear output becomes
+            one more hidden layer, followed by the identity. Weights of float32 convert exactly.
 
         Raises
         ------
-        ValueError
-            If the model is not such a chain, naming the layer that is not.
+        TypeError, ValueError
+            If it is no Keras model, or no such chain, naming the layer that is not.
         """
-        from paperlib.networks import converters
+        return cls._agreeing("model", converters.from_keras(model))
 
-        return converters.from_keras(model)
-
-    @staticmethod
-    def from_torch(module):
+    @classmethod
+    def from_torch(cls, module: Any) -> "MLP":
         """Convert a torch.nn.Sequential of Linear and activation modules.
 
         Parameters
         ----------
         module : torch.nn.Module
-            Sequential (nested or not) or Linear. Flatten, Identity and Dropout may stand in between. A
-            nonlinear output becomes one more hidden layer, followed by the identity.
-
-        Returns
-        -------
-        MLP
+            Sequential (nested or not) or Linear. Flatten, Identity and Dropout may stand in between. A nonlinear output
+            becomes one more hidden layer, followed by the identity.
 
         Raises
         ------
-        ValueError
-            If the module is not such a chain, naming the submodule that is not.
+        TypeError, ValueError
+            If it is no module, or no such chain, naming the submodule that is not.
         """
-        from paperlib.networks import converters
+        return cls._agreeing("module", converters.from_torch(module))
 
-        return converters.from_torch(module)
-
-    @staticmethod
-    def from_sklearn(model):
+    @classmethod
+    def from_sklearn(cls, model: Any) -> "MLP":
         """Convert a fitted scikit-learn MLPRegressor, with the scalers around it.
 
         Parameters
@@ -196,23 +201,25 @@ class MLP:
             and such a transformer of the target into the last: the network then takes and gives the data's own units.
             Its last step alone takes scaled inputs.
 
-        Returns
-        -------
-        MLP
-
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If there is no MLPRegressor in it, it is not fitted, or another step is not such a scaler, naming it.
         """
-        from paperlib.networks import converters
+        return cls._agreeing("model", converters.from_sklearn(model))
 
-        return converters.from_sklearn(model)
+    @classmethod
+    def _agreeing(cls, name: str, found: converters.Converted) -> "MLP":
+        """The network, if it gives what the original gives."""
+        mlp, count = cls(found.weights, found.biases, found.activations), len(found.inputs)
+        ours = np.asarray(mlp(found.inputs.reshape(count, -1).astype(np.float64))).reshape(count, -1)
+        rounding = np.sqrt(np.finfo(found.outputs.dtype).eps) if found.outputs.dtype.kind == "f" else 0.05
+        if np.abs(ours - found.outputs.reshape(count, -1)).max() > rounding * (1 + np.abs(ours).max()):
+            raise ValueError(f"{name}: its layers, one after the other, do not give its output; must be a plain chain")
+        return mlp
 
-    def save(self, path):
-        """Write the network to `path`, an .npz file without pickled objects.
-
-        A file already there is replaced only when the new one is complete.
+    def save(self, path: str | Path) -> None:
+        """Write the network to `path`, an .npz file without pickled objects, atomically.
 
         Examples
         --------
@@ -222,12 +229,11 @@ class MLP:
         ...     float(MLP.load(f"{folder}/line.npz")([3.0]))
         7.0
         """
-        arrays = {f"weights_{layer}": weight for layer, weight in enumerate(self.weights)}
-        arrays |= {f"biases_{layer}": bias for layer, bias in enumerate(self.biases)}
-        write_npz(path, format=np.array(FORMAT), activation=np.array(self.activation), **arrays)
+        named = to_arrays(self.weights, self.biases)
+        write_npz(path, format=np.array(FORMAT), activation=np.array(self.activation), **named)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> "MLP":
         """Read what `save` wrote.
 
         Raises
@@ -238,11 +244,9 @@ class MLP:
             If the file is corrupt, or something else.
         """
         stored = read_npz(path, ("format", "activation"))
-        layers = range(sum(name.startswith("weights_") for name in stored))
         try:
             if stored["format"].tolist() != FORMAT:
-                raise ValueError(f"format {told(stored['format'].tolist())}")
-            weights, biases = ([stored[f"{part}_{layer}"] for layer in layers] for part in ("weights", "biases"))
-            return cls(weights, biases, stored["activation"].tolist())
+                raise ValueError(f"format {checks.brief(stored['format'].tolist())}")
+            return cls(*from_arrays(stored), stored["activation"].tolist())
         except (KeyError, ValueError, TypeError) as error:
             raise ValueError(f"{path}: is not a network saved by MLP.save ({error})") from None

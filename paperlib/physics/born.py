@@ -12,21 +12,17 @@ from itertools import combinations
 from math import factorial
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib.physics import shells
 from paperlib.taylor.symmetric import MOST_INDICES, SymmetricTensor, index_table, packed_position, packed_size
 
 __all__ = [
-    "born_approximation",
-    "born_radius",
-    "born_remainder",
-    "born_tensor",
-    "born_terms",
-    "pade",
-    "pade_of_terms",
+    "born_approximation", "born_radius", "born_remainder", "born_tensor", "born_terms", "pade", "pade_of_terms",
     "weinberg_eigenvalues",
-]
+]  # fmt: skip
 
 # Numbers of the state held at a time: a block's series stay within a few MiB.
 _BLOCK = 1 << 16
@@ -35,11 +31,11 @@ LARGEST_ORDER = 1000
 _WEAKER = "take a weaker U or a lower order"
 
 
-def _order(order):
-    return checks.integer("order", order, minimum=1, most=LARGEST_ORDER)
+def _order(order: int) -> int:
+    return checks.integer("order", order, minimum=1, limit=LARGEST_ORDER)
 
 
-def born_terms(U, order):
+def born_terms(U: ArrayLike, order: int) -> Floats:
     r"""The first Born terms a^(1) .. a^(order).
 
     U is scaled by a coupling, and each shell's transfer of (w, q) (see `shells`) is a power series in it.
@@ -58,8 +54,7 @@ def born_terms(U, order):
     Raises
     ------
     ValueError
-        If `order` is not an integer from 1 to 1000, a term is beyond the largest double, or U is not a non-empty array of
-        finite real numbers.
+        If a term is beyond the largest double.
 
     Notes
     -----
@@ -70,7 +65,7 @@ def born_terms(U, order):
     >>> born_terms(np.full(64, 3.0), 3) * 315 / 3.0 ** np.arange(1, 4)  # 1 - tan(k)/k
     array([-105.,  -42.,  -17.])
     """
-    U, order = checks.potentials(U), _order(order)
+    U, order = checks.real_array("U", U), _order(order)
     checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     terms = np.empty((len(flat), order))
@@ -86,7 +81,7 @@ def born_terms(U, order):
     return terms.reshape(*U.shape[:-1], order)
 
 
-def born_remainder(U, order):
+def born_remainder(U: ArrayLike, order: int) -> Floats:
     r"""What the first `order` Born terms leave of a_0, without cancellation.
 
     .. math:: R_N = a_0 - \sum_{n \le N} a^{(n)} = \Big( \sum_{k > N} w_k
@@ -112,7 +107,7 @@ def born_remainder(U, order):
     >>> bool(np.isclose(born_remainder(U, 3), -62 * 1e-24 / 2835, rtol=1e-5, atol=0))
     True
     """
-    U, order = checks.potentials(U), _order(order)
+    U, order = checks.real_array("U", U), _order(order)
     checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
     flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
     remainder = np.empty(len(flat))
@@ -123,11 +118,11 @@ def born_remainder(U, order):
             above = np.cumsum(q[::-1], axis=0)[::-1]  # above[k]: all of q from order k up
             excess = w[-1] - sum(a[n - 1] * above[order + 1 - n] for n in range(1, order + 1))
             remainder[rows] = excess / above[0]
-    checks.within("U, order", remainder, _WEAKER)
+    checks.representable("U, order", remainder, _WEAKER)
     return remainder.reshape(U.shape[:-1])[()]
 
 
-def _coupling_series(x, order, tail=False):
+def _coupling_series(x: Floats, order: int, tail: bool = False) -> tuple[Floats, Floats]:
     """Coefficients in the coupling of w and of q/h at r = 1, shape (order + 1, n); x = U h^2, shape (d, n).
 
     With `tail`, one more row holds the sum of all coefficients above `order`.
@@ -156,11 +151,11 @@ def _coupling_series(x, order, tail=False):
     return w / d, q
 
 
-def _one_over_factorial(n):
+def _one_over_factorial(n: int) -> float:
     return 1 / factorial(n) if n < 171 else 0.0  # past 170! it is below the smallest double
 
 
-def _quotient(w, q):
+def _quotient(w: Floats, q: Floats) -> Floats:
     """Coefficients 1 .. order of the series w/q, where w_0 = 0 and q_0 = 1."""
     a = np.zeros_like(w)
     for n in range(1, len(w)):
@@ -168,7 +163,7 @@ def _quotient(w, q):
     return a[1:]
 
 
-def born_approximation(U, order):
+def born_approximation(U: ArrayLike, order: int) -> Floats:
     """The Born approximation of a_0: the sum of the first `order` terms.
 
     Parameters
@@ -186,10 +181,10 @@ def born_approximation(U, order):
     -0.1
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return checks.within("U, order", born_terms(U, order).sum(axis=-1), _WEAKER)
+        return checks.representable("U, order", born_terms(U, order).sum(axis=-1), _WEAKER)
 
 
-def born_tensor(order, d):
+def born_tensor(order: int, d: int) -> SymmetricTensor:
     r"""The symmetric tensor B of the n-th Born term, in closed form.
 
     .. math:: a^{(n)} = \sum_{i_1 \dots i_n} B_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}, \qquad
@@ -204,10 +199,6 @@ def born_tensor(order, d):
     order : int, from 1 to 20
     d : int, at least 1
 
-    Returns
-    -------
-    SymmetricTensor
-
     Examples
     --------
     >>> born_tensor(1, 2).packed * 24
@@ -216,8 +207,8 @@ def born_tensor(order, d):
     >>> bool(np.isclose(born_tensor(3, 3).contract(U), born_terms(U, 3)[2], rtol=1e-13))
     True
     """
-    order = checks.integer("order", order, minimum=1, most=checks.TENSOR_ORDER)
-    d = checks.integer("d", d, minimum=1, most=MOST_INDICES)
+    order = checks.integer("order", order, minimum=1, limit=checks.TENSOR_ORDER)
+    d = checks.integer("d", d, minimum=1, limit=MOST_INDICES)
     checks.memory(f"order = {order}, d = {d}", 32 * (order + 1) * packed_size(d, order), "use born_terms")
     w, q = _transfer_derivatives(order, d)
     a = [np.empty(0)]  # no order 0
@@ -234,7 +225,7 @@ def born_tensor(order, d):
     return SymmetricTensor(order, d, a[order] / factorial(order))
 
 
-def _transfer_derivatives(order, d):
+def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats]]:
     """Packed partial derivatives at U = 0, order by order, of w and of q/h at r = 1."""
     w, q = [np.zeros(1)], [np.ones(1)]
     for n in range(1, order + 1):
@@ -256,7 +247,7 @@ def _transfer_derivatives(order, d):
     return [values / d for values in w], q
 
 
-def weinberg_eigenvalues(U):
+def weinberg_eigenvalues(U: ArrayLike) -> Floats:
     r"""The d largest Weinberg eigenvalues, by magnitude.
 
     .. math:: G U \psi = \eta \psi
@@ -287,7 +278,7 @@ def weinberg_eigenvalues(U):
     >>> bool(np.allclose(eta[:3], 2.0 / (np.pi * np.array([0.5, 1.5, 2.5])) ** 2, rtol=1e-12))
     True
     """
-    U = checks.potentials(U)
+    U = checks.real_array("U", U)
     d = U.shape[-1]
     m = max(3, min(8, 512 // d))
     checks.memory(f"U: d = {d}", 48 * m * (m + 1) * d**2, "take fewer shells")
@@ -300,7 +291,7 @@ def weinberg_eigenvalues(U):
     return eta.reshape(U.shape)
 
 
-def _integration(d, m):
+def _integration(d: int, m: int) -> Floats:
     """The integral from 0 to r, from m orthonormal Legendre polynomials a shell to m + 1; shape (d, m + 1, d m)."""
     h = 1.0 / d
     V = np.zeros((d, m + 1, d, m))
@@ -315,7 +306,7 @@ def _integration(d, m):
     return V.reshape(d, m + 1, d * m)
 
 
-def born_radius(U):
+def born_radius(U: ArrayLike) -> Floats:
     """The Born series' radius of convergence in the coupling: 1 over the modulus of the largest Weinberg eigenvalue.
 
     Parameters
@@ -336,7 +327,7 @@ def born_radius(U):
         return 1 / np.abs(weinberg_eigenvalues(U)[..., 0])
 
 
-def pade(U, m, n):
+def pade(U: ArrayLike, m: int, n: int) -> Floats:
     r"""The [m/n] Padé approximant of the Born series, at coupling 1.
 
     .. math:: \frac{p_0 + \dots + p_m \lambda^m}{1 + q_1 \lambda + \dots + q_n \lambda^n}
@@ -362,17 +353,17 @@ def pade(U, m, n):
     >>> bool(np.isclose(pade(U, 5, 5), 1 - np.tan(np.sqrt(6)) / np.sqrt(6), rtol=1e-10))
     True
     """
-    U = checks.potentials(U)
+    U = checks.real_array("U", U)
     m, n = _degrees(m, n)
     return pade_of_terms(born_terms(U, m + n), m, n)
 
 
-def _degrees(m, n):
-    m = checks.integer("m", m, minimum=1, most=LARGEST_ORDER)
-    return m, checks.integer("n", n, minimum=0, most=LARGEST_ORDER - m)
+def _degrees(m: int, n: int) -> tuple[int, int]:
+    m = checks.integer("m", m, minimum=1, limit=LARGEST_ORDER)
+    return m, checks.integer("n", n, minimum=0, limit=LARGEST_ORDER - m)
 
 
-def pade_of_terms(terms, m, n):
+def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
     """The [m/n] Padé approximant, at coupling 1, of a series whose terms are given: learned ones, say.
 
     Parameters

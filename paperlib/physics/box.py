@@ -9,10 +9,13 @@ Learning E from samples of V with a network is the problem of Wu, Zhang, Shen an
 """
 
 from itertools import permutations
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib.taylor.symmetric import SymmetricTensor, index_table
 
 __all__ = ["box_tensor", "energy", "energy_gradient", "energy_jet"]
@@ -21,11 +24,11 @@ MOST_POINTS = 4096
 LARGEST_V = 1e100  # past it LAPACK's squares may not be doubles
 
 
-def _kinetic(d):
+def _kinetic(d: int) -> Floats:
     return (d + 1) ** 2 * (2 * np.eye(d) - np.eye(d, k=1) - np.eye(d, k=-1))
 
 
-def box_tensor(order, d):
+def box_tensor(order: int, d: int) -> SymmetricTensor:
     r"""The Taylor tensor of the ground-state energy at V = 0, by Rayleigh-Schrödinger perturbation theory.
 
     With the free ground state :math:`\psi` and the reduced resolvent :math:`R = \sum_{m > 0} |m\rangle\langle m| / (E_0 - E_m)`,
@@ -51,12 +54,12 @@ def box_tensor(order, d):
     >>> bool(np.isclose(box_tensor(2, 8).contract(np.ones(8)), 0))      # and by no more
     True
     """
-    order, d = checks.integer("order", order, minimum=1, maximum=3), checks.integer("d", d, minimum=2, most=MOST_POINTS)
+    order, d = checks.integer("order", order, minimum=1, maximum=3), checks.integer("d", d, minimum=2, limit=MOST_POINTS)
     energies, states = np.linalg.eigh(_kinetic(d))
     psi = states[:, 0]
     R = (states[:, 1:] / (energies[0] - energies[1:])) @ states[:, 1:].T
 
-    def summand(i, j=None, k=None):
+    def summand(i: Floats, j: Any = None, k: Any = None) -> Floats:
         if order == 1:
             return psi[i] ** 2
         if order == 2:
@@ -67,7 +70,7 @@ def box_tensor(order, d):
     return SymmetricTensor(order, d, np.mean([summand(*turned) for turned in permutations(columns)], axis=0))
 
 
-def energy(V):
+def energy(V: ArrayLike) -> Floats:
     """The ground-state energy; V of shape (n, d) -> (n,).
 
     Examples
@@ -78,12 +81,12 @@ def energy(V):
     return np.linalg.eigvalsh(_hamiltonians(V))[:, 0]
 
 
-def energy_gradient(V):
+def energy_gradient(V: ArrayLike) -> Floats:
     r"""Its gradient, by Hellmann and Feynman: :math:`\partial E / \partial V_i = \psi_i^2`; (n, d) -> (n, d)."""
     return np.linalg.eigh(_hamiltonians(V))[1][:, :, 0] ** 2
 
 
-def energy_jet(V, v):
+def energy_jet(V: ArrayLike, v: Floats) -> tuple[Floats, Floats, Floats]:
     r"""Energy, gradient, and the Hessian times v, by second-order perturbation theory.
 
     .. math:: \sum_j \frac{\partial^2 E}{\partial V_i \partial V_j} v_j
@@ -103,7 +106,7 @@ def energy_jet(V, v):
     return energies[:, 0], psi**2, 2 * psi * np.einsum("nim,nm->ni", excited, amplitudes)
 
 
-def _hamiltonians(V):
+def _hamiltonians(V: ArrayLike) -> Floats:
     V = checks.real_array("V", V)
     if V.ndim != 2:
         raise ValueError(f"V: shape {V.shape}; must be (n, {V.shape[-1]})")

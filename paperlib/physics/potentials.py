@@ -4,24 +4,20 @@ A potential of range rho is written U(r) = -2 mu rho^2 V(rho r) / hbar^2 with r 
 attracts, U vanishes past r = 1. It is cut into d shells of equal thickness, U_i on ((i-1)/d, i/d].
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from scipy.constants import physical_constants
 from scipy.integrate import quad
 
 from paperlib._support import checks
+from paperlib._support.checks import Floats
 
 __all__ = [
-    "HBAR_C",
-    "discretize",
-    "exponential",
-    "from_physical",
-    "gaussian",
-    "poschl_teller",
-    "sample",
-    "square_well",
-    "woods_saxon",
-    "yukawa",
-]
+    "HBAR_C", "discretize", "exponential", "from_physical", "gaussian", "poschl_teller", "sample", "square_well",
+    "woods_saxon", "yukawa",
+]  # fmt: skip
 
 HBAR_C = physical_constants["reduced Planck constant times c in MeV fm"][0]
 """hbar c in MeV fm (CODATA)."""
@@ -30,7 +26,7 @@ MOST_SHELLS = 1_000_000
 SAMPLE_KINDS = ("attractive", "signed", "sparse")
 
 
-def discretize(function, d):
+def discretize(function: Callable[[float], float], d: int) -> Floats:
     r"""Average a potential over d spherical shells.
 
     .. math:: U_i = \int_{(i-1)/d}^{i/d} U(r)\, r^2 dr \Big/ \int_{(i-1)/d}^{i/d} r^2 dr
@@ -45,14 +41,12 @@ def discretize(function, d):
     d : int
         Number of shells, from 1 to 1,000,000.
 
-    Returns
-    -------
-    ndarray of float64, shape (d,)
-
     Raises
     ------
+    TypeError
+        If `function` is not callable, or gives no real number.
     ValueError
-        If `function` is not callable, d < 1, or the average over a shell is not finite.
+        If the average over a shell is not finite.
 
     Examples
     --------
@@ -64,14 +58,14 @@ def discretize(function, d):
     return _discretized("function", function, "U", 1.0, d)
 
 
-def _discretized(name, function, letter, rho, d):
+def _discretized(name: str, function: Callable[[float], float], letter: str, rho: float, d: int) -> Floats:
     """The averages of function(rho r); `name` and `letter` say what it is, for messages."""
     if not callable(function):
-        raise ValueError(f"{name} = {checks.told(function)}: must be a callable {letter}(r)")
+        raise TypeError(f"{name} = {checks.brief(function)}: must be a callable {letter}(r)")
     try:
         float(function(rho))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: at r = {rho:g} it gives no real number ({checks.told(error)})") from error
+        raise TypeError(f"{name}: at r = {rho:g} it gives no real number ({checks.brief(error)})") from error
     averages, shell = _averages(lambda r: function(rho * r), d)
     if shell is not None:
         raise ValueError(
@@ -80,9 +74,9 @@ def _discretized(name, function, letter, rho, d):
     return averages
 
 
-def _averages(function, d):
+def _averages(function: Callable[[float], float], d: int) -> tuple[Floats, int | None]:
     """The averages over d shells, and the first shell whose average does not converge, or None."""
-    d = checks.integer("d", d, minimum=1, most=MOST_SHELLS)
+    d = checks.integer("d", d, minimum=1, limit=MOST_SHELLS)
     edges = np.arange(d + 1) / d
     with np.errstate(all="ignore"):
         # full_output keeps quad from warning: what does not converge is refused below, by shell.
@@ -96,7 +90,7 @@ def _averages(function, d):
     return integrals * 3 / np.diff(edges**3), int(np.argmax(wrong)) if wrong.any() else None
 
 
-def _shape(depth, d, function, **lengths):
+def _shape(depth: float, d: int, function: Callable[[float], float], **lengths: float) -> Floats:
     """depth times the averages of a shape; `lengths` are its parameters, for the message."""
     averages, shell = _averages(function, d)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -107,7 +101,7 @@ def _shape(depth, d, function, **lengths):
     return U
 
 
-def square_well(depth, d, *, radius=1.0):
+def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
     """U = depth for r <= radius, in units of the range; shape (d,).
 
     Examples
@@ -118,13 +112,13 @@ def square_well(depth, d, *, radius=1.0):
     array([2., 2., 0., 0.])
     """
     depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
-    d = checks.integer("d", d, minimum=1, most=MOST_SHELLS)
+    d = checks.integer("d", d, minimum=1, limit=MOST_SHELLS)
     # The volume average of a step is the filled part of each shell's volume: no quadrature needed.
     edges = np.arange(d + 1) / d
     return depth * np.diff(np.minimum(edges, radius) ** 3) / np.diff(edges**3)
 
 
-def gaussian(depth, d, *, width=0.4):
+def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
     """U(r) = depth exp(-(r/width)^2), cut off at the range; shape (d,).
 
     Examples
@@ -136,7 +130,7 @@ def gaussian(depth, d, *, width=0.4):
     return _shape(depth, d, lambda r: np.exp(-np.square(r / width)), width=width)
 
 
-def exponential(depth, d, *, width=0.25):
+def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
     """U(r) = depth exp(-r/width), cut off at the range; shape (d,).
 
     Examples
@@ -148,7 +142,7 @@ def exponential(depth, d, *, width=0.25):
     return _shape(depth, d, lambda r: np.exp(-r / width), width=width)
 
 
-def yukawa(depth, d, *, width=0.5):
+def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
     """U(r) = depth exp(-r/width) / (r/width), cut off at the range; shape (d,).
 
     Examples
@@ -160,7 +154,7 @@ def yukawa(depth, d, *, width=0.5):
     return _shape(depth, d, lambda r: np.exp(-r / width) * width / r, width=width)
 
 
-def woods_saxon(depth, d, *, radius=0.6, diffuseness=0.1):
+def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float = 0.1) -> Floats:
     """U(r) = depth / (1 + exp((r - radius)/diffuseness)), cut off at the range; shape (d,).
 
     Examples
@@ -175,7 +169,7 @@ def woods_saxon(depth, d, *, radius=0.6, diffuseness=0.1):
     )
 
 
-def poschl_teller(depth, d, *, width=0.4):
+def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
     """U(r) = depth / cosh(r/width)^2, cut off at the range; shape (d,).
 
     Examples
@@ -187,7 +181,9 @@ def poschl_teller(depth, d, *, width=0.4):
     return _shape(depth, d, lambda r: np.cosh(r / width) ** -2, width=width)
 
 
-def from_physical(function_MeV, reduced_mass_MeV, range_fm, d):
+def from_physical(
+    function_MeV: Callable[[float], float], reduced_mass_MeV: float, range_fm: float, d: int
+) -> Floats:
     r"""A potential given in MeV and fm, made dimensionless.
 
     .. math:: U(r) = -2 \mu c^2 \rho^2 V(\rho r) / (\hbar c)^2
@@ -204,10 +200,6 @@ def from_physical(function_MeV, reduced_mass_MeV, range_fm, d):
     d : int
         Number of shells.
 
-    Returns
-    -------
-    ndarray of float64, shape (d,)
-
     Examples
     --------
     >>> from_physical(lambda r: -14.0, reduced_mass_MeV=469.46, range_fm=2.5, d=2).round(4)
@@ -217,10 +209,12 @@ def from_physical(function_MeV, reduced_mass_MeV, range_fm, d):
     rho = checks.number("range_fm", range_fm, above=0)
     with np.errstate(over="ignore", invalid="ignore"):
         U = -2 * mass * (rho * rho) / HBAR_C**2 * _discretized("function_MeV", function_MeV, "V", rho, d)
-    return checks.within("reduced_mass_MeV, range_fm", U, "take smaller ones")
+    return checks.representable("reduced_mass_MeV, range_fm", U, "take smaller ones")
 
 
-def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
+def sample(
+    n: int, d: int, *, depth: float, kind: str = "attractive", smallest: float = 0.2, seed: int | Sequence[int]
+) -> Floats:
     r"""Draw random potentials (our protocol; the paper's is not public to us).
 
     .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad s \sim \mathrm{uniform}[\text{smallest}, 1]
@@ -259,12 +253,7 @@ def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
     if smallest > 1:
         raise ValueError(f"smallest = {smallest}: must be from 0 to 1")
     checks.choice("kind", kind, SAMPLE_KINDS)
-    try:
-        random = np.random.Generator(np.random.PCG64(seed))
-    except Exception:  # NumPy's own words, or those of a stranger's __array__
-        raise ValueError(f"seed = {checks.told(seed)}: must be an integer >= 0 or a sequence of them") from None
-    if seed is None:
-        raise ValueError("seed = None: must be an integer >= 0 or a sequence of them")
+    random = _generator(seed)
     sizes = random.uniform(smallest, 1.0, size=(n, 1))
     U = random.random((n, d))
     if kind == "signed":
@@ -274,3 +263,15 @@ def sample(n, d, *, depth, kind="attractive", smallest=0.2, seed):
         U *= random.random((n, d)) < random.random((n, 1))
     U *= depth * sizes
     return U
+
+
+def _generator(seed: Any) -> np.random.Generator:
+    message = f"seed = {checks.brief(seed)}: must be an integer >= 0 or a sequence of them"
+    if seed is None:  # NumPy would take another seed each time
+        raise TypeError(message)
+    try:
+        return np.random.Generator(np.random.PCG64(seed))
+    except ValueError:
+        raise ValueError(message) from None
+    except Exception:  # NumPy's own words, or those of a stranger's __array__
+        raise TypeError(message) from None

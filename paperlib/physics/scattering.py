@@ -7,10 +7,14 @@ Past the range u is straight, and a_0 is where that line meets the axis:
 Every result is exact for the discretised potential, up to rounding: no step size, no iteration.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from paperlib._support import checks
-from paperlib.physics import shells, shells_compiled
+from paperlib._support.checks import Floats
+from paperlib.physics import shells
 
 __all__ = [
     "bound_states",
@@ -22,30 +26,43 @@ __all__ = [
     "wave_function",
 ]
 
-# Below this many shells in all, compiling the loop costs more than it saves.
-_WORTH_COMPILING = 500_000
 # Shells a block: its edges and Stumpff functions stay within a few MiB.
 _BLOCK = 1 << 17
 
 
-def _blocks(U):
+def _blocks(U: Floats) -> Iterator[tuple[slice, Floats]]:
     return shells.blocks(U, _BLOCK // U.shape[-1])
 
 
-def _ran_compiled(loop, U, *arrays):
-    """Run a compiled loop if the batch is large, shallow and finite, and numba is there; return whether it did.
-
-    The loop itself finds the largest |U|, and a NaN comes out at its end: to check first would cost as much as it does.
-    """
-    if U.size < _WORTH_COMPILING or not shells_compiled.available():
-        return False
-    d = U.shape[-1]
-    largest = loop(U, *arrays)
-    first = arrays[-1] if arrays[-1].ndim == 1 else arrays[-1][:, 0]
-    return largest <= min(shells_compiled.LARGEST_X, 1e5 / d**2) and not np.isnan(first).any()
+def _flat(U: Floats) -> Floats:
+    return np.ascontiguousarray(U).reshape(-1, U.shape[-1])
 
 
-def scattering_length(U):
+def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[Floats, Floats, Floats]:
+    """a_0, gradients and Hessian-vector products along v, as many of them as `derivatives` asks for, in the shape of U."""
+    U = checks.shaped("U", U)
+    directions = np.empty((0, U.shape[-1])) if v is None else checks.real_array("v", v)
+    if v is not None and directions.shape != U.shape:
+        raise ValueError(f"v: shape {directions.shape}; must be that of U, {U.shape}")
+    flat, directions = _flat(U), _flat(directions)
+    n, d = flat.shape
+    a0, (gradient, product) = np.empty(n), (np.empty((n if derivatives > order else 0, d)) for order in (0, 1))
+    if not shells.swept(derivatives, flat, directions, a0, gradient, product):
+        checks.finite("U", U)
+        with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
+            for rows, x in _blocks(flat):
+                solution = shells.edges(x, order=5 if derivatives > 1 else 3)
+                a0[rows] = solution.w[-1] / solution.q[-1] / d
+                if derivatives > 0:
+                    gradient[rows] = _gradients(solution).T / d**3
+                if derivatives > 1:
+                    dx = np.ascontiguousarray(directions[rows].T) / d**2
+                    product[rows] = _hessian_vectors(solution, x, dx).T / d**3
+    shape = U.shape
+    return a0.reshape(shape[:-1])[()], *(array.reshape(shape) if array.size else array for array in (gradient, product))
+
+
+def scattering_length(U: ArrayLike) -> Floats:
     r"""The S-wave scattering length a_0.
 
     Parameters
@@ -78,20 +95,10 @@ def scattering_length(U):
     >>> scattering_length(np.ones((3, 5, 8))).shape
     (3, 5)
     """
-    U = checks.shaped("U", U)
-    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
-    d = flat.shape[1]
-    a0 = np.empty(len(flat))
-    if not _ran_compiled(shells_compiled.scattering_lengths, flat, a0):
-        checks.finite("U", U)
-        with np.errstate(divide="ignore", over="ignore"):
-            for rows, x in _blocks(flat):
-                solution = shells.edges(x)
-                a0[rows] = solution.w[-1] / solution.q[-1] / d
-    return a0.reshape(U.shape[:-1])[()]
+    return _swept(0, U)[0]
 
 
-def scattering_length_gradient(U):
+def scattering_length_gradient(U: ArrayLike) -> Floats:
     r"""The exact gradient of a_0 with respect to the shells.
 
     .. math:: \frac{\partial a_0}{\partial U_i} = -\int_{\text{shell } i} \left(\frac{u(r)}{u'(1)}\right)^2 dr
@@ -110,34 +117,19 @@ def scattering_length_gradient(U):
     >>> scattering_length_gradient(np.zeros(2)).round(6)  # -(i^2 - i + 1/3)/d^3
     array([-0.041667, -0.291667])
     """
-    U = checks.shaped("U", U)
-    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
-    gradient = np.empty_like(flat)
-    if _ran_compiled(shells_compiled.gradients, flat, gradient):
-        return gradient.reshape(U.shape)
-    checks.finite("U", U)
-    with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        for rows, x in _blocks(flat):
-            gradient[rows] = _gradients(shells.edges(x)).T / flat.shape[1] ** 3
-    return gradient.reshape(U.shape)
+    return _swept(1, U)[1]
 
 
-def _gradients(solution):
+def _gradients(solution: shells.Edges) -> Floats:
     """The gradients in units of h^3, shape (d, n)."""
     q = solution.q[:-1]
     u = np.arange(len(q))[:, None] * q - solution.w[:-1]
-    squares = np.ldexp(_squares(u, q, solution.c), 2 * (solution.exponent[:-1] - solution.exponent[-1]))
+    squares = np.ldexp(shells.square(u, q, *solution.c[:4]), 2 * (solution.exponent[:-1] - solution.exponent[-1]))
     final = solution.q[-1]
     return -np.where(final == 0, np.inf, squares / (final * final))
 
 
-def _squares(u, q, c):
-    """int u^2 dr over each shell, in units of h: c_k(4x) is written by the doubling formulas."""
-    c0, c1, c2, c3 = c[:4]
-    return u * u * (1 + c0 * c1) / 2 + u * q * c1 * c1 + q * q * (c3 + c1 * c2) / 2
-
-
-def scattering_length_hvp(U, v):
+def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
     r"""The Hessian of a_0 times a vector, exact; `scattering_length_jet` gives a_0 and its gradient with it.
 
     .. math:: \sum_j \frac{\partial^2 a_0}{\partial U_i \partial U_j} v_j
@@ -167,7 +159,7 @@ def scattering_length_hvp(U, v):
     return scattering_length_jet(U, v)[2]
 
 
-def scattering_length_jet(U, v):
+def scattering_length_jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
     """a_0, its gradient, and its Hessian times a vector, from one sweep across the shells.
 
     Parameters
@@ -187,52 +179,33 @@ def scattering_length_jet(U, v):
     >>> a0.shape, gradient.shape, product.shape
     ((5,), (5, 3), (5, 3))
     """
-    U, v = checks.shaped("U", U), checks.real_array("v", v)
-    if v.shape != U.shape:
-        raise ValueError(f"v: shape {v.shape}; must be that of U, {U.shape}")
-    d = U.shape[-1]
-    flat, directions = (np.ascontiguousarray(a).reshape(-1, d) for a in (U, v))
-    a0, gradient, product = np.empty(len(flat)), np.empty_like(flat), np.empty_like(flat)
-    if not _ran_compiled(lambda U, *out: shells_compiled.jets(U, directions, *out), flat, a0, gradient, product):
-        checks.finite("U", U)
-        with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
-            for rows, x in _blocks(flat):
-                solution = shells.edges(x, order=5)
-                a0[rows] = solution.w[-1] / solution.q[-1] / d
-                gradient[rows] = _gradients(solution).T / d**3
-                product[rows] = _hessian_vectors(solution, x, np.ascontiguousarray(directions[rows].T) / d**2).T / d**3
-    return a0.reshape(U.shape[:-1])[()], gradient.reshape(U.shape), product.reshape(U.shape)
+    return _swept(2, U, v)
 
 
-def _hessian_vectors(solution, x, dx):
+def _hessian_vectors(solution: shells.Edges, x: Floats, dx: Floats) -> Floats:
     """The Hessian-vector products in units of h^3, shape (d, n), for x = U h^2 and its change dx."""
     d = len(x)
-    c0, c1, c2, c3, c4, c5 = solution.c
-    # Derivatives of Stumpff's functions: c_k' = (k c_{k+2} - c_{k+1}) / 2.
-    c1_slope, c2_slope, c3_slope = (c3 - c2) / 2, (2 * c4 - c3) / 2, (3 * c5 - c4) / 2
-    q = solution.q[:-1]
-    u = np.arange(d)[:, None] * q - solution.w[:-1]
+    c = np.stack(solution.c, axis=1)  # shell by shell
+    u = np.arange(d)[:, None] * solution.q[:-1] - solution.w[:-1]
     dw, dq = np.zeros_like(x[0]), np.zeros_like(x[0])
     change = np.empty_like(x)
-    for i in range(d):
-        du = i * dq - dw
-        change[i] = u[i] * du * (1 + c0[i] * c1[i]) + (du * q[i] + u[i] * dq) * c1[i] ** 2
-        change[i] += q[i] * dq * (c3[i] + c1[i] * c2[i])
-        loss = x[i] * (c1[i] * du + c2[i] * dq) + dx[i] * ((c0[i] + c1[i]) * u[i] + c1[i] * q[i]) / 2
-        gain = x[i] * (c2[i] * du + c3[i] * dq) + dx[i] * (c1[i] * u[i] - 2 * c1_slope[i] * q[i]) / 2
-        dw, dq = dw + gain - (i + 1) * loss, dq - loss
+    for i, q in enumerate(solution.q[:-1]):
+        c0, c1, c2, c3, *_ = c[i]
+        slopes = shells.stumpff_slopes(*c[i, 1:])
+        before = dq
+        du, dw, dq = shells.tangent_across(
+            i, u[i], q, dw, dq, dx[i], c0, c1, slopes[0], x[i] * c1, x[i] * c2, x[i] * c3
+        )
+        change[i] = shells.tangent_of_square(u[i], q, du, before, dx[i], c0, c1, c2, c3, slopes)
         shift = solution.exponent[i] - solution.exponent[i + 1]
         dw, dq = np.ldexp(dw, shift), np.ldexp(dq, shift)
-    change += dx * u * u * (c0 * c1_slope - c1 * c1 / 2) / 2
-    change += dx * u * q * 2 * c1 * c1_slope
-    change += dx * q * q * (c3_slope + c1_slope * c2 + c1 * c2_slope) / 2
     to_end = 2 * (solution.exponent[:-1] - solution.exponent[-1])
     final = solution.q[-1]
-    squares = np.ldexp(_squares(u, q, solution.c), to_end)
+    squares = np.ldexp(shells.square(u, solution.q[:-1], *solution.c[:4]), to_end)
     return (2 * squares * (dq / final) - np.ldexp(change, to_end)) / final**2
 
 
-def effective_range(U):
+def effective_range(U: ArrayLike) -> Floats:
     r"""The effective range r_e of k cot(delta) = -1/a_0 + r_e k^2/2 + ...
 
     .. math:: r_e = 2 \int_0^1 \left[(1 - r/a_0)^2 - u(r)^2\right] dr, \qquad u(1) = 1 - 1/a_0
@@ -257,8 +230,8 @@ def effective_range(U):
     >>> bool(abs(effective_range(np.full(16, k**2)) - 1.0) < 1e-12)
     True
     """
-    U = checks.potentials(U)
-    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
+    U = checks.real_array("U", U)
+    flat = _flat(U)
     d = flat.shape[1]
     r_e = np.empty(len(flat))
     with np.errstate(all="ignore"):
@@ -281,7 +254,7 @@ def effective_range(U):
     return r_e.reshape(U.shape[:-1])[()]
 
 
-def bound_states(U):
+def bound_states(U: ArrayLike) -> NDArray[np.int64]:
     """The number of S-wave bound states.
 
     Levinson's theorem at zero energy: the nodes of u(r) at r > 0, counted inside and on the straight line
@@ -301,8 +274,8 @@ def bound_states(U):
     >>> [int(bound_states(np.full(8, depth))) for depth in (2.0, 3.0, 30.0)]
     [0, 1, 2]
     """
-    U = checks.potentials(U)
-    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
+    U = checks.real_array("U", U)
+    flat = _flat(U)
     d = flat.shape[1]
     count = np.empty(len(flat), dtype=np.int64)
     for rows, x in _blocks(flat):
@@ -329,7 +302,7 @@ def bound_states(U):
     return count.reshape(U.shape[:-1])[()]
 
 
-def wave_function(U, points_per_shell=8):
+def wave_function(U: ArrayLike, points_per_shell: int = 8) -> tuple[Floats, Floats]:
     """The zero-energy solution u(r), scaled to u'(1) = 1, so that u = r - a_0 past the range.
 
     Parameters
@@ -347,7 +320,7 @@ def wave_function(U, points_per_shell=8):
     >>> bool(np.allclose(u, np.sin(r) / np.cos(1.0), rtol=1e-13))
     True
     """
-    U = checks.potentials(U)
+    U = checks.real_array("U", U)
     if U.ndim != 1:
         raise ValueError(f"U: shape {U.shape}; must be one potential, shape (d,)")
     m = checks.integer("points_per_shell", points_per_shell, minimum=1)

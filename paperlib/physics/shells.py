@@ -5,37 +5,75 @@ Inside a shell U is constant and u'' = -U u is solved by Stumpff's functions,
 .. math:: c_k(x) = \sum_{m \ge 0} \frac{(-x)^m}{(2m + k)!}, \qquad
           c_0 = \cos\sqrt x, \quad c_1 = \sin\sqrt x / \sqrt x, \quad c_k = 1/k! - x\, c_{k+2},
 
-which are entire in x: one formula serves attraction, repulsion and the free shell. What is carried is not
-(u, u') but w = r u' - u and q = h u' (h the thickness of a shell): both stay as they are where U = 0, so that
-a weak potential's small effect is summed from small numbers and never found as a difference of large ones.
+which are entire in x = U h^2: one formula serves attraction, repulsion and the free shell. What is carried is not (u, u')
+but w = r u' - u and q = h u' (h the thickness of a shell): both stay as they are where U = 0, so that a weak potential's
+small effect is summed from small numbers and never found as a difference of large ones.
+
+What a shell does is said once, in `across`, `square` and their tangents, for numbers as for arrays: the sweeps here are
+made of them, the one in NumPy and the compiled one.
 """
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from math import factorial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Edges", "blocks", "edges", "stumpff"]
+from paperlib._support import compiled, cores
+from paperlib._support.checks import Floats
 
-from typing import NamedTuple
+__all__ = [
+    "Edges", "across", "blocks", "edges", "square", "stumpff", "stumpff_slopes", "swept", "tangent_across", "tangent_of_square",
+]  # fmt: skip
 
 # exp(300) squared is still a finite double, and past it cosh and sinh agree to all digits.
 _LARGEST_EXPONENT = 300.0
 
 
-def stumpff(x, order):
-    """Stumpff's functions c_0 .. c_order of x.
+def across(i: Any, w: Any, q: Any, xc1: Any, xc2: Any, xc3: Any) -> tuple:
+    """u at the left edge of shell i = 0, 1, .., w and q at its right one, and what q loses in between."""
+    u = i * q - w
+    loss = xc1 * u + xc2 * q
+    return u, w + (xc2 * u + xc3 * q - (i + 1) * loss), q - loss, loss
 
-    Below x = -90,000 all of them are scaled by one common factor, so that they stay finite; the
-    solution of a homogeneous equation does not feel it.
 
-    Parameters
-    ----------
-    x : ndarray of float64, any shape
-    order : int, at least 1
+def tangent_across(
+    i: Any, u: Any, q: Any, dw: Any, dq: Any, dx: Any, c0: Any, c1: Any, c1_slope: Any, xc1: Any, xc2: Any, xc3: Any
+) -> tuple:
+    """How u and what `across` gives of w and q change with x by dx and with their values before by dw and dq."""
+    du = i * dq - dw
+    loss = xc1 * du + xc2 * dq + dx * ((c0 + c1) * u + c1 * q) / 2
+    gain = xc2 * du + xc3 * dq + dx * (c1 * u / 2 - c1_slope * q)
+    return du, dw + (gain - (i + 1) * loss), dq - loss
 
-    Returns
-    -------
-    list of order + 1 ndarrays, each of x's shape
+
+def square(u: Any, q: Any, c0: Any, c1: Any, c2: Any, c3: Any) -> Any:
+    """The integral of u^2 over a shell, in units of h: c_k(4x) is written by the doubling formulas."""
+    return u * u * (1 + c0 * c1) / 2 + u * q * c1 * c1 + q * q * (c3 + c1 * c2) / 2
+
+
+def tangent_of_square(
+    u: Any, q: Any, du: Any, dq: Any, dx: Any, c0: Any, c1: Any, c2: Any, c3: Any, slopes: tuple
+) -> Any:
+    """How `square` changes with x by dx, u by du and q by dq."""
+    c1_slope, c2_slope, c3_slope = slopes
+    of_x = u * u * (c0 * c1_slope - c1 * c1 / 2) / 2 + 2 * u * q * c1 * c1_slope
+    of_x = of_x + q * q * (c3_slope + c1_slope * c2 + c1 * c2_slope) / 2
+    of_uq = u * du * (1 + c0 * c1) + (du * q + u * dq) * c1 * c1 + q * dq * (c3 + c1 * c2)
+    return of_uq + dx * of_x
+
+
+def stumpff_slopes(c1: Any, c2: Any, c3: Any, c4: Any, c5: Any) -> tuple:
+    """c_k' = (k c_{k+2} - c_{k+1}) / 2 for k = 1, 2, 3."""
+    return (c3 - c2) / 2, (2 * c4 - c3) / 2, (3 * c5 - c4) / 2
+
+
+def stumpff(x: Floats, order: int) -> list[Floats]:
+    """Stumpff's functions c_0 .. c_order of x, each of x's shape; `order` at least 1.
+
+    Below x = -90,000 all of them are scaled by one common factor, so that they stay finite; the solution of a homogeneous
+    equation does not feel it.
 
     Examples
     --------
@@ -69,7 +107,7 @@ def stumpff(x, order):
     return series
 
 
-def blocks(U, potentials):
+def blocks(U: Floats, potentials: int) -> Iterator[tuple[slice, Floats]]:
     """Yield (rows, x = U h^2 of shape (d, n)) over potentials U of shape (N, d), so many at a time: bounded memory.
 
     Examples
@@ -87,36 +125,19 @@ def blocks(U, potentials):
 class Edges(NamedTuple):
     """The regular solution at the left edges of the shells and at r = 1, up to the factor 2^exponent.
 
-    Arrays have shape (d + 1, n): edge by edge, one column a potential. `loss[i]` is q[i] - q[i+1] of
-    shell i before rescaling, shape (d, n); `c` holds the shells' Stumpff functions, each of shape (d, n).
+    Arrays have shape (d + 1, n): edge by edge, one column a potential. `loss[i]` is q[i] - q[i+1] of shell i before
+    rescaling, shape (d, n); `c` holds the shells' Stumpff functions, each of shape (d, n).
     """
 
-    w: np.ndarray
-    q: np.ndarray
+    w: Floats
+    q: Floats
     exponent: np.ndarray
-    loss: np.ndarray
-    c: list
+    loss: Floats
+    c: list[Floats]
 
 
-def edges(x, order=3):
-    """Carry (w, q) = (0, h) from r = 0 to r = 1.
-
-    Parameters
-    ----------
-    x : ndarray of float64, shape (d, n)
-        U h^2, shell by shell, one column a potential.
-    order : int
-        Highest Stumpff function returned in `c`, at least 3.
-
-    Returns
-    -------
-    Edges
-
-    Notes
-    -----
-    Over shell i, from r = (i-1) h to i h, with u = (i-1) q - w at its left edge:
-
-    ``loss = x c_1 u + x c_2 q``, then ``q -= loss`` and ``w += x c_2 u + x c_3 q - i loss``.
+def edges(x: Floats, order: int = 3) -> Edges:
+    """Carry (w, q) = (0, h) from r = 0 to r = 1; x = U h^2, shape (d, n); Stumpff's functions to `order`, at least 3.
 
     Examples
     --------
@@ -133,12 +154,111 @@ def edges(x, order=3):
     # With |x| <= 1/4 and |U| <= 1e5 the solution grows by at most cosh(316): nothing to rescale.
     deep = not (np.abs(x).max() <= 0.25 and np.abs(x).max() * d**2 <= 1e5)
     for i in range(d):
-        u = i * q[i] - w[i]
-        loss[i] = xc1[i] * u + xc2[i] * q[i]
-        w[i + 1] = w[i] + (xc2[i] * u + xc3[i] * q[i] - (i + 1) * loss[i])
-        q[i + 1] = q[i] - loss[i]
+        _, w[i + 1], q[i + 1], loss[i] = across(i, w[i], q[i], xc1[i], xc2[i], xc3[i])
         if deep:
             shift = np.frexp(np.maximum(np.abs(w[i + 1]), np.abs(q[i + 1])))[1]
             w[i + 1], q[i + 1] = np.ldexp(w[i + 1], -shift), np.ldexp(q[i + 1], -shift)
             exponent[i + 1] = exponent[i] + shift
     return Edges(w, q, exponent, loss, c)
+
+
+# The sweep compiled by numba: potentials lie side by side in the vector registers, so many at a time that their shells stay in
+# cache. One core runs the loop of a_0 at the rate of its vector units; the derivatives' are bound by the memory that they
+# read and write. Compiling takes about a second or two, once a process and loop.
+LARGEST_X = 1 / 16
+"""Largest |U| h^2 for which the five-term series of the compiled sweep are exact to rounding."""
+
+_LANES = 32
+_WORTH_COMPILING = 500_000  # shells in all
+
+
+def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
+    """Fill v, a_0, gradients and Hessian-vector products of shallow potentials, as many as `derivatives` (0 to 2) asks for.
+
+    Parameters
+    ----------
+    derivatives : int
+    U : ndarray, shape (n, d), C-contiguous
+    *arrays : v (n, d), a_0 (n,), gradients (n, d), products (n, d); of no rows where they are not asked for
+
+    Returns
+    -------
+    bool
+        Whether they are filled: the batch was large, shallow and finite, and numba is there. The loop itself finds the
+        largest |U|, and a NaN comes out at its end: to check first would cost as much as it does.
+    """
+    kernel = compiled.loop(("sweep", derivatives), partial(_sweep, derivatives), U.size, _WORTH_COMPILING)
+    if kernel is None:
+        return False
+    total, d = U.shape
+    step = max(_LANES, -(-total // (4 * cores.count())))
+    starts = range(0, total, step)
+    largest = np.zeros(len(starts))
+
+    def call(number: int) -> None:
+        rows = slice(starts[number], starts[number] + step)
+        kernel(U[rows], *(array[rows] for array in arrays), largest[number : number + 1])
+
+    cores.in_parallel(call, range(len(starts)))
+    return bool(largest.max() <= min(LARGEST_X, 1e5 / d**2)) and not np.isnan(arrays[1]).any()
+
+
+def _sweep(derivatives: int, numba: Any) -> Callable:
+    inline = numba.njit(inline="always")
+    step, change_step, squared, change_of_square = map(inline, (across, tangent_across, square, tangent_of_square))
+    slopes_of = inline(stumpff_slopes)
+
+    @inline
+    def functions(x):
+        # sum_m (-x)^m / (2m + k)!, k = 4 and 5; the lower ones follow by c_k = 1/k! - x c_{k+2}.
+        c4 = 1 / 24 - x * (1 / 720 - x * (1 / 40320 - x * (1 / 3628800 - x * (1 / 479001600))))
+        c5 = 1 / 120 - x * (1 / 5040 - x * (1 / 362880 - x * (1 / 39916800 - x * (1 / 6227020800))))
+        c2, c3 = 1 / 2 - x * c4, 1 / 6 - x * c5
+        return 1 - x * c2, 1 - x * c3, c2, c3, c4, c5
+
+    def sweep(U, v, a0, gradient, product, largest):
+        n, d = U.shape
+        scale = 1.0 / d**2
+        w, q, dw, dq = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)
+        size, x_of, dx_of = np.zeros(_LANES), np.zeros((d, _LANES)), np.zeros((d, _LANES))
+        squares, changes = np.empty((d, _LANES)), np.empty((d, _LANES))
+        for start in range(0, n, _LANES):
+            lanes = min(_LANES, n - start)
+            for lane in range(lanes):
+                for i in range(d):
+                    x_of[i, lane] = U[start + lane, i] * scale
+                    if derivatives > 1:
+                        dx_of[i, lane] = v[start + lane, i] * scale
+            w[:], q[:], dw[:], dq[:] = 0.0, 1.0 / d, 0.0, 0.0
+            for i in range(d):
+                left = float(i)
+                for lane in range(_LANES):
+                    x, p = x_of[i, lane], q[lane]
+                    size[lane] = max(size[lane], abs(x))
+                    c0, c1, c2, c3, c4, c5 = functions(x)
+                    xc2, xc3 = x * c2, x * c3
+                    xc1 = x - x * xc3
+                    u, w[lane], q[lane], _ = step(left, w[lane], p, xc1, xc2, xc3)
+                    if derivatives > 0:
+                        squares[i, lane] = squared(u, p, c0, c1, c2, c3)
+                    if derivatives > 1:
+                        dx, dp, slopes = dx_of[i, lane], dq[lane], slopes_of(c1, c2, c3, c4, c5)
+                        du, dw[lane], dq[lane] = change_step(
+                            left, u, p, dw[lane], dp, dx, c0, c1, slopes[0], xc1, xc2, xc3
+                        )
+                        changes[i, lane] = change_of_square(u, p, du, dp, dx, c0, c1, c2, c3, slopes)
+            for lane in range(lanes):
+                a0[start + lane] = w[lane] / (d * q[lane])
+                if derivatives > 0:
+                    factor = 1 / (q[lane] * q[lane] * d**3)
+                    for i in range(d):
+                        gradient[start + lane, i] = -factor * squares[i, lane]
+                        if derivatives > 1:
+                            pull = 2 * dq[lane] / q[lane]
+                            product[start + lane, i] = factor * (pull * squares[i, lane] - changes[i, lane])
+        largest[0] = size.max()
+
+    rows, column = "float64[:, ::1]", "float64[::1]"
+    signature = f"void({rows}, {rows}, {column}, {rows}, {rows}, {column})"
+    # A product and a sum may become one operation; nothing else of IEEE arithmetic is given up.
+    return numba.njit(signature, nogil=True, error_model="numpy", fastmath={"contract"})(sweep)

@@ -26,7 +26,8 @@ from math import comb, prod
 import numpy as np
 
 from paperlib.networks import activations
-from paperlib._support.checks import memory
+from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib.taylor.loops import add_pairs
 from paperlib.taylor.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
 from paperlib.taylor.symmetric import index_table, packed_size
@@ -312,10 +313,10 @@ def derivatives(mlp, order, at):
     batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
     size, centres = packed_size(mlp.dim, order), prod(batch)
     result = 8 * mlp.outputs * centres * size
-    memory(f"order = {order}", result, "use .terms of taylor_expand")
+    checks.memory(f"order = {order}", result, "use .terms of taylor_expand")
     work = _work_bytes(mlp, order)
     together = max(1, CHUNK_BYTES // max(work, 1))
-    memory(f"order = {order}", result + min(together, centres) * work, "use .terms of taylor_expand")
+    checks.memory(f"order = {order}", result + min(together, centres) * work, "use .terms of taylor_expand")
     if several:
         at = at[..., None, :]  # the outputs are one more axis of the batch
     if not batch:

@@ -22,7 +22,8 @@ from math import factorial, prod
 
 import numpy as np
 
-from paperlib._support.checks import instance, integer
+from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.splits import partitions, symmetric_product
 from paperlib.taylor.symmetric import SymmetricTensor, multiplicities
@@ -177,7 +178,7 @@ class Diagram:
         >>> [round(float(d.evaluate(mlp)[0, 0, 0]) / np.e, 9) for d in enumerate_diagrams(3)]
         [3.0, 2.0]
         """
-        instance("mlp", mlp, MLP)
+        checks.instance("mlp", mlp, MLP)
         phi = {legs: vertices(mlp, at, legs) for legs in _vertex_sizes(self.tree)}
         lines = {}
 
@@ -283,7 +284,7 @@ def enumerate_diagrams(order):
     >>> [len(enumerate_diagrams(n)) for n in range(1, 8)]
     [1, 1, 2, 5, 12, 33, 90]
     """
-    return tuple(map(Diagram, _trees(integer("order", order, minimum=1, maximum=15))))
+    return tuple(map(Diagram, _trees(checks.integer("order", order, minimum=1, maximum=15))))
 
 
 def shares(mlp, order, at=None):
@@ -313,6 +314,6 @@ def shares(mlp, order, at=None):
     """
     values = np.stack([diagram.evaluate(mlp, at).packed for diagram in enumerate_diagrams(order)])
     total = values.sum(axis=0)
-    weight = multiplicities(mlp.dim, integer("order", order)).reshape(-1, *(1,) * (total.ndim - 1))
+    weight = multiplicities(mlp.dim, checks.integer("order", order)).reshape(-1, *(1,) * (total.ndim - 1))
     with np.errstate(invalid="ignore"):
         return (values * total * weight).sum(axis=1) / (total**2 * weight).sum(axis=0)

@@ -12,7 +12,8 @@ import numpy as np
 
 from paperlib.networks import activations
 from paperlib.taylor import centroid
-from paperlib._support.checks import SERIES_ORDER, TENSOR_ORDER, integer, real_array, within
+from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib.taylor.loops import compose
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.symmetric import SymmetricTensor
@@ -33,7 +34,7 @@ SMALLER = "scale the inputs or the weights"
 def _point(mlp, at):
     if not isinstance(mlp, MLP):
         raise ValueError(f"mlp: {type(mlp).__name__} given; must be a paperlib.MLP")
-    return np.zeros(mlp.dim) if at is None else real_array("at", at, last=mlp.dim)
+    return np.zeros(mlp.dim) if at is None else checks.real_array("at", at, last=mlp.dim)
 
 
 def _phis(mlp, at, order):
@@ -77,15 +78,15 @@ def propagator(mlp, at, to_layer, from_layer):
     array([[ 3., -1.]])
     """
     at = _point(mlp, at)
-    to_layer = integer("to_layer", to_layer, minimum=0, maximum=mlp.depth + 1)
-    from_layer = integer("from_layer", from_layer, minimum=0, maximum=to_layer)
+    to_layer = checks.integer("to_layer", to_layer, minimum=0, maximum=mlp.depth + 1)
+    from_layer = checks.integer("from_layer", from_layer, minimum=0, maximum=to_layer)
     units = (mlp.dim, *map(len, mlp.biases))
     chain = np.broadcast_to(np.eye(units[from_layer]), (*at.shape[:-1], units[from_layer], units[from_layer]))
     with np.errstate(over="ignore", invalid="ignore"):
         slopes = [np.ones(at.shape), *(phi[1] for phi in _phis(mlp, at, 1))]
         for layer in range(from_layer, to_layer):
             chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
-    return within("mlp, at", chain, SMALLER)
+    return checks.representable("mlp, at", chain, SMALLER)
 
 
 def vertices(mlp, at, legs):
@@ -113,9 +114,9 @@ def vertices(mlp, at, legs):
     >>> [v.round(4).tolist() for v in vertices(mlp, None, 2)]        # phi'' = -2 t (1 - t^2), t = tanh(z)
     [[-0.7269, -0.6397]]
     """
-    at, legs = _point(mlp, at), integer("legs", legs, minimum=1, most=SERIES_ORDER)
+    at, legs = _point(mlp, at), checks.integer("legs", legs, minimum=1, limit=checks.SERIES_ORDER)
     with np.errstate(over="ignore", invalid="ignore"):
-        return tuple(within("mlp, at", phi[legs], SMALLER) for phi in _phis(mlp, at, legs))
+        return tuple(checks.representable("mlp, at", phi[legs], SMALLER) for phi in _phis(mlp, at, legs))
 
 
 def derivative_tensor(mlp, order, at=None):
@@ -155,7 +156,7 @@ def derivative_tensor(mlp, order, at=None):
     >>> derivative_tensor(mlp, 3).packed                             # xxx, xxy, xyy, yyy
     array([1., 2., 4., 8.])
     """
-    at, order = _point(mlp, at), integer("order", order, minimum=0, most=TENSOR_ORDER)
+    at, order = _point(mlp, at), checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
     with np.errstate(over="ignore", invalid="ignore"):
         packed = np.asarray(mlp(at))[None] if order == 0 else centroid.derivatives(mlp, order, at)
     try:
@@ -235,12 +236,12 @@ def directional_derivatives(mlp, order, directions, at=None):
     array([[ 1.,  1.,  1.,  1.],
            [ 1.,  3.,  9., 27.]])
     """
-    at, order = _point(mlp, at), integer("order", order, minimum=0, most=SERIES_ORDER)
-    directions = real_array("directions", directions, last=mlp.dim)
+    at, order = _point(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
+    directions = checks.real_array("directions", directions, last=mlp.dim)
     _broadcast("directions", directions, at)
     with np.errstate(over="ignore", invalid="ignore"):
         found = _coefficients(mlp, order, directions, at) * np.array([float(factorial(k)) for k in range(order + 1)])
-    return within("directions, order", found, SMALLER)
+    return checks.representable("directions, order", found, SMALLER)
 
 
 def _broadcast(name, points, at):
@@ -281,20 +282,20 @@ class TaylorExpansion:
         -------
         ndarray of float64, shape (..., order + 1); (..., outputs, order + 1) for several outputs
         """
-        x = real_array("x", x, last=self.mlp.dim)
+        x = checks.real_array("x", x, last=self.mlp.dim)
         _broadcast("x", x, self.at)
         with np.errstate(over="ignore", invalid="ignore"):
-            return within("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
+            return checks.representable("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
 
     def __call__(self, x):
         """Return the polynomial at the point `x` (..., dim): the sum of its terms."""
         with np.errstate(over="ignore"):
-            return within("x", self.terms(x).sum(axis=-1), SMALLER)
+            return checks.representable("x", self.terms(x).sum(axis=-1), SMALLER)
 
     def tensor(self, n):
         """Return the n-th partial derivatives at the centre, n <= order and 20; see `derivative_tensor`."""
-        highest = min(self.order, TENSOR_ORDER)
-        return derivative_tensor(self.mlp, integer("n", n, minimum=0, maximum=highest), self.at)
+        highest = min(self.order, checks.TENSOR_ORDER)
+        return derivative_tensor(self.mlp, checks.integer("n", n, minimum=0, maximum=highest), self.at)
 
 
 def taylor_expand(mlp, order, at=None):
@@ -326,7 +327,7 @@ def taylor_expand(mlp, order, at=None):
     >>> expansion.terms([2.0]).round(4)
     array([ 0.    ,  2.    ,  0.    , -1.3333,  0.    ,  0.2667])
     """
-    at, order = _point(mlp, at), integer("order", order, minimum=0, most=SERIES_ORDER)
+    at, order = _point(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in _phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
             pass

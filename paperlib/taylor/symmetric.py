@@ -13,7 +13,8 @@ from numbers import Real
 
 import numpy as np
 
-from paperlib._support.checks import TENSOR_ORDER, integer, memory, number, real_array, within
+from paperlib._support import checks
+from paperlib._support.checks import Floats
 
 __all__ = [
     "SymmetricTensor",
@@ -38,14 +39,14 @@ def _kept(build):
     @wraps(build)
     def table(dim, order):
         dim, order = _sizes(dim, order)
-        memory(f"dim = {dim}, order = {order}", 8 * order * packed_size(dim, order), "take a lower order")
+        checks.memory(f"dim = {dim}, order = {order}", 8 * order * packed_size(dim, order), "take a lower order")
         return (cached if packed_size(dim, order) <= KEPT_ROWS else build)(dim, order)
 
     return table
 
 
 def _sizes(dim, order):
-    return integer("dim", dim, minimum=1, most=MOST_INDICES), integer("order", order, minimum=0, most=TENSOR_ORDER)
+    return checks.integer("dim", dim, minimum=1, limit=MOST_INDICES), checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
 
 
 def _frozen(array):
@@ -85,7 +86,7 @@ def tail_starts(dim, order):
 
 @lru_cache(maxsize=256)
 def _tail_starts(dim, order):
-    memory(f"dim = {dim}", 64 * dim, "take a smaller one")
+    checks.memory(f"dim = {dim}", 64 * dim, "take a smaller one")
     if packed_size(dim, order) >= 2**63:
         raise ValueError(f"dim = {dim}, order = {order}: more entries than an int64 counts")
     if order == 0:
@@ -283,7 +284,7 @@ class SymmetricTensor:
 
     def __post_init__(self):
         dim, order = _sizes(self.dim, self.order)
-        packed = real_array("packed", self.packed).view()
+        packed = checks.real_array("packed", self.packed).view()
         size = packed_size(dim, order)
         if len(packed) != size:
             raise ValueError(f"packed: {len(packed)} entries; order {order} over {dim} indices has {size}")
@@ -305,7 +306,7 @@ class SymmetricTensor:
         if (self.order, self.dim, self.packed.shape) != (other.order, other.dim, other.packed.shape):
             raise ValueError(f"other = {other!r}: must have the shape of {self!r}")
         with np.errstate(over="ignore"):
-            return SymmetricTensor(self.order, self.dim, within("other", self.packed + other.packed, SMALLER))
+            return SymmetricTensor(self.order, self.dim, checks.representable("other", self.packed + other.packed, SMALLER))
 
     def __sub__(self, other):
         return self + other * -1.0 if isinstance(other, SymmetricTensor) else NotImplemented
@@ -324,8 +325,8 @@ class SymmetricTensor:
 
     def _scaled(self, how, factor):
         with np.errstate(all="ignore"):
-            packed = getattr(np, how)(self.packed, number("factor", factor))
-        return SymmetricTensor(self.order, self.dim, within(f"factor = {factor}", packed, SMALLER))
+            packed = getattr(np, how)(self.packed, checks.number("factor", factor))
+        return SymmetricTensor(self.order, self.dim, checks.representable(f"factor = {factor}", packed, SMALLER))
 
     def full(self):
         """Return the tensor with every index written out.
@@ -339,7 +340,7 @@ class SymmetricTensor:
         ValueError
             If it would not fit this machine's free memory.
         """
-        memory("full", 8 * self.dim**self.order * self.packed[0].size, "use .packed or .contract")
+        checks.memory("full", 8 * self.dim**self.order * self.packed[0].size, "use .packed or .contract")
         return _spread(self.dim, self.order, self.packed)
 
     def norm(self):
@@ -357,7 +358,7 @@ class SymmetricTensor:
         for _, slab, _, counts in _slabs(self.dim, self.order):
             squares += np.tensordot(counts, (self.packed[slab] / largest) ** 2, axes=1)
         with np.errstate(over="ignore"):
-            return within("packed", largest * np.sqrt(squares), SMALLER)[()]
+            return checks.representable("packed", largest * np.sqrt(squares), SMALLER)[()]
 
     def contract(self, x):
         """Return sum over all index tuples of T_{ij..k} x_i x_j .. x_k.
@@ -385,7 +386,7 @@ class SymmetricTensor:
         array([ 9., 27.])
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            return within("x", self._contract(real_array("x", x, last=self.dim)), SMALLER)
+            return checks.representable("x", self._contract(checks.real_array("x", x, last=self.dim)), SMALLER)
 
     def _contract(self, x):
         points, trailing = x.reshape(-1, self.dim), self.packed.shape[1:]

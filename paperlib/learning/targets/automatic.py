@@ -33,7 +33,7 @@ def from_jax(name, function):
     array([[-2., -6.]])
     """
     if not callable(function):
-        raise ValueError(f"function = {checks.told(function)}: must be callable")
+        raise ValueError(f"function = {checks.brief(function)}: must be callable")
     try:
         import jax
     except ModuleNotFoundError:

@@ -86,7 +86,7 @@ def box_target(d):
     >>> box_target(3).values(np.zeros((1, 3))).round(4)     # 32 (1 - cos(pi/4))
     array([9.3726])
     """
-    d = checks.integer("d", d, minimum=2, most=box.MOST_POINTS)
+    d = checks.integer("d", d, minimum=2, limit=box.MOST_POINTS)
 
     def of_points(V):
         return checks.real_array("V", V, last=d)

@@ -57,11 +57,11 @@ class Target:
 
     def __post_init__(self):
         if not isinstance(self.name, str):
-            raise ValueError(f"name = {checks.told(self.name)}: must be a str")
+            raise ValueError(f"name = {checks.brief(self.name)}: must be a str")
         for what in ("values", "gradients", "hessian_vectors", "jet", "remainder"):
             function = getattr(self, what)
             if not callable(function) and (function is not None or what == "values"):
-                raise ValueError(f"{what} = {checks.told(function)}: must be callable")
+                raise ValueError(f"{what} = {checks.brief(function)}: must be callable")
 
     def less(self, tensors):
         """The target less a polynomial.
@@ -158,10 +158,10 @@ def polynomial(tensors, name="polynomial"):
     for number, tensor in enumerate(tensors):
         if not isinstance(tensor, SymmetricTensor) or tensor.order < 1 or tensor.packed.ndim > 1:
             raise ValueError(
-                f"tensors[{number}] = {checks.told(tensor)}: must be a scalar SymmetricTensor of order 1 or higher"
+                f"tensors[{number}] = {checks.brief(tensor)}: must be a scalar SymmetricTensor of order 1 or higher"
             )
     if not tensors or len({tensor.dim for tensor in tensors}) > 1:
-        raise ValueError(f"tensors = {checks.told(tensors)}: must be one or more, of one dimension")
+        raise ValueError(f"tensors = {checks.brief(tensors)}: must be one or more, of one dimension")
     d = tensors[0].dim
     linear = sum((tensor.packed for tensor in tensors if tensor.order == 1), np.zeros(d))
     square = sum((2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d)))
@@ -233,7 +233,7 @@ def _chunked(function, d, *arrays):
         parts = [function(*(batch[first : first + 1024] for batch in batches)) for first in starts]
     several = isinstance(parts[0], tuple)
     columns = zip(*parts, strict=True) if several else iter([parts])
-    whole = tuple(checks.within("x", np.concatenate(column), "scale the inputs") for column in columns)
+    whole = tuple(checks.representable("x", np.concatenate(column), "scale the inputs") for column in columns)
     return whole if several else whole[0]
 
 
@@ -255,7 +255,7 @@ def orders_in_turn(name, tensors):
     for number, tensor in enumerate(tensors, 1):
         if not isinstance(tensor, SymmetricTensor) or tensor.order != number or tensor.packed.ndim > 1:
             raise ValueError(
-                f"{name}[{number - 1}] = {checks.told(tensor)}: must be a scalar SymmetricTensor of order {number}"
+                f"{name}[{number - 1}] = {checks.brief(tensor)}: must be a scalar SymmetricTensor of order {number}"
             )
         if tensor.dim != tensors[0].dim:
             raise ValueError(f"{name}[{number - 1}]: dim {tensor.dim}; must be {tensors[0].dim}, as {name}[0] has")
