@@ -1,3 +1,4 @@
+# The public face: what editors and type checkers see, and what `__init__.py` loads by when it is first used.
 from .companion import explorer, figures, reference, reproduction
 from .learning import ensemble, perturbation, soap, sweep, targets, training
 from .learning.ensemble import Ensemble
@@ -8,45 +9,28 @@ from .learning.training import TrainingConfig, train_ensemble
 from .networks import activations, mlp
 from .networks.mlp import MLP
 from .physics import born, box, potentials, scattering
-from .physics.born import (
-    born_approximation,
-    born_radius,
-    born_remainder,
-    born_tensor,
-    born_terms,
-    pade,
-    pade_of_terms,
-    weinberg_eigenvalues,
-)
+from .physics.born import born_approximation, born_radius, born_remainder, born_tensor, born_terms
+from .physics.born import pade, pade_of_terms, weinberg_eigenvalues
 from .physics.box import box_tensor
-from .physics.potentials import (
-    discretize,
-    exponential,
-    from_physical,
-    gaussian,
-    poschl_teller,
-    sample,
-    square_well,
-    woods_saxon,
-    yukawa,
-)
-from .physics.scattering import (
-    bound_states,
-    effective_range,
-    scattering_length,
-    scattering_length_gradient,
-    scattering_length_hvp,
-    scattering_length_jet,
-    wave_function,
-)
+from .physics.potentials import discretize, exponential, from_physical, gaussian, poschl_teller
+from .physics.potentials import sample, square_well, woods_saxon, yukawa
+from .physics.scattering import bound_states, effective_range, scattering_length, scattering_length_gradient
+from .physics.scattering import scattering_length_hvp, scattering_length_jet, wave_function
 from .taylor import diagrams, symmetric
 from .taylor.diagrams import Diagram, enumerate_diagrams
-from .taylor.expansion import (
-    TaylorExpansion,
-    derivative_tensor,
-    directional_derivatives,
-    propagator,
-    taylor_expand,
-    vertices,
-)
+from .taylor.expansion import TaylorExpansion, derivative_tensor, directional_derivatives
+from .taylor.expansion import propagator, taylor_expand, vertices
 from .taylor.symmetric import SymmetricTensor
+
+__all__ = [
+    "Diagram", "Ensemble", "LearnedSeries", "MLP", "SOAP", "SymmetricTensor", "Target", "TaylorExpansion",
+    "TrainingConfig", "activations", "born", "born_approximation", "born_radius", "born_remainder", "born_tensor",
+    "born_terms", "bound_states", "box", "box_target", "box_tensor", "derivative_tensor", "diagrams", "direct",
+    "directional_derivatives", "discretize", "effective_range", "ensemble", "enumerate_diagrams", "explorer",
+    "exponential", "figures", "from_jax", "from_physical", "from_tensorflow", "gaussian", "iterative", "mlp", "pade",
+    "pade_of_terms", "perturbation", "polynomial", "poschl_teller", "potentials", "propagator", "reference",
+    "relative_errors", "reproduction", "sample", "scattering", "scattering_length", "scattering_length_gradient",
+    "scattering_length_hvp", "scattering_length_jet", "scattering_length_target", "soap", "square_well", "sweep",
+    "symmetric", "targets", "taylor_expand", "train_ensemble", "training", "vertices", "wave_function",
+    "weinberg_eigenvalues", "woods_saxon", "yukawa",
+]  # fmt: skip

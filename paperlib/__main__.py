@@ -1,80 +1,73 @@
 """The command line: python -m paperlib list | reproduce | check | store | train | sweep."""
 
-import argparse
 import os
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
-from paperlib.companion import reproduction
 from paperlib._support.files import read_json
+from paperlib.companion import reproduction
+from paperlib.companion.reproduction import Verdict
 
 __all__ = ["main"]
 
 
-def _parser():
-    parser = argparse.ArgumentParser(prog="python -m paperlib", description=__doc__)
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m paperlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def bare(name, what, example):
-        return commands.add_parser(
-            name, help=what, description=what, epilog=f"example: python -m paperlib {example}", allow_abbrev=False
-        )
+    def command(run: object, example: str, what: str) -> ArgumentParser:
+        name = example.split()[0]
+        end = f"example: python -m paperlib {example}"
+        sub = commands.add_parser(name, help=what, description=what, epilog=end, allow_abbrev=False)
+        sub.set_defaults(run=run)
+        return sub
 
-    def command(name, what, example):
-        sub = bare(name, what, example)
+    def of_a_checkout(run: object, example: str, what: str) -> ArgumentParser:
+        sub = command(run, example, what)
         sub.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: this folder)")
         sub.add_argument("--only", metavar="NN", help="notebooks whose name begins so, such as 02")
         return sub
 
-    command("list", "List the notebooks, their titles and parameters.", "list --only 02")
-    sub = command(
-        "reproduce", "Run the notebooks, compare, and write build/report.html.", "reproduce --only 02 --profile quick"
-    )
-    sub.add_argument(
-        "--profile",
-        choices=("full", "quick"),
-        default=os.environ.get("PROFILE") or "full",
-        help="full trains every network anew, quick uses those that ship (default: $PROFILE, or full)",
-    )
+    of_a_checkout(_list, "list --only 02", "List the notebooks, their titles and parameters.")
+    what = "Run the notebooks, compare, and write build/report.html."
+    sub = of_a_checkout(_reproduce, "reproduce --only 02 --profile quick", what)
+    what = "full trains every network anew, quick uses those that ship (default: $PROFILE, or full)"
+    sub.add_argument("--profile", choices=("full", "quick"), default=os.environ.get("PROFILE") or "full", help=what)
     sub.add_argument("--build", type=Path, help="where results go (default: ROOT/build)")
-    for name, what in (
-        ("check", "Compare the results of a run with the stored figures and numbers."),
-        ("store", "Store the results of a run, after you have looked at them, in ROOT/figures."),
-    ):
-        sub = command(name, what, f"{name} --results build/results")
+    what = "Compare the results of a run with the stored figures and numbers."
+    check = of_a_checkout(_check, "check --results build/results", what)
+    what = "Store the results of a run, after you have looked at them, in ROOT/figures."
+    store = of_a_checkout(_store, "store --results build/results", what)
+    for sub in (check, store):
         sub.add_argument("--results", type=Path, help="the run's folder (default: ROOT/build/results)")
     what = "Train networks on a_0, order by order; write them, and say how far their tensors are from the Born series."
-    sub = bare("train", what, "train mine.json --orders 2 --output mine")
-    sub.add_argument(
-        "config", type=Path, help='a JSON file of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}'
-    )
+    sub = command(_train, "train mine.json --orders 2 --output mine", what)
+    what = 'a JSON file of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}'
+    sub.add_argument("config", type=Path, help=what)
     sub.add_argument("--orders", type=int, default=1, help="how many orders, one ensemble each (default: 1)")
-    sub.add_argument(
-        "--output", type=Path, default=Path("trained"), help="a folder (default: trained); going on where it stopped"
-    )
+    what = "a folder (default: trained); going on where it stopped"
+    sub.add_argument("--output", type=Path, default=Path("trained"), help=what)
     what = (
         "Train a grid of networks on a_0 by dask, into one parquet table; a second run goes on where the first stopped."
     )
-    sub = bare("sweep", what, "sweep grid.json --table widths.parquet")
-    sub.add_argument(
-        "grid",
-        type=Path,
-        help='a JSON file such as {"fixed": {"d": 16}, "grid": {"hidden": [[32], [64]], "seeds": [[0], [1]]}}',
-    )
+    sub = command(_sweep, "sweep grid.json --table widths.parquet", what)
+    what = 'a JSON file such as {"fixed": {"d": 16}, "grid": {"hidden": [[32], [64]], "seeds": [[0], [1]]}}'
+    sub.add_argument("grid", type=Path, help=what)
     sub.add_argument("--table", type=Path, default=Path("sweep.parquet"), help="the table (default: sweep.parquet)")
-    sub.add_argument(
-        "--scheduler", metavar="ADDRESS", help="a dask scheduler (default: a cluster of this machine's cores)"
-    )
+    what = "a dask scheduler (default: a cluster of this machine's cores)"
+    sub.add_argument("--scheduler", metavar="ADDRESS", help=what)
     return parser
 
 
-def _names(options):
+def _names(options: Namespace) -> list[str] | None:
     if options.only is None:
         return None
     return [path.stem for path in reproduction.notebooks(options.root / "notebooks", options.only)]
 
 
-def _list(options):
+def _list(options: Namespace) -> int:
     for path in reproduction.notebooks(options.root / "notebooks", options.only):
         cells = read_json(path)["cells"]
         title = "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")
@@ -83,41 +76,37 @@ def _list(options):
     return 0
 
 
-def _reproduce(options):
-    build = options.build or options.root / "build"
+def _reproduce(options: Namespace) -> int:
+    build, stored = options.build or options.root / "build", options.root / "figures"
     results = reproduction.reproduce(
         options.root, build, profile=options.profile, only=options.only, say=lambda line: print(line, flush=True)
     )
-    verdicts = reproduction.compare(results, options.root / "figures", _names(options))
-    reproduction.write_report(build / "report.html", verdicts, results, options.root / "figures", options.profile)
+    verdicts = reproduction.compare(results, stored, _names(options))
+    reproduction.write_report(build / "report.html", verdicts, results, stored, options.profile)
     print(f"report: {build / 'report.html'}")
     return _summary(verdicts)
 
 
-def _check(options):
+def _check(options: Namespace) -> int:
     results = options.results or options.root / "build" / "results"
     return _summary(reproduction.compare(results, options.root / "figures", _names(options)))
 
 
-def _store(options):
+def _store(options: Namespace) -> int:
     results = options.results or options.root / "build" / "results"
     for name in reproduction.store(results, options.root / "figures", _names(options)):
         print(f"stored figures/{name}")
     return 0
 
 
-def _train(options):
+def _train(options: Namespace) -> int:
     from paperlib.learning import perturbation, targets
-    from paperlib.physics import born
     from paperlib.learning.training import TrainingConfig
+    from paperlib.physics import born
 
-    given, known = read_json(options.config), TrainingConfig.__dataclass_fields__
-    if not isinstance(given, dict) or not set(given) <= set(known):
-        raise ValueError(f"{options.config}: must be an object with fields among {', '.join(known)}")
-    config = TrainingConfig(**given)
-    series = perturbation.iterative(
-        targets.scattering_length_target(), (config,) * options.orders, cache=options.output / "trained"
-    )
+    config = TrainingConfig.from_json(options.config, read_json(options.config))
+    target, cache = targets.scattering_length_target(), options.output / "trained"
+    series = perturbation.iterative(target, (config,) * options.orders, cache=cache)
     exact = [born.born_tensor(n, config.d) for n in range(1, options.orders + 1)]
     for k, error in enumerate(perturbation.relative_errors(series, exact)[0], 1):
         path = options.output / f"order_{k}.npz"
@@ -126,14 +115,14 @@ def _train(options):
     return 0
 
 
-def _sweep(options):
+def _sweep(options: Namespace) -> int:
     from paperlib.learning import sweep
 
     sweep.sweep(sweep.read_grid(options.grid), options.table, scheduler=options.scheduler)
     return 0
 
 
-def _summary(verdicts):
+def _summary(verdicts: list[Verdict]) -> int:
     for verdict in verdicts:
         if not verdict.passed:
             print(
@@ -145,7 +134,7 @@ def _summary(verdicts):
     return 1 if failed or not verdicts else 0
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status: 0, 1 where a comparison failed, 2 where the call was wrong.
 
     Examples
@@ -154,22 +143,11 @@ def main(arguments=None):
     2
     """
     options = _parser().parse_args(arguments)
-    commands = {
-        "list": _list,
-        "reproduce": _reproduce,
-        "check": _check,
-        "store": _store,
-        "train": _train,
-        "sweep": _sweep,
-    }
     try:
-        return commands[options.command](options)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+        return int(options.run(options))
+    except (TypeError, ValueError, OSError, ModuleNotFoundError, RuntimeError) as error:
         print(f"paperlib {options.command}: {error}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        print(f"paperlib {options.command}: {error}", file=sys.stderr)
-        return 1
+        return 1 if isinstance(error, RuntimeError) else 2
 
 
 if __name__ == "__main__":

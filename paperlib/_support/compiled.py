@@ -1,7 +1,7 @@
 """When an inner loop is compiled: numba is installed, and the work is worth loading and running it for."""
 
 from collections.abc import Callable, Hashable
-from importlib.util import find_spec
+from functools import cache
 from typing import Any
 
 __all__ = ["loop"]
@@ -26,10 +26,17 @@ def loop(key: Hashable, make: Callable[[Any], Callable], size: int, worth: int, 
         From how many on it pays once that is done. Only for loops that give the bits of the plain road: the result of
         another would depend on what was called before.
     """
-    if size < (worth if once_made is None or key not in _made else once_made) or find_spec("numba") is None:
+    if size < (worth if once_made is None or key not in _made else once_made):
         return None
-    if key not in _made:
-        import numba
-
+    if key not in _made and (numba := _numba()) is not None:
         _made[key] = make(numba)
-    return _made[key]
+    return _made.get(key)
+
+
+@cache
+def _numba() -> Any:
+    try:
+        import numba
+    except ImportError:
+        return None
+    return numba

@@ -1,29 +1,26 @@
 """Work spread over the cores by threads: for calls that hold no lock, as NumPy's large ones and compiled loops do not."""
 
 import os
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 __all__ = ["count", "in_parallel"]
 
 
-def count():
+def count() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
-def _pool(process):
+def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count(), thread_name_prefix="paperlib")
 
 
-def in_parallel(call, arguments):
-    """Call `call` with each of `arguments`; where there is but one, in this thread.
-
-    Raises
-    ------
-    Exception
-        What the first call that failed raised.
+def in_parallel(call: Callable[[Any], object], arguments: Iterable) -> None:
+    """Call `call` with each of `arguments`, in this thread where there is but one; raise what the first that failed raised.
 
     Examples
     --------

@@ -10,9 +10,11 @@ import os
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from math import isfinite, prod
 from pathlib import Path
+from typing import IO, Any
 
 try:
     import fcntl
@@ -20,6 +22,7 @@ except ModuleNotFoundError:  # not a POSIX system: what a killed writer left sta
     fcntl = None  # type: ignore[assignment]  # a module, or none
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from paperlib._support import checks
 
@@ -33,15 +36,10 @@ _PART = ".part-"
 
 
 @contextmanager
-def atomically(path):
+def atomically(path: str | Path) -> Iterator[Path]:
     """Give a path to write to; what was written replaces `path` when the block ends without an error.
 
-    The folder is made where it is missing.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be made or written to; the message names the file.
+    The folder is made where it is missing; an OSError names the file that cannot be written.
 
     Examples
     --------
@@ -77,7 +75,7 @@ def atomically(path):
         held.close()
 
 
-def _lock(file):
+def _lock(file: IO) -> None:
     """Hold a file until it is closed; the system lets go of it however this process ends."""
     if fcntl:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +83,7 @@ def _lock(file):
         file.close()
 
 
-def _remove_orphans(path):
+def _remove_orphans(path: Path) -> None:
     """Remove what writers of this file that were killed have left beside it: parts that nobody holds."""
     for part in path.parent.glob(f"{_PART}{glob.escape(path.name)}-*") if fcntl else ():
         with suppress(OSError), open(part, "rb") as file:
@@ -93,7 +91,7 @@ def _remove_orphans(path):
             part.unlink()
 
 
-def write_npz(path, **arrays):
+def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
     """Write arrays to a compressed .npz file, atomically; none may hold objects, which only a pickle could."""
     for name, array in arrays.items():
         try:
@@ -101,33 +99,14 @@ def write_npz(path, **arrays):
         except Exception:  # a stranger's __array__, or rows of different lengths
             plain = False
         if not plain:
-            raise ValueError(f"{name}: {type(array).__name__} given; must be an array without Python objects")
+            raise TypeError(f"{name}: {type(array).__name__} given; must be an array without Python objects")
     with atomically(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, **arrays)
 
 
-def read_npz(path, names):
-    """Read arrays from a .npz file, without pickle, of 1 GiB in all.
+def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Read every array of a .npz file, without pickle, of 1 GiB in all; a ValueError if it lacks one of `names` or is damaged.
 
-    Parameters
-    ----------
-    path : path
-    names : collection of str
-        The arrays that must be there.
-
-    Returns
-    -------
-    dict of ndarray, every array of the file
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not a .npz file, is damaged or larger, or lacks one of `names`.
-
-    Notes
-    -----
     Sizes are checked before an array is made: that of each by its header must be what the archive says, and their sum
     at most 1 GiB. A few kilobytes can be packed so that they claim a terabyte.
     """
@@ -148,7 +127,7 @@ def read_npz(path, names):
     return arrays
 
 
-def _existing(path):
+def _existing(path: str | Path) -> Path:
     path = checks.path("path", path)
     try:
         found = path.is_file()
@@ -159,7 +138,7 @@ def _existing(path):
     return path
 
 
-def _arrays(archive, entries):
+def _arrays(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> dict[str, np.ndarray]:
     """The arrays of an open archive; any exception where it is damaged."""
     arrays = {}
     for entry in entries:
@@ -177,7 +156,7 @@ def _arrays(archive, entries):
     return arrays
 
 
-def write_json(path, content):
+def write_json(path: str | Path, content: Any) -> None:
     """Write JSON, atomically; keys in the order given, so that a diff reads well."""
     with atomically(path) as part:
         try:
@@ -187,16 +166,11 @@ def write_json(path, content):
         part.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path):
+def read_json(path: str | Path) -> Any:
     """Read JSON of up to 64 MiB.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not JSON, or larger; names NaN or a number beyond the largest double; gives a name twice; or is nested too
-        deeply.
+    Refused, by a ValueError, is what is no JSON or larger, names NaN or a number beyond the largest double, gives a name
+    twice, or is nested too deeply.
     """
     path = _existing(path)
     if path.stat().st_size > MOST_JSON_BYTES:
@@ -210,13 +184,13 @@ def read_json(path):
         raise ValueError(f"{path}: not JSON ({' '.join(str(error).split())[:200]})") from None
 
 
-def _number(text):
+def _number(text: str) -> float:
     if not isfinite(value := float(text)):
         raise ValueError(f"{text[:20]} is no finite number")
     return value
 
 
-def _object(pairs):
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("an object gives a name twice")

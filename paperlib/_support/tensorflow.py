@@ -2,20 +2,18 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["load"]
 
 
-def load():
-    """Return the tensorflow and keras modules.
+def load() -> tuple[Any, Any]:
+    """The modules tensorflow and keras; a RuntimeError where Keras has been set to another backend.
 
-    Raises
-    ------
-    ModuleNotFoundError
-        If TensorFlow is not installed; the message says how to install it.
-    RuntimeError
-        If Keras has been set to another backend.
+    Three variables of the environment are set where the caller has not set them, because TensorFlow reads them once, when it
+    is imported: how much it logs, that oneDNN does not change last bits, and the backend of Keras.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -35,8 +33,12 @@ def load():
 
 
 @contextmanager
-def _quiet_stderr():
-    """Send what libraries write to file descriptor 2 nowhere: below Python's own stderr, where a log level is not yet read."""
+def _quiet_stderr() -> Iterator[None]:
+    """Send what is written to file descriptor 2 nowhere, while TensorFlow is imported for the first time.
+
+    It logs there, below Python's own stderr, before it reads how much it may log, and would do so in every notebook; a test
+    fails when a release of it no longer does.
+    """
     if "tensorflow" in sys.modules:
         yield
         return

@@ -18,8 +18,8 @@ import numpy as np
 
 from paperlib._support import checks
 from paperlib.companion import reference
-from paperlib.physics import born, potentials, scattering
 from paperlib.learning.perturbation import LearnedSeries
+from paperlib.physics import born, potentials, scattering
 
 __all__ = ["ORDER", "SHAPES", "View", "explore", "picture", "report", "sliders", "view"]
 

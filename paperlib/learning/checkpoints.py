@@ -3,16 +3,24 @@
 import hashlib
 import pkgutil
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from paperlib._support import tensorflow as _tensorflow
+import numpy as np
+
+from paperlib._support import tensorflow
 from paperlib._support.files import read_npz, write_npz
 
 __all__ = ["Checkpoint"]
 
 # The code that decides, beside the configuration and the target's values, which weights come out.
-_CODE = ("_support/tensorflow.py", *(f"learning/{name}.py" for name in ("networks", "programs", "soap", "training")))
+_CODE = (
+    "_support/tensorflow.py",
+    "networks/activations.py",
+    *(f"learning/{name}.py" for name in ("programs", "soap", "training")),
+)
 CURVES = ("loss", "validation", "seconds")
 
 
@@ -31,35 +39,22 @@ class Checkpoint:
     origin: str
 
     @classmethod
-    def of(cls, folder, fingerprint, values):
-        """The file of one training in a folder.
+    def of(cls, folder: str | Path, fingerprint: str, values: np.ndarray) -> "Checkpoint":
+        """The file in `folder` of the training whose configuration has this fingerprint.
 
-        Parameters
-        ----------
-        folder : path
-        fingerprint : str
-            Of its configuration.
-        values : ndarray
-            The target's at some samples: two functions of one name are told apart by them.
+        By `values`, the target's at some samples, two functions of one name are told apart.
         """
-        tf, keras = _tensorflow.load()
+        tf, keras = tensorflow.load()
         origin = hashlib.sha256(f"{tf.__version__} {keras.__version__}".encode())
         for part in (values.tobytes(), *(pkgutil.get_data("paperlib", name) for name in _CODE)):
             origin.update(hashlib.sha256(part).digest())
         return cls(Path(folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])
 
-    def restore(self, state):
-        """Read the file into variables, if it is there.
+    def restore(self, state: Sequence[Any]) -> list[list]:
+        """Read the file into variables, if it is there; give loss, validation and seconds, epoch by epoch.
 
-        Returns
-        -------
-        list of list
-            Loss, validation and seconds, epoch by epoch; empty where there is nothing to go on from.
-
-        Warns
-        -----
-        UserWarning
-            If there is a file which is damaged, or was made by other code, other libraries or from other values.
+        They are empty where there is nothing to go on from; a warning tells of a file that is damaged, or was made by other
+        code, other libraries or from other values.
         """
         names = [f"state_{k:03}" for k in range(len(state))]
         curves: list[list] = [[], [], []]
@@ -80,7 +75,7 @@ class Checkpoint:
             variable.assign(arrays[name])
         return [list(arrays[name]) for name in CURVES]
 
-    def store(self, state, curves):
+    def store(self, state: Sequence[Any], curves: Sequence[list]) -> None:
         """Replace the file, atomically."""
         arrays = {f"state_{k:03}": variable.numpy() for k, variable in enumerate(state)}
         write_npz(self.path, origin=self.origin, **dict(zip(CURVES, curves, strict=True)), **arrays)

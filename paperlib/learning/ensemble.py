@@ -1,12 +1,16 @@
 """Networks of one architecture that differ by their seed: what a training makes and a notebook opens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib._support.files import read_npz, write_npz
-from paperlib.networks.mlp import MLP
+from paperlib.networks.mlp import MLP, from_arrays, to_arrays
 
 __all__ = ["Ensemble"]
 
@@ -37,13 +41,13 @@ class Ensemble:
     (3.5, 0.0)
     """
 
-    members: tuple
-    seeds: tuple
-    loss: np.ndarray
-    validation: np.ndarray
-    seconds: np.ndarray
+    members: Sequence[MLP]
+    seeds: Sequence[int]
+    loss: Floats
+    validation: Floats
+    seconds: Floats
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         members = tuple(checks.sequence("members", self.members, MLP))
         if not members:
             raise ValueError("members = (): must be one MLP or more")
@@ -69,40 +73,38 @@ class Ensemble:
                 f"seconds: {len(self.seconds)} epochs; loss has {len(self.loss)}, validation {len(self.validation)}"
             )
 
-    def mlp(self, number):
+    def mlp(self, number: int) -> MLP:
         """The member of this number."""
         return self.members[checks.integer("number", number, minimum=0, maximum=len(self.members) - 1)]
 
-    def predict(self, x):
+    def predict(self, x: ArrayLike) -> Floats:
         """Every member's output; x of shape (..., d) -> (members, ...)."""
         return np.stack([member(x) for member in self.members])
 
-    def mean(self, x):
+    def mean(self, x: ArrayLike) -> Floats:
         """The ensemble's mean output; x of shape (..., d) -> (...)."""
         with np.errstate(over="ignore"):
             return checks.representable("x", self.predict(x).mean(axis=0), "scale the inputs or the weights")
 
-    def spread(self, x):
+    def spread(self, x: ArrayLike) -> Floats:
         """The standard deviation of the members' outputs; x of shape (..., d) -> (...)."""
         with np.errstate(over="ignore", invalid="ignore"):
             return checks.representable("x", self.predict(x).std(axis=0), "scale the inputs or the weights")
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write a .npz file, atomically, in single precision: what networks trained in it hold."""
-        layers = range(len(self.members[0].weights))
+        layers = zip(*(member.weights for member in self.members)), zip(*(member.biases for member in self.members))
+        stacked = to_arrays(*([np.stack(layer) for layer in part] for part in layers))
+        single = {name: getattr(self, name) for name in SHAPES} | stacked
         write_npz(
             path,
             activation=np.array(self.members[0].activation),
             seeds=np.array(self.seeds, dtype=np.int64),
-            loss=np.asarray(self.loss, dtype=np.float32),
-            validation=np.asarray(self.validation, dtype=np.float32),
-            seconds=np.asarray(self.seconds, dtype=np.float32),
-            **{f"weights_{k}": np.stack([m.weights[k] for m in self.members]).astype(np.float32) for k in layers},
-            **{f"biases_{k}": np.stack([m.biases[k] for m in self.members]).astype(np.float32) for k in layers},
+            **{name: np.asarray(array, dtype=np.float32) for name, array in single.items()},
         )
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> "Ensemble":
         """Read what `save` wrote.
 
         Raises
@@ -113,17 +115,10 @@ class Ensemble:
             If the file is damaged or something else.
         """
         arrays = read_npz(path, ("activation", "seeds", "loss", "validation", "seconds", "weights_0", "biases_0"))
-        layers = range(sum(name.startswith("weights_") for name in arrays))
         try:
-            members = tuple(
-                MLP(
-                    [arrays[f"weights_{k}"][i] for k in layers],
-                    [arrays[f"biases_{k}"][i] for k in layers],
-                    arrays["activation"].tolist(),
-                )
-                for i in range(len(arrays["seeds"]))
-            )
-            seeds = tuple(arrays["seeds"].tolist())
-            return cls(members, seeds, arrays["loss"], arrays["validation"], arrays["seconds"])
+            weights, biases = from_arrays(arrays)
+            seeds, activation = arrays["seeds"].tolist(), arrays["activation"].tolist()
+            members = [MLP([w[i] for w in weights], [b[i] for b in biases], activation) for i in range(len(seeds))]
+            return cls(members, seeds, *(arrays[name] for name in SHAPES))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: does not hold an ensemble ({error})") from None

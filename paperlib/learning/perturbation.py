@@ -17,18 +17,24 @@ The paper's second version proposes to remove the leading order, train on the re
 """
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from math import factorial
 from operator import add
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib.learning.ensemble import Ensemble
 from paperlib.learning.targets.target import Target, orders_in_turn
-from paperlib.taylor.expansion import derivative_tensor, taylor_expand
 from paperlib.learning.training import TrainingConfig, train_ensemble
+from paperlib.networks.mlp import MLP
+from paperlib.taylor.expansion import derivative_tensor, taylor_expand
+from paperlib.taylor.symmetric import SymmetricTensor
 
 __all__ = ["LearnedSeries", "direct", "iterative", "relative_errors"]
 
@@ -52,10 +58,10 @@ class LearnedSeries:
     (3, 3)
     """
 
-    ensembles: tuple
+    ensembles: Sequence[Ensemble]
     order: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "ensembles", tuple(checks.sequence("ensembles", self.ensembles, Ensemble)))
         if not self.ensembles:
             raise ValueError("ensembles = (): must be one or more")
@@ -66,12 +72,12 @@ class LearnedSeries:
         object.__setattr__(self, "order", order)
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """The number of inputs."""
         return self.ensembles[0].mlp(0).dim
 
     @cached_property
-    def shares(self):
+    def shares(self) -> Floats:
         """How much of each ensemble's tensors counts, shape (order, ensembles).
 
         One for the ensemble that an order is read off, s for those after it, nothing for those before it.
@@ -84,11 +90,11 @@ class LearnedSeries:
         return shares
 
     @cached_property
-    def tensors(self):
+    def tensors(self) -> tuple[SymmetricTensor, ...]:
         """The learned tensors of orders 1, 2, ..: means over members; a tuple of SymmetricTensor."""
         return tuple(self.tensor(n) for n in range(1, self.order + 1))
 
-    def tensor(self, order):
+    def tensor(self, order: int) -> SymmetricTensor:
         """The learned tensor of one order.
 
         Raises
@@ -98,16 +104,16 @@ class LearnedSeries:
         """
         return self._combined(order, _mean_tensor)
 
-    def member_tensor(self, number, order):
+    def member_tensor(self, number: int, order: int) -> SymmetricTensor:
         """The tensor of one order that the members of this number alone have learned."""
         return self._combined(order, lambda ensemble, n: _member_tensor(ensemble.mlp(number), n))
 
-    def _combined(self, order, tensor):
+    def _combined(self, order: int, tensor: Callable[[Ensemble, int], SymmetricTensor]) -> SymmetricTensor:
         order = checks.integer("order", order, minimum=1, maximum=self.order)
         parts = zip(self.shares[order - 1], self.ensembles, strict=True)
         return reduce(add, (tensor(ensemble, order) * share for share, ensemble in parts if share))
 
-    def terms(self, U):
+    def terms(self, U: ArrayLike) -> Floats:
         """The learned terms, order by order.
 
         Parameters
@@ -134,22 +140,22 @@ class LearnedSeries:
         with np.errstate(over="ignore", invalid="ignore"):
             return checks.representable("U", np.einsum("nk,k...n->...n", shares, means), "scale it")
 
-    def __call__(self, U):
+    def __call__(self, U: ArrayLike) -> Floats:
         """The learned approximation of the highest order: the sum of the terms."""
         with np.errstate(over="ignore"):
             return checks.representable("U", self.terms(U).sum(axis=-1), "scale it")
 
 
-def _member_tensor(mlp, order):
+def _member_tensor(mlp: MLP, order: int) -> SymmetricTensor:
     return derivative_tensor(mlp, order, np.zeros(mlp.dim)) / factorial(order)
 
 
-def _mean_tensor(ensemble, order):
+def _mean_tensor(ensemble: Ensemble, order: int) -> SymmetricTensor:
     # One member's tensor at a time: at order 5 each is ten million numbers.
     return reduce(add, (_member_tensor(member, order) for member in ensemble.members)) / len(ensemble.members)
 
 
-def _agreement(ensemble, order):
+def _agreement(ensemble: Ensemble, order: int) -> float:
     """The share s of an ensemble's mean tensor that its members agree on: James and Stein's shrinkage towards zero."""
     tensors = [_member_tensor(member, order) for member in ensemble.members]
     count, mean = len(tensors), reduce(add, tensors) / len(tensors)
@@ -159,7 +165,7 @@ def _agreement(ensemble, order):
     return max(0.0, 1 - spread / count / mean.norm() ** 2)
 
 
-def direct(target, config, order, *, cache=None):
+def direct(target: Target, config: TrainingConfig, order: int, *, cache: str | Path | None = None) -> LearnedSeries:
     """Train one ensemble on the target and read all orders off it.
 
     Parameters
@@ -169,10 +175,6 @@ def direct(target, config, order, *, cache=None):
     order : int, at least 1
     cache : path, optional
         A folder where trainings are kept; see `training.train_ensemble`.
-
-    Returns
-    -------
-    LearnedSeries
 
     Warns
     -----
@@ -185,7 +187,13 @@ def direct(target, config, order, *, cache=None):
     return LearnedSeries((train_ensemble(config, target, cache=cache),), order)
 
 
-def iterative(target, configs, *, exact=(), cache=None):
+def iterative(
+    target: Target,
+    configs: Sequence[TrainingConfig],
+    *,
+    exact: Sequence[SymmetricTensor] = (),
+    cache: str | Path | None = None,
+) -> LearnedSeries:
     """Learn a target order by order, each from what the learned lower orders leave of it.
 
     Parameters
@@ -198,10 +206,6 @@ def iterative(target, configs, *, exact=(), cache=None):
         returned is read off the networks all the same.
     cache : path, optional
         A folder where trainings are kept; see `training.train_ensemble`.
-
-    Returns
-    -------
-    LearnedSeries
 
     Raises
     ------
@@ -225,13 +229,13 @@ def iterative(target, configs, *, exact=(), cache=None):
     ensembles: list = []
     removed: tuple = ()
     for k, config in enumerate(configs, 1):
-        ensembles.append(train_ensemble(config, target.less(removed), cache=cache))
+        ensembles.append(train_ensemble(config, target.minus(removed), cache=cache))
         if k < len(configs):
             removed = exact[:k] or LearnedSeries(tuple(ensembles), k).tensors
     return LearnedSeries(tuple(ensembles), len(ensembles))
 
 
-def _warn_of_a_far_centre(config):
+def _warn_of_a_far_centre(config: TrainingConfig) -> None:
     """Say so if U = 0, where the series is taken, is not among what is sampled."""
     U = config.potentials(1024, 0)
     far = np.sqrt(np.mean((U.mean(axis=0) / U.std(axis=0)) ** 2))
@@ -243,7 +247,7 @@ def _warn_of_a_far_centre(config):
         )
 
 
-def relative_errors(series, exact):
+def relative_errors(series: LearnedSeries, exact: Sequence[SymmetricTensor]) -> tuple[Floats, Floats]:
     r"""How far learned tensors are from exact ones.
 
     .. math:: \epsilon_n = \| T^{(n)} - B^{(n)} \| \, / \, \| B^{(n)} \| \qquad \text{(Frobenius)}

@@ -1,4 +1,17 @@
-"""A training as one compiled program: an epoch of steps of all members, for any target.
+r"""A training as one compiled program: an epoch of steps of all members, for any target.
+
+Values, gradients and Hessian-vector products of an ensemble are written out layer by layer. Weights are stacked along a
+leading member axis, inputs first: y W is one batched product. The gradient is the paper's chain of propagators, from the
+output down; with the tangent of every quantity along v beside it (a dot), it carries the Hessian-vector product too:
+
+.. math::
+    z^l = y^{l-1} W^l + b^l, \quad \dot z^l = \dot y^{l-1} W^l, \qquad
+    y^l = \varphi(z^l), \quad \dot y^l = \varphi'(z^l)\, \dot z^l, \\
+    \lambda^{l-1} = \big(\varphi'(z^l)\, \lambda^l\big) W^{l\,T}, \qquad
+    \dot\lambda^{l-1} = \big(\varphi'(z^l)\, \dot\lambda^l + \varphi''(z^l)\, \dot z^l \lambda^l\big) W^{l\,T}.
+
+A quantity and its tangent are stacked into one product. What is left for automatic differentiation is one pass for the
+weights; nesting it instead costs hundreds of times more under XLA.
 
 Compiling takes some seconds, so trainings that differ only in their data share a program: orders of an iteration, rows of a
 table. It turns variables of its own, so one training at a time may use it.
@@ -7,14 +20,62 @@ table. It turns variables of its own, so one training at a time may use it.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paperlib._support import tensorflow as _tensorflow
-from paperlib.learning import networks
+from paperlib._support import tensorflow
+from paperlib.networks.activations import TRAINABLE
 
-__all__ = ["Program", "program"]
+if TYPE_CHECKING:
+    from paperlib.learning.training import TrainingConfig
+
+__all__ = ["Program", "program", "values", "values_and_gradients", "values_gradients_and_hessian_vectors"]
+
+
+def values(tf: Any, activation: str, weights: list, biases: list, x: Any) -> Any:
+    """The members' outputs, shape (member, batch).
+
+    `weights`, `biases` are lists of tensors, shapes (member, in, out) and (member, 1, out); x is of shape (batch, d) or
+    (member, batch, d).
+    """
+    y = x
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        y = TRAINABLE[activation](tf, y @ weight + bias)[0]
+    return (y @ weights[-1] + biases[-1])[..., 0]
+
+
+def values_and_gradients(tf: Any, activation: str, weights: list, biases: list, x: Any) -> Any:
+    """Outputs, shape (member, batch), and their gradients by x, shape (member, batch, d)."""
+    y, slopes = x, []
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        y, slope, _ = TRAINABLE[activation](tf, y @ weight + bias)
+        slopes.append(slope)
+    output = (y @ weights[-1] + biases[-1])[..., 0]
+    adjoint = tf.linalg.matrix_transpose(weights[-1])
+    for weight, slope in zip(reversed(weights[:-1]), reversed(slopes), strict=True):
+        adjoint = tf.matmul(slope * adjoint, weight, transpose_b=True)
+    return output, adjoint
+
+
+def values_gradients_and_hessian_vectors(
+    tf: Any, activation: str, weights: list, biases: list, x: Any, v: Any
+) -> tuple:
+    """Outputs, gradients, and the Hessians by x times v, shape (member, batch, d) as v has."""
+    stacked, kept = tf.concat([x, v], axis=1), []
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        product, tangent = tf.split(stacked @ weight, 2, axis=1)
+        y, slope, curvature = TRAINABLE[activation](tf, product + bias)
+        kept.append((slope, curvature * tangent))
+        stacked = tf.concat([y, slope * tangent], axis=1)
+    product, _ = tf.split(stacked @ weights[-1], 2, axis=1)
+    output = (product + biases[-1])[..., 0]
+    adjoint = tf.linalg.matrix_transpose(weights[-1])
+    adjoint_tangent = tf.zeros_like(adjoint)
+    for weight, (slope, bend) in zip(reversed(weights[:-1]), reversed(kept), strict=True):
+        stacked = tf.concat([slope * adjoint, slope * adjoint_tangent + bend * adjoint], axis=1)
+        adjoint, adjoint_tangent = tf.split(tf.matmul(stacked, weight, transpose_b=True), 2, axis=1)
+    return output, adjoint, adjoint_tangent
 
 
 @dataclass(frozen=True)
@@ -31,7 +92,7 @@ class Program:
     run: Callable
     predict: Callable
 
-    def begin(self, config, weights):
+    def begin(self, config: "TrainingConfig", weights: list) -> None:
         """Set the weights, the optimizer and its rates as they are before the first step."""
         state = [*self.variables, *self.optimizer.variables, *self.rates]
         peaks = np.broadcast_to(np.float32(config.learning_rate), len(config.seeds)).reshape(-1, 1, 1)
@@ -40,18 +101,11 @@ class Program:
             variable.assign(value)
 
 
-def program(config):
+def program(config: "TrainingConfig") -> Program:
     """The program of a configuration; configurations that differ in their data alone share one.
 
-    Parameters
-    ----------
-    config : TrainingConfig
-
-    Returns
-    -------
-    Program
-        Weights (member, in, out) and biases (member, 1, out) in turn are the variables; they hold zeros, or what the
-        last training left.
+    Weights (member, in, out) and biases (member, 1, out) in turn are its variables; they hold zeros, or what the last
+    training left.
     """
     alike = replace(
         config,
@@ -63,8 +117,8 @@ def program(config):
 
 
 @lru_cache(maxsize=4)
-def _compiled(config):
-    tf, keras = _tensorflow.load()
+def _compiled(config: "TrainingConfig") -> Program:
+    tf, keras = tensorflow.load()
     sizes, members = (config.d, *config.hidden, 1), len(config.seeds)
     shapes = [shape for i, o in zip(sizes[:-1], sizes[1:], strict=True) for shape in ((members, i, o), (members, 1, o))]
     variables = [keras.Variable(np.zeros(shape, np.float32), name=f"weight_{k}") for k, shape in enumerate(shapes)]
@@ -72,9 +126,9 @@ def _compiled(config):
     optimizer = _optimizer(keras, config.optimizer, schedule)
     optimizer.build(variables)
     evaluate: Any = {
-        "values": lambda *arguments: [networks.values(*arguments)],
-        "gradients": networks.values_and_gradients,
-        "hessian_vectors": networks.values_gradients_and_hessian_vectors,
+        "values": lambda *arguments: [values(*arguments)],
+        "gradients": values_and_gradients,
+        "hessian_vectors": values_gradients_and_hessian_vectors,
     }[config.fit]
 
     def step(inputs, fitted, rows, weights):
@@ -101,34 +155,36 @@ def _compiled(config):
 
     @tf.function(jit_compile=True)
     def predict(x):
-        return networks.values(tf, config.activation, variables[0::2], variables[1::2], x)
+        return values(tf, config.activation, variables[0::2], variables[1::2], x)
 
     fresh = [variable.numpy() for variable in optimizer.variables]
     return Program(variables, optimizer, fresh, rates, run, predict)
 
 
-def _schedule(keras: Any, members):
+def _schedule(keras: Any, members: int) -> tuple[Any, list]:
     """A linear rise over the warm-up, then a cosine that falls to zero; and its variables, which `Program.begin` sets."""
     rises, falls = (keras.Variable(1.0, name=name) for name in ("rises", "falls"))
     peaks = keras.Variable(np.ones((members, 1, 1), np.float32), name="peaks")
-    unit = keras.optimizers.schedules.CosineDecay(0.0, decay_steps=1, warmup_target=1.0, warmup_steps=1)
-    unit.warmup_steps, unit.decay_steps = rises, falls
 
     class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-        def __call__(self, step):
-            return unit(step) * peaks.value
+        def __call__(self, step: Any) -> Any:
+            step = keras.ops.minimum(keras.ops.cast(step, "float32"), rises + falls)
+            falling = 0.5 * (1.0 + keras.ops.cos(np.float32(np.pi) * ((step - rises) / falls)))
+            return keras.ops.where(step < rises, step / rises, falling) * peaks.value
 
     return Schedule(), [rises, falls, peaks]
 
 
-def _optimizer(keras: Any, name, schedule):
+def _optimizer(keras: Any, name: str, schedule: Any) -> Any:
+    # Keras has no public way to say which variables Muon turns, and scales its rate by shapes that begin with the members; a
+    # test holds that each member is turned as Keras' own would turn it alone.
     class Muon(keras.optimizers.Muon):
         """Muon on the last two axes, so that members stay apart."""
 
-        def _should_use_adamw(self, variable):
-            return variable.shape[-2] == 1
+        def _should_use_adamw(self, variable: Any) -> bool:
+            return bool(variable.shape[-2] == 1)
 
-        def lr_adjust(self, x):
+        def lr_adjust(self, x: Any) -> Any:
             return x * float(np.sqrt(max(x.shape[-2:]))) * self.rms_rate
 
     if name == "soap":

@@ -12,10 +12,10 @@ roots of L and R, or with Muon, which orthonormalises the momentum and keeps no 
 
 from typing import Any
 
-from paperlib._support import checks, tensorflow as _tensorflow
+from paperlib._support import checks, tensorflow
 
 keras: Any  # a variable to the type checker, and a module's classes to derive from
-_, keras = _tensorflow.load()
+_, keras = tensorflow.load()
 ops = keras.ops
 
 __all__ = ["SOAP"]
@@ -56,8 +56,15 @@ class SOAP(keras.optimizers.Optimizer):
     """
 
     def __init__(
-        self, learning_rate=3e-3, beta_1=0.95, beta_2=0.95, epsilon=1e-8, frequency=10, name="soap", **options
-    ):
+        self,
+        learning_rate: Any = 3e-3,
+        beta_1: float = 0.95,
+        beta_2: float = 0.95,
+        epsilon: float = 1e-8,
+        frequency: int = 10,
+        name: str = "soap",
+        **options: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **options)
         for label, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= checks.number(label, beta) < 1:
@@ -65,7 +72,7 @@ class SOAP(keras.optimizers.Optimizer):
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, checks.number("epsilon", epsilon, minimum=0)
         self.frequency = checks.integer("frequency", frequency, minimum=1)
 
-    def build(self, variables):
+    def build(self, variables: list) -> None:
         """Make the moments and the eigenvectors of every variable."""
         if self.built:
             return
@@ -82,11 +89,11 @@ class SOAP(keras.optimizers.Optimizer):
                     bases.append([self.add_variable(shape=shape, dtype=variable.dtype, name=name) for name in names])
             self._bases.append(bases)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable."""
-        index = self._get_variable_index(variable)
-        momentum, second = self._moments[index]
-        bases = self._bases[index]
+        # As Keras' own optimizers find what belongs to a variable: what comes in here is TensorFlow's, not the one of `build`.
+        place = self._get_variable_index(variable)
+        (momentum, second), bases = self._moments[place], self._bases[place]
         rate = ops.cast(learning_rate, variable.dtype)
         # Counted from the first step that moves weights.
         step = ops.cast(self.iterations, variable.dtype)
@@ -101,7 +108,7 @@ class SOAP(keras.optimizers.Optimizer):
         if bases:
             self._turn(gradient, momentum, second, bases)
 
-    def _turn(self, gradient, momentum, second, bases):
+    def _turn(self, gradient: Any, momentum: Any, second: Any, bases: list) -> None:
         """Average the preconditioner, and now and then refresh its eigenvectors."""
         transposed = ops.swapaxes(gradient, -1, -2)
         for (moment, _), square in zip(bases, (gradient @ transposed, transposed @ gradient), strict=True):
@@ -133,23 +140,23 @@ class SOAP(keras.optimizers.Optimizer):
         for variable, value in zip((momentum, second, left_basis, right_basis), new, strict=True):
             self.assign(variable, value)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again."""
         own = {name: getattr(self, name) for name in ("beta_1", "beta_2", "epsilon", "frequency")}
         return super().get_config() | own
 
 
-def _rotate(matrix, bases):
+def _rotate(matrix: Any, bases: list) -> Any:
     (_, left), (_, right) = bases
     return ops.swapaxes(left, -1, -2) @ matrix @ right
 
 
-def _rotate_back(matrix, bases):
+def _rotate_back(matrix: Any, bases: list) -> Any:
     (_, left), (_, right) = bases
     return left @ matrix @ ops.swapaxes(right, -1, -2)
 
 
-def _falling(moment, basis):
+def _falling(moment: Any, basis: Any) -> Any:
     """The order of the basis vectors by falling eigenvalue, as the present basis estimates them."""
     estimates = ops.einsum("...ik,...ij,...jk->...k", basis, moment, basis)
     return ops.argsort(-estimates, axis=-1)

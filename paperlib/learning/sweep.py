@@ -5,22 +5,25 @@ row is written as soon as it arrives, and a second run goes on with the points t
 nothing: its point is given to another, which goes on from the last epoch where the two share a disk.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from paperlib._support import checks, cores
-from paperlib.learning import perturbation, targets
-from paperlib.physics import born
 from paperlib._support.files import atomically, read_json
-from paperlib.learning.training import TrainingConfig
+from paperlib.learning import perturbation, targets
+from paperlib.learning.training import FIELDS, TrainingConfig
+from paperlib.physics import born
 
 __all__ = ["Point", "read_grid", "sweep"]
 
 PROTOCOLS = ("direct", "iterative")
+OWN = ("protocol", "orders")  # of a point, beside the fields of its configuration
 MOST_POINTS = 100_000
 
 
@@ -40,18 +43,18 @@ class Point:
     protocol: str = "direct"
     orders: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.instance("config", self.config, TrainingConfig)
         checks.choice("protocol", self.protocol, PROTOCOLS)
         checks.integer("orders", self.orders, minimum=1, limit=checks.TENSOR_ORDER)
 
     @property
-    def key(self):
+    def key(self) -> str:
         """What tells it from others."""
         return f"{self.protocol}_{self.orders}_{self.config.fingerprint(targets.scattering_length_target())}"
 
 
-def read_grid(path):
+def read_grid(path: str | Path) -> tuple[Point, ...]:
     """Read a grid from a JSON file.
 
     Parameters
@@ -75,7 +78,7 @@ def read_grid(path):
     grid, fixed = (content.get(name, {}) if isinstance(content, dict) else None for name in ("grid", "fixed"))
     if not (isinstance(grid, dict) and isinstance(fixed, dict) and grid and set(content) <= {"grid", "fixed"}):
         raise ValueError(f"{path}: must be an object with `grid` and, if wanted, `fixed`, both objects")
-    known = {*TrainingConfig.__dataclass_fields__, "protocol", "orders"}
+    known = {*FIELDS, *OWN}
     for name, values in grid.items():
         if name not in known or not isinstance(values, list) or not values:
             raise ValueError(
@@ -83,17 +86,15 @@ def read_grid(path):
             )
     if prod(map(len, grid.values())) > MOST_POINTS:
         raise ValueError(f"{path}: grid: {prod(map(len, grid.values()))} points; at most {MOST_POINTS} are made")
-    if not set(fixed) <= known:
-        raise ValueError(f"{path}: fixed: must have fields among {', '.join(sorted(known))}")
     points = []
     for values in product(*grid.values()):
-        fields = fixed | dict(zip(grid, values, strict=True))
-        own = {name: fields.pop(name) for name in ("protocol", "orders") if name in fields}
-        points.append(Point(TrainingConfig(**fields), **own))
+        named = fixed | dict(zip(grid, values, strict=True))
+        own = {name: named.pop(name) for name in OWN if name in named}
+        points.append(Point(TrainingConfig.from_json(f"{path}: fixed", named), **own))
     return tuple(points)
 
 
-def _learn(point, cache):
+def _learn(point: Point, cache: str) -> dict[str, Any]:
     """Train one point; its row of the table."""
     target, config = targets.scattering_length_target(), point.config
     if point.protocol == "direct":
@@ -103,14 +104,23 @@ def _learn(point, cache):
     exact = [born.born_tensor(n, config.d) for n in range(1, point.orders + 1)]
     errors = perturbation.relative_errors(series, exact)[0]
     # Tuples are written out: a column of a table holds one kind of thing.
-    told = {name: str(list(v)) if isinstance(v, tuple) else v for name, v in asdict(config).items()}
-    told["learning_rate"] = str(told["learning_rate"])
+    cells = {name: str(list(v)) if isinstance(v, tuple) else v for name, v in asdict(config).items()}
+    cells["learning_rate"] = str(cells["learning_rate"])
     learned = {f"relative_error_{n}": float(error) for n, error in enumerate(errors, 1)}
     seconds = float(np.sum([ensemble.seconds.sum() for ensemble in series.ensembles]))
-    return {"key": point.key, "protocol": point.protocol, "orders": point.orders, **told, **learned, "seconds": seconds}
+    return {
+        "key": point.key,
+        "protocol": point.protocol,
+        "orders": point.orders,
+        **cells,
+        **learned,
+        "seconds": seconds,
+    }
 
 
-def sweep(points, table, *, scheduler=None, say=print):
+def sweep(
+    points: Sequence[Point], table: str | Path, *, scheduler: str | None = None, say: Callable[[str], object] = print
+) -> Any:
     """Train every point that the table lacks.
 
     Parameters
@@ -165,7 +175,7 @@ def sweep(points, table, *, scheduler=None, say=print):
     return pandas.DataFrame(rows)
 
 
-def _client(scheduler):
+def _client(scheduler: str | None) -> Any:
     from distributed import Client
 
     if scheduler is not None:

@@ -9,20 +9,25 @@ import hashlib
 import json
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
-from paperlib._support import checks, tensorflow as _tensorflow
-from paperlib.learning import networks, programs
+from paperlib._support import checks, tensorflow
+from paperlib._support.checks import Floats
+from paperlib.learning import programs
 from paperlib.learning.checkpoints import Checkpoint
 from paperlib.learning.ensemble import Ensemble
+from paperlib.learning.targets import Target
+from paperlib.networks.activations import TRAINABLE
 from paperlib.networks.mlp import MLP
 from paperlib.physics.potentials import SAMPLE_KINDS, sample
-from paperlib.learning.targets import Target
 
 __all__ = ["TrainingConfig", "train_ensemble"]
 
@@ -81,7 +86,7 @@ class TrainingConfig:
     """
 
     d: int = 64
-    hidden: tuple = (64, 64, 64, 64)
+    hidden: Sequence[int] = (64, 64, 64, 64)
     activation: str = "gelu"
     kind: str = "attractive"
     depth: float = 1.0
@@ -92,61 +97,81 @@ class TrainingConfig:
     steps: int = 12_000
     fit: str = "values"
     optimizer: str = "soap"
-    learning_rate: float | tuple = 3e-3
+    learning_rate: float | Sequence[float] = 3e-3
     warmup: int = 200
     validation: int = 8_192
     sample_seed: int = 0
-    seeds: tuple = (0, 1, 2, 3, 4)
+    seeds: Sequence[int] = (0, 1, 2, 3, 4)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # What the checks return is kept: one value has one spelling, and so one fingerprint.
+        def keep(name: str, check: Callable, *rest: Any, **limits: Any) -> None:
+            object.__setattr__(self, name, check(name, getattr(self, name), *rest, **limits))
+
         for name in ("d", "samples", "batch", "steps", "validation"):
-            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=1, limit=2**31))
+            keep(name, checks.integer, minimum=1, limit=2**31)
         for name in ("warmup", "sample_seed"):
-            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=0, limit=2**63))
-        for name, minimum in (("hidden", 1), ("seeds", 0)):
-            values = getattr(self, name)
-            if not isinstance(values, (tuple, list)) or not values:
-                raise ValueError(f"{name} = {checks.brief(values)}: must be a tuple of one integer or more")
-            values = tuple(checks.integer(f"{name}[{i}]", v, minimum=minimum, limit=2**31) for i, v in enumerate(values))
-            object.__setattr__(self, name, values)
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds = {self.seeds}: must differ, or members would be the same network")
-        if self.batch > self.samples:
-            raise ValueError(f"batch = {self.batch}: must be at most samples = {self.samples}")
-        if self.warmup > self.steps:
-            raise ValueError(f"warmup = {self.warmup}: must be at most steps = {self.steps}")
+            keep(name, checks.integer, minimum=0, limit=2**63)
         if self.sets is not None:
-            object.__setattr__(self, "sets", checks.integer("sets", self.sets, minimum=1))
-        object.__setattr__(self, "depth", checks.number("depth", self.depth, above=0))
+            keep("sets", checks.integer, minimum=1)
+        keep("hidden", _integers, 1)
+        keep("seeds", _integers, 0)
+        keep("depth", checks.number, above=0)
+        keep("smallest", checks.number, minimum=0)
+        choices = {"activation": TRAINABLE, "fit": FITS, "kind": SAMPLE_KINDS, "optimizer": OPTIMIZERS}
+        for name, allowed in choices.items():
+            keep(name, checks.choice, allowed)
         if isinstance(self.learning_rate, (tuple, list)):
             rates = tuple(checks.number("learning_rate", rate, above=0) for rate in self.learning_rate)
+            object.__setattr__(self, "learning_rate", rates)
             if len(rates) != len(self.seeds):
                 raise ValueError(
                     f"learning_rate = {rates}: must be one number, or one for each of {len(self.seeds)} seeds"
                 )
-            object.__setattr__(self, "learning_rate", rates)
         else:
-            object.__setattr__(self, "learning_rate", checks.number("learning_rate", self.learning_rate, above=0))
-        object.__setattr__(self, "smallest", checks.number("smallest", self.smallest, minimum=0))
+            keep("learning_rate", checks.number, above=0)
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds = {self.seeds}: must differ, or members would be the same network")
+        for name, most in (("batch", "samples"), ("warmup", "steps")):
+            if getattr(self, name) > getattr(self, most):
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at most {most} = {getattr(self, most)}")
         if self.smallest > 1:
             raise ValueError(f"smallest = {self.smallest}: must be from 0 to 1")
-        checks.choice("activation", self.activation, tuple(sorted(networks.ACTIVATIONS)))
-        checks.choice("fit", self.fit, FITS)
-        checks.choice("kind", self.kind, SAMPLE_KINDS)
-        checks.choice("optimizer", self.optimizer, OPTIMIZERS)
 
-    def potentials(self, n, *seed):
+    @classmethod
+    def from_json(cls, name: str | Path, content: Any) -> "TrainingConfig":
+        """A configuration of what a JSON file holds; `name` is the file, for messages.
+
+        Raises
+        ------
+        ValueError
+            If `content` is no object, or one with a name that no field has.
+        """
+        if not isinstance(content, dict) or not set(content) <= set(FIELDS):
+            raise ValueError(f"{name}: must be an object with fields among {', '.join(FIELDS)}")
+        return cls(**content)
+
+    def potentials(self, n: int, *seed: int) -> Floats:
         """Draw n potentials of this distribution, shape (n, d)."""
         return sample(n, self.d, depth=self.depth, kind=self.kind, smallest=self.smallest, seed=seed)
 
-    def fingerprint(self, target):
+    def fingerprint(self, target: Target) -> str:
         """A hash of the configuration and the target's name: what it names trains to the same networks."""
         text = json.dumps(asdict(self) | {"target": checks.instance("target", target, Target).name}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def train_ensemble(config, target, *, cache=None):
+FIELDS = tuple(field.name for field in fields(TrainingConfig))
+
+
+def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
+    if not isinstance(values, (tuple, list)) or not values:
+        wrong = ValueError if isinstance(values, (tuple, list)) else TypeError
+        raise wrong(f"{name} = {checks.brief(values)}: must be a tuple of one integer or more")
+    return tuple(checks.integer(f"{name}[{i}]", value, minimum=minimum, limit=2**31) for i, value in enumerate(values))
+
+
+def train_ensemble(config: TrainingConfig, target: Target, *, cache: str | Path | None = None) -> Ensemble:
     """Train one network a seed on `target`.
 
     Parameters
@@ -162,18 +187,13 @@ def train_ensemble(config, target, *, cache=None):
     Returns
     -------
     Ensemble
-        Members in the order of `config.seeds`, without those that diverged.
+        Members in the order of `config.seeds`, without those that diverged, of which a warning tells; so does one of what
+        `cache` keeps but is damaged, or made by other code or from other values: it is trained anew.
 
     Raises
     ------
     ValueError
         If the target's values are unfit, or every member diverged.
-
-    Warns
-    -----
-    UserWarning
-        If what is kept in `cache` is damaged or was made by other code or from other values (it is trained anew); if
-        members diverged.
 
     Notes
     -----
@@ -196,10 +216,10 @@ def train_ensemble(config, target, *, cache=None):
         return _train(config, target, cache)
 
 
-def _train(config, target, cache):
+def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemble:
     from tqdm import tqdm
 
-    tf, _ = _tensorflow.load()
+    tf, _ = tensorflow.load()
     per_epoch = config.samples // config.batch
     epochs = -(-config.steps // per_epoch)
     held_out = config.potentials(config.validation, _VALIDATION, config.sample_seed)
@@ -251,10 +271,10 @@ class _Scales:
 
     mean: float
     spread: float
-    weights: tuple
+    weights: tuple[float, ...]
 
 
-def _scales(config, target, U, values):
+def _scales(config: TrainingConfig, target: Target, U: Floats, values: Floats) -> _Scales:
     mean, spread = float(values.mean()), float(values.std()) or 1.0
     weights = [1.0]
     for order, what in enumerate(FITS[1 : FITS.index(config.fit) + 1], 1):
@@ -264,13 +284,13 @@ def _scales(config, target, U, values):
     return _Scales(mean, spread, tuple(weights))
 
 
-def _directions(config, n, *seed):
+def _directions(config: TrainingConfig, n: int, *seed: int) -> Floats:
     """One random direction a sample, of unit length on average."""
     random = np.random.default_rng((_DIRECTIONS, config.sample_seed, *seed))
     return random.standard_normal((n, config.d)) / np.sqrt(config.d)
 
 
-def _drawer(config, target, scales, per_epoch):
+def _drawer(config: TrainingConfig, target: Target, scales: _Scales, per_epoch: int) -> Callable:
     """A function of the epoch's number that gives its samples and each member's order of them.
 
     The samples are x, v (directions, only if they are needed), values and derivatives, in the units of `scales`.
@@ -302,7 +322,7 @@ def _drawer(config, target, scales, per_epoch):
     return draw
 
 
-def _first_weights(config):
+def _first_weights(config: TrainingConfig) -> list[np.ndarray]:
     """Glorot-uniform weights (member, in, out) and zero biases (member, 1, out)."""
     sizes = (config.d, *config.hidden, 1)
     arrays = []
@@ -316,7 +336,9 @@ def _first_weights(config):
     return arrays
 
 
-def _to_ensemble(config, weights, loss, validation, seconds, scales):
+def _to_ensemble(
+    config: TrainingConfig, weights: list, loss: Floats, validation: Floats, seconds: Floats, scales: _Scales
+) -> Ensemble:
     """Undo the scaling of input and output, and leave out the members that diverged."""
     finite = np.isfinite(loss).all(axis=0) & np.isfinite(validation).all(axis=0)
     lost = [seed for seed, kept in zip(config.seeds, finite, strict=True) if not kept]

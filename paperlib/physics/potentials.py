@@ -181,9 +181,7 @@ def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
     return _shape(depth, d, lambda r: np.cosh(r / width) ** -2, width=width)
 
 
-def from_physical(
-    function_MeV: Callable[[float], float], reduced_mass_MeV: float, range_fm: float, d: int
-) -> Floats:
+def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: float, range_fm: float, d: int) -> Floats:
     r"""A potential given in MeV and fm, made dimensionless.
 
     .. math:: U(r) = -2 \mu c^2 \rho^2 V(\rho r) / (\hbar c)^2

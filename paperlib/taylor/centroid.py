@@ -25,9 +25,8 @@ from math import comb, prod
 
 import numpy as np
 
-from paperlib.networks import activations
 from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib.networks import activations
 from paperlib.taylor.loops import add_pairs
 from paperlib.taylor.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
 from paperlib.taylor.symmetric import index_table, packed_size

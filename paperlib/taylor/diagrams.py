@@ -19,15 +19,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations_with_replacement, product
 from math import factorial, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP
+from paperlib.taylor.expansion import propagator, vertices
 from paperlib.taylor.splits import partitions, symmetric_product
 from paperlib.taylor.symmetric import SymmetricTensor, multiplicities
-from paperlib.taylor.expansion import propagator, vertices
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Diagram", "enumerate_diagrams", "shares"]
 
@@ -35,20 +40,20 @@ LEAF: tuple = ()
 INK, MARK, FAINT = "black", "#D55E00", "0.85"
 
 
-def _leaves(tree):
+def _leaves(tree: tuple) -> int:
     return sum(map(_leaves, tree)) if tree else 1
 
 
-def _height(tree):
+def _height(tree: tuple) -> int:
     return 1 + max(map(_height, tree)) if tree else 0
 
 
-def _automorphisms(tree):
+def _automorphisms(tree: tuple) -> int:
     return prod(factorial(count) * _automorphisms(branch) ** count for branch, count in Counter(tree).items())
 
 
 @lru_cache(maxsize=16)
-def _trees(leaves):
+def _trees(leaves: int) -> tuple:
     """Series-reduced trees, each once: the tuple of its branches, the largest first; a leaf has none."""
     if leaves == 1:
         return (LEAF,)
@@ -59,7 +64,7 @@ def _trees(leaves):
     return tuple(found)
 
 
-def _centroid(tree):
+def _centroid(tree: tuple) -> tuple[int, ...]:
     """The path to the centroid: down while one branch carries more than half of the leaves."""
     half = _leaves(tree) / 2
     path: tuple = ()
@@ -87,22 +92,22 @@ class Diagram:
     tree: tuple
 
     @property
-    def order(self):
+    def order(self) -> int:
         """Number of leaves, the order of the derivative."""
         return _leaves(self.tree)
 
     @property
-    def symmetry_factor(self):
+    def symmetry_factor(self) -> int:
         """``|Aut|``, how many permutations of equal branches leave the tree as it is."""
         return _automorphisms(self.tree)
 
     @property
-    def multiplicity(self):
+    def multiplicity(self) -> int:
         """``n! / |Aut|``, how many different ways there are to put n indices on the leaves."""
         return factorial(self.order) // self.symmetry_factor
 
     @property
-    def centroid_split(self):
+    def centroid_split(self) -> tuple[int, tuple[int, ...]]:
         """What surrounds the centroid: (leaves above it, (leaves on each branch below, the most first)).
 
         Examples
@@ -116,7 +121,7 @@ class Diagram:
         branches = tuple(sorted(map(_leaves, tree), reverse=True))
         return self.order - sum(branches), branches
 
-    def rule(self):
+    def rule(self) -> str:
         r"""Return the rule as LaTeX, for one way to put indices i_1 .. i_n on the leaves; o is the output.
 
         Examples
@@ -149,7 +154,7 @@ class Diagram:
         sums = [rf"\sum_{{{', '.join(layers[1:] or layers)}}} \sum_{{{' '.join(neurons)}}}"] if neurons else []
         return " ".join(sums + factors)
 
-    def evaluate(self, mlp, at=None):
+    def evaluate(self, mlp: MLP, at: ArrayLike | None = None) -> SymmetricTensor:
         """Return the value: summed over layers, neurons, and the ways to put indices on the leaves.
 
         The diagrams of an order sum to `taylor.derivative_tensor`. This is their meaning, written as the
@@ -215,7 +220,7 @@ class Diagram:
         value = np.moveaxis(value, -2, 0)
         return SymmetricTensor(self.order, mlp.dim, value[..., 0] if mlp.outputs == 1 else value)
 
-    def draw(self, ax):
+    def draw(self, ax: "Axes") -> "Axes":
         """Draw the diagram: inputs at the bottom, vertices as dots, the centroid ringed, the output on top.
 
         Parameters
@@ -256,11 +261,11 @@ class Diagram:
         return ax
 
 
-def _vertex_sizes(tree):
+def _vertex_sizes(tree: tuple) -> set[int]:
     return {len(tree)}.union(*map(_vertex_sizes, tree)) if tree else set()
 
 
-def enumerate_diagrams(order):
+def enumerate_diagrams(order: int) -> tuple[Diagram, ...]:
     """Return the diagrams of one order, each once.
 
     Parameters
@@ -287,7 +292,7 @@ def enumerate_diagrams(order):
     return tuple(map(Diagram, _trees(checks.integer("order", order, minimum=1, maximum=15))))
 
 
-def shares(mlp, order, at=None):
+def shares(mlp: MLP, order: int, at: ArrayLike | None = None) -> Floats:
     """Return each diagram's share of an order's norm, <T_D, T> / <T, T>, where T = sum of T_D.
 
     The shares sum to 1. One above 1 or below 0 says that diagrams cancel.

@@ -5,39 +5,35 @@ their dots are vertices phi^(k)(z^l_j) with k legs. `diagrams` evaluates them on
 all at once, by the centroid rule.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import factorial, prod
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from paperlib.networks import activations
-from paperlib.taylor import centroid
 from paperlib._support import checks
 from paperlib._support.checks import Floats
-from paperlib.taylor.loops import compose
+from paperlib.networks import activations
 from paperlib.networks.mlp import MLP
+from paperlib.taylor import centroid
+from paperlib.taylor.loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor
 
 __all__ = [
-    "TaylorExpansion",
-    "derivative_tensor",
-    "directional_derivatives",
-    "propagator",
-    "taylor_expand",
-    "vertices",
-]
+    "TaylorExpansion", "derivative_tensor", "directional_derivatives", "propagator", "taylor_expand", "vertices",
+]  # fmt: skip
 
 CHUNK_BYTES = 2**22
 SMALLER = "scale the inputs or the weights"
 
 
-def _point(mlp, at):
-    if not isinstance(mlp, MLP):
-        raise ValueError(f"mlp: {type(mlp).__name__} given; must be a paperlib.MLP")
+def _point(mlp: MLP, at: ArrayLike | None) -> Floats:
+    checks.instance("mlp", mlp, MLP)
     return np.zeros(mlp.dim) if at is None else checks.real_array("at", at, last=mlp.dim)
 
 
-def _phis(mlp, at, order):
+def _phis(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
     """phi, phi', .., phi^(order) at each hidden layer's pre-activations; (order + 1, ..., units) each."""
     y = at
     for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
@@ -46,7 +42,7 @@ def _phis(mlp, at, order):
         y = phi[0]
 
 
-def propagator(mlp, at, to_layer, from_layer):
+def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -> Floats:
     """Return P^(l<-m), how layer l's pre-activations follow those of layer m.
 
     P^(l<-m) = d z^l / d z^m = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m,   D^k = diag phi'(z^k_j),  P^(l<-l)
@@ -66,11 +62,6 @@ def propagator(mlp, at, to_layer, from_layer):
     -------
     ndarray of float64, shape (..., units of l, units of m)
 
-    Raises
-    ------
-    ValueError
-        If `at` does not fit the network or the layers are out of range or order.
-
     Examples
     --------
     >>> mlp = MLP([[[1.0, -1.0], [2.0, 0.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.5]], "tanh")
@@ -89,7 +80,7 @@ def propagator(mlp, at, to_layer, from_layer):
     return checks.representable("mlp, at", chain, SMALLER)
 
 
-def vertices(mlp, at, legs):
+def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     """Return phi^(k)(z^l_j), the vertex of k legs down at each neuron j of each hidden layer l.
 
     Parameters
@@ -119,7 +110,7 @@ def vertices(mlp, at, legs):
         return tuple(checks.representable("mlp, at", phi[legs], SMALLER) for phi in _phis(mlp, at, legs))
 
 
-def derivative_tensor(mlp, order, at=None):
+def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> SymmetricTensor:
     """Return all partial derivatives of one order.
 
     T_{i1..in} = d^n output / d x_i1 .. d x_in at x = `at`, without 1/n!; order 0 is the output itself.
@@ -167,7 +158,7 @@ def derivative_tensor(mlp, order, at=None):
         ) from None
 
 
-def _series(mlp, order, at, directions, work):
+def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) -> Floats:
     """Coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
     scale = np.array([1.0 / factorial(k) for k in range(order + 1)])[:, None, None]
     y, slopes = at, directions[None]
@@ -187,7 +178,7 @@ def _series(mlp, order, at, directions, work):
     return out
 
 
-def _coefficients(mlp, order, directions, at):
+def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats) -> Floats:
     """`_series` for any leading axes, in chunks that stay in cache; (..., order + 1)."""
     batch = np.broadcast_shapes(at.shape[:-1], directions.shape[:-1])
     points = np.broadcast_to(directions, (*batch, mlp.dim)).reshape(-1, mlp.dim)
@@ -204,7 +195,7 @@ def _coefficients(mlp, order, directions, at):
     return out[..., 0, :] if mlp.outputs == 1 else out
 
 
-def directional_derivatives(mlp, order, directions, at=None):
+def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: ArrayLike | None = None) -> Floats:
     """Return the derivatives along given directions, without any tensor.
 
     D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at t = 0, for n = 0 .. order: layer by layer, the truncated
@@ -244,7 +235,7 @@ def directional_derivatives(mlp, order, directions, at=None):
     return checks.representable("directions, order", found, SMALLER)
 
 
-def _broadcast(name, points, at):
+def _broadcast(name: str, points: Floats, at: Floats) -> None:
     try:
         np.broadcast_shapes(points.shape, at.shape)
     except ValueError:
@@ -265,9 +256,9 @@ class TaylorExpansion:
 
     mlp: MLP
     order: int
-    at: np.ndarray
+    at: Floats
 
-    def terms(self, x):
+    def terms(self, x: ArrayLike) -> Floats:
         """Return the terms of the polynomial at the point `x`, one for each order.
 
         Term n is D^n f(at)[x - at, .., x - at] / n!. At the origin it is homogeneous of degree n in x, the
@@ -287,18 +278,18 @@ class TaylorExpansion:
         with np.errstate(over="ignore", invalid="ignore"):
             return checks.representable("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
 
-    def __call__(self, x):
+    def __call__(self, x: ArrayLike) -> Floats:
         """Return the polynomial at the point `x` (..., dim): the sum of its terms."""
         with np.errstate(over="ignore"):
             return checks.representable("x", self.terms(x).sum(axis=-1), SMALLER)
 
-    def tensor(self, n):
+    def tensor(self, n: int) -> SymmetricTensor:
         """Return the n-th partial derivatives at the centre, n <= order and 20; see `derivative_tensor`."""
         highest = min(self.order, checks.TENSOR_ORDER)
         return derivative_tensor(self.mlp, checks.integer("n", n, minimum=0, maximum=highest), self.at)
 
 
-def taylor_expand(mlp, order, at=None):
+def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorExpansion:
     """Return the Taylor expansion of a network.
 
     f(x) = sum_n D^n f(at)[x - at, .., x - at] / n!

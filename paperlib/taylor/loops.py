@@ -5,10 +5,14 @@ to the bit. It is used when numba is absent, and while no array has been large e
 numba for, which takes about a second, and some seconds more when numba's cache on disk is empty.
 """
 
-from functools import cache, lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
+from paperlib._support import compiled
+from paperlib._support.checks import Floats
 from paperlib.taylor.symmetric import index_table, packed_position, packed_size
 
 __all__ = ["add_heads", "add_pairs", "compose"]
@@ -44,7 +48,7 @@ def _add_triples(out, m):
                     row += 1
 
 
-def _written_out(orders, terms):
+def _written_out(orders: int, terms: int) -> str:
     """Source of a loop that composes series of these lengths: every coefficient has a name, and so a register.
 
     As loops over degrees the same sums are three times slower: they wait for the cache at each product.
@@ -73,37 +77,26 @@ def _written_out(orders, terms):
     )
 
 
-@cache
-def _compiled(name, *lengths):
-    """A loop compiled, for series of given lengths if it composes; None without numba."""
-    try:
-        from numba import njit
-    except ImportError:
-        return None
+def _make(name: str, *rest: Any) -> Callable:
+    """A loop compiled, for series of given lengths if it composes."""
+    *lengths, numba = rest
     if lengths:
-        made: dict = {}
+        # numba unrolls no nested loop over degrees, so the source is written out; a test holds it to the plain form.
+        made: dict[str, Callable] = {}
         exec(_written_out(*lengths), made)
-        loop, on_disk = made["loop"], False  # numba keeps on disk only what has a file
-    else:
-        loop, on_disk = {"pairs": _add_pairs, "triples": _add_triples}[name], True
+        return numba.njit(made["loop"], error_model="numpy")
+    loop = {"pairs": _add_pairs, "triples": _add_triples}[name]
     try:
-        return njit(loop, cache=on_disk, error_model="numpy")
+        return numba.njit(loop, cache=True, error_model="numpy")  # on disk, which takes a function with a file
     except RuntimeError:  # no folder in which numba may keep what it compiled
-        return njit(loop, error_model="numpy")
+        return numba.njit(loop, error_model="numpy")
 
 
-_met: set[tuple] = set()
+def _loop(size: int, *key: Any) -> Any:
+    return compiled.loop(key, partial(_make, *key), size, WORTH_COMPILING, WORTH_A_CALL)
 
 
-def _loop(size, *key):
-    """The compiled loop if it pays: a large array is worth compiling for, a small one only a call."""
-    if size < (WORTH_A_CALL if key in _met else WORTH_COMPILING):
-        return None
-    _met.add(key)
-    return _compiled(*key)
-
-
-def _flat(array, axes, batch):
+def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
     """The leading axes broadcast to `batch` and made one."""
     entry = array.shape[-axes:]
     if array.shape[:-axes] != batch:
@@ -111,7 +104,7 @@ def _flat(array, axes, batch):
     return array.reshape(-1, *entry)
 
 
-def add_pairs(out, x, y):
+def add_pairs(out: Floats, x: Floats, y: Floats) -> None:
     """Add x_a y_b + x_b y_a: x, y (..., dim, units) -> out (..., C(dim + 1, 2), units)."""
     loop = _loop(out.size, "pairs")
     if loop:
@@ -128,13 +121,13 @@ def add_pairs(out, x, y):
 
 
 @lru_cache(maxsize=8)
-def _heads(dim, order):
+def _heads(dim: int, order: int) -> np.ndarray:
     """Where m[i, rest] lies in a flat (dim, C) array, for each index i of a sorted tuple; (order, C')."""
     table, rests = index_table(dim, order), packed_size(dim, order - 1)
     return np.stack([table[:, i] * rests + packed_position(dim, np.delete(table, i, axis=1)) for i in range(order)])
 
 
-def add_heads(out, m, q):
+def add_heads(out: Floats, m: Floats, q: int) -> None:
     """Add m_{a,b} + m_{b,a} (q = 1) or m_{a,bc} + m_{b,ac} + m_{c,ab} (q = 2): (..., dim, C) -> (..., C')."""
     loop = _loop(out.size, "triples") if q == 2 else None
     if loop:
@@ -145,7 +138,7 @@ def add_heads(out, m, q):
         out += flat.take(positions, axis=-1)
 
 
-def compose(out, phi, z):
+def compose(out: Floats, phi: Floats, z: Floats) -> None:
     """Put the coefficients of t, t^2, .. in sum_m phi_m z(t)^m into `out`.
 
     Parameters

@@ -9,10 +9,12 @@ Tensors are arrays (..., C, units): packed entries, then the neurons of a layer;
 broadcast.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
+from paperlib._support.checks import Floats
 from paperlib.taylor.loops import add_heads, add_pairs
 from paperlib.taylor.symmetric import packed_size, tail_starts
 
@@ -22,7 +24,7 @@ BLOCK = 2**22
 SHARED = 4
 
 
-def partitions(n, largest):
+def partitions(n: int, largest: int) -> Iterator[tuple[int, ...]]:
     """Yield the partitions of n into parts <= largest, each with its largest part first.
 
     Examples
@@ -38,7 +40,7 @@ def partitions(n, largest):
 
 
 @lru_cache(maxsize=1024)
-def _paired_slabs(p, q, dim):
+def _paired_slabs(p: int, q: int, dim: int) -> tuple:
     """For each a: its slab of I, then slab and tail of x, then slab and tail of y."""
     whole, left, right = (tail_starts(dim, order).tolist() for order in (p + q, p, q))
     return tuple(
@@ -51,7 +53,7 @@ def _paired_slabs(p, q, dim):
     )
 
 
-def add_product(out, x, y, p, q, dim):
+def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> None:
     """Add sum over I = A + B of x[A] y[B], neuron by neuron, to `out`; shapes as in `symmetric_product`."""
     if p == 0 or q == 0:
         out += x * y
@@ -64,7 +66,7 @@ def add_product(out, x, y, p, q, dim):
             add_product(part, x[..., tail, :], y[..., other_slab, :], p, q - 1, dim - a)
 
 
-def symmetric_product(x, y, p, q, dim):
+def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
     """Return sum over I = A + B of x[A] y[B], neuron by neuron.
 
     Parameters
@@ -90,7 +92,7 @@ def symmetric_product(x, y, p, q, dim):
     return out
 
 
-def _add_merged(out, m, p, q, dim):
+def _add_merged(out: Floats, m: Floats, p: int, q: int, dim: int) -> None:
     """Add sum over I = A + B of m[A, B]."""
     if p == 0:
         out += m[..., 0, :]
@@ -107,19 +109,19 @@ def _add_merged(out, m, p, q, dim):
             _add_merged(part, m[..., tail, other_slab], p, q - 1, dim - a)
 
 
-def _evaluated(p, q, dim):
+def _evaluated(p: int, q: int, dim: int) -> bool:
     """Whether x[A] y[B] is one matrix product; a long row alone would be a matrix times a vector."""
     return min(p, q) <= 1 or packed_size(dim, p) * packed_size(dim, q) <= BLOCK
 
 
-def largest_block(p, q, dim):
+def largest_block(p: int, q: int, dim: int) -> int:
     """Return a bound on the entries of the matrix products that `contracted_product` forms."""
     if _evaluated(p, q, dim):
         return packed_size(dim, p) * packed_size(dim, q)
     return max(BLOCK, largest_block(p - 1, q, dim), largest_block(p, q - 1, dim))
 
 
-def _add_contracted(out, x, y, p, q, dim, work):
+def _add_contracted(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int, work: Floats) -> None:
     if _evaluated(p, q, dim):
         batch = out.shape[:-1]
         shape = (*batch, x.shape[-2], y.shape[-2])
@@ -132,7 +134,7 @@ def _add_contracted(out, x, y, p, q, dim, work):
             _add_contracted(part, x[..., tail, :], y[..., other_slab, :], p, q - 1, dim - a, work)
 
 
-def contracted_product(out, x, y, p, q, dim, *, unordered=False):
+def contracted_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int, *, unordered: bool = False) -> None:
     """Add sum over I = A + B of sum_j x_j[A] y_j[B] to `out`.
 
     Parameters

@@ -6,24 +6,20 @@ A symmetric tensor of order n over `dim` indices has C(dim + n - 1, n) independe
 *tail*. Everything here goes slab by slab: nothing but `SymmetricTensor.full` builds the dim**n array.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from math import comb
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 
-__all__ = [
-    "SymmetricTensor",
-    "index_table",
-    "multiplicities",
-    "packed_position",
-    "packed_size",
-    "tail_starts",
-]
+__all__ = ["SymmetricTensor", "index_table", "multiplicities", "packed_position", "packed_size", "tail_starts"]
 
 KEPT_ROWS = 2**17
 KEPT_TABLES = 32
@@ -32,12 +28,12 @@ SMALLER = "scale it"
 MOST_INDICES = 2**31
 
 
-def _kept(build):
+def _kept(build: Callable) -> Callable:
     """Keep the last KEPT_TABLES tables of at most KEPT_ROWS rows; longer ones are rebuilt."""
     cached = lru_cache(maxsize=KEPT_TABLES)(build)
 
     @wraps(build)
-    def table(dim, order):
+    def table(dim: int, order: int) -> np.ndarray:
         dim, order = _sizes(dim, order)
         checks.memory(f"dim = {dim}, order = {order}", 8 * order * packed_size(dim, order), "take a lower order")
         return (cached if packed_size(dim, order) <= KEPT_ROWS else build)(dim, order)
@@ -45,16 +41,17 @@ def _kept(build):
     return table
 
 
-def _sizes(dim, order):
-    return checks.integer("dim", dim, minimum=1, limit=MOST_INDICES), checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
+def _sizes(dim: int, order: int) -> tuple[int, int]:
+    dim = checks.integer("dim", dim, minimum=1, limit=MOST_INDICES)
+    return dim, checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
 
 
-def _frozen(array):
+def _frozen(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
 
 
-def packed_size(dim, order):
+def packed_size(dim: int, order: int) -> int:
     """Return C(dim + order - 1, order), the number of independent entries; `order` from 0 to 20, as everywhere here.
 
     Examples
@@ -66,7 +63,7 @@ def packed_size(dim, order):
     return comb(dim + order - 1, order)
 
 
-def tail_starts(dim, order):
+def tail_starts(dim: int, order: int) -> NDArray[np.int64]:
     """Return where, in a packed tensor of this order, the entries with smallest index >= a begin.
 
     Slab `a` of a tensor of order n is `starts[a]:starts[a + 1]` of `tail_starts(dim, n)`; it lines up entry
@@ -85,7 +82,7 @@ def tail_starts(dim, order):
 
 
 @lru_cache(maxsize=256)
-def _tail_starts(dim, order):
+def _tail_starts(dim: int, order: int) -> np.ndarray:
     checks.memory(f"dim = {dim}", 64 * dim, "take a smaller one")
     if packed_size(dim, order) >= 2**63:
         raise ValueError(f"dim = {dim}, order = {order}: more entries than an int64 counts")
@@ -95,7 +92,7 @@ def _tail_starts(dim, order):
 
 
 @_kept
-def index_table(dim, order):
+def index_table(dim: int, order: int) -> NDArray[np.int32]:
     """Return the sorted index tuples in packed order.
 
     Returns
@@ -122,7 +119,7 @@ def index_table(dim, order):
     return _frozen(table)
 
 
-def packed_position(dim, indices):
+def packed_position(dim: int, indices: ArrayLike) -> NDArray[np.int64]:
     """Return the packed position of sorted index tuples.
 
     Parameters
@@ -152,7 +149,7 @@ def packed_position(dim, indices):
 
 
 @_kept
-def _leading_runs(dim, order):
+def _leading_runs(dim: int, order: int) -> np.ndarray:
     """How often each sorted index tuple repeats its first index; (C,) int64."""
     if order == 0:
         return np.zeros(1, dtype=np.int64)
@@ -164,7 +161,7 @@ def _leading_runs(dim, order):
     return _frozen(runs)
 
 
-def _slabs(dim, order):
+def _slabs(dim: int, order: int) -> Iterator[tuple[int, slice, slice, np.ndarray]]:
     """Yield (a, slab, tail, multiplicities of the slab's entries), from tables of the order below alone."""
     heads, tails = tail_starts(dim, order), tail_starts(dim, order - 1)
     fewer, runs = multiplicities(dim, order - 1), _leading_runs(dim, order - 1)
@@ -176,7 +173,7 @@ def _slabs(dim, order):
 
 
 @_kept
-def multiplicities(dim, order):
+def multiplicities(dim: int, order: int) -> NDArray[np.int64]:
     """Return how many of the dim**order index tuples each packed entry stands for.
 
     The entry whose sorted indices repeat m_1, m_2, .. times stands for n! / (m_1! m_2! ..).
@@ -199,7 +196,7 @@ def multiplicities(dim, order):
     return _frozen(np.concatenate([counts for *_, counts in _slabs(dim, order)]))
 
 
-def monomials(x, order):
+def monomials(x: Floats, order: int) -> Floats:
     """Return the products x_i x_j .. of `order` factors, i <= j <= .., in packed order.
 
     Parameters
@@ -223,7 +220,7 @@ def monomials(x, order):
     return products
 
 
-def _spread(dim, order, packed):
+def _spread(dim: int, order: int, packed: np.ndarray) -> np.ndarray:
     """Write each packed entry at all its index tuples: (C, ...) -> (dim, .., dim, ...)."""
     full = np.empty((dim,) * order + packed.shape[1:], dtype=packed.dtype)
     if order == 0:
@@ -277,12 +274,12 @@ class SymmetricTensor:
 
     order: int
     dim: int
-    packed: np.ndarray
+    packed: Floats
 
     __array_ufunc__ = None  # a NumPy number on the left must leave the product to __rmul__
     __iter__ = None  # else iteration would fall back on t[0], t[1], ..
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         dim, order = _sizes(self.dim, self.order)
         packed = checks.real_array("packed", self.packed).view()
         size = packed_size(dim, order)
@@ -291,44 +288,46 @@ class SymmetricTensor:
         for name, value in (("order", order), ("dim", dim), ("packed", _frozen(packed))):
             object.__setattr__(self, name, value)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"SymmetricTensor(order={self.order}, dim={self.dim}, packed of shape {self.packed.shape})"
 
-    def __getitem__(self, indices):
+    def __getitem__(self, indices: int | tuple[int, ...]) -> Any:
         indices = indices if isinstance(indices, tuple) else (indices,)
         if len(indices) != self.order:
             raise IndexError(f"{len(indices)} indices; a tensor of order {self.order} takes {self.order}")
         return self.packed[packed_position(self.dim, sorted(range(self.dim)[i] for i in indices))]
 
-    def __add__(self, other):
+    def __add__(self, other: "SymmetricTensor") -> "SymmetricTensor":
         if not isinstance(other, SymmetricTensor):
             return NotImplemented
         if (self.order, self.dim, self.packed.shape) != (other.order, other.dim, other.packed.shape):
             raise ValueError(f"other = {other!r}: must have the shape of {self!r}")
         with np.errstate(over="ignore"):
-            return SymmetricTensor(self.order, self.dim, checks.representable("other", self.packed + other.packed, SMALLER))
+            return SymmetricTensor(
+                self.order, self.dim, checks.representable("other", self.packed + other.packed, SMALLER)
+            )
 
-    def __sub__(self, other):
+    def __sub__(self, other: "SymmetricTensor") -> "SymmetricTensor":
         return self + other * -1.0 if isinstance(other, SymmetricTensor) else NotImplemented
 
-    def __mul__(self, factor):
+    def __mul__(self, factor: float) -> "SymmetricTensor":
         if not isinstance(factor, Real):
             return NotImplemented
         return self._scaled("multiply", factor)
 
     __rmul__ = __mul__
 
-    def __truediv__(self, factor):
+    def __truediv__(self, factor: float) -> "SymmetricTensor":
         if not isinstance(factor, Real):
             return NotImplemented
         return self._scaled("divide", factor)
 
-    def _scaled(self, how, factor):
+    def _scaled(self, how: str, factor: Any) -> "SymmetricTensor":
         with np.errstate(all="ignore"):
             packed = getattr(np, how)(self.packed, checks.number("factor", factor))
         return SymmetricTensor(self.order, self.dim, checks.representable(f"factor = {factor}", packed, SMALLER))
 
-    def full(self):
+    def full(self) -> Floats:
         """Return the tensor with every index written out.
 
         Returns
@@ -343,7 +342,7 @@ class SymmetricTensor:
         checks.memory("full", 8 * self.dim**self.order * self.packed[0].size, "use .packed or .contract")
         return _spread(self.dim, self.order, self.packed)
 
-    def norm(self):
+    def norm(self) -> Any:
         """Return the Frobenius norm, over all dim**order entries.
 
         Returns
@@ -360,7 +359,7 @@ class SymmetricTensor:
         with np.errstate(over="ignore"):
             return checks.representable("packed", largest * np.sqrt(squares), SMALLER)[()]
 
-    def contract(self, x):
+    def contract(self, x: ArrayLike) -> Any:
         """Return sum over all index tuples of T_{ij..k} x_i x_j .. x_k.
 
         Parameters
@@ -388,7 +387,7 @@ class SymmetricTensor:
         with np.errstate(over="ignore", invalid="ignore"):
             return checks.representable("x", self._contract(checks.real_array("x", x, last=self.dim)), SMALLER)
 
-    def _contract(self, x):
+    def _contract(self, x: Floats) -> Any:
         points, trailing = x.reshape(-1, self.dim), self.packed.shape[1:]
         columns = self.packed.reshape(len(self.packed), -1)
         values = np.zeros((len(points), columns.shape[1]))

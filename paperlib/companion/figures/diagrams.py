@@ -3,8 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from paperlib.taylor.diagrams import enumerate_diagrams
 from paperlib.companion.figures.style import WIDTH, letter, styled
+from paperlib.taylor.diagrams import enumerate_diagrams
 
 __all__ = ["centroid_groups", "diagram_shares", "diagram_sheet", "small_network"]
 

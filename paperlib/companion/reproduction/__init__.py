@@ -8,8 +8,8 @@ from paperlib.companion.reproduction.claims import CLAIMS, Claim, claim_table
 from paperlib.companion.reproduction.comparison import Verdict, compare, store
 from paperlib.companion.reproduction.records import Number, errors_by_order, read_record, record
 from paperlib.companion.reproduction.report import write_report
-from paperlib.companion.reproduction.table import Table
 from paperlib.companion.reproduction.runner import notebook_parameters, notebooks, reproduce, run_notebook
+from paperlib.companion.reproduction.table import Table
 
 __all__ = [
     "CLAIMS",

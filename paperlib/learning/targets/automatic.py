@@ -1,13 +1,17 @@
 """Targets whose derivatives JAX or TensorFlow takes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from paperlib._support import checks, tensorflow as _tensorflow
+from paperlib._support import checks, tensorflow
 from paperlib.learning.targets.target import Target
 
 __all__ = ["from_jax", "from_tensorflow"]
 
-def from_jax(name, function):
+
+def from_jax(name: str, function: Callable) -> Target:
     """A target from any function that JAX can differentiate.
 
     Parameters
@@ -15,15 +19,6 @@ def from_jax(name, function):
     name : str
     function : callable
         One input, shape (d,), to a scalar; written in jax.numpy. It is run in double precision.
-
-    Returns
-    -------
-    Target
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If JAX is not installed.
 
     Examples
     --------
@@ -33,7 +28,7 @@ def from_jax(name, function):
     array([[-2., -6.]])
     """
     if not callable(function):
-        raise ValueError(f"function = {checks.brief(function)}: must be callable")
+        raise TypeError(f"function = {checks.brief(function)}: must be callable")
     try:
         import jax
     except ModuleNotFoundError:
@@ -46,8 +41,8 @@ def from_jax(name, function):
         "hessian_vectors": jax.jit(jax.vmap(lambda x, v: jax.jvp(gradient, (x,), (v,))[1])),
     }
 
-    def in_double_precision(call):
-        def run(*arrays):
+    def in_double_precision(call: Callable) -> Callable:
+        def run(*arrays: np.ndarray) -> np.ndarray:
             with jax.enable_x64(True):
                 return np.asarray(call(*arrays))
 
@@ -56,7 +51,7 @@ def from_jax(name, function):
     return Target(name, **{what: in_double_precision(call) for what, call in batched.items()})
 
 
-def from_tensorflow(name, function):
+def from_tensorflow(name: str, function: Callable) -> Target:
     """A target from any function that TensorFlow can differentiate.
 
     Parameters
@@ -66,30 +61,21 @@ def from_tensorflow(name, function):
         A batch of inputs, a float64 tensor of shape (n, d), to a tensor of shape (n,); a sample's output must not
         depend on the others.
 
-    Returns
-    -------
-    Target
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If TensorFlow is not installed.
-
     Examples
     --------
     >>> square = from_tensorflow("square", lambda x: x[:, 0] ** 2)
     >>> square.gradients(np.array([[3.0, 1.0]]))
     array([[6., 0.]])
     """
-    tf, _ = _tensorflow.load()
+    tf, _ = tensorflow.load()
 
-    def slopes(function, x):
+    def slopes(function: Callable, x: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(x)
             total = tf.reduce_sum(function(x))
         return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-    def of_arrays(call):
+    def of_arrays(call: Callable) -> Callable:
         return lambda *arrays: call(*(tf.convert_to_tensor(array, tf.float64) for array in arrays)).numpy()
 
     return Target(

@@ -1,14 +1,19 @@
 """The targets of this companion: the scattering length, and the ground-state energy of a particle in a box."""
 
-import numpy as np
+from collections.abc import Sequence
+
+from numpy.typing import ArrayLike
 
 from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib.learning.targets.target import Target, label, orders_in_turn, polynomial
 from paperlib.physics import born, box, scattering
+from paperlib.taylor.symmetric import SymmetricTensor
 
 __all__ = ["box_target", "scattering_length_target"]
 
-def scattering_length_target(minus=()):
+
+def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
     r"""The S-wave scattering length, less the first terms of a series.
 
     .. math:: a_0[U] - \sum_{n=1}^{N} T^{(n)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}
@@ -31,6 +36,7 @@ def scattering_length_target(minus=()):
 
     Examples
     --------
+    >>> import numpy as np
     >>> target = scattering_length_target(minus=[born.born_tensor(1, 8)])
     >>> U = np.full((1, 8), 1e-4)
     >>> bool(np.isclose(target.values(U), born.born_terms(U, 2)[:, 1], rtol=1e-3))
@@ -49,10 +55,10 @@ def scattering_length_target(minus=()):
     left = [born.born_tensor(tensor.order, tensor.dim) - tensor for tensor in tensors]
     lower, correction = polynomial(tensors), polynomial(left)
 
-    def values(U):
+    def values(U: ArrayLike) -> Floats:
         return born.born_remainder(U, len(tensors)) + correction.values(U)
 
-    def jet(U, v):
+    def jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, ...]:
         U, v = checks.real_array("U", U), checks.real_array("v", v)
         (_, *whole), (_, *taken) = scattering.scattering_length_jet(U, v), lower.jet(U, v)
         return values(U), *(ours - theirs for ours, theirs in zip(whole, taken, strict=True))
@@ -66,29 +72,22 @@ def scattering_length_target(minus=()):
     )
 
 
-def box_target(d):
-    r"""The ground-state energy as a target, with its derivatives by Hellmann and Feynman, and second-order perturbation theory.
-
-    .. math:: \frac{\partial E}{\partial V_i} = \psi_i^2, \qquad
-              \sum_j \frac{\partial^2 E}{\partial V_i \partial V_j} v_j
-              = 2\, \psi_i \sum_{m > 0} m_i \frac{\langle m | v | \psi \rangle}{E - E_m}
+def box_target(d: int) -> Target:
+    """The ground-state energy of a particle in a box as a target; see `box`.
 
     Parameters
     ----------
     d : int, from 2 to 4096
 
-    Returns
-    -------
-    Target
-
     Examples
     --------
+    >>> import numpy as np
     >>> box_target(3).values(np.zeros((1, 3))).round(4)     # 32 (1 - cos(pi/4))
     array([9.3726])
     """
     d = checks.integer("d", d, minimum=2, limit=box.MOST_POINTS)
 
-    def of_points(V):
+    def of_points(V: ArrayLike) -> Floats:
         return checks.real_array("V", V, last=d)
 
     return Target(

@@ -5,14 +5,23 @@ and, if it can, their gradients and the products of their Hessians with given di
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
 from paperlib._support import checks
-from paperlib.taylor.symmetric import SymmetricTensor, index_table, monomials, multiplicities, packed_position, packed_size
+from paperlib._support.checks import Floats
+from paperlib.taylor.symmetric import (
+    SymmetricTensor,
+    index_table,
+    monomials,
+    multiplicities,
+    packed_position,
+    packed_size,
+)
 
 __all__ = ["Target", "label", "orders_in_turn", "polynomial"]
 
@@ -55,26 +64,20 @@ class Target:
     jet: Callable | None = None
     remainder: Callable | None = None
 
-    def __post_init__(self):
-        if not isinstance(self.name, str):
-            raise ValueError(f"name = {checks.brief(self.name)}: must be a str")
+    def __post_init__(self) -> None:
+        checks.instance("name", self.name, str)
         for what in ("values", "gradients", "hessian_vectors", "jet", "remainder"):
             function = getattr(self, what)
             if not callable(function) and (function is not None or what == "values"):
-                raise ValueError(f"{what} = {checks.brief(function)}: must be callable")
+                raise TypeError(f"{what} = {checks.brief(function)}: must be callable")
 
-    def less(self, tensors):
-        """The target less a polynomial.
+    def minus(self, tensors: Sequence[SymmetricTensor]) -> "Target":
+        """The target minus a polynomial, with those derivatives that it has.
 
         Parameters
         ----------
         tensors : sequence of SymmetricTensor
             Of orders 1, 2, .., as `scattering_length_target` takes them.
-
-        Returns
-        -------
-        Target
-            With those derivatives that this one has.
         """
         tensors = orders_in_turn("tensors", tensors)
         if not tensors:
@@ -83,18 +86,18 @@ class Target:
             return self.remainder(tensors)
         lower = polynomial(tensors)
 
-        def difference(what):
+        def difference(what: str) -> Callable | None:
             ours, theirs = getattr(self, what), getattr(lower, what)
             return None if ours is None else lambda *arguments: ours(*arguments) - theirs(*arguments)
 
-        def jets(U, v):
+        def jets(U: Floats, v: Floats) -> list[Floats]:
             pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]  # taken only if there is one
             return [ours - theirs for ours, theirs in pairs]
 
         parts = {what: difference(what) for what in ("values", "gradients", "hessian_vectors")}
         return Target(f"{self.name} less {label(tensors)}", **parts, jet=self.jet and jets)
 
-    def sampled(self, what, *arguments):
+    def sampled(self, what: str, *arguments: Floats) -> Floats:
         """`values`, `gradients` or `hessian_vectors` at a batch, checked.
 
         Raises
@@ -108,7 +111,7 @@ class Target:
         arrays = [checks.real_array("x", array) for array in arguments]
         return self._checked(what, function(*arrays), arrays[0])
 
-    def sampled_jet(self, U, v):
+    def sampled_jet(self, U: Floats, v: Floats) -> list[Floats]:
         """Values, gradients and Hessian-vector products at a batch, checked as `sampled` checks each."""
         names = ("values", "gradients", "hessian_vectors")
         U, v = checks.real_array("U", U), checks.real_array("v", v)
@@ -119,11 +122,11 @@ class Target:
             raise ValueError(f"target {self.name!r}: jet gives {len(results)} results; must be {', '.join(names)}")
         return [self._checked(what, result, U) for what, result in zip(names, results, strict=True)]
 
-    def _checked(self, what, result, U):
+    def _checked(self, what: str, result: Any, U: Floats) -> Floats:
         expected = U.shape[:1] if what == "values" else U.shape
         result = np.asarray(result)
         if result.dtype.kind not in "iuf":
-            raise ValueError(f"target {self.name!r}: {what} have dtype {result.dtype}; must be real numbers")
+            raise TypeError(f"target {self.name!r}: {what} have dtype {result.dtype}; must be real numbers")
         result = result.astype(np.float64, copy=False)
         if result.shape != expected:
             raise ValueError(f"target {self.name!r}: {what} have shape {result.shape}; must be {expected}")
@@ -133,7 +136,7 @@ class Target:
         return result
 
 
-def polynomial(tensors, name="polynomial"):
+def polynomial(tensors: Sequence[SymmetricTensor], name: str = "polynomial") -> Target:
     r"""A polynomial without constant term, given by its symmetric tensors.
 
     .. math:: f(x) = \sum_n T^{(n)}_{i_1 \dots i_n} x_{i_1} \cdots x_{i_n}
@@ -143,10 +146,6 @@ def polynomial(tensors, name="polynomial"):
     tensors : sequence of SymmetricTensor
         Of any orders from 1, one dimension.
     name : str
-
-    Returns
-    -------
-    Target
 
     Examples
     --------
@@ -168,28 +167,28 @@ def polynomial(tensors, name="polynomial"):
     higher = [(tensor.order, _pair_matrix(tensor)) for tensor in tensors if tensor.order > 2]
 
     # T(x, .., x, .), and T(x, .., x, v, .) for each direction v, of every tensor above the second order.
-    def contracted(x, *vectors):
+    def contracted(x: Floats, *vectors: Floats) -> list[list[Floats]]:
         return [_contract(n, A, x, *vectors) for n, A in higher]
 
-    def value(x, along):
+    def value(x: Floats, along: list) -> Floats:
         return x @ linear + ((x @ square) * x).sum(axis=1) / 2 + sum((x * a).sum(axis=1) for a in along)
 
-    def slope(x, along):
+    def slope(x: Floats, along: list) -> Floats:
         return linear + x @ square + sum(n * a for (n, _), a in zip(higher, along, strict=True))
 
-    def turn(v, along):
+    def turn(v: Floats, along: list) -> Floats:
         return v @ square + sum(n * (n - 1) * a for (n, _), a in zip(higher, along, strict=True))
 
-    def values(x):
+    def values(x: Floats) -> Floats:
         return value(x, [a for (a,) in contracted(x, x)])
 
-    def gradients(x):
+    def gradients(x: Floats) -> Floats:
         return slope(x, [a for (a,) in contracted(x, x)])
 
-    def hessian_vectors(x, v):
+    def hessian_vectors(x: Floats, v: Floats) -> Floats:
         return turn(v, [a for (a,) in contracted(x, v)])
 
-    def jet(x, v):
+    def jet(x: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
         both = contracted(x, x, v)
         along_x, along_v = ([pair[k] for pair in both] for k in (0, 1))
         return value(x, along_x), slope(x, along_x), turn(v, along_v)
@@ -197,7 +196,7 @@ def polynomial(tensors, name="polynomial"):
     return Target(name, *(partial(_chunked, function, d) for function in (values, gradients, hessian_vectors, jet)))
 
 
-def _pair_matrix(tensor):
+def _pair_matrix(tensor: SymmetricTensor) -> Floats:
     """A of shape (monomials of order n - 2, pairs): monomials(x) A is the packed matrix T(x, .., x, . , .)."""
     rest, pairs = index_table(tensor.dim, tensor.order - 2), index_table(tensor.dim, 2)
     indices = np.empty((len(rest), len(pairs), tensor.order), dtype=np.int32)
@@ -208,7 +207,7 @@ def _pair_matrix(tensor):
     return matrix * multiplicities(tensor.dim, tensor.order - 2)[:, None]
 
 
-def _contract(order, pair_matrix, x, *others):
+def _contract(order: int, pair_matrix: Floats, x: Floats, *others: Floats) -> list[Floats]:
     """T(x, .., x, v, .) for a batch and each v of `others`; (n, d) -> (n, d)."""
     d = x.shape[1]
     packed = monomials(x, order - 2) @ pair_matrix
@@ -217,13 +216,13 @@ def _contract(order, pair_matrix, x, *others):
 
 
 @lru_cache(maxsize=8)
-def _written_out(d):
+def _written_out(d: int) -> np.ndarray:
     """Where the entries of a (d, d) matrix, row by row, lie in its packed form."""
     places = np.arange(packed_size(d, 2))
     return SymmetricTensor(2, d, places).full().astype(np.int64).ravel()
 
 
-def _chunked(function, d, *arrays):
+def _chunked(function: Callable, d: int, *arrays: Floats) -> Any:
     """Apply a function of batches to 1,024 rows at a time: a matrix a row is what it takes in memory."""
     batches = [checks.real_array("x", array, last=d) for array in arrays]
     if any(batch.shape != batches[0].shape or batch.ndim != 2 for batch in batches):
@@ -237,20 +236,14 @@ def _chunked(function, d, *arrays):
     return whole if several else whole[0]
 
 
-def label(tensors):
+def label(tensors: Sequence[SymmetricTensor]) -> str:
     """A name for a set of tensors that another set does not have."""
     digest = hashlib.sha256(b"".join(tensor.packed.tobytes() for tensor in tensors)).hexdigest()[:16]
     return f"orders 1 to {len(tensors)} ({digest})"
 
 
-def orders_in_turn(name, tensors):
-    """Return `tensors` as a list if they are scalar ones of orders 1, 2, .. and of one dimension.
-
-    Raises
-    ------
-    ValueError
-        If they are not.
-    """
+def orders_in_turn(name: str, tensors: Sequence[SymmetricTensor]) -> list[SymmetricTensor]:
+    """`tensors` as a list, if they are scalar ones of orders 1, 2, .. and of one dimension."""
     tensors = checks.sequence(name, tensors)
     for number, tensor in enumerate(tensors, 1):
         if not isinstance(tensor, SymmetricTensor) or tensor.order != number or tensor.packed.ndim > 1:
