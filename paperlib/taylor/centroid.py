@@ -19,25 +19,31 @@ lambda is not in it. Tensors are arrays (..., C, units), see `splits`; order 0 h
 """
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from itertools import accumulate, pairwise, product
 from math import comb, prod
+from typing import TypeAlias
 
 import numpy as np
 
 from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib.networks import activations
+from paperlib.networks.mlp import MLP
 from paperlib.taylor.loops import add_pairs
 from paperlib.taylor.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
-from paperlib.taylor.symmetric import index_table, packed_size
+from paperlib.taylor.symmetric import entries, index_table
 
 __all__ = ["derivatives"]
+
+Group: TypeAlias = tuple[int | None, tuple[int, ...]]
 
 CHUNK_BYTES = 2**23
 FEW = 128  # inputs for which orders 2 and 3 are too small for what `_tensors` keeps account of
 
 
-def _terms(order):
+def _terms(order: int) -> Iterator[tuple[int, tuple[int, ...]]]:
     """The (s, blocks) of the centroid rule."""
     for s in range((order - 1) // 2 + 1):
         for blocks in partitions(order - s, order // 2):
@@ -45,12 +51,12 @@ def _terms(order):
                 yield s, blocks
 
 
-def _indices(group):
+def _indices(group: Group) -> int:
     s, blocks = group
     return (s or 0) + sum(blocks)
 
 
-def _groups(blocks):
+def _groups(blocks: tuple[int, ...]) -> Iterator[tuple]:
     """The ways to take some of the blocks: (taken, left over, ways to choose among equal ones)."""
     counts = Counter(blocks)
     for taken in product(*(range(count + 1) for count in counts.values())):
@@ -64,7 +70,7 @@ def _groups(blocks):
 
 
 @lru_cache(maxsize=64)
-def _plan(order):
+def _plan(order: int) -> dict:
     """How the terms are dealt: {p: {left group: [(weight, m, right group)]}}, p the indices on the left.
 
     Each assignment of indices to a term's pieces is met once for each way to take the left group's blocks
@@ -91,22 +97,22 @@ def _plan(order):
 class _Layer:
     """One hidden layer's derivatives by the inputs, and their products, each formed when first asked for."""
 
-    def __init__(self, dim, phi, z):
+    def __init__(self, dim: int, phi: Floats, z: dict[int, Floats]) -> None:
         self.dim, self.phi, self.units = dim, phi, phi.shape[-1]  # phi[m] is (..., 1, units)
-        self.z, self.adjoint = z, {}  # {order: (..., C, units)}; what vanishes is left out
-        self._features = {}
+        self.z, self.adjoint = z, dict[int, Floats]()  # {order: (..., C, units)}; what vanishes is left out
+        self._features: dict[Group, Floats] = {}
 
-    def has(self, group):
+    def has(self, group: Group) -> bool:
         s, blocks = group
         return all(size in self.z for size in blocks) and (s is None or s in self.adjoint)
 
-    def feature(self, s, blocks):
+    def feature(self, s: int | None, blocks: tuple[int, ...]) -> Floats:
         """lambda_S z_B1 .. z_Bm, summed over the ways to deal the indices to S and the blocks."""
         if (s, blocks) not in self._features:
             self._features[s, blocks] = self._form(s, blocks)
         return self._features[s, blocks]
 
-    def _form(self, s, blocks):
+    def _form(self, s: int | None, blocks: tuple[int, ...]) -> Floats:
         if not blocks:
             return np.ones((1, 1)) if s is None else self.adjoint[s]
         if s is not None:
@@ -117,7 +123,7 @@ class _Layer:
         first, rest = self.z[blocks[0]] / blocks.count(blocks[0]), self.feature(None, blocks[1:])
         return symmetric_product(first, rest, blocks[0], sum(blocks[1:]), self.dim)
 
-    def total(self, terms):
+    def total(self, terms: Iterable[tuple]) -> Floats | None:
         """Sum of coefficient times lambda_S z_B1 .. z_Bm over (coefficient, (s, blocks)); None if all vanish.
 
         Features that are formed already are used. The others would be of the highest order, so of each a
@@ -147,7 +153,7 @@ class _Layer:
         return out
 
 
-def _forward(mlp, order, at):
+def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
     """The layers with z_B for |B| up to order // 2."""
     layers: list[_Layer] = []
     y = at
@@ -166,7 +172,7 @@ def _forward(mlp, order, at):
     return layers
 
 
-def _backward(mlp, order, layers):
+def _backward(mlp: MLP, order: int, layers: list[_Layer]) -> dict[int, Floats]:
     """Give the layers lambda_S for |S| up to (order - 1) // 2; return it for the inputs."""
     adjoint = {0: mlp.weights[-1][:, None, :] if mlp.outputs > 1 else mlp.weights[-1]}
     for layer, weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
@@ -180,7 +186,7 @@ def _backward(mlp, order, layers):
     return adjoint
 
 
-def _columns(layers, rows):
+def _columns(layers: list[_Layer], rows: dict[Group, list]) -> Iterator[tuple[_Layer, Group, list]]:
     """The (layer, left group, its terms that do not vanish): each is a block of columns of both matrices."""
     for layer in layers:
         for left, terms in rows.items():
@@ -189,43 +195,43 @@ def _columns(layers, rows):
                 yield layer, left, terms
 
 
-def _work_bytes(mlp, order):
+def _work_bytes(mlp: MLP, order: int) -> int:
     """What one centre takes at the peak of `_tensors`, beside the result: its larger arrays."""
     units = sum(map(len, mlp.biases[:-1]))
     formed, last_sums = 0, [0]
     for p, rows in _plan(order).items():
-        stacks = (packed_size(mlp.dim, p) + packed_size(mlp.dim, order - p)) * len(rows) * units
+        stacks = (entries(mlp.dim, p) + entries(mlp.dim, order - p)) * len(rows) * units
         last_sums.append(stacks + largest_block(p, order - p, mlp.dim))
-        formed += packed_size(mlp.dim, p) * len(rows) * units
+        formed += entries(mlp.dim, p) * len(rows) * units
     return 8 * mlp.outputs * (formed + max(last_sums))
 
 
 @cache
-def _keep_freed_memory():
+def _keep_freed_memory() -> None:
     """Have the C library keep freed blocks for later calls: to touch fresh memory costs as much as the sums.
 
-    glibc gives a freed block back to the system at once if none freed before was larger, up to 32 MiB; other
-    libraries are not affected.
+    glibc gives a freed block back to the system at once if none freed before was larger, up to 32 MiB; other libraries are
+    not affected. It is the one thing here that outlasts a call, and a test fails when such a block no longer does it.
     """
     np.empty(2**25 - 2**16, dtype=np.uint8)
 
 
-def _tensors(mlp, order, at):
+def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
     """The packed tensors at centres whose work fits memory together: (..., dim) -> (..., C)."""
     layers = _forward(mlp, order, at)
     gradient = _backward(mlp, order, layers)
     batch = np.broadcast_shapes(at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ())
     if order == 1:
         return np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim))
-    out = np.zeros((*batch, packed_size(mlp.dim, order)))
+    out = np.zeros((*batch, entries(mlp.dim, order)))
     for p, rows in _plan(order).items():
         columns = list(_columns(layers, rows))
         if not columns:
             continue
         ends = np.cumsum([layer.units for layer, *_ in columns])
         parts = [slice(end - layer.units, end) for end, (layer, *_) in zip(ends, columns)]
-        x = np.empty((*batch, packed_size(mlp.dim, p), ends[-1]))
-        y = np.empty((*batch, packed_size(mlp.dim, order - p), ends[-1]))
+        x = np.empty((*batch, entries(mlp.dim, p), ends[-1]))
+        y = np.empty((*batch, entries(mlp.dim, order - p), ends[-1]))
         for part, (layer, left, _) in zip(parts, columns):
             x[..., part] = layer.feature(*left)
         for part, (layer, _, terms) in zip(parts, columns):
@@ -234,11 +240,12 @@ def _tensors(mlp, order, at):
     return out
 
 
-def _low_order(mlp, order, at):
+def _low_order(mlp: MLP, order: int, at: Floats) -> Floats:
     """The packed tensor of order 2 or 3 at one centre (dim,) of one output: the centroid rule where it is a line.
 
     With all hidden neurons in one row, the sum over j of lambda phi2 z_a z_b; or that of z_a z_b w_c over the orders of a, b
-    and c, with w = lambda phi3 z / 6 + phi2 lambda_c / 2. `_tensors` gives the same, but keeps account of more.
+    and c, with w = lambda phi3 z / 6 + phi2 lambda_c / 2. `_tensors` gives the same, but keeps account of more: at order 2
+    it takes up to twice as long.
     """
     ends = [0, *accumulate(map(len, mlp.biases[:-1]))]
     parts = [slice(*pair) for pair in pairwise(ends)]
@@ -268,28 +275,21 @@ def _low_order(mlp, order, at):
     for part, phi, turned in zip(parts[-2::-1], phis[-2::-1], turns[1:]):
         w[part] += (phi[2] / 2)[:, None] * turned
     z, w = np.ascontiguousarray(z.T), np.ascontiguousarray(w.T)
-    pairs, out = np.zeros((packed_size(mlp.dim, 2), ends[-1])), np.zeros(packed_size(mlp.dim, 3))
+    pairs, out = np.zeros((entries(mlp.dim, 2), ends[-1])), np.zeros(entries(mlp.dim, 3))
     add_pairs(pairs, z, w)
     contracted_product(out, z, pairs, 1, 2, mlp.dim)
     return out
 
 
 @lru_cache(maxsize=8)
-def _upper(dim):
+def _upper(dim: int) -> np.ndarray:
     """Where the packed entries of a matrix lie in its rows, one after the other."""
     rows, columns = index_table(dim, 2).T.astype(np.int64)
     return rows * dim + columns
 
 
-def derivatives(mlp, order, at):
-    """Return the packed tensor of partial derivatives.
-
-    Parameters
-    ----------
-    mlp : MLP
-    order : int
-        At least 1.
-    at : ndarray of float64, shape (..., dim)
+def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
+    """The packed tensor of partial derivatives of an order from 1 at centres `at` (..., dim), not checked.
 
     Returns
     -------
@@ -310,7 +310,7 @@ def derivatives(mlp, order, at):
     if order in (2, 3) and at.ndim == 1 and mlp.outputs == 1 and mlp.depth and mlp.dim <= FEW:
         return _low_order(mlp, order, at)
     batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
-    size, centres = packed_size(mlp.dim, order), prod(batch)
+    size, centres = entries(mlp.dim, order), prod(batch)
     result = 8 * mlp.outputs * centres * size
     checks.memory(f"order = {order}", result, "use .terms of taylor_expand")
     work = _work_bytes(mlp, order)

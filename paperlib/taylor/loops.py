@@ -13,7 +13,7 @@ import numpy as np
 
 from paperlib._support import compiled
 from paperlib._support.checks import Floats
-from paperlib.taylor.symmetric import index_table, packed_position, packed_size
+from paperlib.taylor.symmetric import entries, index_table, packed_position
 
 __all__ = ["add_heads", "add_pairs", "compose"]
 
@@ -123,7 +123,7 @@ def add_pairs(out: Floats, x: Floats, y: Floats) -> None:
 @lru_cache(maxsize=8)
 def _heads(dim: int, order: int) -> np.ndarray:
     """Where m[i, rest] lies in a flat (dim, C) array, for each index i of a sorted tuple; (order, C')."""
-    table, rests = index_table(dim, order), packed_size(dim, order - 1)
+    table, rests = index_table(dim, order), entries(dim, order - 1)
     return np.stack([table[:, i] * rests + packed_position(dim, np.delete(table, i, axis=1)) for i in range(order)])
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from paperlib._support.checks import Floats
 from paperlib.taylor.loops import add_heads, add_pairs
-from paperlib.taylor.symmetric import packed_size, tail_starts
+from paperlib.taylor.symmetric import entries, tail_starts
 
 __all__ = ["add_product", "contracted_product", "largest_block", "partitions", "symmetric_product"]
 
@@ -87,7 +87,7 @@ def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
     if p == 0 or q == 0:
         return x * y
     batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    out = np.zeros((*batch, packed_size(dim, p + q), x.shape[-1]))
+    out = np.zeros((*batch, entries(dim, p + q), x.shape[-1]))
     add_product(out, x, y, p, q, dim)
     return out
 
@@ -111,13 +111,13 @@ def _add_merged(out: Floats, m: Floats, p: int, q: int, dim: int) -> None:
 
 def _evaluated(p: int, q: int, dim: int) -> bool:
     """Whether x[A] y[B] is one matrix product; a long row alone would be a matrix times a vector."""
-    return min(p, q) <= 1 or packed_size(dim, p) * packed_size(dim, q) <= BLOCK
+    return min(p, q) <= 1 or entries(dim, p) * entries(dim, q) <= BLOCK
 
 
 def largest_block(p: int, q: int, dim: int) -> int:
     """Return a bound on the entries of the matrix products that `contracted_product` forms."""
     if _evaluated(p, q, dim):
-        return packed_size(dim, p) * packed_size(dim, q)
+        return entries(dim, p) * entries(dim, q)
     return max(BLOCK, largest_block(p - 1, q, dim), largest_block(p, q - 1, dim))
 
 

@@ -59,7 +59,12 @@ def packed_size(dim: int, order: int) -> int:
     >>> packed_size(64, 5)
     10424128
     """
-    dim, order = _sizes(dim, order)
+    return entries(*_sizes(dim, order))
+
+
+@lru_cache(maxsize=1024)
+def entries(dim: int, order: int) -> int:
+    """`packed_size` of arguments that are not checked."""
     return comb(dim + order - 1, order)
 
 
