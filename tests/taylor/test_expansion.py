@@ -6,16 +6,17 @@ from math import factorial
 
 import mpmath
 import numpy as np
+import oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_recursion import derivative_tensors
 
-from paperlib.taylor import centroid
 from paperlib.networks.activations import SMOOTH
 from paperlib.networks.mlp import MLP
-from paperlib.taylor.symmetric import index_table
+from paperlib.taylor import centroid
 from paperlib.taylor.expansion import derivative_tensor, directional_derivatives, propagator, taylor_expand, vertices
+from paperlib.taylor.symmetric import index_table
 
 AT = np.array([0.3, -0.2, 0.5])
 
@@ -133,10 +134,8 @@ def test_contracted_it_is_the_directional_derivative(order, dim, hidden, seed):
 
 @pytest.mark.parametrize("name", sorted(set(SMOOTH) - {"linear"}))
 def test_one_input_gives_the_univariate_series(name):
-    from test_activations import EXACT
-
     mlp = MLP([[[0.7]], [[-1.3]], [[2.0]]], [[0.2], [0.4], [0.1]], name)
-    phi = EXACT[name]
+    phi = oracles.ACTIVATIONS[name]
     with mpmath.workdps(60):
         exact = mpmath.taylor(
             lambda x: 2 * phi(mpmath.mpf(-1.3) * phi(mpmath.mpf(0.7) * x + mpmath.mpf(0.2)) + mpmath.mpf(0.4)),

@@ -7,9 +7,9 @@ import pytest
 from paperlib import potentials, scattering
 from paperlib.learning import programs
 from paperlib.learning.ensemble import Ensemble
-from paperlib.networks.mlp import MLP
 from paperlib.learning.targets import Target, scattering_length_target
 from paperlib.learning.training import TrainingConfig, train_ensemble
+from paperlib.networks.mlp import MLP
 
 if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)
@@ -162,7 +162,7 @@ def test_what_was_kept_from_something_else_is_left_with_a_line(trained, tmp_path
     with pytest.warns(UserWarning, match="^[^\n]*npz: was trained by other code, [^\n]*; trained anew$"):
         assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("paperlib.checkpoints._CODE", ("soap.py",))
+        patch.setattr("paperlib.learning.checkpoints._CODE", ("learning/soap.py",))
         with pytest.warns(UserWarning, match="was trained by other code"):
             assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))
     train_ensemble(SMALL, TARGET, cache=tmp_path / "whole")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paperlib.taylor import loops as compiled, splits
+from paperlib.taylor import loops as compiled
+from paperlib.taylor import splits
 from paperlib.taylor.symmetric import index_table, packed_position, packed_size
 
 BATCHES = [((), ()), ((2,), (2,)), ((3, 1), (3, 2)), ((1,), (4,))]

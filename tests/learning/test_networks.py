@@ -102,6 +102,6 @@ def test_one_batch_may_serve_all_members(tf, stacked):
     ],
 )
 def test_what_training_needs_is_named(before, message):
-    code = f"import os, sys; {before}; from paperlib import _tensorflow; _tensorflow.load()"
+    code = f"import os, sys; {before}; from paperlib._support import tensorflow; tensorflow.load()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1 and ended.stderr.strip().splitlines()[-1] == message

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paperlib.learning.ensemble import Ensemble
 from paperlib._support.files import atomically, read_json, read_npz, write_json, write_npz
+from paperlib.learning.ensemble import Ensemble
 from paperlib.networks.mlp import MLP
 
 
