@@ -74,7 +74,7 @@ test-long: .venv/.ready ## Run the tests that take minutes to an hour: kills, se
 
 coverage: .venv/.ready ## Measure lines and branches: unit tests, notebooks, and the compiled loops as plain Python; fails below 95 percent
 	rm -rf build/coverage
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest tests/test_scattering.py tests/test_splits.py
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest tests/physics/test_scattering.py tests/physics/test_shells.py tests/taylor/test_splits.py tests/taylor/test_loops.py
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage run -m paperlib reproduce --profile quick --build build/coverage/run
 	$(BIN)/python -m coverage combine --quiet

@@ -1,9 +1,21 @@
-"""Second ways to every number of the physics: slow, plain, and written from other formulas than the package's."""
+"""Second ways to every number of the physics, and to activations: slow, plain, from other formulas than the package's."""
 
 import mpmath
 import numpy as np
 
 mpmath.mp.dps = 40
+
+ACTIVATIONS = {
+    "tanh": mpmath.tanh,
+    "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
+    "softplus": lambda z: mpmath.log1p(mpmath.exp(z)),
+    "gelu": lambda z: z * mpmath.ncdf(z),
+    "gelu_tanh": lambda z: z * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf("0.044715") * z**3))) / 2,
+    "silu": lambda z: z / (1 + mpmath.exp(-z)),
+    "sin": mpmath.sin,
+    "exp": mpmath.exp,
+    "linear": lambda z: z,
+}
 
 
 def scattering_length_by_numpy(U):

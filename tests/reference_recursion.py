@@ -3,6 +3,7 @@
 import numpy as np
 
 from paperlib.networks.activations import derivatives
+from paperlib.taylor.symmetric import index_table
 
 
 def set_partitions(items):
@@ -35,3 +36,9 @@ def derivative_tensors(mlp, order, at):
     out = [np.tensordot(mlp.weights[-1], t, axes=1) for t in y]
     out[0] = out[0] + mlp.biases[-1]
     return out if mlp.outputs > 1 else [t[0] for t in out]
+
+
+def packed_entries(full, order, dim, outputs=1):
+    """The packed entries of a full array, outputs first -> outputs last."""
+    full = full if outputs == 1 else np.moveaxis(full, 0, -1)
+    return full[tuple(index_table(dim, order).T)]

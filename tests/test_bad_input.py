@@ -39,11 +39,11 @@ from paperlib import (
     taylor,
 )
 from paperlib._support import files
-from paperlib.learning.targets.target import orders_in_turn
 from paperlib.learning.ensemble import Ensemble
+from paperlib.learning.targets.target import orders_in_turn
+from paperlib.learning.training import TrainingConfig, train_ensemble
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.symmetric import SymmetricTensor
-from paperlib.learning.training import TrainingConfig, train_ensemble
 
 EXAMPLES = max(1, settings.default.max_examples // 20)
 PATIENCE = 60  # seconds after which a call hangs: the slowest here takes a few

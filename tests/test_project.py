@@ -147,17 +147,17 @@ def run(folder, *arguments):
             "physics/potentials.py",
             'HBAR_C = physical_constants["reduced Planck constant times c in MeV fm"][0]',
             'HBAR_C = 1.001 * physical_constants["reduced Planck constant times c in MeV fm"][0]',
-            "tests/test_potentials.py",
+            "tests/physics/test_potentials.py",
             "01",
         ),
         (
             "physics/shells.py",
             "q[i + 1] = q[i] - loss[i]",
             "q[i + 1] = q[i] - 1.001 * loss[i]",
-            "tests/test_scattering.py",
+            "tests/physics/test_scattering.py",
             "01",
         ),
-        ("physics/born.py", "q[0] = 1.0\n", "q[0] = 1.001\n", "tests/test_born.py", "02"),
+        ("physics/born.py", "q[0] = 1.0\n", "q[0] = 1.001\n", "tests/physics/test_born.py", "02"),
     ],
 )
 def test_a_constant_changed_by_a_tenth_of_a_percent_turns_the_tests_red(tmp_path, file, before, after, unit, notebook):

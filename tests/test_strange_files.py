@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paperlib import reproduction, sweep
-from paperlib._support import files
 from paperlib.__main__ import main
+from paperlib._support import files
 from paperlib.learning.ensemble import Ensemble
 from paperlib.networks.mlp import MLP
 

@@ -13,8 +13,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from paperlib.taylor.symmetric import index_table, packed_size
 from paperlib.taylor.expansion import derivative_tensor, directional_derivatives
+from paperlib.taylor.symmetric import index_table, packed_size
 
 WIDTHS = [64, 64, 64, 64, 1]
 DIMS = (8, 16, 32, 64, 128)

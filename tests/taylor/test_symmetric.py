@@ -1,6 +1,5 @@
 """Packed symmetric tensors against full arrays, itertools and numpy.einsum."""
 
-import os
 import warnings
 from itertools import combinations_with_replacement, permutations, product
 
@@ -10,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paperlib import SymmetricTensor
-from paperlib._support import checks
 from paperlib.taylor.symmetric import index_table, multiplicities, packed_position, packed_size, tail_starts
 
 shapes = st.tuples(st.integers(0, 5), st.integers(1, 5))
@@ -156,21 +154,6 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
             warnings.simplefilter("error")
             with pytest.raises(ValueError, match=f"^{name}: the result is beyond the largest double"):
                 ask()
-
-
-def test_free_memory_is_the_least_of_what_the_system_tells(tmp_path, monkeypatch):
-    told = {"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable: 5 kB", "memory.max": "4000", "memory.current": "1000"}
-
-    def path(name):
-        (tmp_path / "told").write_text(next((text for end, text in told.items() if name.endswith(end)), "max"))
-        return tmp_path / "told"
-
-    monkeypatch.setattr("paperlib._support.checks.Path", path)
-    assert checks._free_bytes() == 3000
-    told["memory.max"] = "max"
-    assert checks._free_bytes() == 5 * 1024
-    told["/proc/meminfo"] = "nothing of the kind"
-    assert checks._free_bytes() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize("trailing", [(), (2, 3)])

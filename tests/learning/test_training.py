@@ -3,43 +3,15 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from trainings import SMALL, TARGET, same
 
-from paperlib import potentials, scattering
-from paperlib.learning import programs
-from paperlib.learning.ensemble import Ensemble
+from paperlib import scattering
+from paperlib.learning.targets import Target
+from paperlib.learning.training import train_ensemble
 from paperlib.networks.mlp import MLP
-from paperlib.learning.targets import Target, scattering_length_target
-from paperlib.learning.training import TrainingConfig, train_ensemble
 
 if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)
-
-SMALL = TrainingConfig(
-    d=6,
-    hidden=(12, 12),
-    samples=2048,
-    batch=32,
-    steps=320,
-    warmup=10,
-    learning_rate=1e-2,
-    validation=64,
-    seeds=(3, 5),
-    optimizer="adam",
-)
-TARGET = scattering_length_target()
-
-
-@pytest.fixture(scope="module")
-def trained():
-    return train_ensemble(SMALL, TARGET)
-
-
-def same(one, other):
-    return all(
-        np.array_equal(a, b)
-        for m, n in zip(one.members, other.members, strict=True)
-        for a, b in zip(m.weights + m.biases, n.weights + n.biases, strict=True)
-    )
 
 
 def test_it_learns(trained):
@@ -117,61 +89,6 @@ def test_against_plain_keras(trained):
     np.testing.assert_allclose(trained.mlp(0).weights[1], plain.weights[1], atol=2e-3)
 
 
-def test_an_interrupted_training_resumes_bit_for_bit(trained, tmp_path, monkeypatch):
-    """Stopped by an error of the target in the third epoch, then called again."""
-    monkeypatch.setattr("paperlib.learning.training._EVERY", 0)
-    calls = []
-
-    def values(U):
-        calls.append(len(U))
-        if len(calls) == 4 and len(U) == SMALL.samples:
-            raise KeyboardInterrupt
-        return TARGET.values(U)
-
-    with pytest.raises(KeyboardInterrupt):
-        train_ensemble(SMALL, Target(TARGET.name, values), cache=tmp_path / "run")
-    (kept,) = (tmp_path / "run").iterdir()
-    resumed = train_ensemble(SMALL, TARGET, cache=tmp_path / "run")
-    assert same(trained, resumed)
-    np.testing.assert_array_equal(trained.loss, resumed.loss)
-    np.testing.assert_array_equal(trained.validation, resumed.validation)
-    assert [*kept.parent.iterdir()] == [kept]
-
-
-def test_a_finished_training_is_not_run_again(trained, tmp_path):
-    train_ensemble(SMALL, TARGET, cache=tmp_path)
-
-    def never(U):
-        assert len(U) == SMALL.validation, "samples were drawn for a training that was complete"
-        return TARGET.values(U)
-
-    assert same(trained, train_ensemble(SMALL, Target(TARGET.name, never), cache=tmp_path))
-
-
-def test_another_configuration_is_another_training(tmp_path):
-    train_ensemble(SMALL, TARGET, cache=tmp_path)
-    train_ensemble(dataclasses.replace(SMALL, learning_rate=1e-3), TARGET, cache=tmp_path)
-    train_ensemble(SMALL, Target("another", TARGET.values), cache=tmp_path)
-    assert len([*tmp_path.iterdir()]) == 3
-
-
-def test_what_was_kept_from_something_else_is_left_with_a_line(trained, tmp_path, monkeypatch):
-    """Other values under the same name, other code, a damaged file: trained anew, to the right weights."""
-    train_ensemble(SMALL, Target(TARGET.name, lambda U: 2 * TARGET.values(U)), cache=tmp_path)
-    (kept,) = tmp_path.iterdir()
-    with pytest.warns(UserWarning, match="^[^\n]*npz: was trained by other code, [^\n]*; trained anew$"):
-        assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))
-    with monkeypatch.context() as patch:
-        patch.setattr("paperlib.checkpoints._CODE", ("soap.py",))
-        with pytest.warns(UserWarning, match="was trained by other code"):
-            assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))
-    train_ensemble(SMALL, TARGET, cache=tmp_path / "whole")
-    (whole,) = (tmp_path / "whole").iterdir()
-    kept.write_bytes(whole.read_bytes()[:-1000])
-    with pytest.warns(UserWarning, match="^[^\n]*: not a readable .npz file[^\n]*; trained anew$"):
-        assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))
-
-
 def test_converted_networks_predict_what_keras_did(trained):
     """float32 rounding is all that separates an MLP from the network that was trained."""
     import keras
@@ -183,16 +100,6 @@ def test_converted_networks_predict_what_keras_did(trained):
     model.set_weights([a for w, b in zip(member.weights, member.biases, strict=True) for a in (w.T, b)])
     U = SMALL.potentials(100, 9)
     np.testing.assert_allclose(member(U), model.predict(U, verbose=0)[:, 0], rtol=1e-5, atol=1e-6)
-
-
-def test_save_and_load(trained, tmp_path):
-    trained.save(tmp_path / "ensemble.npz")
-    again = Ensemble.load(tmp_path / "ensemble.npz")
-    assert same(trained, again)
-    assert again.seeds == trained.seeds
-    U = potentials.sample(5, 6, depth=1.0, seed=0)
-    np.testing.assert_array_equal(again.mean(U), trained.mean(U))
-    np.testing.assert_array_equal(again.spread(U), trained.spread(U))
 
 
 def test_a_diverging_member_is_named_and_left_out():
@@ -296,23 +203,3 @@ def test_bad_targets(values, message):
         train_ensemble(SMALL, Target("bad", values))
     with pytest.raises(ValueError, match="^target 'bad': has no gradients$"):
         Target("bad", values).sampled("gradients", np.ones((2, 2)))
-
-
-@pytest.mark.parametrize("fit", ["values", "gradients", "hessian_vectors"])
-def test_the_compiled_program_does_what_its_python_does(fit):
-    """The same steps run eagerly, operation by operation; the last bits differ, and grow with the steps."""
-    import tensorflow as tf
-
-    config = dataclasses.replace(SMALL, fit=fit, steps=32)
-    compiled = train_ensemble(config, TARGET)
-    programs._compiled.cache_clear()
-    tf.config.run_functions_eagerly(True)
-    try:
-        eager = train_ensemble(config, TARGET)
-    finally:
-        tf.config.run_functions_eagerly(False)
-        programs._compiled.cache_clear()
-    np.testing.assert_allclose(eager.loss, compiled.loss, rtol=1e-3)
-    for one, other in zip(eager.members, compiled.members, strict=True):
-        for a, b in zip(one.weights, other.weights, strict=True):
-            np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)

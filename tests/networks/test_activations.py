@@ -5,20 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import ACTIVATIONS as EXACT
 
 from paperlib.networks.activations import PIECEWISE, SMOOTH, derivatives, parse
 
-EXACT = {
-    "tanh": mpmath.tanh,
-    "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
-    "softplus": lambda z: mpmath.log1p(mpmath.exp(z)),
-    "gelu": lambda z: z * mpmath.ncdf(z),
-    "gelu_tanh": lambda z: z * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf("0.044715") * z**3))) / 2,
-    "silu": lambda z: z / (1 + mpmath.exp(-z)),
-    "sin": mpmath.sin,
-    "exp": mpmath.exp,
-    "linear": lambda z: z,
-}
 POINTS = np.array(
     [-50, -30.5, -12, -9, -6, -3.2, -1.7, -1, -0.4, -1e-9, 0, 0.1, 0.8, 1.3, 2.6, 5, 9, 12, 25, 50],
     dtype=float,

@@ -1,4 +1,4 @@
-"""The expansion against nested JAX, the plain recursion, closed forms, finite differences, its remainder."""
+"""The expansion against nested JAX, closed forms, finite differences, its remainder."""
 
 import dataclasses
 import warnings
@@ -6,28 +6,18 @@ from math import factorial
 
 import mpmath
 import numpy as np
+import oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_recursion import derivative_tensors
+from reference_recursion import packed_entries
 
-from paperlib.taylor import centroid
 from paperlib.networks.activations import SMOOTH
 from paperlib.networks.mlp import MLP
-from paperlib.taylor.symmetric import index_table
 from paperlib.taylor.expansion import derivative_tensor, directional_derivatives, propagator, taylor_expand, vertices
+from paperlib.taylor.symmetric import index_table
 
 AT = np.array([0.3, -0.2, 0.5])
-
-
-def packed(full, order, dim, outputs=1):
-    """The packed entries of a full array, outputs first -> outputs last."""
-    full = full if outputs == 1 else np.moveaxis(full, 0, -1)
-    return full[tuple(index_table(dim, order).T)]
-
-
-def relative_error(got, expected):
-    return np.linalg.norm(got - expected) / np.linalg.norm(expected)
 
 
 @pytest.fixture(scope="module")
@@ -78,40 +68,9 @@ def test_against_nested_jax(jax, random_mlp, widths, activation, highest):
     nested = jax_function(jax, mlp)
     for order in range(1, highest + 1):
         nested = jax.jacfwd(nested)
-        expected = packed(np.asarray(jax.jit(nested)(at)), order, mlp.dim, mlp.outputs)
+        expected = packed_entries(np.asarray(jax.jit(nested)(at)), order, mlp.dim, mlp.outputs)
         got = derivative_tensor(mlp, order, at).packed
         assert np.linalg.norm(got - expected) <= 1e-12 * np.linalg.norm(expected)
-
-
-def test_second_order_at_one_centre_is_the_rule_for_all_orders(random_mlp):
-    """It has a shorter way, without the bookkeeping; a batch of one centre goes the general way."""
-    for widths in ([3, 1], [3, 5, 1], [3, 5, 4, 6, 1]):
-        mlp = random_mlp(widths, "silu")
-        short, general = derivative_tensor(mlp, 2, AT).packed, derivative_tensor(mlp, 2, AT[None]).packed[:, 0]
-        np.testing.assert_allclose(short, general, rtol=0, atol=1e-15)
-
-
-@pytest.mark.parametrize("activation", ["tanh", "gelu"])
-@pytest.mark.parametrize("widths", [[3, 4, 1], [3, 4, 3, 1], [3, 4, 3, 3, 1], [3, 3, 3, 3, 3, 1], [3, 4, 3, 2]])
-def test_against_the_plain_recursion(random_mlp, widths, activation):
-    mlp = random_mlp(widths, activation, seed=1)
-    for order, full in enumerate(derivative_tensors(mlp, 7, AT)):
-        got = derivative_tensor(mlp, order, AT).packed
-        assert relative_error(got, packed(full, order, 3, mlp.outputs)) < 1e-12
-
-
-def test_order_8_against_the_plain_recursion(random_mlp):
-    mlp = random_mlp([3, 4, 3, 3, 1], "tanh", seed=2)
-    full = derivative_tensors(mlp, 8, AT)[8]
-    assert relative_error(derivative_tensor(mlp, 8, AT).packed, packed(full, 8, 3)) < 1e-12
-
-
-def test_past_the_size_of_one_matrix_product(random_mlp, monkeypatch):
-    mlp = random_mlp([5, 4, 4, 1], "gelu")
-    expected = [derivative_tensor(mlp, order).packed for order in (4, 5, 6, 7)]
-    monkeypatch.setattr("paperlib.taylor.splits.BLOCK", 8)
-    for order, packed_entries in zip((4, 5, 6, 7), expected):
-        assert relative_error(derivative_tensor(mlp, order).packed, packed_entries) < 1e-13
 
 
 @given(st.integers(1, 9), st.integers(1, 3), st.lists(st.integers(1, 3), max_size=3), st.integers(0, 99))
@@ -133,10 +92,8 @@ def test_contracted_it_is_the_directional_derivative(order, dim, hidden, seed):
 
 @pytest.mark.parametrize("name", sorted(set(SMOOTH) - {"linear"}))
 def test_one_input_gives_the_univariate_series(name):
-    from test_activations import EXACT
-
     mlp = MLP([[[0.7]], [[-1.3]], [[2.0]]], [[0.2], [0.4], [0.1]], name)
-    phi = EXACT[name]
+    phi = oracles.ACTIVATIONS[name]
     with mpmath.workdps(60):
         exact = mpmath.taylor(
             lambda x: 2 * phi(mpmath.mpf(-1.3) * phi(mpmath.mpf(0.7) * x + mpmath.mpf(0.2)) + mpmath.mpf(0.4)),
@@ -308,27 +265,10 @@ def test_refused(random_mlp):
             ask()
 
 
-def test_the_rule_needs_no_order_above_half():
-    for order in range(2, 13):
-        for s, blocks in centroid._terms(order):
-            assert s + sum(blocks) == order
-            assert s <= (order - 1) // 2 and max(blocks) <= order // 2
-
-
 def test_derivatives_beyond_double_precision_are_said():
     steep = MLP([[[1e120, 1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
     with pytest.raises(ValueError, match="^mlp, at: derivatives of order 3 are beyond 1.8e308; [^\n]*$"):
         derivative_tensor(steep, 3)
-
-
-@pytest.mark.parametrize("order", [2, 3])
-@pytest.mark.parametrize("widths", [[1, 1, 1], [3, 4, 1], [6, 2, 5, 3, 1]])
-def test_the_short_road_of_low_orders_is_the_rule(random_mlp, widths, order):
-    from paperlib.taylor import centroid
-
-    mlp, at = random_mlp(widths, "gelu"), np.random.default_rng(0).standard_normal(widths[0])
-    whole = centroid._tensors(mlp, order, at)
-    np.testing.assert_allclose(derivative_tensor(mlp, order, at).packed, whole, atol=1e-15 * np.abs(whole).max())
 
 
 @pytest.mark.parametrize("order", [-1, 171, 2.0, True, "2", None])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paperlib.learning.ensemble import Ensemble
 from paperlib._support.files import atomically, read_json, read_npz, write_json, write_npz
+from paperlib.learning.ensemble import Ensemble
 from paperlib.networks.mlp import MLP
 
 
@@ -78,18 +78,6 @@ def test_foreign_bytes_are_refused(tmp_path_factory, content):
             read(path)
 
 
-@given(st.data())
-@settings(max_examples=60)
-def test_damaged_ensembles_are_refused(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("damaged") / "file.npz"
-    network = MLP([[[1.0, 2.0]], [[1.0]]], [[0.5], [0.0]], "tanh")
-    Ensemble((network,), (0,), np.ones((3, 1)), np.ones((3, 1)), np.ones(3)).save(path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
-    with pytest.raises(ValueError, match="^[^\n]*file.npz[^\n]*$"):
-        Ensemble.load(path)
-
-
 def test_pickles_are_not_opened(tmp_path):
     path = tmp_path / "file.npz"
     np.savez(path, activation=np.array([{}], dtype=object))
@@ -108,42 +96,6 @@ def test_missing_arrays_are_named(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(ValueError, match="bad.json: not JSON"):
         read_json(tmp_path / "bad.json")
-
-
-GOOD = {
-    "members": (MLP([[[1.0, 2.0]]], [[0.5]], "tanh"),) * 2,
-    "seeds": (0, 1),
-    "loss": np.ones((3, 2)),
-    "validation": np.ones((3, 2)),
-    "seconds": np.ones(3),
-}
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"members": ()}, r"members = \(\): must be one MLP or more"),
-        ({"members": ("text",)}, r"members\[0\]: str given; must be of type MLP"),
-        (
-            {"members": (GOOD["members"][0], MLP([[[1.0]]], [[0.5]], "tanh"))},
-            r"members\[1\]: must have the shape and .*",
-        ),
-        ({"loss": np.ones(3)}, r"loss: shape \(3,\); must be \(epochs, members\)"),
-        ({"seeds": (0,)}, r"seeds = \(0,\): seeds and curves must be one a member, of 2"),
-        ({"seeds": (0, 1.5)}, r"seeds\[1\] = 1.5: must be an integer"),
-        ({"seconds": np.ones(2)}, "seconds: 2 epochs; loss has 3, validation 3"),
-    ],
-)
-def test_parts_of_an_ensemble_fit_together(changes, message):
-    assert Ensemble(**GOOD).seeds == (0, 1)
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        Ensemble(**GOOD | changes)
-
-
-def test_an_archive_of_other_arrays_is_no_ensemble(tmp_path):
-    write_npz(tmp_path / "a.npz", format=np.array("ensemble"), seeds=np.arange(2), loss=np.ones((1, 2)))
-    with pytest.raises(ValueError, match="^[^\n]*a.npz[^\n]*$"):
-        Ensemble.load(tmp_path / "a.npz")
 
 
 def test_arrays_of_python_objects_are_not_written(tmp_path):

@@ -1,4 +1,4 @@
-"""Products of packed tensors against itertools.combinations; compiled loops against their NumPy forms."""
+"""Products of packed tensors against itertools.combinations."""
 
 from itertools import combinations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paperlib.taylor import loops as compiled, splits
+from paperlib.taylor import splits
 from paperlib.taylor.symmetric import index_table, packed_position, packed_size
 
 BATCHES = [((), ()), ((2,), (2,)), ((3, 1), (3, 2)), ((1,), (4,))]
@@ -58,41 +58,3 @@ def test_unordered_splits(p, dim, batches, block):
             out, np.concatenate([x, y], -1), np.concatenate([y, x], -1), p, p, dim, unordered=True
         )
     assert np.allclose(out, expected, rtol=0, atol=1e-12)
-
-
-def test_compiled_loops_equal_their_numpy_forms_to_the_bit(monkeypatch):
-    pytest.importorskip("numba", reason="the compiled loops need the [fast] extra")
-    rng = np.random.default_rng(0)
-    x, y, m = rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 15))
-    z = rng.standard_normal((3, 4, 7))
-    phis = rng.standard_normal((6, 1, 7)), rng.standard_normal((6, 4, 7)), rng.standard_normal((3, 1, 7))
-
-    def run():
-        pairs, triples = np.ones((2, 15, 7)), np.ones((2, 35))
-        series = [np.ones((len(phi) - 1, 4, 7)) for phi in phis]
-        compiled.add_pairs(pairs, x, y)
-        compiled.add_heads(triples, m, 2)
-        compiled.add_heads(triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2), 2)
-        for out, phi in zip(series, phis):
-            compiled.compose(out, phi, z[: len(out)])
-        return pairs, triples, *series
-
-    monkeypatch.setattr(compiled, "WORTH_A_CALL", 10**9)
-    monkeypatch.setattr(compiled, "WORTH_COMPILING", 10**9)
-    plain = run()
-    monkeypatch.setattr(compiled, "WORTH_A_CALL", 0)
-    monkeypatch.setattr(compiled, "WORTH_COMPILING", 0)
-    assert compiled._compiled("pairs")
-    assert all(np.array_equal(a, b) for a, b in zip(plain, run()))
-
-
-def test_without_numba(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "numba", None)
-    compiled._compiled.cache_clear()
-    try:
-        monkeypatch.setattr(compiled, "WORTH_COMPILING", 0)
-        x, y = operands(1, 1, 4, ((), ()))
-        assert np.allclose(splits.symmetric_product(x, y, 1, 1, 4), summed_over_splits(x, y, 1, 1, 4), rtol=1e-15)
-        assert compiled._compiled("pairs") is None
-    finally:
-        compiled._compiled.cache_clear()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from paperlib import potentials, scattering
-from paperlib.physics import shells, shells_compiled
+from paperlib.physics import shells
 
 KINDS = {"attractive": (0, 1), "repulsive": (-1, 0), "signed": (-1, 1)}
 
@@ -156,35 +156,6 @@ def test_strides_and_dtypes():
     )
 
 
-@pytest.mark.parametrize("n", [1, 31, 33, 1000])
-@pytest.mark.parametrize("kind", KINDS)
-def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
-    pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
-    random = np.random.default_rng(1)
-    deep = random.uniform(*KINDS[kind], size=(n, 64)) * shells_compiled.LARGEST_X * 64**2
-    v = random.standard_normal(deep.shape)
-    functions = (
-        scattering.scattering_length,
-        scattering.scattering_length_gradient,
-        lambda U: scattering.scattering_length_hvp(U, v),
-    )
-    for U in (deep, 1e-3 * deep, 1e-9 * deep):
-        plain = [function(U) for function in functions]
-        with monkeypatch.context() as patch:
-            patch.setattr(scattering, "_WORTH_COMPILING", 0)
-            patch.setattr(shells, "edges", None)  # the plain road is closed
-            compiled = [function(U) for function in functions]
-        # Deep potentials near a resonance amplify rounding; the bound is for the others.
-        clear, digits = (np.abs(plain[0]) < 3, 1e-9) if U is deep else (np.full(n, True), 1e-12)
-        assert clear.mean() > 0.5
-        np.testing.assert_allclose(
-            compiled[0][clear], plain[0][clear], rtol=0, atol=digits * np.abs(plain[0][clear]).max()
-        )
-        for a, b in zip(compiled[1:], plain[1:], strict=True):
-            largest = np.abs(b).max(axis=1, keepdims=True)
-            assert (np.abs(a - b) <= digits * largest)[clear].all()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("depth", [1e-6, 1.0, 30.0, 1e4])
 @pytest.mark.parametrize("d", [1, 5, 64])
@@ -231,6 +202,12 @@ def test_wave_function_solves_the_equation():
     np.testing.assert_allclose(second[inside], -(np.repeat(U, 40) * u[1:])[inside], rtol=1e-3, atol=1e-6)
 
 
+DERIVATIVES = [
+    scattering.scattering_length,
+    scattering.scattering_length_gradient,
+    lambda U: scattering.scattering_length_hvp(U, np.ones_like(U)),
+]
+
 BAD = {
     "empty": (np.zeros((0, 4)), "is empty"),
     "no shells": (np.zeros((3, 0)), "is empty"),
@@ -262,47 +239,6 @@ def test_bad_input(function, case):
     assert message in str(error.value)
 
 
-COMPILED = [
-    scattering.scattering_length,
-    scattering.scattering_length_gradient,
-    lambda U: scattering.scattering_length_hvp(U, np.ones_like(U)),
-]
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("function", COMPILED)
-def test_compiled_loops_refuse_what_the_plain_ones_refuse(monkeypatch, function, bad):
-    pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
-    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
-    for row, shell in ((0, 0), (37, 3), (39, 7)):
-        U = np.full((40, 8), 0.1)
-        U[row, shell] = bad
-        with pytest.raises(ValueError, match=rf"^U\[{row}, {shell}\] = {bad}: must be finite$"):
-            function(U)
-
-
-@pytest.mark.parametrize("depth", [10.0, -10.0, 1e7, -1e7])
-@pytest.mark.parametrize("function", COMPILED)
-def test_one_deep_potential_in_a_batch_keeps_its_digits(monkeypatch, function, depth):
-    """The compiled loops hold for shallow ones alone: a batch with a deep one goes the plain road."""
-    U = np.random.default_rng(0).uniform(0, 0.5, (40, 8))
-    U[17, 2] = depth
-    plain = function(U)
-    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
-    np.testing.assert_allclose(function(U), plain, rtol=1e-11, atol=1e-13 * np.abs(plain).min())
-
-
-@pytest.mark.parametrize("depth", [-2e5, -6e5])
-@pytest.mark.parametrize("function", COMPILED)
-def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, function, depth):
-    """Each is shallow, |U| h^2 below 1/27, but u grows to e^447, whose square is too large, and to e^775."""
-    U = np.full((2, 4000), depth)
-    plain = function(U)
-    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
-    assert np.isfinite(plain).all() and (plain != 0).any()
-    np.testing.assert_array_equal(function(U), plain)
-
-
 def test_more_bound_states_than_can_be_counted_are_refused():
     for depth in (1e6, 1e20, 1e30, (2**52.5 * np.pi) ** 2):
         k = np.sqrt(depth)
@@ -313,7 +249,7 @@ def test_more_bound_states_than_can_be_counted_are_refused():
 
 def test_blocks_change_nothing(monkeypatch):
     U = np.random.default_rng(0).uniform(-3, 5, (50, 4))
-    functions = [*COMPILED, scattering.effective_range, scattering.bound_states]
+    functions = [*DERIVATIVES, scattering.effective_range, scattering.bound_states]
     expected = [function(U) for function in functions]
     monkeypatch.setattr(scattering, "_BLOCK", 4 * 7)
     for function, whole in zip(functions, expected, strict=True):
@@ -338,7 +274,7 @@ def test_extremes_are_silent():
         warnings.simplefilter("error")
         for depth in (0.0, 5e-324, -5e-324, 1e-300, 1e300, -1e300, 1e308, -1e308):
             U = np.full((2, 3), depth)
-            for function in (*COMPILED[:2], scattering.effective_range):
+            for function in (*DERIVATIVES[:2], scattering.effective_range):
                 assert not np.isnan(function(U)).any()
             scattering.wave_function(U[0])
             scattering.scattering_length_jet(U, U)

@@ -1,14 +1,15 @@
-"""The derivatives written out by hand, against TensorFlow's nested tapes and against the package's own float64 engine."""
+"""The compiled program: its derivatives against nested tapes and the package's float64 engine, its steps against plain ones."""
 
-import subprocess
-import sys
+import dataclasses
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from trainings import SMALL, TARGET
 
 from paperlib._support import tensorflow as _tensorflow
-from paperlib.learning import networks
+from paperlib.learning import networks, programs
+from paperlib.learning.training import train_ensemble
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.expansion import derivative_tensor
 
@@ -94,14 +95,21 @@ def test_one_batch_may_serve_all_members(tf, stacked):
     np.testing.assert_allclose(shared, repeated, rtol=1e-13)
 
 
-@pytest.mark.parametrize(
-    "before, message",
-    [
-        ("sys.modules['keras'] = None", "ModuleNotFoundError: keras: training needs 'neural-born-series[train]'"),
-        ("os.environ['KERAS_BACKEND'] = 'jax'", "RuntimeError: KERAS_BACKEND = 'jax': training needs 'tensorflow'"),
-    ],
-)
-def test_what_training_needs_is_named(before, message):
-    code = f"import os, sys; {before}; from paperlib import _tensorflow; _tensorflow.load()"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ended.returncode == 1 and ended.stderr.strip().splitlines()[-1] == message
+@pytest.mark.parametrize("fit", ["values", "gradients", "hessian_vectors"])
+def test_the_compiled_program_does_what_its_python_does(fit):
+    """The same steps run eagerly, operation by operation; the last bits differ, and grow with the steps."""
+    import tensorflow as tf
+
+    config = dataclasses.replace(SMALL, fit=fit, steps=32)
+    compiled = train_ensemble(config, TARGET)
+    programs._compiled.cache_clear()
+    tf.config.run_functions_eagerly(True)
+    try:
+        eager = train_ensemble(config, TARGET)
+    finally:
+        tf.config.run_functions_eagerly(False)
+        programs._compiled.cache_clear()
+    np.testing.assert_allclose(eager.loss, compiled.loss, rtol=1e-3)
+    for one, other in zip(eager.members, compiled.members, strict=True):
+        for a, b in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)

@@ -6,8 +6,8 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from paperlib.taylor.diagrams import _centroid, enumerate_diagrams, shares
 from paperlib.networks.mlp import MLP
+from paperlib.taylor.diagrams import _centroid, enumerate_diagrams, shares
 from paperlib.taylor.expansion import derivative_tensor, propagator, vertices
 
 A000669 = [1, 1, 2, 5, 12, 33, 90, 261, 766, 2312]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import paperlib
 from paperlib._support import cores
 from paperlib.companion.reproduction import lanes
 from paperlib.companion.reproduction.lanes import Call
@@ -72,15 +73,13 @@ def _write_cores(path):
 def test_a_killed_run_leaves_nothing_behind(tmp_path):
     """SIGKILL gives it no chance to stop its calls: they see that it is gone."""
     code = (
-        "from tests.test_lanes import _write_pid_and_wait as w, Call, lanes\nfrom pathlib import Path\n"
+        "from test_lanes import _write_pid_and_wait as w, Call, lanes\nfrom pathlib import Path\n"
         f"if __name__ == '__main__': list(lanes.run({{'a': Call(w, (Path({str(tmp_path / 'pid')!r}),))}}, print))"
     )
     script = tmp_path / "script.py"
     script.write_text(code)
-    root = Path(__file__).parent.parent
-    run = subprocess.Popen(
-        [sys.executable, script], env=os.environ | {"PYTHONPATH": str(root)}, stdout=subprocess.DEVNULL
-    )
+    path = os.pathsep.join([str(Path(paperlib.__file__).parents[1]), str(Path(__file__).parent)])
+    run = subprocess.Popen([sys.executable, script], env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -1,0 +1,23 @@
+"""The one place that loads TensorFlow."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+if find_spec("tensorflow") is None:
+    pytest.skip("it needs the [train] extra", allow_module_level=True)
+
+
+@pytest.mark.parametrize(
+    "before, message",
+    [
+        ("sys.modules['keras'] = None", "ModuleNotFoundError: keras: training needs 'neural-born-series[train]'"),
+        ("os.environ['KERAS_BACKEND'] = 'jax'", "RuntimeError: KERAS_BACKEND = 'jax': training needs 'tensorflow'"),
+    ],
+)
+def test_what_training_needs_is_named(before, message):
+    code = f"import os, sys; {before}; from paperlib._support import tensorflow; tensorflow.load()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1 and ended.stderr.strip().splitlines()[-1] == message

@@ -1,0 +1,11 @@
+"""The ensemble that several test files look at, trained once."""
+
+import pytest
+from trainings import SMALL, TARGET
+
+from paperlib.learning.training import train_ensemble
+
+
+@pytest.fixture(scope="session")
+def trained():
+    return train_ensemble(SMALL, TARGET)

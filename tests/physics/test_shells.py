@@ -1,0 +1,78 @@
+"""What one shell does against mpmath and an integrator, and the compiled sweep over them against the plain one."""
+
+import numpy as np
+import pytest
+
+from paperlib import scattering
+from paperlib.physics import shells, shells_compiled
+
+KINDS = {"attractive": (0, 1), "repulsive": (-1, 0), "signed": (-1, 1)}
+
+COMPILED = [
+    scattering.scattering_length,
+    scattering.scattering_length_gradient,
+    lambda U: scattering.scattering_length_hvp(U, np.ones_like(U)),
+]
+
+
+@pytest.mark.parametrize("n", [1, 31, 33, 1000])
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
+    pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
+    random = np.random.default_rng(1)
+    deep = random.uniform(*KINDS[kind], size=(n, 64)) * shells_compiled.LARGEST_X * 64**2
+    v = random.standard_normal(deep.shape)
+    functions = (
+        scattering.scattering_length,
+        scattering.scattering_length_gradient,
+        lambda U: scattering.scattering_length_hvp(U, v),
+    )
+    for U in (deep, 1e-3 * deep, 1e-9 * deep):
+        plain = [function(U) for function in functions]
+        with monkeypatch.context() as patch:
+            patch.setattr(scattering, "_WORTH_COMPILING", 0)
+            patch.setattr(shells, "edges", None)  # the plain road is closed
+            compiled = [function(U) for function in functions]
+        # Deep potentials near a resonance amplify rounding; the bound is for the others.
+        clear, digits = (np.abs(plain[0]) < 3, 1e-9) if U is deep else (np.full(n, True), 1e-12)
+        assert clear.mean() > 0.5
+        np.testing.assert_allclose(
+            compiled[0][clear], plain[0][clear], rtol=0, atol=digits * np.abs(plain[0][clear]).max()
+        )
+        for a, b in zip(compiled[1:], plain[1:], strict=True):
+            largest = np.abs(b).max(axis=1, keepdims=True)
+            assert (np.abs(a - b) <= digits * largest)[clear].all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("function", COMPILED)
+def test_compiled_loops_refuse_what_the_plain_ones_refuse(monkeypatch, function, bad):
+    pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
+    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
+    for row, shell in ((0, 0), (37, 3), (39, 7)):
+        U = np.full((40, 8), 0.1)
+        U[row, shell] = bad
+        with pytest.raises(ValueError, match=rf"^U\[{row}, {shell}\] = {bad}: must be finite$"):
+            function(U)
+
+
+@pytest.mark.parametrize("depth", [10.0, -10.0, 1e7, -1e7])
+@pytest.mark.parametrize("function", COMPILED)
+def test_one_deep_potential_in_a_batch_keeps_its_digits(monkeypatch, function, depth):
+    """The compiled loops hold for shallow ones alone: a batch with a deep one goes the plain road."""
+    U = np.random.default_rng(0).uniform(0, 0.5, (40, 8))
+    U[17, 2] = depth
+    plain = function(U)
+    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
+    np.testing.assert_allclose(function(U), plain, rtol=1e-11, atol=1e-13 * np.abs(plain).min())
+
+
+@pytest.mark.parametrize("depth", [-2e5, -6e5])
+@pytest.mark.parametrize("function", COMPILED)
+def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, function, depth):
+    """Each is shallow, |U| h^2 below 1/27, but u grows to e^447, whose square is too large, and to e^775."""
+    U = np.full((2, 4000), depth)
+    plain = function(U)
+    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
+    assert np.isfinite(plain).all() and (plain != 0).any()
+    np.testing.assert_array_equal(function(U), plain)

@@ -1,0 +1,60 @@
+"""The centroid rule against the enumeration of diagrams, and its tensors against the plain recursion."""
+
+import numpy as np
+import pytest
+from reference_recursion import derivative_tensors, packed_entries
+
+from paperlib.taylor import centroid
+from paperlib.taylor.expansion import derivative_tensor
+
+AT = np.array([0.3, -0.2, 0.5])
+
+
+def relative_error(got, expected):
+    return np.linalg.norm(got - expected) / np.linalg.norm(expected)
+
+
+def test_second_order_at_one_centre_is_the_rule_for_all_orders(random_mlp):
+    """It has a shorter way, without the bookkeeping; a batch of one centre goes the general way."""
+    for widths in ([3, 1], [3, 5, 1], [3, 5, 4, 6, 1]):
+        mlp = random_mlp(widths, "silu")
+        short, general = derivative_tensor(mlp, 2, AT).packed, derivative_tensor(mlp, 2, AT[None]).packed[:, 0]
+        np.testing.assert_allclose(short, general, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])
+@pytest.mark.parametrize("widths", [[3, 4, 1], [3, 4, 3, 1], [3, 4, 3, 3, 1], [3, 3, 3, 3, 3, 1], [3, 4, 3, 2]])
+def test_against_the_plain_recursion(random_mlp, widths, activation):
+    mlp = random_mlp(widths, activation, seed=1)
+    for order, full in enumerate(derivative_tensors(mlp, 7, AT)):
+        got = derivative_tensor(mlp, order, AT).packed
+        assert relative_error(got, packed_entries(full, order, 3, mlp.outputs)) < 1e-12
+
+
+def test_order_8_against_the_plain_recursion(random_mlp):
+    mlp = random_mlp([3, 4, 3, 3, 1], "tanh", seed=2)
+    full = derivative_tensors(mlp, 8, AT)[8]
+    assert relative_error(derivative_tensor(mlp, 8, AT).packed, packed_entries(full, 8, 3)) < 1e-12
+
+
+def test_past_the_size_of_one_matrix_product(random_mlp, monkeypatch):
+    mlp = random_mlp([5, 4, 4, 1], "gelu")
+    expected = [derivative_tensor(mlp, order).packed for order in (4, 5, 6, 7)]
+    monkeypatch.setattr("paperlib.taylor.splits.BLOCK", 8)
+    for order, entries in zip((4, 5, 6, 7), expected):
+        assert relative_error(derivative_tensor(mlp, order).packed, entries) < 1e-13
+
+
+def test_the_rule_needs_no_order_above_half():
+    for order in range(2, 13):
+        for s, blocks in centroid._terms(order):
+            assert s + sum(blocks) == order
+            assert s <= (order - 1) // 2 and max(blocks) <= order // 2
+
+
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("widths", [[1, 1, 1], [3, 4, 1], [6, 2, 5, 3, 1]])
+def test_the_short_road_of_low_orders_is_the_rule(random_mlp, widths, order):
+    mlp, at = random_mlp(widths, "gelu"), np.random.default_rng(0).standard_normal(widths[0])
+    whole = centroid._tensors(mlp, order, at)
+    np.testing.assert_allclose(derivative_tensor(mlp, order, at).packed, whole, atol=1e-15 * np.abs(whole).max())
