@@ -16,15 +16,15 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib.companion import reference
 from paperlib.learning.perturbation import LearnedSeries
 from paperlib.physics import born, potentials, scattering
 
 if TYPE_CHECKING:
-    from ipywidgets import FloatSlider, VBox
+    from ipywidgets import VBox
     from matplotlib.figure import Figure
 
 __all__ = ["ORDER", "SHAPES", "View", "explore", "picture", "report", "sliders", "view"]
@@ -37,7 +37,7 @@ ORDER = 4
 class Shape:
     """A potential of a depth, how far that goes either way, and (least, first, largest) of each parameter."""
 
-    potential: Callable[..., NDArray[np.float64]]
+    potential: Callable[..., Floats]
     deepest: float
     parameters: dict[str, tuple[float, float, float]]
 
@@ -62,16 +62,16 @@ SHAPES = {
 class View:
     """What the picture shows: the arguments of `figures.one_potential`."""
 
-    potential: NDArray[np.float64]
-    wave: tuple[NDArray[np.float64], NDArray[np.float64]]
+    potential: Floats
+    wave: tuple[Floats, Floats]
     a0: float
     depth: float
-    depths: NDArray[np.float64]
-    exact: NDArray[np.float64]
-    born: NDArray[np.float64]
-    networks: NDArray[np.float64]
-    terms: NDArray[np.float64]
-    learned: NDArray[np.float64]
+    depths: Floats
+    exact: Floats
+    born: Floats
+    networks: Floats
+    terms: Floats
+    learned: Floats
     eigenvalue: float
 
 
@@ -94,8 +94,9 @@ def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> d
     """The depth and all parameters, those not given at their first values."""
     checks.choice("shape", shape, tuple(SHAPES))
     ranges = SHAPES[shape].ranges
-    for name in sorted(set(parameters) - set(ranges)):
-        raise ValueError(f"{name}: no parameter of shape = {shape!r}; it has {', '.join(SHAPES[shape].parameters)}")
+    if unknown := sorted(set(parameters) - set(ranges)):
+        has = ", ".join(SHAPES[shape].parameters)
+        raise ValueError(f"{unknown[0]}: no parameter of shape = {shape!r}; it has {has}")
     given = parameters if depth is None else {"depth": depth, **parameters}
     values = {name: given.get(name, first) for name, (_, first, _) in ranges.items()}
     for name, value in values.items():
@@ -106,16 +107,9 @@ def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> d
 
 
 def view(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> View:
-    """Work out what the picture shows.
+    """Work out what the picture shows of one of `SHAPES`, with the parameters that are listed there, in units of the range.
 
-    Parameters
-    ----------
-    shape : str
-        One of `SHAPES`.
-    depth : float, optional
-        Positive attracts; a quarter of the deepest if not given.
-    **parameters : float
-        Those of the shape, in units of the range, as `SHAPES` lists them.
+    A positive depth attracts; not given, it is a quarter of the deepest.
 
     Raises
     ------
@@ -194,7 +188,13 @@ def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: f
 
     values = _checked(shape, depth, parameters)
     choice = widgets.Dropdown(options=list(SHAPES), value=shape, description="shape")
-    moved = {name: _sliders_of(name) for name in SHAPES}  # each shape keeps its own
+    moved = {  # each shape keeps its own
+        name: {
+            moves: widgets.FloatSlider(value=first, min=least, max=most, step=(most - least) / 200, description=moves)
+            for moves, (least, first, most) in kind.ranges.items()
+        }
+        for name, kind in SHAPES.items()
+    }
     for name, value in values.items():
         moved[shape][name].value = value
     controls, numbers = widgets.HBox(layout={"flex_flow": "row wrap"}), widgets.HTML()
@@ -205,28 +205,14 @@ def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: f
         chosen = moved[choice.value]
         controls.children = (choice, *chosen.values())
         seen = view(choice.value, **{name: slider.value for name, slider in chosen.items()})
-        shown.value = _png(picture(seen, moved_from=figure))
+        picture(seen, moved_from=figure).savefig(png := BytesIO(), format="png", pil_kwargs={"compress_level": 1})
+        shown.value = png.getvalue()
         numbers.value = f"<pre>{report(seen)}</pre>"
 
     for widget in (choice, *(slider for group in moved.values() for slider in group.values())):
         widget.observe(draw, names="value")
     draw()
     return widgets.VBox([controls, shown, numbers])
-
-
-def _sliders_of(shape: str) -> "dict[str, FloatSlider]":
-    from ipywidgets import FloatSlider
-
-    return {
-        name: FloatSlider(value=first, min=least, max=most, step=(most - least) / 200, description=name)
-        for name, (least, first, most) in SHAPES[shape].ranges.items()
-    }
-
-
-def _png(figure: "Figure") -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
-    return buffer.getvalue()
 
 
 def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "VBox | Figure":

@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
 from paperlib.taylor.diagrams import Diagram, enumerate_diagrams
 
@@ -16,11 +16,7 @@ __all__ = ["centroid_groups", "diagram_shares", "diagram_sheet", "small_network"
 
 @style.applied
 def small_network(
-    weights: Sequence[NDArray[np.float64]],
-    steps: NDArray[np.float64],
-    difference_errors: NDArray[np.float64],
-    distances: NDArray[np.float64],
-    taylor_errors: NDArray[np.float64],
+    weights: Sequence[Floats], steps: Floats, difference_errors: Floats, distances: Floats, taylor_errors: Floats
 ) -> Figure:
     """A network small enough to see, and two checks of its derivatives and of a large one's.
 
@@ -44,11 +40,10 @@ def small_network(
     axes[2].set(xlabel="distance from the centre", ylabel="error of the Taylor polynomial")
     axes[2].set_ylim(taylor_errors.min() / 3, None)
     axes[2].legend()
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
-def _draw_network(axis: Axes, weights: Sequence[NDArray[np.float64]]) -> None:
+def _draw_network(axis: Axes, weights: Sequence[Floats]) -> None:
     sizes = [weights[0].shape[1], *(len(weight) for weight in weights)]
     places = [[(layer, (size - 1) / 2 - unit) for unit in range(size)] for layer, size in enumerate(sizes)]
     largest = max(np.abs(weight).max() for weight in weights)
@@ -110,7 +105,7 @@ def _grid(rows: list[list[tuple[Diagram, str]]], columns: int) -> Figure:
 
 
 @style.applied
-def diagram_shares(shares: Mapping[int, NDArray[np.float64]], spreads: Mapping[int, NDArray[np.float64]]) -> Figure:
+def diagram_shares(shares: Mapping[int, Floats], spreads: Mapping[int, Floats]) -> Figure:
     """What each diagram contributes to its order, as a share of the order's norm.
 
     Arrays: by order, means and standard deviations over an ensemble, each (diagrams,).

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
 
 __all__ = ["interactions", "optimizers", "overview", "trained_ensemble"]
@@ -16,11 +16,7 @@ __all__ = ["interactions", "optimizers", "overview", "trained_ensemble"]
 
 @style.applied
 def optimizers(
-    names: Sequence[str],
-    fits: Sequence[str],
-    seconds: NDArray[np.float64],
-    errors: NDArray[np.float64],
-    orders: Sequence[int] = (2, 3),
+    names: Sequence[str], fits: Sequence[str], seconds: Floats, errors: Floats, orders: Sequence[int] = (2, 3)
 ) -> Figure:
     """The error of learned tensors against training time, for optimisers and what is fitted; a panel each of `orders`.
 
@@ -41,18 +37,17 @@ def optimizers(
         axis.set_ylabel(f"relative error, order {order}")
         axis.axhline(1, color="0.7", linewidth=0.6)
     style.legend_above(axes[0], len(names))
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
 def overview(
-    U: NDArray[np.float64],
-    depths: NDArray[np.float64],
-    exact: NDArray[np.float64],
-    born: NDArray[np.float64],
-    network: NDArray[np.float64],
-    spread: NDArray[np.float64],
+    U: Floats,
+    depths: Floats,
+    exact: Floats,
+    born: Floats,
+    network: Floats,
+    spread: Floats,
     trained: tuple[float, float],
 ) -> Figure:
     """The paper in one picture: a potential, and a_0 of it as it deepens, exact, by Born orders, and by networks.
@@ -73,18 +68,11 @@ def overview(
     style.note(axes[1], "trained here", (trained[1], 0), (-4, -4), ha="right", va="top", color="0.3", fontsize=7)
     axes[1].set(xlabel="depth", ylabel=r"$a_0$ / range", xlim=(0, depths[-1]))
     axes[1].legend(loc="lower left")
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
-def trained_ensemble(
-    steps: NDArray[np.float64],
-    loss: NDArray[np.float64],
-    validation: NDArray[np.float64],
-    exact: NDArray[np.float64],
-    predicted: NDArray[np.float64],
-) -> Figure:
+def trained_ensemble(steps: Floats, loss: Floats, validation: Floats, exact: Floats, predicted: Floats) -> Figure:
     """Learning curves, predicted against exact a_0, and the relative error against a_0.
 
     Losses are mean squared errors in units of the target's variance.
@@ -98,18 +86,16 @@ def trained_ensemble(
         axes[0].semilogy(steps, np.median(rms, axis=1), color=color, label=name)
     axes[0].set(xlabel="steps", ylabel="rms error / spread of $a_0$", xlim=(0, steps[-1]))
     axes[0].legend()
-
     mean = predicted.mean(axis=0)
     ends = [exact.min(), exact.max()]
     axes[1].plot(exact, mean, ".", color="C0", markersize=1.5, rasterized=True)
     axes[1].plot(ends, ends, color="black", linewidth=0.8)
     axes[1].set(xlabel=r"exact $a_0$ / range", ylabel=r"ensemble mean of $a_0$ / range")
-
     order = np.argsort(exact)
     averaged = 100 * np.abs(mean / exact - 1)
     axes[2].semilogy(exact[order], averaged[order], ".", color="0.8", markersize=1.5, rasterized=True, zorder=0)
 
-    def binned(values: NDArray[np.float64]) -> list[float]:
+    def binned(values: Floats) -> list[float]:
         return [part.mean() for part in np.array_split(values[order], 20)]
 
     for number, errors in enumerate(100 * np.abs(predicted / exact - 1)):
@@ -121,19 +107,18 @@ def trained_ensemble(
     axes[2].legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
     for axis in axes[1:]:
         axis.xaxis.set_major_locator(MaxNLocator(4))
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
 def interactions(
     features: Sequence[str],
-    slopes: Sequence[NDArray[np.float64]],
-    hessian: NDArray[np.float64],
+    slopes: Sequence[Floats],
+    hessian: Floats,
     pairs: Sequence[str],
-    strengths: Mapping[str, NDArray[np.float64]],
-    errors: NDArray[np.float64],
-    unexplained: Mapping[str, NDArray[np.float64]],
+    strengths: Mapping[str, Floats],
+    errors: Floats,
+    unexplained: Mapping[str, Floats],
 ) -> Figure:
     """A network's first and second order beside other measures of effects, and what an expansion leaves unexplained.
 
@@ -170,13 +155,10 @@ def interactions(
         axes[3].semilogy(orders, shares.mean(axis=0), line, color=f"C{number}", markersize=4, label=name)
     axes[3].set(xlabel="order of the expansion", ylabel="share left unexplained", xticks=orders)
     axes[3].legend()
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
-def _bars(
-    axis: Axes, names: Sequence[str], values: NDArray[np.float64], errors: NDArray[np.float64], label: str = ""
-) -> NDArray[np.float64]:
+def _bars(axis: Axes, names: Sequence[str], values: Floats, errors: Floats, label: str = "") -> Floats:
     """Horizontal bars from the top down, each with its error; where they lie."""
     rows = style.named_rows(axis, names)
     axis.barh(

@@ -3,21 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from numpy.typing import NDArray
 
+from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
 
 __all__ = ["derivative_costs", "growth", "reach", "speed_ratios"]
 
-_Lines = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+_Lines = Mapping[str, tuple[Floats, Floats]]
 
 
 @style.applied
-def derivative_costs(dims: Sequence[int], ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Figure:
+def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figure:
     """Seconds for whole derivative tensors against the number of inputs, and the ratio to a peer.
 
     Arrays: ours, theirs (dims, orders), in seconds; NaN where nothing was timed.
@@ -33,8 +32,7 @@ def derivative_costs(dims: Sequence[int], ours: NDArray[np.float64], theirs: NDA
     axes[1].set(ylabel="times faster than JAX")
     _against_inputs(axes, dims)
     style.legend_above(axes[0])
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 def _against_inputs(axes: Sequence[Axes], dims: Sequence[int]) -> None:
@@ -59,11 +57,7 @@ def speed_ratios(ratios: Mapping[str, float]) -> Figure:
 
 
 @style.applied
-def growth(
-    panels: Mapping[str, _Lines],
-    exponent: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
-    label: str = "seconds",
-) -> Figure:
+def growth(panels: Mapping[str, _Lines], exponent: Callable[[Floats, Floats], float], label: str = "seconds") -> Figure:
     """How quantities go with others, a panel each on logarithmic axes, lines named with their fitted exponents.
 
     Panels are named by what they are drawn against, and hold (x, y) by name; `label` is of the first one's vertical axis.
@@ -78,12 +72,11 @@ def growth(
         axis.minorticks_off()
         axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.07), borderaxespad=0, fontsize=6, handlelength=1.2)
     axes[0].set_ylabel(label)
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
-def reach(dims: Sequence[int], sizes: NDArray[np.float64], tensors: _Lines, series: _Lines) -> Figure:
+def reach(dims: Sequence[int], sizes: Floats, tensors: _Lines, series: _Lines) -> Figure:
     """Bytes and seconds of whole tensors against those of series along directions.
 
     Arrays: sizes (dims, orders), bytes of packed tensors of orders 1, 2, ..; of tensors and series, by name, d and seconds.
@@ -102,5 +95,4 @@ def reach(dims: Sequence[int], sizes: NDArray[np.float64], tensors: _Lines, seri
     _against_inputs(axes, dims)
     for axis in axes:
         axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=6, handlelength=1.2)
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)

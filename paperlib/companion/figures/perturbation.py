@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
 
 
 @style.applied
-def taylor_against_born(exact: NDArray[np.float64], learned: Mapping[str, NDArray[np.float64]]) -> Figure:
+def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
     """Taylor terms of networks at U = 0 against Born terms, potential by potential, order by order.
 
     Arrays: exact (n, orders); learned, by name, as many.
@@ -32,17 +32,16 @@ def taylor_against_born(exact: NDArray[np.float64], learned: Mapping[str, NDArra
         axis.locator_params(nbins=4)
     axes[0].set_ylabel("Taylor term of the networks")
     style.legend_above(axes[0], markerscale=3)
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
 def local_interpretation(
-    eigenvalues: NDArray[np.float64],
-    network_errors: NDArray[np.float64],
-    born_errors: NDArray[np.float64],
-    depths: NDArray[np.float64],
-    centre_errors: Mapping[str, NDArray[np.float64]],
+    eigenvalues: Floats,
+    network_errors: Floats,
+    born_errors: Floats,
+    depths: Floats,
+    centre_errors: Mapping[str, Floats],
 ) -> Figure:
     """How far low orders reach: against the largest Weinberg eigenvalue, and from other centres.
 
@@ -56,7 +55,7 @@ def local_interpretation(
     for n in range(network_errors.shape[1]):
         axes[0].loglog(eigenvalues, network_errors[:, n], ".", color=f"C{n}", markersize=3, rasterized=True)
         axes[0].loglog(eigenvalues[order], born_errors[order, n], color=f"C{n}", linewidth=0.8, label=f"order {n + 1}")
-    style.mark_radius(axes[:1], 1)
+    axes[0].axvline(1, **style.RADIUS)
     axes[0].set(xlabel="largest Weinberg eigenvalue", ylabel=r"relative error of $a_0$")
     axes[0].legend(title="dots networks, lines Born", title_fontsize=7)
     for number, (name, errors) in enumerate(centre_errors.items()):
@@ -64,12 +63,11 @@ def local_interpretation(
     axes[1].set(xlabel="depth of a square well", xlim=(depths[0], depths[-1]))
     axes[1].set_ylabel(r"relative error of $a_0$, second order")
     axes[1].legend(title="expanded around", title_fontsize=7)
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
-def leading_order(steps: NDArray[np.float64], errors: Mapping[str, NDArray[np.float64]]) -> Figure:
+def leading_order(steps: Floats, errors: Mapping[str, Floats]) -> Figure:
     """The relative error of each order's tensor against training steps, a panel an optimiser.
 
     Medians over members lie in bands from the best to the worst.
@@ -87,8 +85,7 @@ def leading_order(steps: NDArray[np.float64], errors: Mapping[str, NDArray[np.fl
         axis.set(xlabel=f"training steps, {name}")
     axes[0].set_ylabel("relative error of the tensor")
     axes[0].legend(loc="lower left")
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
@@ -106,9 +103,7 @@ def iterations(errors: Sequence[Sequence[float]]) -> Figure:
 
 
 @style.applied
-def learned_tensors(
-    exact: Sequence[NDArray[np.float64]], learned: Sequence[NDArray[np.float64]], what: str, at: int
-) -> Figure:
+def learned_tensors(exact: Sequence[Floats], learned: Sequence[Floats], what: str, at: int) -> Figure:
     """Tensors of orders 1 to 3, `what`, as they were learned, and below them what they miss of the exact ones.
 
     Arrays: exact, learned (d,), (d, d) and (d, d): of order 3 the slice whose last index is `at`, counted from 1.
@@ -120,8 +115,7 @@ def learned_tensors(
     axes[0, 0].legend()
     axes[1, 0].plot(shells, (learned[0] - exact[0]) / np.abs(exact[0]).max(), color="C1")
     axes[1, 0].ticklabel_format(style="sci", scilimits=(0, 0), axis="y")
-    for axis in axes[:, 0]:
-        axis.set(xlabel="i", xlim=(1, len(shells)))
+    plt.setp(axes[:, 0], xlabel="i", xlim=(1, len(shells)))
     edges = (0.5, len(shells) + 0.5)
     for column, (true, found) in zip(axes.T[1:], zip(exact[1:], learned[1:], strict=True), strict=True):
         for axis, values in zip(column, (found, (found - true) / np.abs(true).max()), strict=True):
@@ -136,12 +130,7 @@ def learned_tensors(
 
 @style.applied
 def machine_learned_born(
-    depths: NDArray[np.float64],
-    a0: NDArray[np.float64],
-    born: NDArray[np.float64],
-    learned: NDArray[np.float64],
-    errors: NDArray[np.float64],
-    names: Sequence[str],
+    depths: Floats, a0: Floats, born: Floats, learned: Floats, errors: Floats, names: Sequence[str]
 ) -> Figure:
     """Machine-learned approximations of a_0 as a potential deepens, and how far they are from the exact ones of their order.
 
@@ -158,12 +147,11 @@ def machine_learned_born(
     for n, ranked in enumerate(np.sort(errors, axis=0).T):
         axes[1].semilogx(ranked, np.linspace(0, 1, len(ranked)), color=f"C{n}")
     axes[1].set(xlabel="relative error, learned against Born", ylabel="share of held-out potentials", ylim=(0, 1))
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
-def protocols(labels: Sequence[str], errors: NDArray[np.float64]) -> Figure:
+def protocols(labels: Sequence[str], errors: Floats) -> Figure:
     """Errors of learned tensors, one protocol a row: means as marks, from the best to the worst member as a line.
 
     Arrays: errors (rows, orders, members).
@@ -184,11 +172,7 @@ def protocols(labels: Sequence[str], errors: NDArray[np.float64]) -> Figure:
 
 @style.applied
 def beyond_the_radius(
-    depths: NDArray[np.float64],
-    a0: NDArray[np.float64],
-    curves: Mapping[str, NDArray[np.float64]],
-    radius: float,
-    largest: float,
+    depths: Floats, a0: Floats, curves: Mapping[str, Floats], radius: float, largest: float
 ) -> Figure:
     """a_0 through its first pole, up to ``|a_0|`` of `largest`: exact, by a learned series, and by Padé approximants of it.
 
@@ -202,11 +186,10 @@ def beyond_the_radius(
         line = f"C{number}" + ("--", "-.", ":", "-")[number % 4]
         axes[0].plot(depths, style.broken_at_poles(values, largest), line, label=name)
         axes[1].semilogy(depths, np.abs(values / a0 - 1), line)
-    style.mark_radius(axes, radius)
     for axis in axes:
+        axis.axvline(radius, **style.RADIUS)
         axis.set(xlabel="depth of a square well", xlim=(depths[0], depths[-1]))
     axes[0].set(ylabel=r"$a_0$ / range", ylim=(-largest, largest))
     axes[1].set(ylabel=r"relative error of $a_0$", ylim=(None, 10))
     style.legend_above(axes[0])
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)

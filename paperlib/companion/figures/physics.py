@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from numpy.typing import NDArray
 
+from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
 
 __all__ = ["born_approximations", "born_tensors", "lost_digits", "one_potential", "potentials_and_waves"]
@@ -17,12 +17,7 @@ __all__ = ["born_approximations", "born_tensors", "lost_digits", "one_potential"
 
 @style.applied
 def born_approximations(
-    couplings: NDArray[np.float64],
-    exact: NDArray[np.float64],
-    approximations: NDArray[np.float64],
-    pade: NDArray[np.float64],
-    pade_name: str,
-    radius: float,
+    couplings: Floats, exact: Floats, approximations: Floats, pade: Floats, pade_name: str, radius: float
 ) -> Figure:
     """Born approximations and a Padé approximant against the exact a_0, and their errors.
 
@@ -39,19 +34,19 @@ def born_approximations(
         axes[1].loglog(couplings, np.abs(approximations[:, n] / exact - 1), color=shade)
     axes[0].plot(couplings, style.broken_at_poles(pade, 6 * span), "C1--", label=pade_name)
     axes[1].loglog(couplings, np.abs(pade / exact - 1), "C1--")
-    style.mark_radius(axes, radius)
+    for axis in axes:
+        axis.axvline(radius, **style.RADIUS)
     at = (radius, 2.9 * span)
     style.note(axes[0], "radius of\nconvergence", at, (-4, 0), ha="right", va="top", color="0.3", fontsize=7)
     axes[0].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(-3 * span, 3 * span), xlim=(0, couplings[-1]))
     axes[1].set(xlabel="depth", ylabel=r"relative error of $a_0$", ylim=(1e-12, 1e3))
     axes[1].set_xlim(couplings[0], couplings[-1])
     style.legend_above(axes[0], handlelength=1.4, columnspacing=1.2)
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
-def born_tensors(first: NDArray[np.float64], second: NDArray[np.float64]) -> Figure:
+def born_tensors(first: Floats, second: Floats) -> Figure:
     """The first- and second-order Born tensors as pictures, in units that do not depend on d.
 
     Arrays: first (d,); second (d, d).
@@ -67,17 +62,16 @@ def born_tensors(first: NDArray[np.float64], second: NDArray[np.float64]) -> Fig
     figure.colorbar(picture, ax=axes[1], label=r"second order, $-d^2 B_{ij}$")
     axes[1].set(xlabel="r / range of shell i", ylabel="r / range of shell j")
     axes[1].spines[:].set_visible(False)
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
 def potentials_and_waves(
-    potentials: Mapping[str, NDArray[np.float64]],
-    waves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    potentials: Mapping[str, Floats],
+    waves: Mapping[str, tuple[Floats, Floats]],
     lengths: Mapping[str, float],
-    depths: NDArray[np.float64],
-    lengths_of_depth: Mapping[str, NDArray[np.float64]],
+    depths: Floats,
+    lengths_of_depth: Mapping[str, Floats],
     resonances: Sequence[float],
     lowest: float = -6,
     highest: float = 6,
@@ -109,14 +103,11 @@ def potentials_and_waves(
         axes[2].plot(depths, style.broken_at_poles(values, 4 * highest), color=f"C{number}")
     axes[2].axhline(0, color="0.6", linewidth=0.6)
     axes[2].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(lowest, highest), xlim=(0, depths[-1]))
-    style.letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
 @style.applied
-def lost_digits(
-    panels: Mapping[tuple[str, str, str], tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]],
-) -> Figure:
+def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floats]]) -> Figure:
     """Errors of numbers that nearly cancel: this library's, and those of a plain way to the same number.
 
     A panel is (title, what it is drawn against, the plain way's name) -> (that, ours, plain), errors in units of rounding.
@@ -133,24 +124,22 @@ def lost_digits(
         if np.max(x) / np.min(x) > 100:
             axis.set_xscale("log")
             axis.invert_xaxis()
-    for axis in grid[:, 0]:
-        axis.set_ylabel(r"relative error / $\epsilon$")
-    style.letter(grid.flat)
-    return figure
+    plt.setp(grid[:, 0], ylabel=r"relative error / $\epsilon$")
+    return style.lettered(figure, grid.flat)
 
 
 @style.applied
 def one_potential(
-    potential: NDArray[np.float64],
-    wave: tuple[NDArray[np.float64], NDArray[np.float64]],
+    potential: Floats,
+    wave: tuple[Floats, Floats],
     a0: float,
     depth: float,
-    depths: NDArray[np.float64],
-    exact: NDArray[np.float64],
-    born: NDArray[np.float64],
-    networks: NDArray[np.float64],
-    terms: NDArray[np.float64],
-    learned: NDArray[np.float64],
+    depths: Floats,
+    exact: Floats,
+    born: Floats,
+    networks: Floats,
+    terms: Floats,
+    learned: Floats,
     eigenvalue: float,
     *,
     moved_from: Figure | None = None,
@@ -242,5 +231,4 @@ def _frame(d: int, orders: int) -> Figure:
     )
     # At a height that is given: to find one above all ticks, each is measured once more.
     with plt.rc_context({"axes.titley": 1.0}):
-        style.letter(axes)
-    return figure
+        return style.lettered(figure, axes)

@@ -12,13 +12,16 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
+
+from paperlib._support.checks import Floats
 
 STYLE = str(files(__package__) / "paper.mplstyle")
 WIDTH = 7.1
 """Inches: the text width of a two-column journal."""
 EXACT: dict[str, Any] = {"color": "black", "linewidth": 2.2, "label": "exact"}
 """How a line of exact values is drawn."""
+RADIUS: dict[str, Any] = {"color": "0.5", "linewidth": 0.8, "linestyle": ":"}
+"""How a line is drawn where a series ceases to converge."""
 
 _Arguments = ParamSpec("_Arguments")
 
@@ -42,18 +45,19 @@ def hue(number: int) -> tuple[float, float, float, float]:
     return to_rgba(f"C{number}")
 
 
-def shades(number: int) -> NDArray[np.float64]:
+def shades(number: int) -> Floats:
     """Colours of orders, from light to dark."""
     return np.asarray(plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, number)))
 
 
-def letter(axes: Iterable[Axes]) -> None:
-    """Letter the panels (a), (b), .. as a journal does."""
-    for axis, name in zip(axes, "abcdefgh", strict=False):
+def lettered(figure: Figure, panels: Iterable[Axes]) -> Figure:
+    """The figure, its panels lettered (a), (b), .. as a journal does."""
+    for axis, name in zip(panels, "abcdefgh", strict=False):
         axis.set_title(f"({name})", loc="left", fontweight="bold")
+    return figure
 
 
-def broken_at_poles(values: NDArray[np.float64], largest: float) -> NDArray[np.float64]:
+def broken_at_poles(values: Floats, largest: float) -> Floats:
     """Values with a gap wherever they leave the picture, so that no line is drawn across a pole."""
     return np.where(np.abs(values) > largest, np.nan, values)
 
@@ -69,20 +73,14 @@ def legend_above(axis: Axes, columns: int | None = None, **style: Any) -> None:
     axis.figure.legend(handles, labels, loc="outside upper center", ncols=columns or len(labels), **style)
 
 
-def mark_radius(axes: Iterable[Axes], radius: float) -> None:
-    """A dotted line where a series ceases to converge."""
-    for axis in axes:
-        axis.axvline(radius, color="0.5", linewidth=0.8, linestyle=":")
-
-
-def signed_image(axis: Axes, values: NDArray[np.float64], label: str = "", **placed: Any) -> Colorbar:
+def signed_image(axis: Axes, values: Floats, label: str = "", **placed: Any) -> Colorbar:
     """A matrix, red where positive, blue where negative, white at zero; its colour bar."""
     largest = np.abs(values).max()
     image = axis.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, **placed)
     return axis.figure.colorbar(image, ax=axis, shrink=0.85, label=label)
 
 
-def named_rows(axis: Axes, names: Sequence[str], **style: Any) -> NDArray[np.float64]:
+def named_rows(axis: Axes, names: Sequence[str], **style: Any) -> Floats:
     """Name rows from the top down; where they lie."""
     rows = -np.arange(len(names), dtype=np.float64)
     axis.set_yticks(rows, names, **style)

@@ -36,17 +36,9 @@ class Verdict:
 
 
 def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None = None) -> list[Verdict]:
-    """Compare a results folder with the stored one, both as `record` writes them.
+    """Compare a results folder with the stored one, both as `record` writes them: notebooks of these names, or all.
 
-    Parameters
-    ----------
-    only : iterable of str, optional
-        Names of the notebooks to compare; all that are stored or new, if not given.
-
-    Returns
-    -------
-    list of Verdict
-        A number or a figure that stands on one side alone fails.
+    A number or a figure that stands on one side alone fails.
 
     Raises
     ------
@@ -63,8 +55,7 @@ def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None 
             verdicts.append(Verdict(name, "record", name, note=_alone(name in kept)))
             continue
         new, old = read_record(made[name]), read_record(kept[name])
-        verdicts += _compare_numbers(new, old)
-        verdicts += _compare_figures(new, old, results, stored)
+        verdicts += [*_compare_numbers(new, old), *_compare_figures(new, old, results, stored)]
     return verdicts
 
 

@@ -22,7 +22,7 @@ AT_MOST = 4
 
 @dataclass(frozen=True)
 class Call:
-    """A function of its own module and its arguments, to be called after others; of those ready, the longest goes first."""
+    """A function of its own module, its arguments, and calls it follows, if they are made; the longest ready goes first."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -30,20 +30,17 @@ class Call:
     minutes: float = 0.0
 
 
-def run(calls: Mapping[str, Call], say: Callable[[str], object]) -> Iterator[tuple[str, BaseException | None]]:
+def run(calls: Mapping[str, Call], say: Callable[[str], Any]) -> Iterator[tuple[str, BaseException | None]]:
     """Make every call, as soon as those before it are made and a lane is free; `say` takes lines of progress.
 
-    Yields
-    ------
-    (str, Exception or None)
-        The name of each call as it ends, and what it raised. Calls that are to come after one that failed are not made.
+    Each call's name comes as it ends, and what it raised. Calls that are to come after one that failed are not made.
     """
     lanes = max(1, min(cores.count(), AT_MOST, len(calls)))
     context = get_context("spawn")
     free: Queue[int] = context.Queue()
     for lane in range(lanes):
         free.put(lane)
-    order = TopologicalSorter({name: call.after for name, call in calls.items()})
+    order = TopologicalSorter({name: calls.keys() & call.after for name, call in calls.items()})
     order.prepare()
     number = 0
     running: dict[Future[Any], tuple[str, float]] = {}

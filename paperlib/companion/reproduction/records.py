@@ -108,15 +108,8 @@ def record(
 ) -> Table:
     """Write a notebook's numbers to FOLDER/numbers/NOTEBOOK.json and its figures to ``FOLDER/*.png``.
 
-    Parameters
-    ----------
-    retrained : bool
-        Whether networks were trained for this run.
-
-    Returns
-    -------
-    Table
-        Of the numbers' verdicts, for the notebook to show; not of the values, which are compared by their tolerances.
+    The table is of the numbers' verdicts, for the notebook to show; not of the values, which are compared by their
+    tolerances, or, `retrained` for this run, by their spreads.
 
     Raises
     ------
@@ -153,7 +146,7 @@ def record(
 def _name(of: str, value: Any) -> str:
     """Return `value` if it is a name that a file may have: what is recorded stays in its folder."""
     if not isinstance(value, str) or not value or set(value) & set("/\\\0\n"):
-        raise ValueError(f"{of}: name {checks.told(value)}; must be a plain name of a file")
+        raise ValueError(f"{of}: name {checks.brief(value)}; must be a plain name of a file")
     return value
 
 
@@ -197,7 +190,7 @@ def _fingerprint(figure: "Figure") -> list[list[float]]:
     """
     rows: list[list[float]] = []
     for axis in figure.axes:
-        arrays = [line.get_xydata() for line in axis.lines if line.get_gid() != ROUNDING]
+        arrays: list[Any] = [line.get_xydata() for line in axis.lines if line.get_gid() != ROUNDING]
         arrays += [image.get_array() for image in axis.images]
         arrays += [patch.get_patch_transform().transform_path(patch.get_path()).vertices for patch in axis.patches]
         for collection in axis.collections:

@@ -33,6 +33,4 @@ def write_report(
 
 def _embedded(picture: Path) -> str:
     """A picture as a data URI, so that the report is one file that can be sent; empty if there is none."""
-    if not picture.exists():
-        return ""
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}" if picture.exists() else ""

@@ -15,8 +15,6 @@ from paperlib.companion.reproduction import lanes
 
 __all__ = ["notebook_parameters", "notebooks", "reproduce", "run_notebook"]
 
-PROFILES = ("full", "quick")
-
 
 def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
     """The numbered notebooks of a folder, in order; `only` those whose names begin so, such as "02".
@@ -27,15 +25,14 @@ def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
         If there is none.
     """
     folder = checks.path("folder", folder)
-    if only is not None:
-        checks.instance("only", only, str)
+    begins = "" if only is None else checks.instance("only", only, str)
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise FileNotFoundError(f"{folder}: no notebooks there; must be those of a checkout")
-    chosen = [path for path in found if only is None or path.stem.startswith(only)]
+    chosen = [path for path in found if path.stem.startswith(begins)]
     if not chosen:
         known = ", ".join(path.stem[:2] for path in found)
-        raise FileNotFoundError(f"only = {checks.told(only)}: no such notebook in {folder}; there are {known}")
+        raise FileNotFoundError(f"only = {checks.brief(only)}: no such notebook in {folder}; there are {known}")
     return chosen
 
 
@@ -64,10 +61,9 @@ def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, 
 
     path, output = Path(path), Path(output)
     known = notebook_parameters(path)
-    for name in parameters:
-        if name not in known:
-            told = ", ".join(known) or "none"
-            raise ValueError(f"parameter {name!r}: {path.name} has none of that name; it has {told}")
+    if unknown := [name for name in parameters if name not in known]:
+        has = ", ".join(known) or "none"
+        raise ValueError(f"parameter {unknown[0]!r}: {path.name} has none of that name; it has {has}")
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as sockets:
         # Jupyter frees the ports that it has found for a kernel before the kernel takes them; of two that start at once, one
@@ -95,24 +91,14 @@ def reproduce(
     *,
     profile: str = "full",
     only: str | None = None,
-    say: Callable[[str], object] = print,
+    say: Callable[[str], Any] = print,
 ) -> Path:
     """Run the notebooks of a checkout, side by side where there are cores; the folder of their results.
 
-    Those that an earlier run finished, unchanged since, are not run again.
-
-    Parameters
-    ----------
-    root : path
-        The checkout, with `notebooks` and `paperlib` in it.
-    build : path
-        Executed notebooks, their results and what they train go there.
-    profile : {"full", "quick"}
-        "full" trains every network anew, "quick" uses those that ship.
-    only : str, optional
-        The beginning of a notebook's name; in a full run, those whose networks it reads are run too.
-    say : callable
-        Takes a line of progress.
+    Those that an earlier run finished, unchanged since, are not run again. In `root` lie `notebooks` and `paperlib`; to
+    `build` go executed notebooks, results and what is trained. The profile "full" trains every network anew, "quick" uses
+    those that ship. `only` begins a notebook's name; in a full run, those whose networks it reads are run too. `say` takes
+    lines of progress.
 
     Raises
     ------
@@ -122,7 +108,7 @@ def reproduce(
         If a notebook failed, after all others that do not read what it trains.
     """
     root, build = checks.path("root", root).resolve(), checks.path("build", build).resolve()
-    checks.choice("profile", profile, PROFILES)
+    checks.choice("profile", profile, ("full", "quick"))
     results = build / profile
     done_path = results / "done.json"
     done = read_json(done_path) if done_path.exists() else {}
@@ -142,16 +128,13 @@ def reproduce(
         return _digest([plan.path], library, numbers if "stored" in plan.known else "", *read)
 
     fingerprints = {name: fingerprint_of(plans[name]) for name in sorted(plans)}
-    waiting = {}
+    calls = {}
     for name, fingerprint in fingerprints.items():
         if done.get(name) == fingerprint and (results / "numbers" / f"{name}.json").exists():
             say(f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
         else:
-            waiting[name] = plans[name]
-    calls = {
-        name: lanes.Call(run_notebook, (plan.path, plan.output, plan.given), plan.reads & waiting.keys(), plan.minutes)
-        for name, plan in waiting.items()
-    }
+            plan = plans[name]
+            calls[name] = lanes.Call(run_notebook, (plan.path, plan.output, plan.given), plan.reads, plan.minutes)
     failures = []
     for name, error in lanes.run(calls, say):
         if error is None:
@@ -172,7 +155,7 @@ class _Plan:
     output: Path
     known: dict[str, str]
     given: dict[str, Any]
-    reads: frozenset[str]
+    reads: tuple[str, ...]
     minutes: float
 
 
@@ -182,7 +165,7 @@ def _plan(path: Path, results: Path, build: Path, profile: str) -> _Plan:
     offered = {"retrain": full, "cache": str(build / "trained")}
     given = {"results": str(results), **{name: value for name, value in offered.items() if name in known}}
     reads, minutes = (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
-    return _Plan(path, results / "notebooks" / path.name, known, given, frozenset(reads), minutes)
+    return _Plan(path, results / "notebooks" / path.name, known, given, tuple(reads), minutes)
 
 
 def _digest(paths: Iterable[Path], *more: str) -> str:
