@@ -13,13 +13,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib.companion import reference
 from paperlib.learning.perturbation import LearnedSeries
 from paperlib.physics import born, potentials, scattering
+
+if TYPE_CHECKING:
+    from ipywidgets import VBox
+    from matplotlib.figure import Figure
 
 __all__ = ["ORDER", "SHAPES", "View", "explore", "picture", "report", "sliders", "view"]
 
@@ -29,11 +35,16 @@ ORDER = 4
 
 @dataclass(frozen=True)
 class Shape:
-    """A potential of depth one, how far its depth goes either way, and (least, first, largest) of each parameter."""
+    """A potential of a depth, how far that goes either way, and (least, first, largest) of each parameter."""
 
-    potential: Callable
+    potential: Callable[..., Floats]
     deepest: float
-    parameters: dict
+    parameters: dict[str, tuple[float, float, float]]
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float, float]]:
+        """(Least, first, largest) of all that moves."""
+        return {"depth": (-self.deepest, self.deepest / 4, self.deepest), **self.parameters}
 
 
 SHAPES = {
@@ -51,27 +62,26 @@ SHAPES = {
 class View:
     """What the picture shows: the arguments of `figures.one_potential`."""
 
-    potential: np.ndarray
-    wave: tuple
+    potential: Floats
+    wave: tuple[Floats, Floats]
     a0: float
     depth: float
-    depths: np.ndarray
-    exact: np.ndarray
-    born: np.ndarray
-    networks: np.ndarray
-    terms: np.ndarray
-    learned: np.ndarray
+    depths: Floats
+    exact: Floats
+    born: Floats
+    networks: Floats
+    terms: Floats
+    learned: Floats
     eigenvalue: float
 
 
 @lru_cache(maxsize=1)
-def _series():
-    ensembles = tuple(reference.ensemble(f"born_signed_{n}") for n in range(1, ORDER + 1))
-    return LearnedSeries(ensembles, ORDER)
+def _series() -> LearnedSeries:
+    return LearnedSeries(reference.series("born_signed").ensembles[:ORDER], ORDER)
 
 
 @lru_cache(maxsize=32)
-def _at_depth_one(shape, parameters):
+def _at_depth_one(shape: str, parameters: tuple[tuple[str, float], ...]) -> tuple[Any, ...]:
     """Of one shape: U, a_0 at all depths, the Born terms, the networks' (from the constant up), and the eigenvalue."""
     deepest = SHAPES[shape].deepest
     U = SHAPES[shape].potential(1.0, SHELLS, **dict(parameters))
@@ -80,38 +90,26 @@ def _at_depth_one(shape, parameters):
     return U, depths, exact, born.born_terms(U, ORDER), _series().terms(U), born.weinberg_eigenvalues(U)[0]
 
 
-def _checked(shape, depth, parameters):
+def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> dict[str, float]:
     """The depth and all parameters, those not given at their first values."""
     checks.choice("shape", shape, tuple(SHAPES))
-    deepest, ranges = SHAPES[shape].deepest, SHAPES[shape].parameters
-    unknown = sorted(set(parameters) - set(ranges))
-    if unknown:
-        raise ValueError(f"{unknown[0]}: no parameter of shape = {shape!r}; it has {', '.join(ranges)}")
-    depth = deepest / 4 if depth is None else depth
-    values = {name: parameters.get(name, first) for name, (_, first, _) in ranges.items()}
-    limits = {"depth": (-deepest, deepest), **{name: (least, most) for name, (least, _, most) in ranges.items()}}
-    for name, value in {"depth": depth, **values}.items():
-        least, most = limits[name]
+    ranges = SHAPES[shape].ranges
+    if unknown := sorted(set(parameters) - set(ranges)):
+        has = ", ".join(SHAPES[shape].parameters)
+        raise ValueError(f"{unknown[0]}: no parameter of shape = {shape!r}; it has {has}")
+    given = parameters if depth is None else {"depth": depth, **parameters}
+    values = {name: given.get(name, first) for name, (_, first, _) in ranges.items()}
+    for name, value in values.items():
+        least, _, most = ranges[name]
         if not least <= checks.number(name, value) <= most:
             raise ValueError(f"{name} = {value}: must be from {least:g} to {most:g} for shape = {shape!r}")
-    return float(depth), {name: float(value) for name, value in values.items()}
+    return {name: float(value) for name, value in values.items()}
 
 
-def view(shape="Gaussian", depth=None, **parameters):
-    """Work out what the picture shows.
+def view(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> View:
+    """Work out what the picture shows of one of `SHAPES`, with the parameters that are listed there, in units of the range.
 
-    Parameters
-    ----------
-    shape : str
-        One of `SHAPES`.
-    depth : float, optional
-        Positive attracts; a quarter of the deepest if not given.
-    **parameters : float
-        Those of the shape, in units of the range, as `SHAPES` lists them.
-
-    Returns
-    -------
-    View
+    A positive depth attracts; not given, it is a quarter of the deepest.
 
     Raises
     ------
@@ -126,8 +124,9 @@ def view(shape="Gaussian", depth=None, **parameters):
     >>> seen.terms.shape, seen.learned.shape
     ((4,), (4,))
     """
-    depth, parameters = _checked(shape, depth, parameters)
-    v, depths, exact, terms, learned, eigenvalue = _at_depth_one(shape, tuple(parameters.items()))
+    values = _checked(shape, depth, parameters)
+    depth = values.pop("depth")
+    v, depths, exact, terms, learned, eigenvalue = _at_depth_one(shape, tuple(values.items()))
     powers = np.arange(ORDER + 1)
     U = depth * v
     return View(
@@ -145,7 +144,7 @@ def view(shape="Gaussian", depth=None, **parameters):
     )
 
 
-def picture(seen, *, moved_from=None):
+def picture(seen: View, *, moved_from: "Figure | None" = None) -> "Figure":
     """Draw a `View`; see `figures.one_potential`."""
     import matplotlib.pyplot as plt
 
@@ -157,7 +156,7 @@ def picture(seen, *, moved_from=None):
     return figure
 
 
-def report(seen):
+def report(seen: View) -> str:
     """The numbers of a `View` as lines of text.
 
     Examples
@@ -180,31 +179,34 @@ def report(seen):
     return "\n".join(lines)
 
 
-def sliders(shape="Gaussian", depth=None, **parameters):
+def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "VBox":
     """The picture under sliders, to be shown by a front end that knows ipywidgets.
 
     Parameters, and the errors raised, are those of `view`.
-
-    Returns
-    -------
-    ipywidgets.VBox
     """
     import ipywidgets as widgets
 
-    depth, parameters = _checked(shape, depth, parameters)
+    values = _checked(shape, depth, parameters)
     choice = widgets.Dropdown(options=list(SHAPES), value=shape, description="shape")
-    moved = {name: _sliders_of(name) for name in SHAPES}  # each shape keeps its own
-    for name, value in {"depth": depth, **parameters}.items():
+    moved = {  # each shape keeps its own
+        name: {
+            moves: widgets.FloatSlider(value=first, min=least, max=most, step=(most - least) / 200, description=moves)
+            for moves, (least, first, most) in kind.ranges.items()
+        }
+        for name, kind in SHAPES.items()
+    }
+    for name, value in values.items():
         moved[shape][name].value = value
     controls, numbers = widgets.HBox(layout={"flex_flow": "row wrap"}), widgets.HTML()
-    figure = picture(view(shape, depth, **parameters))
+    figure = picture(view(shape, **values))
     shown = widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
 
-    def draw(_=None):
+    def draw(_: object = None) -> None:
         chosen = moved[choice.value]
         controls.children = (choice, *chosen.values())
         seen = view(choice.value, **{name: slider.value for name, slider in chosen.items()})
-        shown.value = _png(picture(seen, moved_from=figure))
+        picture(seen, moved_from=figure).savefig(png := BytesIO(), format="png", pil_kwargs={"compress_level": 1})
+        shown.value = png.getvalue()
         numbers.value = f"<pre>{report(seen)}</pre>"
 
     for widget in (choice, *(slider for group in moved.values() for slider in group.values())):
@@ -213,32 +215,11 @@ def sliders(shape="Gaussian", depth=None, **parameters):
     return widgets.VBox([controls, shown, numbers])
 
 
-def _sliders_of(shape):
-    from ipywidgets import FloatSlider
-
-    deepest = SHAPES[shape].deepest
-    ranges = {"depth": (-deepest, deepest / 4, deepest), **SHAPES[shape].parameters}
-    return {
-        name: FloatSlider(value=first, min=least, max=most, step=(most - least) / 200, description=name)
-        for name, (least, first, most) in ranges.items()
-    }
-
-
-def _png(figure):
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
-    return buffer.getvalue()
-
-
-def explore(shape="Gaussian", depth=None, **parameters):
+def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "VBox | Figure":
     """Sliders where someone can move them, else the picture they open with, and its numbers in print.
 
     A notebook run by nbconvert, papermill or nbval, or read where ipywidgets is not installed, gets the picture.
     Parameters, and the errors raised, are those of `view`.
-
-    Returns
-    -------
-    ipywidgets.VBox or matplotlib.figure.Figure
 
     Examples
     --------
@@ -253,7 +234,7 @@ def explore(shape="Gaussian", depth=None, **parameters):
     return picture(seen)
 
 
-def _someone_is_there():
+def _someone_is_there() -> bool:
     """Whether the front end that sent this cell answers questions: one that runs notebooks unattended says it does not."""
     if find_spec("IPython") is None:
         return False

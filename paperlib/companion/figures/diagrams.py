@@ -1,53 +1,49 @@
 """Figures of the theory: a small network, the diagrams, and what each is worth."""
 
+from collections.abc import Mapping, Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from paperlib.companion.figures.style import WIDTH, letter, styled
-from paperlib.taylor.diagrams import enumerate_diagrams
+from paperlib._support.checks import Floats
+from paperlib.companion.figures import style
+from paperlib.taylor.diagrams import Diagram, enumerate_diagrams
 
 __all__ = ["centroid_groups", "diagram_shares", "diagram_sheet", "small_network"]
 
 
-@styled
-def small_network(weights, steps, difference_errors, distances, taylor_errors):
+@style.applied
+def small_network(
+    weights: Sequence[Floats], steps: Floats, difference_errors: Floats, distances: Floats, taylor_errors: Floats
+) -> Figure:
     """A network small enough to see, and two checks of its derivatives and of a large one's.
 
-    Parameters
-    ----------
-    weights : sequence of ndarray, shapes (units out, units in)
-    steps : ndarray, shape (s,)
-    difference_errors : ndarray, shape (orders, s)
-        Relative errors of finite differences of orders 1, 2, .. against the exact derivatives.
-    distances : ndarray, shape (n,)
-    taylor_errors : ndarray, shape (orders, n)
-        Errors of Taylor polynomials of orders 1, 2, .. against the distance from the centre.
+    Finite differences of orders 1, 2, .. are held against the exact derivatives, by relative errors; Taylor polynomials go
+    with the distance from the centre.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Arrays: weights (units out, units in), a layer each; steps (s,); difference_errors (orders, s); distances (n,);
+    taylor_errors (orders, n).
     """
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.7), width_ratios=(1.1, 1, 1))
+    figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.7), width_ratios=(1.1, 1, 1))
     _draw_network(axes[0], weights)
-    for order, errors in enumerate(difference_errors, 1):
-        axes[1].loglog(
-            steps, errors, "o-", color=f"C{order - 1}", markersize=2.5, label=f"order {order}", gid="rounding"
-        )
+    for n, errors in enumerate(difference_errors):
+        look = {"color": f"C{n}", "label": f"order {n + 1}"}
+        axes[1].loglog(steps, errors, "o-", markersize=2.5, gid="rounding", **look)
     axes[1].set(xlabel="step of the difference", ylabel="difference from the exact derivative")
     axes[1].legend()
     for order, errors in enumerate(taylor_errors, 1):
         axes[2].loglog(distances, errors, color=f"C{order - 1}", label=f"order {order}")
         guide = errors[0] * (distances / distances[0]) ** (order + 1)
         axes[2].loglog(distances, guide, color="0.6", linewidth=0.7, linestyle=":", zorder=0)
-    axes[2].set(
-        xlabel="distance from the centre", ylabel="error of the Taylor polynomial", ylim=(taylor_errors.min() / 3, None)
-    )
+    axes[2].set(xlabel="distance from the centre", ylabel="error of the Taylor polynomial")
+    axes[2].set_ylim(taylor_errors.min() / 3, None)
     axes[2].legend()
-    letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
-def _draw_network(axis, weights):
+def _draw_network(axis: Axes, weights: Sequence[Floats]) -> None:
     sizes = [weights[0].shape[1], *(len(weight) for weight in weights)]
     places = [[(layer, (size - 1) / 2 - unit) for unit in range(size)] for layer, size in enumerate(sizes)]
     largest = max(np.abs(weight).max() for weight in weights)
@@ -57,35 +53,21 @@ def _draw_network(axis, weights):
             color = "C0" if value > 0 else "C1"
             axis.plot([x0, x1], [y0, y1], color=color, linewidth=0.4 + 2.6 * abs(value) / largest, zorder=1)
     for layer, points in enumerate(places):
-        edge = layer in (0, len(places) - 1)
-        for x, y in points:
-            axis.plot(
-                x, y, "o", markersize=13, markerfacecolor="white" if edge else "0.9", markeredgecolor="black", zorder=2
-            )
-    for unit, (x, y) in enumerate(places[0]):
-        axis.annotate(f"$x_{unit + 1}$", (x, y), ha="center", va="center", fontsize=8)
-    for layer, points in enumerate(places[1:-1], 1):
-        for unit, (x, y) in enumerate(points):
-            axis.annotate(f"$z^{layer}_{unit + 1}$", (x, y), ha="center", va="center", fontsize=7)
-    axis.annotate("$f$", places[-1][0], ha="center", va="center", fontsize=8)
+        hidden = 0 < layer < len(places) - 1
+        for unit, (x, y) in enumerate(points, 1):
+            face = "0.9" if hidden else "white"
+            axis.plot(x, y, "o", markersize=13, markerfacecolor=face, markeredgecolor="black", zorder=2)
+            name = f"$z^{layer}_{unit}$" if hidden else "$f$" if layer else f"$x_{unit}$"
+            axis.annotate(name, (x, y), ha="center", va="center", fontsize=7 if hidden else 8)
     axis.set(xlim=(-0.3, len(sizes) - 0.7), ylim=(-max(sizes) / 2 - 0.1, max(sizes) / 2 + 0.1))
     axis.set_axis_off()
 
 
-@styled
-def diagram_sheet(highest):
-    """All diagrams of orders 1 to `highest`: the low orders share a row.
-
-    Parameters
-    ----------
-    highest : int
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+@style.applied
+def diagram_sheet(highest: int) -> Figure:
+    """All diagrams of orders 1 to `highest`: the low orders share a row."""
     columns = 6
-    rows: list[list] = [[]]
+    rows: list[list[tuple[Diagram, str]]] = [[]]
     for order in range(1, highest + 1):
         labelled = [(diagram, f"order {order}" if not n else "") for n, diagram in enumerate(enumerate_diagrams(order))]
         if len(rows[-1]) + len(labelled) > columns:
@@ -95,20 +77,11 @@ def diagram_sheet(highest):
     return _grid(rows, columns)
 
 
-@styled
-def centroid_groups(order):
-    """The diagrams of one order, each under the term of the centroid rule that it belongs to.
+@style.applied
+def centroid_groups(order: int) -> Figure:
+    """The diagrams of one order, each under the term of the centroid rule that it belongs to."""
 
-    Parameters
-    ----------
-    order : int
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-
-    def term(diagram):
+    def term(diagram: Diagram) -> str:
         above, branches = diagram.centroid_split
         factors = [rf"\lambda_{{{above}}}" if above else r"\lambda", rf"\varphi^{{({len(branches)})}}"]
         return "$" + r"\,".join(factors + [f"z_{{{n}}}" for n in branches]) + "$"
@@ -119,34 +92,26 @@ def centroid_groups(order):
     return _grid([labelled[first : first + columns] for first in range(0, len(labelled), columns)], columns)
 
 
-def _grid(rows, columns):
+def _grid(rows: list[list[tuple[Diagram, str]]], columns: int) -> Figure:
     """Diagrams with their titles, row by row."""
-    figure, axes = plt.subplots(len(rows), columns, figsize=(WIDTH, 1.35 * len(rows)), squeeze=False)
+    figure, axes = plt.subplots(len(rows), columns, figsize=(style.WIDTH, 1.35 * len(rows)), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
     for row, line in zip(rows, axes, strict=True):
-        for axis in line:
-            axis.set_axis_off()
         for axis, (diagram, title) in zip(line, row, strict=False):
             diagram.draw(axis)
             axis.set_title(title, loc="left", fontweight="bold")
     return figure
 
 
-@styled
-def diagram_shares(shares, spreads):
+@style.applied
+def diagram_shares(shares: Mapping[int, Floats], spreads: Mapping[int, Floats]) -> Figure:
     """What each diagram contributes to its order, as a share of the order's norm.
 
-    Parameters
-    ----------
-    shares, spreads : dict of int to ndarray, shape (diagrams,)
-        By order: means and standard deviations over an ensemble.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Arrays: by order, means and standard deviations over an ensemble, each (diagrams,).
     """
-    counts = [len(values) for values in shares.values()]
-    figure = plt.figure(figsize=(WIDTH, 2.9))
-    grid = figure.add_gridspec(2, sum(counts), height_ratios=(1.5, 1))
+    figure = plt.figure(figsize=(style.WIDTH, 2.9))
+    grid = figure.add_gridspec(2, sum(map(len, shares.values())), height_ratios=(1.5, 1))
     first = 0
     for order, values in shares.items():
         axis = figure.add_subplot(grid[0, first : first + len(values)])

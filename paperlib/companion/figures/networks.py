@@ -1,158 +1,168 @@
-"""Figures of trained networks: what they predict, and what their derivatives are."""
+"""Figures of trained networks: what they predict, what their derivatives are, and what they make of their features."""
+
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from paperlib.companion.figures.style import WIDTH, hue, letter, styled
+from paperlib._support.checks import Floats
+from paperlib.companion.figures import style
 
-__all__ = ["optimizers", "overview", "trained_ensemble"]
+__all__ = ["interactions", "optimizers", "overview", "trained_ensemble"]
 
 
-@styled
-def optimizers(names, fits, seconds, errors, orders=(2, 3)):
-    """The error of learned tensors against training time, for optimisers and what is fitted.
+@style.applied
+def optimizers(
+    names: Sequence[str], fits: Sequence[str], seconds: Floats, errors: Floats, orders: Sequence[int] = (2, 3)
+) -> Figure:
+    """The error of learned tensors against training time, for optimisers and what is fitted; a panel each of `orders`.
 
-    Parameters
-    ----------
-    names, fits : sequence of str
-        Optimisers, and what they fit.
-    seconds : ndarray, shape (optimisers, fits, budgets)
-        Wall time of a training, for all of its members together.
-    errors : ndarray, shape (optimisers, fits, budgets, all orders, members)
-        Relative Frobenius errors.
-    orders : sequence of int
-        The orders drawn, one panel each.
+    Times are those of a training of all members together, errors relative, by Frobenius norms.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Arrays: seconds (optimisers, fits, budgets); errors (optimisers, fits, budgets, all orders, members).
     """
-    figure, axes = plt.subplots(1, len(orders), figsize=(WIDTH, 3.1), sharex=True)
-    styles = dict(zip(fits, (("o", ":"), ("s", "--"), ("^", "-")), strict=False))
+    figure, axes = plt.subplots(1, len(orders), figsize=(style.WIDTH, 3.1), sharex=True)
     for axis, order in zip(axes, orders, strict=True):
         for k, name in enumerate(names):
-            for m, fit in enumerate(fits):
-                marker, line = styles[fit]
+            for m, (fit, line) in enumerate(zip(fits, ("o:", "s--", "^-"))):
                 found = errors[k, m, :, order - 1]
                 middle = np.median(found, axis=-1)
                 spread = [middle - found.min(axis=-1), found.max(axis=-1) - middle]
-                axis.errorbar(
-                    seconds[k, m],
-                    middle,
-                    yerr=spread,
-                    color=hue(k),
-                    marker=marker,
-                    linestyle=line,
-                    markersize=3.5,
-                    linewidth=1,
-                    elinewidth=0.7,
-                    label=f"{name}, {fit}",
-                )
-        axis.set(
-            xscale="log", yscale="log", xlabel="training time (s), all members", ylabel=f"relative error, order {order}"
-        )
+                look = {"color": style.hue(k), "markersize": 3.5, "linewidth": 1, "elinewidth": 0.7}
+                axis.errorbar(seconds[k, m], middle, spread, fmt=line, label=f"{name}, {fit}", **look)
+        axis.set(xscale="log", yscale="log", xlabel="training time (s), all members")
+        axis.set_ylabel(f"relative error, order {order}")
         axis.axhline(1, color="0.7", linewidth=0.6)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(names))
-    letter(axes)
-    return figure
+    style.legend_above(axes[0], len(names))
+    return style.lettered(figure, axes)
 
 
-@styled
-def overview(U, depths, exact, born, network, spread, trained):
+@style.applied
+def overview(
+    U: Floats,
+    depths: Floats,
+    exact: Floats,
+    born: Floats,
+    network: Floats,
+    spread: Floats,
+    trained: tuple[float, float],
+) -> Figure:
     """The paper in one picture: a potential, and a_0 of it as it deepens, exact, by Born orders, and by networks.
 
-    Parameters
-    ----------
-    U : ndarray, shape (d,)
-        The potential at depth one.
-    depths, exact, network, spread : ndarray, shape (n,)
-        The ensemble's mean and its standard deviation over members.
-    born : ndarray, shape (n, orders)
-    trained : (float, float)
-        Between these depths the networks were trained.
+    Networks were trained between the two depths `trained`; shown are their mean and its standard deviation over members.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Arrays: U (d,), at depth one; depths, exact, network, spread (n,); born (n, orders).
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.8), width_ratios=(1, 2))
+    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.8), width_ratios=(1, 2))
     axes[0].stairs(U, np.linspace(0, 1, len(U) + 1), fill=True, color="C5", alpha=0.6)
     axes[0].set(xlabel="r / range", ylabel="U(r) at depth 1", xlim=(0, 1), ylim=(0, 1.05 * U.max()))
-    axes[1].plot(depths, exact, color="black", linewidth=2.2, label="exact")
-    for n in range(born.shape[1]):
-        axes[1].plot(
-            depths, born[:, n], color=f"C{(2, 3, 4)[n % 3]}", linestyle=("--", "-.", ":")[n % 3], label=f"Born {n + 1}"
-        )
-    axes[1].fill_between(depths, network - spread, network + spread, color=hue(1), alpha=0.25, linewidth=0)
+    axes[1].plot(depths, exact, **style.EXACT)
+    for n, values in enumerate(born.T):
+        axes[1].plot(depths, values, ("C2--", "C3-.", "C4:")[n % 3], label=f"Born {n + 1}")
+    axes[1].fill_between(depths, network - spread, network + spread, color=style.hue(1), alpha=0.25, linewidth=0)
     axes[1].plot(depths, network, color="C1", label="networks")
     axes[1].axvspan(*trained, color="0.93", linewidth=0, zorder=-1)
-    axes[1].annotate(
-        "trained here",
-        (trained[1], 0),
-        xytext=(-4, -4),
-        textcoords="offset points",
-        ha="right",
-        va="top",
-        color="0.3",
-        fontsize=7,
-    )
+    style.note(axes[1], "trained here", (trained[1], 0), (-4, -4), ha="right", va="top", color="0.3", fontsize=7)
     axes[1].set(xlabel="depth", ylabel=r"$a_0$ / range", xlim=(0, depths[-1]))
     axes[1].legend(loc="lower left")
-    letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
-@styled
-def trained_ensemble(steps, loss, validation, exact, predicted):
+@style.applied
+def trained_ensemble(steps: Floats, loss: Floats, validation: Floats, exact: Floats, predicted: Floats) -> Figure:
     """Learning curves, predicted against exact a_0, and the relative error against a_0.
 
-    Parameters
-    ----------
-    steps : ndarray, shape (epochs,)
-    loss, validation : ndarray, shape (epochs, members)
-        Mean squared errors in units of the target's variance.
-    exact : ndarray, shape (n,)
-    predicted : ndarray, shape (members, n)
+    Losses are mean squared errors in units of the target's variance.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Arrays: steps (epochs,); loss, validation (epochs, members); exact (n,); predicted (members, n).
     """
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.5))
-    for curves, color, name in ((loss, hue(0), "training"), (validation, hue(1), "held out")):
+    figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.5))
+    for curves, color, name in ((loss, style.hue(0), "training"), (validation, style.hue(1), "held out")):
         rms = np.sqrt(curves)
         axes[0].fill_between(steps, rms.min(axis=1), rms.max(axis=1), color=color, alpha=0.25, linewidth=0)
         axes[0].semilogy(steps, np.median(rms, axis=1), color=color, label=name)
     axes[0].set(xlabel="steps", ylabel="rms error / spread of $a_0$", xlim=(0, steps[-1]))
     axes[0].legend()
     mean = predicted.mean(axis=0)
+    ends = [exact.min(), exact.max()]
     axes[1].plot(exact, mean, ".", color="C0", markersize=1.5, rasterized=True)
-    ends = np.array([exact.min(), exact.max()])
     axes[1].plot(ends, ends, color="black", linewidth=0.8)
     axes[1].set(xlabel=r"exact $a_0$ / range", ylabel=r"ensemble mean of $a_0$ / range")
     order = np.argsort(exact)
-    errors = 100 * np.abs(predicted / exact - 1)[:, order]
-    bins = np.array_split(np.arange(len(exact)), 20)
-    centres = np.array([exact[order][rows].mean() for rows in bins])
-    axes[2].semilogy(
-        exact[order], 100 * np.abs(mean / exact - 1)[order], ".", color="0.8", markersize=1.5, rasterized=True, zorder=0
-    )
-    for number, member in enumerate(errors):
-        axes[2].semilogy(
-            centres,
-            [member[rows].mean() for rows in bins],
-            color="C1",
-            linewidth=0.9,
-            label="members" if not number else None,
-        )
-    averaged = 100 * np.abs(mean / exact - 1)[order]
-    axes[2].semilogy(centres, [averaged[rows].mean() for rows in bins], color="C0", linewidth=2, label="ensemble mean")
-    axes[2].set(
-        xlabel=r"exact $a_0$ / range", ylabel="relative error (%)", ylim=(averaged[averaged > 0].min() * 30, None)
-    )
+    averaged = 100 * np.abs(mean / exact - 1)
+    axes[2].semilogy(exact[order], averaged[order], ".", color="0.8", markersize=1.5, rasterized=True, zorder=0)
+
+    def binned(values: Floats) -> list[float]:
+        return [part.mean() for part in np.array_split(values[order], 20)]
+
+    for number, errors in enumerate(100 * np.abs(predicted / exact - 1)):
+        label = None if number else "members"
+        axes[2].semilogy(binned(exact), binned(errors), color="C1", linewidth=0.9, label=label)
+    axes[2].semilogy(binned(exact), binned(averaged), color="C0", linewidth=2, label="ensemble mean")
+    axes[2].set(xlabel=r"exact $a_0$ / range", ylabel="relative error (%)")
+    axes[2].set_ylim(averaged[averaged > 0].min() * 30, None)
     axes[2].legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
     for axis in axes[1:]:
         axis.xaxis.set_major_locator(MaxNLocator(4))
-    letter(axes)
-    return figure
+    return style.lettered(figure, axes)
+
+
+@style.applied
+def interactions(
+    features: Sequence[str],
+    slopes: Sequence[Floats],
+    hessian: Floats,
+    pairs: Sequence[str],
+    strengths: Mapping[str, Floats],
+    errors: Floats,
+    unexplained: Mapping[str, Floats],
+) -> Figure:
+    """A network's first and second order beside other measures of effects, and what an expansion leaves unexplained.
+
+    Slopes are three: at the centre, their standard errors, and another measure of main effects on their scale. Strengths of
+    the pairs are given by measure; the first is drawn as bars, with its standard errors. Unexplained are, by centre, shares
+    of the network's variation.
+
+    Arrays: slopes (d,) each; hessian (d, d), in their units; strengths, errors (pairs,); unexplained (members, orders).
+    """
+    figure, grid = plt.subplots(2, 2, figsize=(style.WIDTH, 5.4), width_ratios=(1, 1.15))
+    axes = grid.ravel()
+    rows = _bars(axes[0], features, np.abs(slopes[0]), slopes[1])
+    axes[0].plot(slopes[2], rows, "D", color="C1", markersize=4, label="permutation importance")
+    axes[0].set(xlabel=r"main effect, $|g_i|\,\sigma_i$")
+    axes[0].legend(loc="lower right")
+
+    style.signed_image(axes[1], hessian, label=r"$T_{ij}\,\sigma_i\sigma_j$")
+    axes[1].set_xticks(range(len(features)), features, rotation=90)
+    axes[1].set_yticks(range(len(features)), features)
+
+    (first, values), *others = strengths.items()
+    rows = _bars(axes[2], pairs, values, errors, label=first)
+    for number, (name, found) in enumerate(others, 1):
+        axes[2].plot(found, rows, "sD"[number % 2], color=f"C{number}", markersize=4, label=name)
+    axes[2].set(xlabel="strength of an interaction", ylim=(-len(pairs) - 2.7, 0.6))  # room for the legend
+    axes[2].legend(loc="lower right")
+
+    for number, (name, shares) in enumerate(unexplained.items()):
+        orders = np.arange(1, shares.shape[1] + 1)
+        axes[3].fill_between(
+            orders, shares.min(axis=0), shares.max(axis=0), color=style.hue(number), alpha=0.2, linewidth=0
+        )
+        line = ("o-", "s-")[number % 2]
+        axes[3].semilogy(orders, shares.mean(axis=0), line, color=f"C{number}", markersize=4, label=name)
+    axes[3].set(xlabel="order of the expansion", ylabel="share left unexplained", xticks=orders)
+    axes[3].legend()
+    return style.lettered(figure, axes)
+
+
+def _bars(axis: Axes, names: Sequence[str], values: Floats, errors: Floats, label: str = "") -> Floats:
+    """Horizontal bars from the top down, each with its error; where they lie."""
+    rows = style.named_rows(axis, names)
+    axis.barh(
+        rows, values, xerr=errors, color=style.hue(0), alpha=0.55, height=0.65, error_kw={"linewidth": 0.9}, label=label
+    )
+    axis.set_xlim(0, None)
+    return rows

@@ -1,92 +1,68 @@
 """Figures of what things cost."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 import matplotlib.pyplot as plt
-import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from paperlib.companion.figures.style import WIDTH, letter, styled
+from paperlib._support.checks import Floats
+from paperlib.companion.figures import style
 
 __all__ = ["derivative_costs", "growth", "reach", "speed_ratios"]
 
+_Lines = Mapping[str, tuple[Floats, Floats]]
 
-@styled
-def derivative_costs(dims, ours, theirs):
+
+@style.applied
+def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figure:
     """Seconds for whole derivative tensors against the number of inputs, and the ratio to a peer.
 
-    Parameters
-    ----------
-    dims : sequence of int
-    ours, theirs : ndarray, shape (dims, orders)
-        Seconds; NaN where nothing was timed.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Arrays: ours, theirs (dims, orders), in seconds; NaN where nothing was timed.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
-    for n in range(ours.shape[1]):
-        axes[0].loglog(dims, ours[:, n], "o-", color=f"C{n}", markersize=3, label=f"order {n + 1}")
-    for n in range(theirs.shape[1]):
-        axes[0].loglog(dims, theirs[:, n], "s--", color=f"C{n}", markersize=3, linewidth=0.9)
-        axes[1].loglog(dims, theirs[:, n] / ours[:, n], "o-", color=f"C{n}", markersize=3)
+    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0))
+    for n, seconds in enumerate(ours.T):
+        axes[0].loglog(dims, seconds, "o-", color=f"C{n}", markersize=3, label=f"order {n + 1}")
+    for n, seconds in enumerate(theirs.T):
+        axes[0].loglog(dims, seconds, "s--", color=f"C{n}", markersize=3, linewidth=0.9)
+        axes[1].loglog(dims, seconds / ours[:, n], "o-", color=f"C{n}", markersize=3)
     axes[1].axhline(1, color="0.6", linewidth=0.7)
     axes[0].set(ylabel="seconds a tensor (dashed: JAX)")
     axes[1].set(ylabel="times faster than JAX")
+    _against_inputs(axes, dims)
+    style.legend_above(axes[0])
+    return style.lettered(figure, axes)
+
+
+def _against_inputs(axes: Sequence[Axes], dims: Sequence[int]) -> None:
     for axis in axes:
         axis.set_xlabel("inputs d")
         axis.set_xticks(dims, [str(d) for d in dims])
         axis.minorticks_off()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=ours.shape[1])
-    letter(axes)
-    return figure
 
 
-@styled
-def speed_ratios(ratios):
-    """How many times faster, as bars.
-
-    Parameters
-    ----------
-    ratios : dict of str to float
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    figure, axis = plt.subplots(figsize=(WIDTH, 0.32 * len(ratios) + 0.8))
-    rows, values = -np.arange(len(ratios)), list(ratios.values())
+@style.applied
+def speed_ratios(ratios: Mapping[str, float]) -> Figure:
+    """How many times faster, as bars."""
+    figure, axis = plt.subplots(figsize=(style.WIDTH, 0.32 * len(ratios) + 0.8))
+    rows, values = style.named_rows(axis, list(ratios)), list(ratios.values())
     axis.barh(rows, values, color=["C0" if value >= 1 else "C1" for value in values], height=0.6)
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     for row, value in zip(rows, values, strict=True):
-        told = f"{float(f'{value:.2g}'):,g}×"
-        axis.annotate(
-            told, (value, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
-        )  # fmt: skip
+        style.note(axis, f"{float(f'{value:.2g}'):,g}×", (value, row), (3, 0), va="center", fontsize=8, bbox=white)
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set(xscale="log", xlabel="times faster", xlim=(0.5 * min(1, *values), 3 * max(values)))
-    axis.set_yticks(rows, list(ratios))
-    axis.tick_params(axis="y", length=0)
     return figure
 
 
-@styled
-def growth(panels, exponent, label="seconds"):
+@style.applied
+def growth(panels: Mapping[str, _Lines], exponent: Callable[[Floats, Floats], float], label: str = "seconds") -> Figure:
     """How quantities go with others, a panel each on logarithmic axes, lines named with their fitted exponents.
 
-    Parameters
-    ----------
-    panels : dict of str to dict
-        What a panel is drawn against -> {name: (x, y)}.
-    exponent : callable
-        (x, y) -> float.
-    label : str
-        Of the first panel's vertical axis.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Panels are named by what they are drawn against, and hold (x, y) by name; `label` is of the first one's vertical axis.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.1), sharey=True)
+    figure, axes = plt.subplots(1, len(panels), figsize=(style.WIDTH, 3.1), sharey=True)
     for axis, (against, lines) in zip(axes, panels.items(), strict=True):
         for k, (name, (x, y)) in enumerate(lines.items()):
             axis.loglog(x, y, "o-", color=f"C{k}", markersize=3, label=f"{name}\n$\\propto x^{{{exponent(x, y):.1f}}}$")
@@ -96,41 +72,27 @@ def growth(panels, exponent, label="seconds"):
         axis.minorticks_off()
         axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.07), borderaxespad=0, fontsize=6, handlelength=1.2)
     axes[0].set_ylabel(label)
-    letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
-@styled
-def reach(dims, sizes, tensors, series):
+@style.applied
+def reach(dims: Sequence[int], sizes: Floats, tensors: _Lines, series: _Lines) -> Figure:
     """Bytes and seconds of whole tensors against those of series along directions.
 
-    Parameters
-    ----------
-    dims : sequence of int
-    sizes : ndarray, shape (dims, orders)
-        Bytes of packed tensors of orders 1, 2, ..
-    tensors, series : dict of str to (d, seconds)
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Arrays: sizes (dims, orders), bytes of packed tensors of orders 1, 2, ..; of tensors and series, by name, d and seconds.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
-    shades = plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, sizes.shape[1]))
-    for n in range(sizes.shape[1]):
-        axes[0].loglog(dims, sizes[:, n], color=shades[n], label=f"order {n + 1}")
+    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0))
+    for n, shade in enumerate(style.shades(sizes.shape[1])):
+        axes[0].loglog(dims, sizes[:, n], color=shade, label=f"order {n + 1}")
     axes[0].axhspan(2**34, 1e24, color="0.5", alpha=0.15, linewidth=0)
-    axes[0].annotate("more than 16 GiB", (dims[0], 2**34), xytext=(2, 3), textcoords="offset points", fontsize=7)
+    style.note(axes[0], "more than 16 GiB", (dims[0], 2**34), (2, 3), fontsize=7)
     for k, (name, (d, seconds)) in enumerate(tensors.items()):
         axes[1].loglog(d, seconds, "o-", color=f"C{k}", markersize=3, label=name)
-    for k, (name, (d, seconds)) in enumerate(series.items()):
-        axes[1].loglog(d, seconds, "s--", color=f"C{k + len(tensors)}", markersize=3, linewidth=0.9, label=name)
+    for k, (name, (d, seconds)) in enumerate(series.items(), len(tensors)):
+        axes[1].loglog(d, seconds, "s--", color=f"C{k}", markersize=3, linewidth=0.9, label=name)
     axes[0].set(ylabel="bytes, packed", ylim=(10, 1e24))
     axes[1].set(ylabel="seconds")
+    _against_inputs(axes, dims)
     for axis in axes:
-        axis.set_xlabel("inputs d")
-        axis.set_xticks(dims, [str(d) for d in dims])
-        axis.minorticks_off()
         axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=6, handlelength=1.2)
-    letter(axes)
-    return figure
+    return style.lettered(figure, axes)

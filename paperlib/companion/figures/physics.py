@@ -1,78 +1,59 @@
 """Figures of the physics: potentials, waves, scattering lengths, the Born series."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
-from paperlib.companion.figures.style import WIDTH, broken_at_poles, hue, letter, styled
+from paperlib._support.checks import Floats
+from paperlib.companion.figures import style
 
-__all__ = ["born_approximations", "born_tensors", "lost_digits", "potentials_and_waves"]
+__all__ = ["born_approximations", "born_tensors", "lost_digits", "one_potential", "potentials_and_waves"]
 
 
-@styled
-def born_approximations(couplings, exact, approximations, pade, pade_name, radius):
+@style.applied
+def born_approximations(
+    couplings: Floats, exact: Floats, approximations: Floats, pade: Floats, pade_name: str, radius: float
+) -> Figure:
     """Born approximations and a Padé approximant against the exact a_0, and their errors.
 
-    Parameters
-    ----------
-    couplings, exact : ndarray, shape (n,)
-    approximations : ndarray, shape (n, orders)
-        The partial sums of orders 1, 2, ..
-    pade : ndarray, shape (n,)
-    pade_name : str
-    radius : float
-        The coupling past which the series diverges.
+    The series diverges past the coupling `radius`.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Arrays: couplings, exact, pade (n,); approximations (n, orders), the partial sums of orders 1, 2, ..
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
+    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9))
     orders = approximations.shape[1]
-    shades = plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, orders))
     span = 1.15 * np.nanmax(np.abs(approximations[couplings <= radius]))
-    axes[0].plot(couplings, broken_at_poles(exact, 6 * span), color="black", linewidth=2.2, label="exact")
-    for n in range(orders):
-        axes[0].plot(couplings, approximations[:, n], color=shades[n], label=f"Born {n + 1}")
-        error = np.abs(approximations[:, n] / exact - 1)
-        axes[1].loglog(couplings, error, color=shades[n])
-    axes[0].plot(couplings, broken_at_poles(pade, 6 * span), color="C1", linestyle="--", label=pade_name)
-    axes[1].loglog(couplings, np.abs(pade / exact - 1), color="C1", linestyle="--")
+    axes[0].plot(couplings, style.broken_at_poles(exact, 6 * span), **style.EXACT)
+    for n, shade in enumerate(style.shades(orders)):
+        axes[0].plot(couplings, approximations[:, n], color=shade, label=f"Born {n + 1}")
+        axes[1].loglog(couplings, np.abs(approximations[:, n] / exact - 1), color=shade)
+    axes[0].plot(couplings, style.broken_at_poles(pade, 6 * span), "C1--", label=pade_name)
+    axes[1].loglog(couplings, np.abs(pade / exact - 1), "C1--")
     for axis in axes:
-        axis.axvline(radius, color="0.5", linewidth=0.8, linestyle=":")
-    beside = {
-        "xytext": (-4, 0),
-        "textcoords": "offset points",
-        "ha": "right",
-        "va": "top",
-        "color": "0.3",
-        "fontsize": 7,
-    }
-    axes[0].annotate("radius of\nconvergence", (radius, 2.9 * span), **beside)
+        axis.axvline(radius, **style.RADIUS)
+    at = (radius, 2.9 * span)
+    style.note(axes[0], "radius of\nconvergence", at, (-4, 0), ha="right", va="top", color="0.3", fontsize=7)
     axes[0].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(-3 * span, 3 * span), xlim=(0, couplings[-1]))
-    axes[1].set(
-        xlabel="depth", ylabel=r"relative error of $a_0$", ylim=(1e-12, 1e3), xlim=(couplings[0], couplings[-1])
-    )
-    figure.legend(loc="outside upper center", ncols=orders + 2, handlelength=1.4, columnspacing=1.2)
-    letter(axes)
-    return figure
+    axes[1].set(xlabel="depth", ylabel=r"relative error of $a_0$", ylim=(1e-12, 1e3))
+    axes[1].set_xlim(couplings[0], couplings[-1])
+    style.legend_above(axes[0], handlelength=1.4, columnspacing=1.2)
+    return style.lettered(figure, axes)
 
 
-@styled
-def born_tensors(first, second):
+@style.applied
+def born_tensors(first: Floats, second: Floats) -> Figure:
     """The first- and second-order Born tensors as pictures, in units that do not depend on d.
 
-    Parameters
-    ----------
-    first : ndarray, shape (d,)
-    second : ndarray, shape (d, d)
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Arrays: first (d,); second (d, d).
     """
     d = len(first)
     r = (np.arange(d) + 0.5) / d
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.9), width_ratios=(1, 1.15))
+    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.15))
     axes[0].plot(r, -d * first, "o", color="C0", markersize=3.5, label=r"$-d\,B_i$")
     axes[0].plot(r, r**2, color="C1", label=r"$r^2$")
     axes[0].set(xlabel="r / range of shell i", ylabel="first order", xlim=(0, 1), ylim=(0, None))
@@ -80,45 +61,38 @@ def born_tensors(first, second):
     picture = axes[1].imshow(-(d**2) * second, origin="lower", extent=(0, 1, 0, 1), vmin=0)
     figure.colorbar(picture, ax=axes[1], label=r"second order, $-d^2 B_{ij}$")
     axes[1].set(xlabel="r / range of shell i", ylabel="r / range of shell j")
-    for spine in axes[1].spines.values():
-        spine.set_visible(False)
-    letter(axes)
-    return figure
+    axes[1].spines[:].set_visible(False)
+    return style.lettered(figure, axes)
 
 
-@styled
-def potentials_and_waves(potentials, waves, lengths, depths, lengths_of_depth, resonances, lowest=-6, highest=6):
-    """Potentials, their zero-energy wave functions, and a_0 against depth.
+@style.applied
+def potentials_and_waves(
+    potentials: Mapping[str, Floats],
+    waves: Mapping[str, tuple[Floats, Floats]],
+    lengths: Mapping[str, float],
+    depths: Floats,
+    lengths_of_depth: Mapping[str, Floats],
+    resonances: Sequence[float],
+    lowest: float = -6,
+    highest: float = 6,
+) -> Figure:
+    """Potentials, their zero-energy wave functions and scattering lengths, and a_0 from `lowest` to `highest` against depth.
 
-    Parameters
-    ----------
-    potentials : dict of str to ndarray, shape (d,)
-    waves : dict of str to (r, u)
-        Inside the range, scaled to u'(1) = 1.
-    lengths : dict of str to float
-        The scattering lengths.
-    depths : ndarray, shape (n,)
-    lengths_of_depth : dict of str to ndarray, shape (n,)
-    resonances : sequence of float
-        Depths at which a square well binds one state more.
+    Waves are (r, u) inside the range, scaled to u'(1) = 1; at resonances a square well binds one state more.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Arrays, by name: potentials (d,); waves, two of one length; lengths_of_depth (n,), as depths.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.8), width_ratios=(1, 1.1, 1.3))
+    figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.8), width_ratios=(1, 1.1, 1.3))
     for number, (name, U) in enumerate(potentials.items()):
         color = f"C{number}"
         axes[0].stairs(U, np.linspace(0, 1, len(U) + 1), baseline=None, color=color, label=name, linewidth=1.3)
-        r, u = waves[name]
-        axes[1].plot(r, u, color=color)
-        outside = np.array([1.0, 2.2])
+        axes[1].plot(*waves[name], color=color)
+        outside, inward = np.array([1.0, 2.2]), np.array([lengths[name], 1.0])
         axes[1].plot(outside, outside - lengths[name], color=color)
-        inward = np.array([lengths[name], 1.0])
         axes[1].plot(inward, inward - lengths[name], color=color, linestyle=":", linewidth=1)
         axes[1].plot(lengths[name], 0, "o", color=color, markersize=4)
     axes[0].set(xlabel="r / range", ylabel="U(r)", ylim=(0, None), xlim=(0, 1))
-    figure.legend(loc="outside upper center", ncols=len(potentials))
+    style.legend_above(axes[0])
     axes[1].axhline(0, color="0.6", linewidth=0.6)
     axes[1].axvline(1, color="0.6", linewidth=0.6, linestyle="--")
     axes[1].set(xlabel="r / range", ylabel="u(r),  scaled to u'(1) = 1")
@@ -126,27 +100,19 @@ def potentials_and_waves(potentials, waves, lengths, depths, lengths_of_depth, r
     for depth in resonances:
         axes[2].axvline(depth, color="0.75", linewidth=0.8, linestyle="--")
     for number, values in enumerate(lengths_of_depth.values()):
-        axes[2].plot(depths, broken_at_poles(values, 4 * highest), color=f"C{number}")
+        axes[2].plot(depths, style.broken_at_poles(values, 4 * highest), color=f"C{number}")
     axes[2].axhline(0, color="0.6", linewidth=0.6)
     axes[2].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(lowest, highest), xlim=(0, depths[-1]))
-    letter(axes)
-    return figure
+    return style.lettered(figure, axes)
 
 
-@styled
-def lost_digits(panels):
+@style.applied
+def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floats]]) -> Figure:
     """Errors of numbers that nearly cancel: this library's, and those of a plain way to the same number.
 
-    Parameters
-    ----------
-    panels : dict of (str, str, str) to (x, ours, plain)
-        Title, what it is drawn against and the name of the plain way -> that, and errors in units of rounding.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    A panel is (title, what it is drawn against, the plain way's name) -> (that, ours, plain), errors in units of rounding.
     """
-    figure, grid = plt.subplots(2, -(-len(panels) // 2), figsize=(WIDTH, 4.5), sharey=True)
+    figure, grid = plt.subplots(2, -(-len(panels) // 2), figsize=(style.WIDTH, 4.5), sharey=True)
     for axis, ((title, against, name), (x, ours, plain)) in zip(grid.flat, panels.items(), strict=True):
         axis.plot(x, plain, "s-", color="C1", markersize=3, linewidth=0.9, gid="rounding")
         axis.plot(x, ours, "o-", color="C0", markersize=3, gid="rounding")
@@ -154,11 +120,115 @@ def lost_digits(panels):
         axis.set_title(title, fontsize=8)
         # Where a legend fits best would hang on errors that another machine makes otherwise.
         for y, text, number in ((0.9, name, 1), (0.8, "paperlib", 0)):
-            axis.text(0.03, y, text, transform=axis.transAxes, color=hue(number), fontsize=7)
+            axis.text(0.03, y, text, transform=axis.transAxes, color=style.hue(number), fontsize=7)
         if np.max(x) / np.min(x) > 100:
             axis.set_xscale("log")
             axis.invert_xaxis()
-    for axis in grid[:, 0]:
-        axis.set_ylabel(r"relative error / $\epsilon$")
-    letter(grid.flat)
+    plt.setp(grid[:, 0], ylabel=r"relative error / $\epsilon$")
+    return style.lettered(figure, grid.flat)
+
+
+@style.applied
+def one_potential(
+    potential: Floats,
+    wave: tuple[Floats, Floats],
+    a0: float,
+    depth: float,
+    depths: Floats,
+    exact: Floats,
+    born: Floats,
+    networks: Floats,
+    terms: Floats,
+    learned: Floats,
+    eigenvalue: float,
+    *,
+    moved_from: Figure | None = None,
+) -> Figure:
+    """A potential and its zero-energy wave, a_0 against depth by orders, and the size of each order.
+
+    Places and axes are fixed where they can be: what moves from one picture to the next is what the potential changed.
+
+    a_0, terms and the largest Weinberg eigenvalue, by magnitude, are those at `depth`, which is among `depths`. The wave is
+    (r, u) inside the range, drawn to no scale, rising from the origin. `moved_from` is a figure that this function made of as
+    many shells and orders: it is changed and returned, which is faster.
+
+    Arrays: potential (d,); depths, exact (n,); born, networks (n, orders), approximations by the first orders of the Born
+    series and of what networks have learned of it; terms, learned (orders,), of the same two.
+    """
+    figure = _frame(len(potential), len(terms)) if moved_from is None else moved_from
+    shape, lengths, sizes = figure.axes
+    height = np.abs(potential).max() or 1.0
+    outside = np.array([1.0, 2.0])
+    r, u = np.append(wave[0], outside), np.append(wave[1], outside - a0)
+    _artist(shape, "potential").set_data(potential)
+    _artist(shape, "wave").set_data(r, np.copysign(height / np.abs(u).max(), u[1]) * u)
+    _artist(shape, "length").set_data([a0], [0])
+    shape.set_ylim(-1.1 * height, 1.1 * height)
+
+    lengths.set_xlim(depths[0], depths[-1])
+    _artist(lengths, "exact").set_data(depths, style.broken_at_poles(exact, 40))
+    orders = np.arange(1, len(terms) + 1)
+    for n in orders:
+        _artist(lengths, f"Born {n}").set_data(depths, born[:, n - 1])
+        _artist(lengths, f"networks {n}").set_data(depths[5::10], networks[5::10, n - 1])
+    _artist(lengths, "depth").set_xdata([depth, depth])
+    radius = np.divide(depth, abs(eigenvalue), out=np.array(np.nan), where=eigenvalue != 0)
+    for sign in (-1, 1):
+        _artist(lengths, f"radius {sign}").set_xdata([sign * radius] * 2)
+
+    for name, values in (("Born", terms), ("networks", learned)):
+        _artist(sizes, name).set_offsets(np.column_stack([orders, np.abs(values)]))
+    verdict = "converges" if abs(eigenvalue) < 1 else "diverges"
+    title = f"a₀ = {a0:.4f} ranges,  largest Weinberg eigenvalue {eigenvalue:.3f}: the Born series {verdict}"
+    figure.suptitle(title.replace("-", "−"), fontsize=9, y=0.985)
     return figure
+
+
+def _artist(axis: Axes, name: str) -> Any:
+    return next(artist for artist in axis.get_children() if artist.get_gid() == name)
+
+
+def _frame(d: int, orders: int) -> Figure:
+    """The picture without its potential: every artist that moves, under its name."""
+    # Places are given: to solve for them takes longer than to draw.
+    figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.4, 1), layout="none")
+    figure.subplots_adjust(left=0.06, right=0.995, bottom=0.14, top=0.79, wspace=0.33)
+    shades = style.shades(orders)
+    shape, lengths, sizes = axes
+
+    shape.axhline(0, color="0.6", linewidth=0.6)
+    shape.axvline(1, color="0.6", linewidth=0.6, linestyle="--")
+    shape.stairs(np.zeros(d), np.linspace(0, 1, d + 1), fill=True, color="C5", alpha=0.6, gid="potential")
+    shape.plot([], color="C0", gid="wave")
+    shape.plot([], "o", color="black", markersize=4, gid="length")
+    shape.set(xlabel="r / range", ylabel="U(r)", xlim=(-1, 2), xticks=(-1, 0, 1, 2))
+    shape.locator_params(axis="y", nbins=4)
+    shape.yaxis.set_label_coords(-0.14, 0.5)
+    shape.text(0.03, 0.97, "line: u(r),\nno scale\ndot: a₀", transform=shape.transAxes, va="top", fontsize=7)
+
+    lengths.plot([], **style.EXACT, gid="exact")
+    for n, shade in enumerate(shades, 1):
+        lengths.plot([], color=shade, label=f"Born {n}", gid=f"Born {n}")
+        lengths.plot([], "o", color=shade, markersize=2.5, gid=f"networks {n}")
+    lengths.plot([], "o", color="0.4", markersize=2.5, label="networks")
+    lengths.axvline(color="C1", linewidth=1, gid="depth")
+    for sign, name in ((-1, None), (1, "radius")):
+        lengths.axvline(color="0.4", linewidth=0.9, linestyle=":", label=name, gid=f"radius {sign}")
+    lengths.set(xlabel="depth", ylabel="a₀ / range", ylim=(-4, 4), yticks=(-4, -2, 0, 2, 4))
+    lengths.locator_params(axis="x", nbins=4)
+
+    number = np.arange(1, orders + 1)
+    sizes.scatter(number, number, 60, facecolors="none", edgecolors=shades, linewidths=1.3, gid="Born")
+    sizes.scatter(number, number, 8, color=shades, gid="networks")
+    sizes.set(xlabel="order", ylabel="|term| / range", xticks=number, xlim=(0.5, orders + 0.5))
+    sizes.set(yscale="log", ylim=(1e-6, 1e3))
+    sizes.set_yticks([1e-6, 1e-3, 1, 1e3], ["10⁻⁶", "10⁻³", "1", "10³"])
+    sizes.yaxis.set_minor_locator(NullLocator())
+
+    handles, labels = lengths.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="upper center", ncols=9, bbox_to_anchor=(0.5, 0.93), handlelength=1.4, columnspacing=1.2
+    )
+    # At a height that is given: to find one above all ticks, each is measured once more.
+    with plt.rc_context({"axes.titley": 1.0}):
+        return style.lettered(figure, axes)

@@ -12,20 +12,6 @@ from paperlib.companion.reproduction.runner import notebook_parameters, notebook
 from paperlib.companion.reproduction.table import Table
 
 __all__ = [
-    "CLAIMS",
-    "Claim",
-    "Number",
-    "Table",
-    "Verdict",
-    "claim_table",
-    "compare",
-    "errors_by_order",
-    "notebook_parameters",
-    "notebooks",
-    "read_record",
-    "record",
-    "reproduce",
-    "run_notebook",
-    "store",
-    "write_report",
-]
+    "CLAIMS", "Claim", "Number", "Table", "Verdict", "claim_table", "compare", "errors_by_order", "notebook_parameters",
+    "notebooks", "read_record", "record", "reproduce", "run_notebook", "store", "write_report",
+]  # fmt: skip

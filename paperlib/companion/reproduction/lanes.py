@@ -2,12 +2,15 @@
 
 import os
 import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from multiprocessing import connection, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
 from threading import Thread
+from typing import Any
 
 from paperlib._support import cores
 
@@ -19,37 +22,28 @@ AT_MOST = 4
 
 @dataclass(frozen=True)
 class Call:
-    """A function of its own module and its arguments, to be called after others; of those ready, the longest goes first."""
+    """A function of its own module, its arguments, and calls it follows, if they are made; the longest ready goes first."""
 
-    function: Callable
-    arguments: tuple
-    after: tuple = ()
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    after: Collection[str] = ()
     minutes: float = 0.0
 
 
-def run(calls, say):
-    """Make every call, as soon as those before it are made and a lane is free.
+def run(calls: Mapping[str, Call], say: Callable[[str], Any]) -> Iterator[tuple[str, BaseException | None]]:
+    """Make every call, as soon as those before it are made and a lane is free; `say` takes lines of progress.
 
-    Parameters
-    ----------
-    calls : dict of str to Call
-    say : callable
-        Takes a line of progress.
-
-    Yields
-    ------
-    (str, Exception or None)
-        The name of each call as it ends, and what it raised. Calls that are to come after one that failed are not made.
+    Each call's name comes as it ends, and what it raised. Calls that are to come after one that failed are not made.
     """
     lanes = max(1, min(cores.count(), AT_MOST, len(calls)))
     context = get_context("spawn")
-    free = context.Queue()
+    free: Queue[int] = context.Queue()
     for lane in range(lanes):
         free.put(lane)
-    order = TopologicalSorter({name: call.after for name, call in calls.items()})
+    order = TopologicalSorter({name: calls.keys() & call.after for name, call in calls.items()})
     order.prepare()
     number = 0
-    running: dict = {}
+    running: dict[Future[Any], tuple[str, float]] = {}
     ready: list[str] = []
     with ProcessPoolExecutor(lanes, mp_context=context, initializer=_settle, initargs=(free, lanes)) as pool:
         while order.is_active():
@@ -69,7 +63,7 @@ def run(calls, say):
                 yield name, future.exception()
 
 
-def _settle(free, lanes):
+def _settle(free: "Queue[int]", lanes: int) -> None:
     """Take a lane's share of the cores, where the system lets a process choose, and end with the process that made this one."""
     lane = free.get()
     if hasattr(os, "sched_setaffinity"):
@@ -78,6 +72,6 @@ def _settle(free, lanes):
     Thread(target=_end_with, args=[parent_process()], daemon=True).start()
 
 
-def _end_with(parent):
+def _end_with(parent: BaseProcess) -> None:
     connection.wait([parent.sentinel])
     os._exit(1)

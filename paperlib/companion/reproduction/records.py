@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Number", "Record", "errors_by_order", "read_record", "record"]
 
-
 ROUNDING = "rounding"
 
 
@@ -26,7 +25,6 @@ class Number:
 
     Parameters
     ----------
-    value : float
     meaning : str
         What it is, with its unit, in a few words.
     tolerance : float
@@ -52,7 +50,7 @@ class Number:
     at_most: float | None = None
     at_least: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "value", checks.number("value", self.value))
         checks.instance("meaning", self.meaning, str)
         checks.number("tolerance", self.tolerance, minimum=0)
@@ -62,7 +60,7 @@ class Number:
                 object.__setattr__(self, name, checks.number(name, getattr(self, name)))
 
     @property
-    def holds(self):
+    def holds(self) -> bool | None:
         """Whether the value keeps its bound; None where there is none."""
         if self.at_most is None and self.at_least is None:
             return None
@@ -73,16 +71,9 @@ class Number:
 def errors_by_order(
     name: str, errors: Sequence[float], meaning: str, at_most: Sequence[float | None] | None = None
 ) -> dict[str, Number]:
-    """Numbers of errors, one an order; of each the spread is the error itself: another training may be twice as good or as bad.
+    """Numbers of errors of orders 1, 2, ..; of each the spread is itself: another training may be twice as good or as bad.
 
-    Parameters
-    ----------
-    name, meaning : str
-        With {n} where the order stands.
-    errors : sequence of float
-        Of orders 1, 2, ..
-    at_most : sequence of float or None, optional
-        Their bounds.
+    `name` and `meaning` have {n} where the order stands; `at_most` are bounds, None for an order without one.
 
     Examples
     --------
@@ -103,8 +94,8 @@ class Record:
 
     notebook: str
     retrained: bool
-    numbers: dict
-    figures: dict
+    numbers: dict[str, Number]
+    figures: dict[str, list[list[float]]]
 
 
 def record(
@@ -117,20 +108,8 @@ def record(
 ) -> Table:
     """Write a notebook's numbers to FOLDER/numbers/NOTEBOOK.json and its figures to ``FOLDER/*.png``.
 
-    Parameters
-    ----------
-    notebook : str
-        Its name, without the ending.
-    folder : path
-    numbers : dict of str to Number
-    figures : dict of str to matplotlib.figure.Figure
-    retrained : bool
-        Whether networks were trained for this run.
-
-    Returns
-    -------
-    Table
-        Of the numbers' verdicts, for the notebook to show; not of the values, which are compared by their tolerances.
+    The table is of the numbers' verdicts, for the notebook to show; not of the values, which are compared by their
+    tolerances, or, `retrained` for this run, by their spreads.
 
     Raises
     ------
@@ -164,20 +143,20 @@ def record(
     return Table(notebook, ["verdict"], {name: [verdicts[number.holds]] for name, number in numbers.items()})
 
 
-def _name(of, value):
+def _name(of: str, value: Any) -> str:
     """Return `value` if it is a name that a file may have: what is recorded stays in its folder."""
     if not isinstance(value, str) or not value or set(value) & set("/\\\0\n"):
-        raise ValueError(f"{of}: name {checks.told(value)}; must be a plain name of a file")
+        raise ValueError(f"{of}: name {checks.brief(value)}; must be a plain name of a file")
     return value
 
 
-def _told(number):
+def _told(number: Number) -> dict[str, Any]:
     """A number's fields, without those that are what they would be anyway."""
     defaults = {field.name: field.default for field in fields(Number)}
     return {name: value for name, value in asdict(number).items() if value != defaults[name] or name == "tolerance"}
 
 
-def read_record(path):
+def read_record(path: str | Path) -> Record:
     """Read a notebook's record.
 
     Raises
@@ -203,15 +182,15 @@ def read_record(path):
         raise ValueError(f"{path}: not a notebook's record ({type(error).__name__}: {error})") from None
 
 
-def _fingerprint(figure):
+def _fingerprint(figure: "Figure") -> list[list[float]]:
     """For each plotted array: its length, its norm, and its inner product with a ramp.
 
     A line whose gid is ROUNDING is left out: it shows errors that rounding makes, and another machine makes otherwise.
     Three numbers see a change of a part in a million in the data that no eye and no loose comparison of pixels would.
     """
-    rows = []
+    rows: list[list[float]] = []
     for axis in figure.axes:
-        arrays = [line.get_xydata() for line in axis.lines if line.get_gid() != ROUNDING]
+        arrays: list[Any] = [line.get_xydata() for line in axis.lines if line.get_gid() != ROUNDING]
         arrays += [image.get_array() for image in axis.images]
         arrays += [patch.get_patch_transform().transform_path(patch.get_path()).vertices for patch in axis.patches]
         for collection in axis.collections:

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from paperlib._support import checks
 from paperlib._support.files import read_json, write_json
@@ -13,17 +15,9 @@ from paperlib.companion.reproduction import lanes
 
 __all__ = ["notebook_parameters", "notebooks", "reproduce", "run_notebook"]
 
-PROFILES = ("full", "quick")
 
-
-def notebooks(folder, only=None):
-    """The numbered notebooks of a folder, in order.
-
-    Parameters
-    ----------
-    folder : path
-    only : str, optional
-        The beginning of a name, such as "02".
+def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
+    """The numbered notebooks of a folder, in order; `only` those whose names begin so, such as "02".
 
     Raises
     ------
@@ -31,19 +25,18 @@ def notebooks(folder, only=None):
         If there is none.
     """
     folder = checks.path("folder", folder)
-    if only is not None:
-        checks.instance("only", only, str)
+    begins = "" if only is None else checks.instance("only", only, str)
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise FileNotFoundError(f"{folder}: no notebooks there; must be those of a checkout")
-    chosen = [path for path in found if only is None or path.stem.startswith(only)]
+    chosen = [path for path in found if path.stem.startswith(begins)]
     if not chosen:
         known = ", ".join(path.stem[:2] for path in found)
-        raise FileNotFoundError(f"only = {checks.told(only)}: no such notebook in {folder}; there are {known}")
+        raise FileNotFoundError(f"only = {checks.brief(only)}: no such notebook in {folder}; there are {known}")
     return chosen
 
 
-def notebook_parameters(path):
+def notebook_parameters(path: str | Path) -> dict[str, str]:
     """The notebook's parameters: name -> default, as written in its cell tagged `parameters`."""
     import papermill
 
@@ -53,14 +46,8 @@ def notebook_parameters(path):
     return {name: entry["default"] for name, entry in papermill.inspect_notebook(str(path)).items()}
 
 
-def run_notebook(path, output, parameters):
-    """Run one notebook in its own folder and write the executed copy to `output`.
-
-    Parameters
-    ----------
-    path, output : path
-    parameters : dict
-        Injected after the cell tagged `parameters`.
+def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, Any]) -> None:
+    """Run one notebook in its own folder, with its parameters, and write the executed copy to `output`.
 
     Raises
     ------
@@ -74,13 +61,10 @@ def run_notebook(path, output, parameters):
 
     path, output = Path(path), Path(output)
     known = notebook_parameters(path)
-    for name in parameters:
-        if name not in known:
-            raise ValueError(
-                f"parameter {name!r}: {path.name} has none of that name; it has {', '.join(known) or 'none'}"
-            )
+    if unknown := [name for name in parameters if name not in known]:
+        has = ", ".join(known) or "none"
+        raise ValueError(f"parameter {unknown[0]!r}: {path.name} has none of that name; it has {has}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    terminal = sys.stderr.isatty()
     with TemporaryDirectory() as sockets:
         # Jupyter frees the ports that it has found for a kernel before the kernel takes them; of two that start at once, one
         # may lose its own to the other. Files in a folder of its own cannot be taken.
@@ -89,10 +73,10 @@ def run_notebook(path, output, parameters):
             papermill.execute_notebook(
                 str(path),
                 str(output),
-                parameters=parameters,
+                parameters=dict(parameters),
                 cwd=str(path.parent),
                 kernel_name="python3",
-                progress_bar={"desc": path.stem, "leave": True} if terminal else False,
+                progress_bar={"desc": path.stem, "leave": True} if sys.stderr.isatty() else False,
                 config=own,
                 # Its remark on being interrupted, which is how it is ended, would hide what matters.
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
@@ -101,27 +85,20 @@ def run_notebook(path, output, parameters):
             raise RuntimeError(f"{path.name}: {error.ename}: {error.evalue}") from error
 
 
-def reproduce(root, build, *, profile="full", only=None, say=print):
-    """Run the notebooks of a checkout, side by side where there are cores; those that an earlier run finished, unchanged
-    since, are not run again.
+def reproduce(
+    root: str | Path,
+    build: str | Path,
+    *,
+    profile: str = "full",
+    only: str | None = None,
+    say: Callable[[str], Any] = print,
+) -> Path:
+    """Run the notebooks of a checkout, side by side where there are cores; the folder of their results.
 
-    Parameters
-    ----------
-    root : path
-        The checkout, with `notebooks` and `paperlib` in it.
-    build : path
-        Executed notebooks, their results and what they train go there.
-    profile : {"full", "quick"}
-        "full" trains every network anew, "quick" uses those that ship.
-    only : str, optional
-        The beginning of a notebook's name; in a full run, those whose networks it reads are run too.
-    say : callable
-        Takes a line of progress.
-
-    Returns
-    -------
-    Path
-        The folder of the results.
+    Those that an earlier run finished, unchanged since, are not run again. In `root` lie `notebooks` and `paperlib`; to
+    `build` go executed notebooks, results and what is trained. The profile "full" trains every network anew, "quick" uses
+    those that ship. `only` begins a notebook's name; in a full run, those whose networks it reads are run too. `say` takes
+    lines of progress.
 
     Raises
     ------
@@ -131,11 +108,11 @@ def reproduce(root, build, *, profile="full", only=None, say=print):
         If a notebook failed, after all others that do not read what it trains.
     """
     root, build = checks.path("root", root).resolve(), checks.path("build", build).resolve()
-    checks.choice("profile", profile, PROFILES)
+    checks.choice("profile", profile, ("full", "quick"))
     results = build / profile
     done_path = results / "done.json"
     done = read_json(done_path) if done_path.exists() else {}
-    plans: dict = {}
+    plans: dict[str, _Plan] = {}
     wanted = notebooks(root / "notebooks", only)
     for path in wanted:
         plans[path.stem] = _plan(path, results, build, profile)
@@ -143,24 +120,25 @@ def reproduce(root, build, *, profile="full", only=None, say=print):
     library = _digest(sorted(path for path in (root / "paperlib").rglob("*") if path.suffix in (".py", ".npz")))
     numbers = _digest(sorted((root / "figures" / "numbers").glob("*.json")))
 
-    def fingerprint_of(plan, *readers):
+    def fingerprint_of(plan: _Plan, *readers: _Plan) -> str:
         if plan in readers:
             raise ValueError(f"{plan.path.name}: what it `reads` leads back to itself; must be notebooks before it")
         # A notebook is out of date when what it reads changes: stored numbers, as the overview, or what another trains.
         read = [fingerprint_of(plans[name], *readers, plan) for name in plan.reads]
         return _digest([plan.path], library, numbers if "stored" in plan.known else "", *read)
 
-    waiting = {}
-    for name, plan in sorted(plans.items()):
-        fingerprint = fingerprint_of(plan)
+    fingerprints = {name: fingerprint_of(plans[name]) for name in sorted(plans)}
+    calls = {}
+    for name, fingerprint in fingerprints.items():
         if done.get(name) == fingerprint and (results / "numbers" / f"{name}.json").exists():
             say(f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
         else:
-            waiting[name] = plan, fingerprint
+            plan = plans[name]
+            calls[name] = lanes.Call(run_notebook, (plan.path, plan.output, plan.given), plan.reads, plan.minutes)
     failures = []
-    for name, error in lanes.run({name: _call(plan, waiting) for name, (plan, _) in waiting.items()}, say):
+    for name, error in lanes.run(calls, say):
         if error is None:
-            done[name] = waiting[name][1]
+            done[name] = fingerprints[name]
             write_json(done_path, done)
         else:
             failures.append(error)
@@ -175,28 +153,22 @@ class _Plan:
 
     path: Path
     output: Path
-    known: dict
-    given: dict
-    reads: tuple
+    known: dict[str, str]
+    given: dict[str, Any]
+    reads: tuple[str, ...]
     minutes: float
 
 
-def _plan(path, results, build, profile):
+def _plan(path: Path, results: Path, build: Path, profile: str) -> _Plan:
     known, about = notebook_parameters(path), read_json(path)["metadata"].get("paperlib", {})
     full = profile == "full" and "retrain" in known
-    given: dict = {"results": str(results)}
-    given |= {"retrain": full} if "retrain" in known else {}
-    given |= {"cache": str(build / "trained")} if "cache" in known else {}
+    offered = {"retrain": full, "cache": str(build / "trained")}
+    given = {"results": str(results), **{name: value for name, value in offered.items() if name in known}}
     reads, minutes = (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
     return _Plan(path, results / "notebooks" / path.name, known, given, tuple(reads), minutes)
 
 
-def _call(plan, waiting):
-    after = tuple(name for name in plan.reads if name in waiting)
-    return lanes.Call(run_notebook, (plan.path, plan.output, plan.given), after, plan.minutes)
-
-
-def _digest(paths, *more):
+def _digest(paths: Iterable[Path], *more: str) -> str:
     """A hash of files' contents; of a notebook, its source alone, since its stored outputs decide nothing."""
     total = hashlib.sha256("".join(more).encode())
     for path in paths:
