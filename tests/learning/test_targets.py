@@ -201,15 +201,15 @@ def test_less_takes_the_polynomial_off_every_derivative(U, v, with_jet):
     if with_jet:
         whole = norms(jet=lambda x, v: (whole.values(x), whole.gradients(x), whole.hessian_vectors(x, v)))
     tensors = random_tensors((1, 2, 3))
-    rest, lower = whole.less(tensors), targets.polynomial(tensors)
+    rest, lower = whole.minus(tensors), targets.polynomial(tensors)
     np.testing.assert_allclose(rest.values(U), whole.values(U) - lower.values(U), rtol=1e-13)
     check_derivatives(rest, U, v, 1e-6)
     assert (rest.jet is not None) == with_jet
-    assert whole.less([]) is whole
+    assert whole.minus([]) is whole
 
 
 def test_less_has_the_derivatives_that_the_target_has(U):
-    rest = norms(gradients=None, hessian_vectors=None).less(random_tensors((1,)))
+    rest = norms(gradients=None, hessian_vectors=None).minus(random_tensors((1,)))
     assert rest.gradients is rest.hessian_vectors is rest.jet is None
     with pytest.raises(ValueError, match=r"^target 'norm less orders 1 to 1 \(\w{16}\)': has no gradients$"):
         rest.sampled("gradients", U)
@@ -218,14 +218,14 @@ def test_less_has_the_derivatives_that_the_target_has(U):
 def test_names_tell_remainders_apart():
     first, other = random_tensors((1, 2)), random_tensors((1, 2), seed=1)
     for target in (norms(), targets.scattering_length_target()):
-        names = [target.less(tensors).name for tensors in (first, other, first[:1], [first[0], other[1]])]
+        names = [target.minus(tensors).name for tensors in (first, other, first[:1], [first[0], other[1]])]
         assert len(set(names)) == 4 and all(name.startswith(f"{target.name} less orders 1 to ") for name in names)
-        assert target.less(random_tensors((1, 2))).name == names[0]
+        assert target.minus(random_tensors((1, 2))).name == names[0]
 
 
 def test_a_target_that_knows_a_better_way_than_a_difference_goes_it(U):
     tensors = [born.born_tensor(n, D) for n in (1, 2)]
-    rest = targets.scattering_length_target().less(tensors)
+    rest = targets.scattering_length_target().minus(tensors)
     np.testing.assert_array_equal(rest.values(1e-6 * U), born.born_remainder(1e-6 * U, 2))
 
 

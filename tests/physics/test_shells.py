@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from paperlib import scattering
-from paperlib.physics import shells, shells_compiled
+from paperlib.physics import shells
 
 KINDS = {"attractive": (0, 1), "repulsive": (-1, 0), "signed": (-1, 1)}
 
@@ -20,7 +20,7 @@ COMPILED = [
 def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
     pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
     random = np.random.default_rng(1)
-    deep = random.uniform(*KINDS[kind], size=(n, 64)) * shells_compiled.LARGEST_X * 64**2
+    deep = random.uniform(*KINDS[kind], size=(n, 64)) * shells.LARGEST_X * 64**2
     v = random.standard_normal(deep.shape)
     functions = (
         scattering.scattering_length,
@@ -30,7 +30,7 @@ def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
     for U in (deep, 1e-3 * deep, 1e-9 * deep):
         plain = [function(U) for function in functions]
         with monkeypatch.context() as patch:
-            patch.setattr(scattering, "_WORTH_COMPILING", 0)
+            patch.setattr(shells, "_WORTH_COMPILING", 0)
             patch.setattr(shells, "edges", None)  # the plain road is closed
             compiled = [function(U) for function in functions]
         # Deep potentials near a resonance amplify rounding; the bound is for the others.
@@ -48,7 +48,7 @@ def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
 @pytest.mark.parametrize("function", COMPILED)
 def test_compiled_loops_refuse_what_the_plain_ones_refuse(monkeypatch, function, bad):
     pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
-    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(shells, "_WORTH_COMPILING", 0)
     for row, shell in ((0, 0), (37, 3), (39, 7)):
         U = np.full((40, 8), 0.1)
         U[row, shell] = bad
@@ -63,7 +63,7 @@ def test_one_deep_potential_in_a_batch_keeps_its_digits(monkeypatch, function, d
     U = np.random.default_rng(0).uniform(0, 0.5, (40, 8))
     U[17, 2] = depth
     plain = function(U)
-    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(shells, "_WORTH_COMPILING", 0)
     np.testing.assert_allclose(function(U), plain, rtol=1e-11, atol=1e-13 * np.abs(plain).min())
 
 
@@ -73,6 +73,6 @@ def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, 
     """Each is shallow, |U| h^2 below 1/27, but u grows to e^447, whose square is too large, and to e^775."""
     U = np.full((2, 4000), depth)
     plain = function(U)
-    monkeypatch.setattr(scattering, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(shells, "_WORTH_COMPILING", 0)
     assert np.isfinite(plain).all() and (plain != 0).any()
     np.testing.assert_array_equal(function(U), plain)
