@@ -62,7 +62,7 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 # Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
 INNER = {
     "tensorflow", "centroid", "checkpoints", "checks", "loops", "converters", "cores", "explorer", "networks", "programs",
-    "shells", "shells", "soap", "splits", "reproduction.lanes",
+    "compiled", "shells", "soap", "splits", "reproduction.lanes",
 }  # fmt: skip
 # What only keeps what it is given, or draws, or cannot be called without a cluster or a checkout.
 OUT = {
@@ -166,8 +166,10 @@ TABLE = {
     "potentials.square_well": shape(potentials.square_well, radius=lengths),
     "potentials.woods_saxon": shape(potentials.woods_saxon, radius=lengths, diffuseness=lengths),
     "potentials.yukawa": shape(potentials.yukawa, width=lengths),
-    "reference.ensemble": Row(reference.ensemble, name="box_1"),
-    "reference.table": Row(reference.table, words=["array"], name="limits", columns=()),
+    "reference.ensemble": Row(reference.ensemble, name="box_1", folder=None),
+    "reference.table": Row(reference.table, name="limits", folder=None),
+    "reference.series": Row(reference.series, name="box", folder=None),
+    "reference.trained": Row(reference.trained, name="box_1", train=None, folder=None),
     "reproduction.claims.claim_table": Row(reproduction.claim_table, folder=FOLDER / "results"),
     "reproduction.comparison.compare": Row(
         reproduction.compare, results=FOLDER / "results", stored=FOLDER / "results", only=("01_a",)
@@ -225,7 +227,7 @@ TABLE = {
         targets.Target,
         name="t", values=TARGET.values, gradients=TARGET.gradients, hessian_vectors=None, jet=None, remainder=None,
     ),  # fmt: skip
-    "targets.target.Target.less": Row(TARGET.less, tensors=list(TENSORS)),
+    "targets.target.Target.minus": Row(TARGET.minus, tensors=list(TENSORS)),
     "targets.target.Target.sampled": Row(
         call=lambda what, x: TARGET.sampled(what, x), words=["target"], what=st.sampled_from(["values", "gradients"]), x=GOOD_U
     ),

@@ -8,8 +8,9 @@ import pytest
 from trainings import SMALL, TARGET
 
 from paperlib._support import tensorflow as _tensorflow
-from paperlib.learning import networks, programs
+from paperlib.learning import programs
 from paperlib.learning.training import train_ensemble
+from paperlib.networks import activations
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.expansion import derivative_tensor
 
@@ -62,11 +63,11 @@ def test_against_nested_tapes(tf, stacked, activation):
         along = tf.reduce_sum(gradient * v)
     product = outer.gradient(along, x)
     arguments = (tf, activation, weights, biases, x)
-    np.testing.assert_allclose(networks.values(*arguments), output, rtol=1e-12)
-    for ours, theirs in zip(networks.values_and_gradients(*arguments), (output, gradient), strict=True):
+    np.testing.assert_allclose(programs.values(*arguments), output, rtol=1e-12)
+    for ours, theirs in zip(programs.values_and_gradients(*arguments), (output, gradient), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
     for ours, theirs in zip(
-        networks.values_gradients_and_hessian_vectors(*arguments, v), (output, gradient, product), strict=True
+        programs.values_gradients_and_hessian_vectors(*arguments, v), (output, gradient, product), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
@@ -75,7 +76,7 @@ def test_against_nested_tapes(tf, stacked, activation):
 def test_against_the_derivative_tensors(tf, stacked, activation):
     weights, biases, x, v = stacked
     tensors = [tf.constant(a) for a in weights], [tf.constant(a) for a in biases]
-    output, gradient, product = networks.values_gradients_and_hessian_vectors(
+    output, gradient, product = programs.values_gradients_and_hessian_vectors(
         tf, activation, *tensors, tf.constant(x), tf.constant(v)
     )
     for member in range(MEMBERS):
@@ -90,8 +91,8 @@ def test_against_the_derivative_tensors(tf, stacked, activation):
 
 def test_one_batch_may_serve_all_members(tf, stacked):
     weights, biases, x, _ = stacked
-    shared = networks.values(tf, "tanh", weights, biases, tf.constant(x[0]))
-    repeated = networks.values(tf, "tanh", weights, biases, tf.constant(np.repeat(x[:1], MEMBERS, axis=0)))
+    shared = programs.values(tf, "tanh", weights, biases, tf.constant(x[0]))
+    repeated = programs.values(tf, "tanh", weights, biases, tf.constant(np.repeat(x[:1], MEMBERS, axis=0)))
     np.testing.assert_allclose(shared, repeated, rtol=1e-13)
 
 

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from paperlib._support import compiled
 from paperlib.taylor import loops
 
 
@@ -30,20 +31,18 @@ def test_compiled_loops_equal_their_numpy_forms_to_the_bit(monkeypatch):
     plain = run()
     monkeypatch.setattr(loops, "WORTH_A_CALL", 0)
     monkeypatch.setattr(loops, "WORTH_COMPILING", 0)
-    assert loops._compiled("pairs")
+    assert compiled.loop(("pairs",), loops._make, 0, 0)
     assert all(np.array_equal(a, b) for a, b in zip(plain, run()))
 
 
 def test_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    loops._compiled.cache_clear()
-    try:
-        monkeypatch.setattr(loops, "WORTH_COMPILING", 0)
-        x, y = np.random.default_rng(0).standard_normal((2, 4, 3))
-        pairs = np.zeros((10, 3))
-        loops.add_pairs(pairs, x, y)
-        a, b = np.triu_indices(4)
-        assert np.allclose(pairs, x[a] * y[b] + x[b] * y[a], rtol=1e-15)
-        assert loops._compiled("pairs") is None
-    finally:
-        loops._compiled.cache_clear()
+    monkeypatch.setattr(compiled, "_made", {})
+    monkeypatch.setattr(compiled, "_numba", compiled._numba.__wrapped__)
+    monkeypatch.setattr(loops, "WORTH_COMPILING", 0)
+    x, y = np.random.default_rng(0).standard_normal((2, 4, 3))
+    pairs = np.zeros((10, 3))
+    loops.add_pairs(pairs, x, y)
+    a, b = np.triu_indices(4)
+    assert np.allclose(pairs, x[a] * y[b] + x[b] * y[a], rtol=1e-15)
+    assert compiled.loop(("pairs",), loops._make, 1, 0) is None
