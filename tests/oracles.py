@@ -1,5 +1,7 @@
 """Second ways to every number of the physics, and to activations: slow, plain, from other formulas than the package's."""
 
+import re
+
 import mpmath
 import numpy as np
 
@@ -93,3 +95,9 @@ def born_terms(U, order):
 def relative_error(value, exact):
     """|value/exact - 1| with the exact one in 40 digits."""
     return float(abs((mpmath.mpf(float(value)) - exact) / exact))
+
+
+def refusal(message):
+    """The type of an error with this message: a TypeError where it speaks of a kind, a ValueError where it speaks of a value."""
+    kinds = r"dtype|given|callable|no real number|must be a str\b|= 1\.5|= 'wide'|= None: must|= 3: must be a"
+    return TypeError if re.search(kinds, message) else ValueError

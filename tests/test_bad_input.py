@@ -68,7 +68,8 @@ INNER = {
 OUT = {
     "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "reproduction.comparison.Verdict",
     "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
-    "targets.automatic.from_tensorflow", "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position",
+    "targets.automatic.from_tensorflow", "targets.target.label", "reproduction.table.Table", "reproduction.records.errors_by_order",
+    "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position",
 }  # fmt: skip
 
 
@@ -112,6 +113,9 @@ TABLE = {
     "born.pade_of_terms": Row(born.pade_of_terms, terms=arrays, m=1, n=st.integers(0, 2), infinite=True),
     "born.weinberg_eigenvalues": Row(born.weinberg_eigenvalues, U=arrays),
     "targets.physics.box_target": Row(lambda d, V: targets.box_target(d).values(V), d=3, V=GOOD_U),
+    "box.energy": Row(box.energy, V=GOOD_U),
+    "box.energy_gradient": Row(box.energy_gradient, V=GOOD_U),
+    "box.energy_jet": Row(box.energy_jet, V=GOOD_U, v=GOOD_U),
     "box.box_tensor": Row(box.box_tensor, order=st.integers(1, 3), d=st.integers(2, 4)),
     "diagrams.Diagram": Row(diagrams.Diagram, tree=((), ())),
     "diagrams.Diagram.evaluate": Row(diagrams.enumerate_diagrams(3)[0].evaluate, mlp=NETWORK, at=arrays),
@@ -256,6 +260,7 @@ TABLE = {
     "training.TrainingConfig": Row(
         TrainingConfig, **{name: getattr(CONFIG, name) for name in TrainingConfig.__dataclass_fields__}
     ),
+    "training.TrainingConfig.from_json": Row(TrainingConfig.from_json, words=["d"], name="config.json", content={"d": 4}),
     "training.TrainingConfig.fingerprint": Row(CONFIG.fingerprint, target=TARGET),
     "training.TrainingConfig.potentials": Row(lambda n, seed: CONFIG.potentials(n, seed), n=small, seed=small),
     "training.train_ensemble": Row(train_ensemble, config=CONFIG, target=TARGET, cache=None),

@@ -152,8 +152,8 @@ def run(folder, *arguments):
         ),
         (
             "physics/shells.py",
-            "q[i + 1] = q[i] - loss[i]",
-            "q[i + 1] = q[i] - 1.001 * loss[i]",
+            "(i + 1) * loss), q - loss, loss",
+            "(i + 1) * loss), q - 1.001 * loss, loss",
             "tests/physics/test_scattering.py",
             "01",
         ),

@@ -99,7 +99,7 @@ def test_missing_arrays_are_named(tmp_path):
 
 
 def test_arrays_of_python_objects_are_not_written(tmp_path):
-    with pytest.raises(ValueError, match="^ragged: list given; must be an array without Python objects$"):
+    with pytest.raises(TypeError, match="^ragged: list given; must be an array without Python objects$"):
         write_npz(tmp_path / "a.npz", good=np.ones(2), ragged=[[1], [2, 3]])
     assert not list(tmp_path.iterdir())
 

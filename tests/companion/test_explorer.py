@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 pytest.importorskip("matplotlib")
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from oracles import refusal
 
 from paperlib import born, explorer, figures, reference, scattering
 from paperlib.companion.explorer import ORDER, SHAPES
@@ -109,7 +110,7 @@ def test_an_infinite_length_is_drawn_without_a_word(recwarn):
 def test_bad_input(opened, wrong, message):
     if opened is explorer.sliders:
         pytest.importorskip("ipywidgets")
-    with pytest.raises(ValueError, match="^" + message):
+    with pytest.raises(refusal(message), match="^" + message):
         opened(**wrong)
 
 

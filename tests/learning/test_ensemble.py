@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import refusal
 from trainings import same
 
 from paperlib import potentials
@@ -52,7 +53,7 @@ GOOD = {
 )
 def test_parts_of_an_ensemble_fit_together(changes, message):
     assert Ensemble(**GOOD).seeds == (0, 1)
-    with pytest.raises(ValueError, match=f"^{message}$"):
+    with pytest.raises(refusal(message), match=f"^{message}$"):
         Ensemble(**GOOD | changes)
 
 

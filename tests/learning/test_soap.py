@@ -2,6 +2,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from oracles import refusal
 
 from paperlib._support import tensorflow as _tensorflow
 
@@ -193,5 +194,5 @@ def test_it_trains_a_keras_model_and_saves_its_configuration():
     ],
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=f"^{message}: must be[^\n]*$"):
+    with pytest.raises(refusal(message), match=f"^{message}: must be[^\n]*$"):
         SOAP(**arguments)

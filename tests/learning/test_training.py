@@ -3,6 +3,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from oracles import refusal
 from trainings import SMALL, TARGET, same
 
 from paperlib import scattering
@@ -187,7 +188,7 @@ def test_sets_of_samples_come_round():
     ],
 )
 def test_bad_configurations(changes, message):
-    with pytest.raises(ValueError, match=f"^{message}[^\n]*$"):
+    with pytest.raises(refusal(message), match=f"^{message}[^\n]*$"):
         dataclasses.replace(SMALL, **changes)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import refusal
 
 from paperlib.networks.mlp import MLP
 
@@ -61,7 +62,7 @@ def test_frozen_and_its_own():
     ],
 )
 def test_refused(arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(refusal(message), match=message) as error:
         MLP(*arguments)
     assert "\n" not in str(error.value)
 
@@ -120,5 +121,5 @@ def test_foreign_and_missing_files(tmp_path):
 
 
 def test_an_activation_that_is_none():
-    with pytest.raises(ValueError, match="^activation = None: must be one of"):
+    with pytest.raises(TypeError, match="^activation = None: must be one of"):
         MLP([[[1.0]]], [[0.0]], None)

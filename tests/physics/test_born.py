@@ -198,7 +198,9 @@ def test_orders_past_the_largest_factorial():
     ],
 )
 def test_bad_order(call, order):
-    with pytest.raises(ValueError, match=r"^order = [^\n]*: must be an integer >= 1$"):
+    with pytest.raises(
+        ValueError if type(order) is int else TypeError, match=r"^order = [^\n]*: must be an integer >= 1$"
+    ):
         call(order)
 
 
@@ -208,7 +210,7 @@ def test_bad_order(call, order):
     [lambda U: born.born_terms(U, 2), born.weinberg_eigenvalues, born.born_radius, lambda U: born.pade(U, 1, 1)],
 )
 def test_bad_potentials(function, U):
-    with pytest.raises(ValueError, match="^U[^\n]*$"):
+    with pytest.raises(TypeError if np.iscomplexobj(U) else ValueError, match="^U[^\n]*$"):
         function(U)
 
 

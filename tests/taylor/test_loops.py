@@ -31,7 +31,7 @@ def test_compiled_loops_equal_their_numpy_forms_to_the_bit(monkeypatch):
     plain = run()
     monkeypatch.setattr(loops, "WORTH_A_CALL", 0)
     monkeypatch.setattr(loops, "WORTH_COMPILING", 0)
-    assert compiled.loop(("pairs",), loops._make, 0, 0)
+    assert loops._loop(1, "pairs")
     assert all(np.array_equal(a, b) for a, b in zip(plain, run()))
 
 
@@ -45,4 +45,4 @@ def test_without_numba(monkeypatch):
     loops.add_pairs(pairs, x, y)
     a, b = np.triu_indices(4)
     assert np.allclose(pairs, x[a] * y[b] + x[b] * y[a], rtol=1e-15)
-    assert compiled.loop(("pairs",), loops._make, 1, 0) is None
+    assert loops._loop(1, "pairs") is None
