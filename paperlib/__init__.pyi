@@ -1,4 +1,5 @@
 # The public face: what editors and type checkers see, and what `__init__.py` loads by when it is first used.
+from . import taylor
 from .companion import explorer, figures, reference, reproduction
 from .learning import ensemble, perturbation, soap, sweep, targets, training
 from .learning.ensemble import Ensemble
@@ -31,6 +32,6 @@ __all__ = [
     "pade_of_terms", "perturbation", "polynomial", "poschl_teller", "potentials", "propagator", "reference",
     "relative_errors", "reproduction", "sample", "scattering", "scattering_length", "scattering_length_gradient",
     "scattering_length_hvp", "scattering_length_jet", "scattering_length_target", "soap", "square_well", "sweep",
-    "symmetric", "targets", "taylor_expand", "train_ensemble", "training", "vertices", "wave_function",
+    "symmetric", "targets", "taylor", "taylor_expand", "train_ensemble", "training", "vertices", "wave_function",
     "weinberg_eigenvalues", "woods_saxon", "yukawa",
 ]  # fmt: skip

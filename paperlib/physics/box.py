@@ -89,7 +89,7 @@ def energy_gradient(V: ArrayLike) -> Floats:
     return np.linalg.eigh(_hamiltonians(V))[1][:, :, 0] ** 2
 
 
-def energy_jet(V: ArrayLike, v: Floats) -> tuple[Floats, Floats, Floats]:
+def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
     r"""Energy, gradient, and the Hessian times v, by second-order perturbation theory.
 
     .. math:: \sum_j \frac{\partial^2 E}{\partial V_i \partial V_j} v_j
@@ -97,16 +97,22 @@ def energy_jet(V: ArrayLike, v: Floats) -> tuple[Floats, Floats, Floats]:
 
     Parameters
     ----------
-    V, v : ndarray of float, shape (n, d)
+    V, v : array_like of float, shape (n, d)
 
     Returns
     -------
     tuple of ndarray, shapes (n,), (n, d) and (n, d)
     """
-    energies, states = np.linalg.eigh(_hamiltonians(V))
+    H = _hamiltonians(V)
+    v = checks.real_array("v", v, last=H.shape[-1])
+    if v.shape != H.shape[:2]:
+        raise ValueError(f"v: shape {v.shape}; must be that of V, {H.shape[:2]}")
+    energies, states = np.linalg.eigh(H)
     psi, excited = states[:, :, 0], states[:, :, 1:]
-    amplitudes = np.einsum("nim,ni->nm", excited, v * psi) / (energies[:, :1] - energies[:, 1:])
-    return energies[:, 0], psi**2, 2 * psi * np.einsum("nim,nm->ni", excited, amplitudes)
+    with np.errstate(all="ignore"):
+        amplitudes = np.einsum("nim,ni->nm", excited, v * psi) / (energies[:, :1] - energies[:, 1:])
+        product = 2 * psi * np.einsum("nim,nm->ni", excited, amplitudes)
+    return energies[:, 0], psi**2, checks.representable("v", product, "scale it, or take V without degenerate levels")
 
 
 def _hamiltonians(V: ArrayLike) -> Floats:

@@ -162,7 +162,7 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
             r"x: shape \(2, 5\); the last axis must be 4",
         ),
         (lambda: targets.Target("t", 3), "values = 3: must be callable"),
-        (lambda: targets.Target(3, len), "name = 3: must be a str"),
+        (lambda: targets.Target(3, len), "name: int given; must be of type str"),
         (
             lambda: targets.Target("t", lambda U: U[:, 0] + 1j).sampled("values", np.ones((2, 2))),
             "target 't': values have dtype complex128",

@@ -254,7 +254,7 @@ def test_what_is_no_sklearn_regressor():
         (pipeline.make_pipeline(preprocessing.MinMaxScaler(clip=True).fit(x), fitted), "its layers, one after"),
         (3, "int given"),
     ):
-        with pytest.raises(ValueError, match=f"^model: {message}"):
+        with pytest.raises(refusal(message), match=f"^model: {message}"):
             MLP.from_sklearn(model)
     classes = neural_network.MLPClassifier(hidden_layer_sizes=(2,), max_iter=1)
     with warnings.catch_warnings():

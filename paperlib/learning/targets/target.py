@@ -155,10 +155,7 @@ def polynomial(tensors: Sequence[SymmetricTensor], name: str = "polynomial") -> 
     """
     tensors = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
     for number, tensor in enumerate(tensors):
-        if not isinstance(tensor, SymmetricTensor) or tensor.order < 1 or tensor.packed.ndim > 1:
-            raise ValueError(
-                f"tensors[{number}] = {checks.brief(tensor)}: must be a scalar SymmetricTensor of order 1 or higher"
-            )
+        _scalar(f"tensors[{number}]", tensor, "1 or higher")
     if not tensors or len({tensor.dim for tensor in tensors}) > 1:
         raise ValueError(f"tensors = {checks.brief(tensors)}: must be one or more, of one dimension")
     d = tensors[0].dim
@@ -246,10 +243,15 @@ def orders_in_turn(name: str, tensors: Sequence[SymmetricTensor]) -> list[Symmet
     """`tensors` as a list, if they are scalar ones of orders 1, 2, .. and of one dimension."""
     tensors = checks.sequence(name, tensors)
     for number, tensor in enumerate(tensors, 1):
-        if not isinstance(tensor, SymmetricTensor) or tensor.order != number or tensor.packed.ndim > 1:
-            raise ValueError(
-                f"{name}[{number - 1}] = {checks.brief(tensor)}: must be a scalar SymmetricTensor of order {number}"
-            )
+        _scalar(f"{name}[{number - 1}]", tensor, f"{number}")
         if tensor.dim != tensors[0].dim:
             raise ValueError(f"{name}[{number - 1}]: dim {tensor.dim}; must be {tensors[0].dim}, as {name}[0] has")
     return tensors
+
+
+def _scalar(name: str, tensor: Any, order: str) -> None:
+    """Refuse what is no tensor of one number an entry, or of another order."""
+    right = isinstance(tensor, SymmetricTensor)
+    if not right or tensor.packed.ndim > 1 or tensor.order < 1 or order not in (f"{tensor.order}", "1 or higher"):
+        wrong = ValueError if right else TypeError
+        raise wrong(f"{name} = {checks.brief(tensor)}: must be a scalar SymmetricTensor of order {order}")
