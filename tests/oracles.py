@@ -99,5 +99,5 @@ def relative_error(value, exact):
 
 def refusal(message):
     """The type of an error with this message: a TypeError where it speaks of a kind, a ValueError where it speaks of a value."""
-    kinds = r"dtype|given|callable|no real number|(steps|frequency|order|\\?\]) = 1\.5|'wide'|(activation|seed) = None|= (3|1\.0): must be a scalar"
+    kinds = r"dtype|given|callable|no real number|(steps|frequency|order|\\?\]) = 1\.5|'wide'|(activation|seed) = None|= (3|1\.0): must be a s"
     return TypeError if re.search(kinds, message) else ValueError

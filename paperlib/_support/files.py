@@ -101,7 +101,7 @@ def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
         if not plain:
             raise TypeError(f"{name}: {type(array).__name__} given; must be an array without Python objects")
     with atomically(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for `allow_pickle`
 
 
 def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ class Checkpoint:
         """
         tf, keras = tensorflow.load()
         origin = hashlib.sha256(f"{tf.__version__} {keras.__version__}".encode())
-        for part in (values.tobytes(), *(pkgutil.get_data("paperlib", name) for name in _CODE)):
+        for part in (values.tobytes(), *(pkgutil.get_data("paperlib", name) or b"" for name in _CODE)):
             origin.update(hashlib.sha256(part).digest())
         return cls(Path(folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])
 

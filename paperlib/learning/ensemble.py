@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -57,7 +58,7 @@ class Ensemble:
             if curve.ndim != (1 if name == "seconds" else 2):
                 raise ValueError(f"{name}: shape {curve.shape}; must be {SHAPES[name]}")
             object.__setattr__(self, name, curve)
-        given = checks.sequence("seeds", self.seeds)
+        given: list[Any] = checks.sequence("seeds", self.seeds)
         seeds = tuple(checks.integer(f"seeds[{number}]", seed) for number, seed in enumerate(given))
         object.__setattr__(self, "seeds", seeds)
         kinds = [([weight.shape for weight in member.weights], member.activation) for member in members]

@@ -138,7 +138,7 @@ class LearnedSeries:
         # The constant is never taken off, so the last ensemble has learned it too, and best.
         shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
         with np.errstate(over="ignore", invalid="ignore"):
-            return checks.representable("U", np.einsum("nk,k...n->...n", shares, means), "scale it")
+            return checks.representable("U", np.einsum("nk,k...n->...n", shares, np.array(means)), "scale it")
 
     def __call__(self, U: ArrayLike) -> Floats:
         """The learned approximation of the highest order: the sum of the terms."""
@@ -227,7 +227,7 @@ def iterative(
     for config in set(configs):
         _warn_of_a_far_centre(config)
     ensembles: list = []
-    removed: tuple = ()
+    removed: Sequence[SymmetricTensor] = ()
     for k, config in enumerate(configs, 1):
         ensembles.append(train_ensemble(config, target.minus(removed), cache=cache))
         if k < len(configs):

@@ -95,7 +95,7 @@ class Program:
     def begin(self, config: "TrainingConfig", weights: list) -> None:
         """Set the weights, the optimizer and its rates as they are before the first step."""
         state = [*self.variables, *self.optimizer.variables, *self.rates]
-        peaks = np.broadcast_to(np.float32(config.learning_rate), len(config.seeds)).reshape(-1, 1, 1)
+        peaks = np.broadcast_to(np.asarray(config.learning_rate, np.float32), len(config.seeds)).reshape(-1, 1, 1)
         rates = [config.warmup, max(1, config.steps - config.warmup), peaks]
         for variable, value in zip(state, [*weights, *self.fresh, *rates], strict=True):
             variable.assign(value)
@@ -131,7 +131,7 @@ def _compiled(config: "TrainingConfig") -> Program:
         "hessian_vectors": values_gradients_and_hessian_vectors,
     }[config.fit]
 
-    def step(inputs, fitted, rows, weights):
+    def step(inputs: list, fitted: list, rows: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             chosen = [tf.gather(array, rows) for array in inputs]
             outputs = evaluate(tf, config.activation, variables[0::2], variables[1::2], *chosen)
@@ -145,8 +145,8 @@ def _compiled(config: "TrainingConfig") -> Program:
         return loss
 
     @tf.function(jit_compile=True)
-    def run(inputs, fitted, order, steps, weights):
-        def body(number, total):
+    def run(inputs: list, fitted: list, order: Any, steps: Any, weights: Any) -> Any:
+        def body(number: Any, total: Any) -> tuple:
             return number + 1, total + step(inputs, fitted, order[number], weights)
 
         start = (0, tf.zeros(len(config.seeds)))
@@ -154,7 +154,7 @@ def _compiled(config: "TrainingConfig") -> Program:
         return total / tf.cast(steps, tf.float32)
 
     @tf.function(jit_compile=True)
-    def predict(x):
+    def predict(x: Any) -> Any:
         return values(tf, config.activation, variables[0::2], variables[1::2], x)
 
     fresh = [variable.numpy() for variable in optimizer.variables]

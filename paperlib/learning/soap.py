@@ -116,12 +116,12 @@ class SOAP(keras.optimizers.Optimizer):
         (left, left_basis), (right, right_basis) = bases
         old = (momentum.value, second.value, left_basis.value, right_basis.value)
 
-        def first():
+        def first() -> tuple:
             # eigh sorts upwards; the power iteration settles the largest first.
             new = [ops.flip(ops.linalg.eigh(moment)[1], axis=-1) for moment in (left, right)]
             return (*old[:2], *new)
 
-        def refresh():
+        def refresh() -> tuple:
             by_left = _falling(left, left_basis)
             by_right = _falling(right, right_basis)
             sorted_second = ops.take_along_axis(second, by_left[..., :, None], axis=-2)
@@ -133,7 +133,7 @@ class SOAP(keras.optimizers.Optimizer):
             plain = left_basis @ momentum @ ops.swapaxes(right_basis, -1, -2)
             return (ops.swapaxes(new[0], -1, -2) @ plain @ new[1], sorted_second, *new)
 
-        def later():
+        def later() -> tuple:
             return ops.cond(ops.equal(self.iterations % self.frequency, 0), refresh, lambda: old)
 
         new = ops.cond(ops.equal(self.iterations, 0), first, later)

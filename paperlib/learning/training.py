@@ -296,7 +296,7 @@ def _drawer(config: TrainingConfig, target: Target, scales: _Scales, per_epoch: 
     The samples are x, v (directions, only if they are needed), values and derivatives, in the units of `scales`.
     """
 
-    def samples(number):
+    def samples(number: int) -> list[list[np.ndarray]]:
         U = config.potentials(config.samples, _SAMPLES, config.sample_seed, number)
         inputs = [U / config.depth]
         if config.fit == "hessian_vectors":
@@ -311,7 +311,7 @@ def _drawer(config: TrainingConfig, target: Target, scales: _Scales, per_epoch: 
     if config.sets is not None:
         samples = lru_cache(maxsize=config.sets)(samples)
 
-    def draw(epoch):
+    def draw(epoch: int) -> tuple:
         orders = [
             np.random.default_rng((_ORDER, seed, epoch)).permutation(config.samples)[: per_epoch * config.batch]
             for seed in config.seeds
@@ -340,7 +340,7 @@ def _to_ensemble(
     config: TrainingConfig, weights: list, loss: Floats, validation: Floats, seconds: Floats, scales: _Scales
 ) -> Ensemble:
     """Undo the scaling of input and output, and leave out the members that diverged."""
-    finite = np.isfinite(loss).all(axis=0) & np.isfinite(validation).all(axis=0)
+    finite = np.isfinite(np.concatenate([loss, validation])).all(axis=0)
     lost = [seed for seed, kept in zip(config.seeds, finite, strict=True) if not kept]
     if not finite.any():
         raise ValueError(f"learning_rate = {config.learning_rate}: every member diverged; take a smaller one")

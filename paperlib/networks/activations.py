@@ -33,14 +33,14 @@ TANH_FLAT = 350.0  # past it cosh(z)^2 would overflow; 1 - tanh(z)^2 stays at wh
 GELU_FLAT = 30.0  # past it every derivative of tanh(u(z)) underflows
 
 
-def _scaled(coefficients):
+def _scaled(coefficients: Floats) -> Floats:
     """Taylor coefficients -> derivatives, in place."""
     for k in range(2, len(coefficients)):
         coefficients[k] *= factorial(k)
     return coefficients
 
 
-def _z_times(z, f):
+def _z_times(z: Floats, f: Floats) -> Floats:
     """Derivatives of z f(z) from those of f, in place: (z f)^(k) = z f^(k) + k f^(k-1)."""
     for k in range(len(f) - 1, 0, -1):
         f[k] = z * f[k] + k * f[k - 1]
@@ -48,7 +48,7 @@ def _z_times(z, f):
     return f
 
 
-def _sigmoid(z, order):
+def _sigmoid(z: Floats, order: int) -> Floats:
     s, w = np.empty((2, order + 1, *z.shape))
     s[0], w[0] = expit(z), expit(z) * expit(-z)
     for k in range(order):
@@ -58,7 +58,7 @@ def _sigmoid(z, order):
     return _scaled(s)
 
 
-def _tanh(z, order):
+def _tanh(z: Floats, order: int) -> Floats:
     t, w = np.empty((2, order + 1, *z.shape))
     t[0] = np.tanh(z)
     growth = np.cosh(np.minimum(np.abs(z), TANH_FLAT))
@@ -70,15 +70,15 @@ def _tanh(z, order):
     return _scaled(t)
 
 
-def _softplus(z, order):
+def _softplus(z: Floats, order: int) -> Floats:
     return np.concatenate([np.logaddexp(0, z)[None], _sigmoid(z, order - 1)]) if order else np.logaddexp(0, z)[None]
 
 
-def _silu(z, order):
+def _silu(z: Floats, order: int) -> Floats:
     return _z_times(z, _sigmoid(z, order))
 
 
-def _gelu(z, order):
+def _gelu(z: Floats, order: int) -> Floats:
     cdf = np.empty((order + 1, *z.shape))
     cdf[0] = ndtr(z)
     if order > 0:
@@ -88,7 +88,7 @@ def _gelu(z, order):
     return _z_times(z, cdf)
 
 
-def _gelu_tanh(z, order):
+def _gelu_tanh(z: Floats, order: int) -> Floats:
     t, w = np.empty((2, order + 1, *z.shape))
     far, z = z, np.clip(z, -GELU_FLAT, GELU_FLAT)
     u = GELU_SCALE * (z + GELU_CUBIC * z**3)
@@ -102,16 +102,16 @@ def _gelu_tanh(z, order):
     return _z_times(far, t) / 2
 
 
-def _sin(z, order):
+def _sin(z: Floats, order: int) -> Floats:
     turns = (np.sin(z), np.cos(z), -np.sin(z), -np.cos(z))
     return np.stack([turns[k % 4] for k in range(order + 1)])
 
 
-def _exp(z, order):
+def _exp(z: Floats, order: int) -> Floats:
     return np.repeat(np.exp(z)[None], order + 1, axis=0)
 
 
-def _linear(z, order):
+def _linear(z: Floats, order: int) -> Floats:
     return np.stack([z, np.ones_like(z)] + [np.zeros_like(z)] * (order - 1))[: order + 1]
 
 
@@ -165,20 +165,20 @@ SMOOTH = {
 TRAINABLE = {name: smooth.tensors for name, smooth in sorted(SMOOTH.items()) if smooth.tensors}
 
 
-def _elu(z, order, alpha):
+def _elu(z: Floats, order: int, alpha: float) -> list[Floats]:
     return [alpha * np.expm1(z)] + [alpha * np.exp(z)] * order
 
 
-def _celu(z, order, alpha):
+def _celu(z: Floats, order: int, alpha: float) -> list[Floats]:
     return [alpha * np.expm1(z / alpha)] + [alpha ** (1 - k) * np.exp(z / alpha) for k in range(1, order + 1)]
 
 
-def _leaky_relu(z, order, slope):
+def _leaky_relu(z: Floats, order: int, slope: float) -> Floats:
     return slope * _linear(z, order)
 
 
 # What each is for z <= 0, beside z itself for z > 0; and the value of its parameter where none is given.
-PIECEWISE = {
+PIECEWISE: dict[str, tuple[Callable, float]] = {
     "relu": (_leaky_relu, 0.0),
     "elu": (_elu, 1.0),
     "celu": (_celu, 1.0),
@@ -214,7 +214,7 @@ def parse(name: str) -> tuple[str, float | None]:
 
 
 @lru_cache(maxsize=64)
-def _parse(name):
+def _parse(name: str) -> tuple[str, float | None]:
     match = PARAMETER.fullmatch(name)
     if match is None:
         checks.choice("activation", name, (*SMOOTH, *PIECEWISE))

@@ -84,13 +84,13 @@ def _recognise(function: Callable) -> str | None:
 def _keras_words(keras: Any, model: Any, shape: tuple) -> Iterator[tuple]:
     """The words of a Keras model whose input has this shape."""
     layers = keras.layers
-    silent = (layers.InputLayer, layers.Dropout, layers.GaussianDropout, layers.GaussianNoise)
-    silent = (*silent, layers.ActivityRegularization)
+    noise = layers.Dropout, layers.GaussianDropout, layers.GaussianNoise
+    silent = (layers.InputLayer, *noise, layers.ActivityRegularization)
 
-    def array(value):
+    def array(value: Any) -> Floats:
         return np.asarray(keras.ops.convert_to_numpy(value), dtype=np.float64)
 
-    def units(value):
+    def units(value: Any) -> Floats:
         return np.broadcast_to(array(value), (1, *shape)).ravel()
 
     for layer in model.layers:

@@ -93,7 +93,7 @@ class MLP:
         activation = self.activation
         if not isinstance(activation, str):
             if not isinstance(activation, (list, tuple)):
-                activations.parse(activation)
+                activations.parse(activation)  # type: ignore[arg-type]  # refuses it
             activation = tuple(activation)
             if len(activation) != len(weights) - 1:
                 raise ValueError(
@@ -129,7 +129,7 @@ class MLP:
     @property
     def activations(self) -> tuple[str, ...]:
         """The activation of each hidden layer, a tuple of L names."""
-        return (self.activation,) * self.depth if isinstance(self.activation, str) else self.activation
+        return (self.activation,) * self.depth if isinstance(self.activation, str) else tuple(self.activation)
 
     def __call__(self, x: ArrayLike) -> Floats:
         """Return the output at `x`.

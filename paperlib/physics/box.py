@@ -81,7 +81,7 @@ def energy(V: ArrayLike) -> Floats:
     >>> energy(np.zeros((1, 3))).round(4)     # 32 (1 - cos(pi/4))
     array([9.3726])
     """
-    return np.linalg.eigvalsh(_hamiltonians(V))[:, 0]
+    return np.asarray(np.linalg.eigvalsh(_hamiltonians(V))[:, 0], np.float64)
 
 
 def energy_gradient(V: ArrayLike) -> Floats:

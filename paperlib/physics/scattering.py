@@ -46,7 +46,8 @@ def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[
         raise ValueError(f"v: shape {directions.shape}; must be that of U, {U.shape}")
     flat, directions = _flat(U), _flat(directions)
     n, d = flat.shape
-    a0, (gradient, product) = np.empty(n), (np.empty((n if derivatives > order else 0, d)) for order in (0, 1))
+    a0: Floats = np.empty(n)
+    gradient, product = (np.empty((n if derivatives > order else 0, d)) for order in (0, 1))
     if not shells.swept(derivatives, flat, directions, a0, gradient, product):
         checks.finite("U", U)
         with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
@@ -58,8 +59,8 @@ def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[
                 if derivatives > 1:
                     dx = np.ascontiguousarray(directions[rows].T) / d**2
                     product[rows] = _hessian_vectors(solution, x, dx).T / d**3
-    shape = U.shape
-    return a0.reshape(shape[:-1])[()], *(array.reshape(shape) if array.size else array for array in (gradient, product))
+    slopes, products = (array.reshape(U.shape) if array.size else array for array in (gradient, product))
+    return a0.reshape(U.shape[:-1])[()], slopes, products
 
 
 def scattering_length(U: ArrayLike) -> Floats:

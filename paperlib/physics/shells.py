@@ -94,11 +94,11 @@ def stumpff(x: Floats, order: int) -> list[Floats]:
     far = np.abs(x) > 1.0
     if far.any():
         y = x[far]
-        k = np.sqrt(np.abs(y))
-        growth = np.minimum(k, _LARGEST_EXPONENT)
+        root = np.sqrt(np.abs(y))
+        growth = np.minimum(root, _LARGEST_EXPONENT)
         functions = [
-            np.where(y > 0, np.cos(k), np.cosh(growth)),
-            np.where(y > 0, np.sin(k), np.sinh(growth)) / k,
+            np.where(y > 0, np.cos(root), np.cosh(growth)),
+            np.where(y > 0, np.sin(root), np.sinh(growth)) / root,
         ]
         for n in range(order - 1):
             functions.append((1 / factorial(n) - functions[n]) / y)
@@ -209,14 +209,14 @@ def _sweep(derivatives: int, numba: Any) -> Callable:
     slopes_of = inline(stumpff_slopes)
 
     @inline
-    def functions(x):
+    def functions(x: Any) -> tuple:
         # sum_m (-x)^m / (2m + k)!, k = 4 and 5; the lower ones follow by c_k = 1/k! - x c_{k+2}.
         c4 = 1 / 24 - x * (1 / 720 - x * (1 / 40320 - x * (1 / 3628800 - x * (1 / 479001600))))
         c5 = 1 / 120 - x * (1 / 5040 - x * (1 / 362880 - x * (1 / 39916800 - x * (1 / 6227020800))))
         c2, c3 = 1 / 2 - x * c4, 1 / 6 - x * c5
         return 1 - x * c2, 1 - x * c3, c2, c3, c4, c5
 
-    def sweep(U, v, a0, gradient, product, largest):
+    def sweep(U: Floats, v: Floats, a0: Floats, gradient: Floats, product: Floats, largest: Floats) -> None:
         n, d = U.shape
         scale = 1.0 / d**2
         w, q, dw, dq = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)

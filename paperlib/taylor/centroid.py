@@ -146,6 +146,7 @@ class _Layer:
                 factored.setdefault((s, s), []).append((coefficient, (None, blocks)))
         for (s, size), rest in factored.items():
             x, y, q = self.z[size] if s is None else self.adjoint[s], self.total(rest), _indices(rest[0][1])
+            assert y is not None, "each of them was seen to be there"
             if out is None:
                 out = symmetric_product(x, y, size, q, self.dim)
             else:

@@ -134,10 +134,10 @@ class Diagram:
         neurons: list[str] = []
         leaves: list[tuple] = []
 
-        def line(above, above_neuron, below, below_neuron):
+        def line(above: str, above_neuron: str, below: str, below_neuron: str) -> None:
             factors.append(rf"G^{{({above} \leftarrow {below})}}_{{{above_neuron} {below_neuron}}}")
 
-        def walk(tree, above, above_neuron):
+        def walk(tree: tuple, above: str, above_neuron: str) -> None:
             if not tree:
                 leaves.append(tree)
                 line(above, above_neuron, "0", f"i_{{{len(leaves)}}}")
@@ -185,14 +185,14 @@ class Diagram:
         """
         checks.instance("mlp", mlp, MLP)
         phi = {legs: vertices(mlp, at, legs) for legs in _vertex_sizes(self.tree)}
-        lines = {}
+        lines: dict[tuple[int, int], Floats] = {}
 
-        def line(above, below):
+        def line(above: int, below: int) -> Floats:
             if (above, below) not in lines:
                 lines[above, below] = propagator(mlp, at, above, below + 1) @ mlp.weights[below]
             return lines[above, below]
 
-        def seen_from(layer, tree):
+        def seen_from(layer: int, tree: tuple) -> Floats | None:
             """The branch as `layer` sees it, (..., C, units); None where no layers are left for it."""
             if not tree:
                 return line(layer, 0).swapaxes(-1, -2)
@@ -203,7 +203,7 @@ class Diagram:
             ]
             return sum(parts[1:], parts[0]) if parts else None
 
-        def at_vertex(layer, tree):
+        def at_vertex(layer: int, tree: tuple) -> Floats | None:
             value, leaves = phi[len(tree)][layer - 1][..., None, :], 0
             for branch, count in Counter(tree).items():
                 seen = seen_from(layer, branch)
@@ -216,7 +216,8 @@ class Diagram:
 
         value = seen_from(mlp.depth + 1, self.tree)
         if value is None:
-            value = np.zeros((*np.shape(at)[:-1], len(multiplicities(mlp.dim, self.order)), mlp.outputs))
+            batch = () if at is None else np.shape(at)[:-1]
+            value = np.zeros((*batch, len(multiplicities(mlp.dim, self.order)), mlp.outputs))
         value = np.moveaxis(value, -2, 0)
         return SymmetricTensor(self.order, mlp.dim, value[..., 0] if mlp.outputs == 1 else value)
 
@@ -234,7 +235,7 @@ class Diagram:
         """
         height, centroid, leaves = _height(self.tree), _centroid(self.tree), iter(range(self.order))
 
-        def place(tree, path):
+        def place(tree: tuple, path: tuple) -> tuple[float, int]:
             below = [place(branch, (*path, number)) for number, branch in enumerate(tree)]
             level = _height(tree)
             x = sum(x for x, _ in below) / len(below) if below else float(next(leaves))

@@ -25,7 +25,7 @@ LONGEST = 12  # a longer series is more code than its sums are worth
 # Rows are named before the innermost loop: only then does the compiler see that it may vectorise it.
 
 
-def _add_pairs(out, x, y):
+def _add_pairs(out: Floats, x: Floats, y: Floats) -> None:
     for n in range(len(out)):
         row = 0
         for a in range(x.shape[1]):
@@ -36,7 +36,7 @@ def _add_pairs(out, x, y):
                 row += 1
 
 
-def _add_triples(out, m):
+def _add_triples(out: Floats, m: Floats) -> None:
     for n in range(len(out)):
         dim, row = m.shape[1], 0
         for a in range(dim):

@@ -1,6 +1,7 @@
 """The targets of this companion: the scattering length, and the ground-state energy of a particle in a box."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -53,7 +54,8 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
             remainder=scattering_length_target,
         )
     left = [born.born_tensor(tensor.order, tensor.dim) - tensor for tensor in tensors]
-    lower, correction = polynomial(tensors), polynomial(left)
+    lower: Any = polynomial(tensors)  # it has every derivative, where a Target may have none
+    correction = polynomial(left)
 
     def values(U: ArrayLike) -> Floats:
         return born.born_remainder(U, len(tensors)) + correction.values(U)

@@ -94,7 +94,7 @@ class Target:
             pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]  # taken only if there is one
             return [ours - theirs for ours, theirs in pairs]
 
-        parts = {what: difference(what) for what in ("values", "gradients", "hessian_vectors")}
+        parts: Any = {what: difference(what) for what in ("values", "gradients", "hessian_vectors")}
         return Target(f"{self.name} less {label(tensors)}", **parts, jet=self.jet and jets)
 
     def sampled(self, what: str, *arguments: Floats) -> Floats:
@@ -117,7 +117,7 @@ class Target:
         U, v = checks.real_array("U", U), checks.real_array("v", v)
         if self.jet is None:
             return [self.sampled(what, U, *([v] if what == "hessian_vectors" else [])) for what in names]
-        results = checks.sequence(f"target {self.name!r}: jet", self.jet(U, v))
+        results: list[Any] = checks.sequence(f"target {self.name!r}: jet", self.jet(U, v))
         if len(results) != len(names):
             raise ValueError(f"target {self.name!r}: jet gives {len(results)} results; must be {', '.join(names)}")
         return [self._checked(what, result, U) for what, result in zip(names, results, strict=True)]
@@ -136,7 +136,7 @@ class Target:
         return result
 
 
-def polynomial(tensors: Sequence[SymmetricTensor], name: str = "polynomial") -> Target:
+def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str = "polynomial") -> Target:
     r"""A polynomial without constant term, given by its symmetric tensors.
 
     .. math:: f(x) = \sum_n T^{(n)}_{i_1 \dots i_n} x_{i_1} \cdots x_{i_n}
@@ -153,7 +153,7 @@ def polynomial(tensors: Sequence[SymmetricTensor], name: str = "polynomial") -> 
     >>> square.values(np.array([[3.0, 4.0]])), square.gradients(np.array([[3.0, 4.0]]))
     (array([25.]), array([[6., 8.]]))
     """
-    tensors = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+    tensors = [tensors] if isinstance(tensors, SymmetricTensor) else checks.sequence("tensors", tensors)
     for number, tensor in enumerate(tensors):
         _scalar(f"tensors[{number}]", tensor, "1 or higher")
     if not tensors or len({tensor.dim for tensor in tensors}) > 1:
@@ -215,7 +215,7 @@ def _contract(order: int, pair_matrix: Floats, x: Floats, *others: Floats) -> li
 @lru_cache(maxsize=8)
 def _written_out(d: int) -> np.ndarray:
     """Where the entries of a (d, d) matrix, row by row, lie in its packed form."""
-    places = np.arange(packed_size(d, 2))
+    places = np.arange(packed_size(d, 2), dtype=np.float64)
     return SymmetricTensor(2, d, places).full().astype(np.int64).ravel()
 
 
