@@ -39,6 +39,7 @@ lint: .venv/.dev ## Check style, format and types of the library, the tests and 
 	$(BIN)/ruff check paperlib tests notebooks docs
 	$(BIN)/ruff format --check paperlib tests notebooks docs
 	$(BIN)/mypy
+	$(BIN)/mypy tests/face.py
 
 EXECUTE := ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
 

@@ -21,3 +21,18 @@ def test_what_training_needs_is_named(before, message):
     code = f"import os, sys; {before}; from paperlib._support import tensorflow; tensorflow.load()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1 and ended.stderr.strip().splitlines()[-1] == message
+
+
+IMPORT = "import keras, tensorflow; tensorflow.config.list_physical_devices()"
+LEVEL = "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'"
+
+
+@pytest.mark.parametrize(
+    "code, speaks",
+    [(f"{LEVEL}; {IMPORT}", True), ("from paperlib._support import tensorflow; tensorflow.load()", False)],
+    ids=["TensorFlow by itself", "by this door"],
+)
+def test_its_first_words_are_not_heard(code, speaks):
+    """When TensorFlow by itself is quiet at this level, the hand on file descriptor 2 has lost its reason."""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert bool(ended.stderr) == speaks, ended.stderr

@@ -1,0 +1,92 @@
+"""The house: each folder of the library stands on those before it, no module is in a circle, and its names are all typed."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import paperlib
+
+HOME = Path(paperlib.__file__).parent
+FLOORS = ["_support", "networks", "taylor", "physics", "learning", "companion"]
+MODULES = {".".join(("paperlib", *path.relative_to(HOME).with_suffix("").parts)): path for path in HOME.rglob("*.py")}
+MODULES = {name.removesuffix(".__init__"): path for name, path in MODULES.items()}
+NEEDS_KERAS = "paperlib.learning.soap"  # its class derives from one of Keras'
+
+
+def of_types_only(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def walk(node):
+    """All nodes, inside functions too, but for those that only a type checker runs."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not of_types_only(child):
+            yield from walk(child)
+
+
+def imported(name):
+    """The modules of the library that a module imports anywhere."""
+    for node in walk(ast.parse(MODULES[name].read_text())):
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{name}: a relative import"
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for found in names:
+            whole = [f"{found}.{alias.name}" for alias in getattr(node, "names", [])]
+            yield from {each if each in MODULES else found for each in whole} & MODULES.keys()
+
+
+def floor(name):
+    return FLOORS.index(name.split(".")[1])
+
+
+def test_the_tree_is_small_enough_to_be_read():
+    shown = {path.name for path in HOME.iterdir() if path.name != "__pycache__"}
+    assert shown == {*FLOORS, "__init__.py", "__init__.pyi", "__main__.py", "py.typed"} and len(shown) <= 10
+    assert max(len(path.read_text().splitlines()) for path in MODULES.values()) <= 450
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.count(".")])
+def test_imports_run_down(name):
+    if name != "paperlib.__main__":
+        above = [other for other in imported(name) if other.count(".") and floor(other) > floor(name)]
+        assert not above, f"{name} stands below what it imports"
+
+
+def test_there_is_no_circle():
+    list(TopologicalSorter({name: set(imported(name)) for name in MODULES}).static_order())
+
+
+def test_tensorflow_and_matplotlib_wait_until_they_are_used():
+    names = [name for name in MODULES if name not in ("paperlib", "paperlib.__main__", NEEDS_KERAS)]
+    code = f"import sys, importlib\nfor name in {names}:\n    importlib.import_module(name)\n"
+    code += "assert not {'tensorflow', 'keras', 'torch', 'jax'} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_function_says_its_types():
+    for name in MODULES:
+        module = import_module(name)
+        for what in getattr(module, "__all__", ()):
+            entry = getattr(module, what, None)
+            functions = [entry] if inspect.isfunction(entry) else []
+            if inspect.isclass(entry) and entry.__module__ == name:
+                functions = [
+                    f
+                    for key, f in vars(entry).items()
+                    if inspect.isfunction(f) and (key[0] != "_" or key == "__call__")
+                ]
+            for function in functions:
+                parameters = [
+                    p for p in inspect.signature(function).parameters.values() if p.name not in ("self", "cls")
+                ]
+                untyped = [p.name for p in parameters if p.annotation is p.empty]
+                assert not untyped and "return" in function.__annotations__, (
+                    f"{name}.{function.__qualname__}: {untyped}"
+                )
