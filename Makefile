@@ -63,8 +63,9 @@ BOOK := build/book-source
 
 book: .venv/.dev ## Write README, stored notebooks and docstrings as a site, build/book/index.html; any broken link is an error
 	rm -rf build/book $(BOOK)
-	mkdir -p $(BOOK)
+	mkdir -p $(BOOK)/docs
 	cp -R docs/. README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff figures notebooks $(BOOK)
+	mv $(BOOK)/architecture.md $(BOOK)/docs  # where the README and CONTRIBUTING link to
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/book-cache $(BOOK) build/book
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab

@@ -8,17 +8,18 @@ import paperlib
 from paperlib import MLP, born, perturbation, reference, targets, taylor, training
 from paperlib._support.checks import Floats
 
-mlp = MLP([np.ones((2, 3)), np.ones((1, 2))], [np.zeros(2), np.zeros(1)], "tanh")
-assert_type(mlp(np.ones(3)), Floats)
-assert_type(taylor.derivative_tensor(mlp, 2), paperlib.SymmetricTensor)
-assert_type(paperlib.taylor_expand(mlp, 2), paperlib.TaylorExpansion)
-assert_type(paperlib.taylor_expand(mlp, 2).terms([0.1, 0.2, 0.3]), Floats)
-assert_type(born.born_tensor(2, 8), paperlib.SymmetricTensor)
-assert_type(paperlib.scattering_length([1.0, 2.0]), Floats)
 
-target = targets.scattering_length_target()
-assert_type(target, paperlib.Target)
-config = training.TrainingConfig(d=2, steps=1)
-assert_type(training.train_ensemble(config, target), paperlib.Ensemble)
-assert_type(perturbation.iterative(target, [config]), paperlib.LearnedSeries)
-assert_type(reference.series("born_signed"), paperlib.LearnedSeries)
+def face() -> None:
+    mlp = MLP([np.ones((2, 3)), np.ones((1, 2))], [np.zeros(2), np.zeros(1)], "tanh")
+    assert_type(mlp(np.ones(3)), Floats)
+    assert_type(taylor.derivative_tensor(mlp, 2), paperlib.SymmetricTensor)
+    assert_type(paperlib.taylor_expand(mlp, 2), paperlib.TaylorExpansion)
+    assert_type(paperlib.taylor_expand(mlp, 2).terms([0.1, 0.2, 0.3]), Floats)
+    assert_type(born.born_tensor(2, 8), paperlib.SymmetricTensor)
+    assert_type(paperlib.scattering_length([1.0, 2.0]), Floats)
+    target = targets.scattering_length_target()
+    assert_type(target, paperlib.Target)
+    config = training.TrainingConfig(d=2, steps=1)
+    assert_type(training.train_ensemble(config, target), paperlib.Ensemble)
+    assert_type(perturbation.iterative(target, [config]), paperlib.LearnedSeries)
+    assert_type(reference.series("born_signed"), paperlib.LearnedSeries)

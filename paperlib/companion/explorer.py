@@ -109,12 +109,8 @@ def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> d
 def view(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> View:
     """Work out what the picture shows of one of `SHAPES`, with the parameters that are listed there, in units of the range.
 
-    A positive depth attracts; not given, it is a quarter of the deepest.
-
-    Raises
-    ------
-    ValueError
-        If the shape is unknown or lacks a parameter given, or a value is not in its range.
+    A positive depth attracts; not given, it is a quarter of the deepest. What is not in its range, or no parameter of
+    the shape, is a ValueError.
 
     Examples
     --------

@@ -28,11 +28,7 @@ CURVES = ("loss", "validation", "seconds")
 class Checkpoint:
     """A training's file: the state of its variables after an epoch, and its curves so far.
 
-    Parameters
-    ----------
-    path : Path
-    origin : str
-        What a training must share with the one kept here, beside its configuration; see `Checkpoint.of`.
+    `origin` is what a training must share with the one kept here, beside its configuration; see `Checkpoint.of`.
     """
 
     path: Path

@@ -106,15 +106,7 @@ class Ensemble:
 
     @classmethod
     def load(cls, path: str | Path) -> "Ensemble":
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is damaged or something else.
-        """
+        """Read what `save` wrote; a FileNotFoundError or, of a file that is damaged or something else, a ValueError."""
         arrays = read_npz(path, ("activation", "seeds", "loss", "validation", "seconds", "weights_0", "biases_0"))
         try:
             weights, biases = from_arrays(arrays)

@@ -95,13 +95,7 @@ class LearnedSeries:
         return tuple(self.tensor(n) for n in range(1, self.order + 1))
 
     def tensor(self, order: int) -> SymmetricTensor:
-        """The learned tensor of one order.
-
-        Raises
-        ------
-        ValueError
-            If `order` is not from 1 to the highest order learned.
-        """
+        """The learned tensor of one order, from 1 to the highest learned."""
         return self._combined(order, _mean_tensor)
 
     def member_tensor(self, number: int, order: int) -> SymmetricTensor:
@@ -114,17 +108,7 @@ class LearnedSeries:
         return reduce(add, (tensor(ensemble, order) * share for share, ensemble in parts if share))
 
     def terms(self, U: ArrayLike) -> Floats:
-        """The learned terms, order by order.
-
-        Parameters
-        ----------
-        U : array_like of float, shape (..., d)
-
-        Returns
-        -------
-        ndarray of float64, shape (..., order + 1)
-            From the constant up. No tensor of the highest order is built.
-        """
+        """The learned terms at U (..., d), from the constant up: (..., order + 1). No tensor of the highest order is built."""
         U = checks.real_array("U", U, last=self.dim)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -166,20 +150,10 @@ def _agreement(ensemble: Ensemble, order: int) -> float:
 
 
 def direct(target: Target, config: TrainingConfig, order: int, *, cache: str | Path | None = None) -> LearnedSeries:
-    """Train one ensemble on the target and read all orders off it.
+    """Train one ensemble on the target and read all orders up to `order` off it.
 
-    Parameters
-    ----------
-    target : Target
-    config : TrainingConfig
-    order : int, at least 1
-    cache : path, optional
-        A folder where trainings are kept; see `training.train_ensemble`.
-
-    Warns
-    -----
-    UserWarning
-        If U = 0 is more than a standard deviation from the mean of what is sampled.
+    `cache` is a folder where trainings are kept; see `training.train_ensemble`. A warning tells if U = 0 is more than a
+    standard deviation from the mean of what is sampled.
     """
     order = checks.integer("order", order, minimum=1, limit=checks.TENSOR_ORDER)
     checks.instance("config", config, TrainingConfig)
@@ -196,6 +170,8 @@ def iterative(
 ) -> LearnedSeries:
     """Learn a target order by order, each from what the learned lower orders leave of it.
 
+    A ValueError if the configurations' d differ, a fit asks for what the target does not give, or `exact` is too short.
+
     Parameters
     ----------
     target : Target
@@ -206,12 +182,6 @@ def iterative(
         returned is read off the networks all the same.
     cache : path, optional
         A folder where trainings are kept; see `training.train_ensemble`.
-
-    Raises
-    ------
-    ValueError
-        If `configs` is empty or their d differ, a fit asks for what the target does not give, or `exact` is given for
-        fewer orders than needed.
     """
     checks.instance("target", target, Target)
     configs = tuple(checks.sequence("configs", configs, TrainingConfig))
@@ -252,18 +222,8 @@ def relative_errors(series: LearnedSeries, exact: Sequence[SymmetricTensor]) -> 
 
     .. math:: \epsilon_n = \| T^{(n)} - B^{(n)} \| \, / \, \| B^{(n)} \| \qquad \text{(Frobenius)}
 
-    Parameters
-    ----------
-    series : LearnedSeries
-    exact : sequence of SymmetricTensor
-        Of orders 1, 2, .., no more than were learned.
-
-    Returns
-    -------
-    mean : ndarray of float64, shape (orders,)
-        Of the ensemble means.
-    members : ndarray of float64, shape (orders, members)
-        Of what the first, second, .. members have learned.
+    Of the ensemble means, shape (orders,), and of what the first, second, .. members have learned, shape (orders,
+    members); `exact` are tensors of orders 1, 2, .., no more than were learned.
     """
     checks.instance("series", series, LearnedSeries)
     exact = orders_in_turn("exact", exact)

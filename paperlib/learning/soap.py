@@ -39,11 +39,6 @@ class SOAP(keras.optimizers.Optimizer):
     **options
         Those of `keras.optimizers.Optimizer`.
 
-    Raises
-    ------
-    ValueError
-        If a decay is outside [0, 1) or `frequency` is not an integer >= 1.
-
     Notes
     -----
     The first step sets the eigenvectors and moves no weight: a gradient must not be rotated into its own eigenbasis.

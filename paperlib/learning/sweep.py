@@ -29,15 +29,7 @@ MOST_POINTS = 100_000
 
 @dataclass(frozen=True)
 class Point:
-    """One training of a grid.
-
-    Parameters
-    ----------
-    config : TrainingConfig
-    protocol : {"direct", "iterative"}
-    orders : int
-        How many orders are learned.
-    """
+    """One training of a grid; `protocol` is direct or iterative, `orders` how many are learned."""
 
     config: TrainingConfig
     protocol: str = "direct"
@@ -55,24 +47,11 @@ class Point:
 
 
 def read_grid(path: str | Path) -> tuple[Point, ...]:
-    """Read a grid from a JSON file.
+    """Read a grid of at most 100,000 points from a JSON file.
 
-    Parameters
-    ----------
-    path : path
-        Of an object with `grid`: name -> list of values, every combination of which is a point; and, if wanted, `fixed`:
-        name -> value for all. Names are the fields of TrainingConfig, `protocol` and `orders`.
-
-    Returns
-    -------
-    tuple of Point
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it does not describe a grid, one of more than 100,000 points, or a value is none that its field may have.
+    It holds an object with `grid`: name -> list of values, every combination of which is a point; and, if wanted,
+    `fixed`: name -> value for all. Names are the fields of TrainingConfig, `protocol` and `orders`. A FileNotFoundError
+    if there is no such file; a ValueError if it holds something else, or a value is none that its field may have.
     """
     content = read_json(path)
     grid, fixed = (content.get(name, {}) if isinstance(content, dict) else None for name in ("grid", "fixed"))
@@ -121,7 +100,9 @@ def _learn(point: Point, cache: str) -> dict[str, Any]:
 def sweep(
     points: Sequence[Point], table: str | Path, *, scheduler: str | None = None, say: Callable[[str], object] = print
 ) -> Any:
-    """Train every point that the table lacks.
+    """Train every point that the table lacks; the whole table as a pandas.DataFrame, one row a point.
+
+    Without dask, pandas or pyarrow a ModuleNotFoundError; a RuntimeError if points failed, after all others are done.
 
     Parameters
     ----------
@@ -132,18 +113,6 @@ def sweep(
         The address of a dask scheduler; a cluster of this machine's cores is started if none is given.
     say : callable
         Takes a line of progress.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The whole table, one row a point.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If dask, pandas or pyarrow is not installed.
-    RuntimeError
-        If points failed, after all others are done.
     """
     try:
         import pandas

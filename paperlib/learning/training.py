@@ -142,10 +142,7 @@ class TrainingConfig:
     def from_json(cls, name: str | Path, content: Any) -> "TrainingConfig":
         """A configuration of what a JSON file holds; `name` is the file, for messages.
 
-        Raises
-        ------
-        ValueError
-            If `content` is no object, or one with a name that no field has.
+        A ValueError if `content` is no object, or one with a name that no field has.
         """
         if not isinstance(content, dict) or not set(content) <= set(FIELDS):
             raise ValueError(f"{name}: must be an object with fields among {', '.join(FIELDS)}")
@@ -174,6 +171,10 @@ def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
 def train_ensemble(config: TrainingConfig, target: Target, *, cache: str | Path | None = None) -> Ensemble:
     """Train one network a seed on `target`.
 
+    Members come in the order of `config.seeds`, without those that diverged, of which a warning tells; so does one of
+    what `cache` keeps but is damaged, or made by other code or from other values: it is trained anew. A ValueError if
+    the target's values are unfit, or every member diverged.
+
     Parameters
     ----------
     config : TrainingConfig
@@ -183,17 +184,6 @@ def train_ensemble(config: TrainingConfig, target: Target, *, cache: str | Path 
         A folder where trainings are kept every ten seconds, in files named by their configuration. A training that finds
         its own goes on where it stopped, to the same weights bit for bit; one that finds it complete returns what it
         holds.
-
-    Returns
-    -------
-    Ensemble
-        Members in the order of `config.seeds`, without those that diverged, of which a warning tells; so does one of what
-        `cache` keeps but is damaged, or made by other code or from other values: it is trained anew.
-
-    Raises
-    ------
-    ValueError
-        If the target's values are unfit, or every member diverged.
 
     Notes
     -----

@@ -198,11 +198,6 @@ def parse(name: str) -> tuple[str, float | None]:
         alpha = 1 and the slope of leaky_relu is 0.01, as in PyTorch; Keras has 0.2 or 0.3, which
         `MLP.from_keras` writes out.
 
-    Raises
-    ------
-    ValueError
-        If there is no such activation, or the parameter is not a finite number (above zero for celu).
-
     Examples
     --------
     >>> parse("tanh"), parse("leaky_relu(0.2)"), parse("elu")
@@ -231,7 +226,10 @@ def _parse(name: str) -> tuple[str, float | None]:
 
 
 def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -> Floats:
-    """Return phi, phi', .., phi^(order) at z.
+    """phi, phi', .., phi^(order) at z, shape (order + 1, ..., units).
+
+    relu, elu, celu and leaky_relu have no derivative past the first where z = 0 exactly: a ValueError; value and slope
+    are there those of the side z < 0, as in TensorFlow and PyTorch.
 
     Parameters
     ----------
@@ -243,17 +241,6 @@ def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -
         Highest derivative, from 0 to 170: past it n! is beyond the largest double.
     layer : int, optional
         Whose pre-activations they are, for the message about a kink.
-
-    Returns
-    -------
-    ndarray of float64, shape (order + 1, ..., units)
-
-    Raises
-    ------
-    ValueError
-        If an argument is none of these, a derivative is beyond the largest double, or one of order >= 2 is asked
-        of relu, elu, celu or leaky_relu where z = 0 exactly. Elsewhere they have all derivatives; at the kink,
-        value and first derivative are those of the side z < 0, as in TensorFlow and PyTorch.
 
     Notes
     -----

@@ -57,11 +57,6 @@ class MLP:
     activation : str or sequence of str
         One phi for all hidden layers, or one for each; see `paperlib.activations.parse`.
 
-    Raises
-    ------
-    ValueError
-        If a weight or bias is not real and finite, the shapes do not chain, or an activation is unknown.
-
     Examples
     --------
     >>> mlp = MLP([[[1.0, -1.0], [2.0, 0.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.5]], "tanh")
@@ -90,20 +85,15 @@ class MLP:
                     f"biases[{layer}]: shape {bias.shape}; must be {len(weight)} long, as weights[{layer}] is "
                     f"{weight.shape}, {LAYOUT[2]}"
                 )
-        activation = self.activation
-        if not isinstance(activation, str):
-            if not isinstance(activation, (list, tuple)):
-                activations.parse(activation)  # type: ignore[arg-type]  # refuses it
-            activation = tuple(activation)
-            if len(activation) != len(weights) - 1:
-                raise ValueError(
-                    f"activation: {len(activation)} names; must be one, or one for each of the "
-                    f"{len(weights) - 1} hidden layers"
-                )
-        for name in (activation,) if isinstance(activation, str) else activation:
+        one = isinstance(self.activation, str)
+        names: Any = (self.activation,) if one else tuple(checks.sequence("activation", self.activation, str))
+        if not one and len(names) != len(weights) - 1:
+            raise ValueError(
+                f"activation: {len(names)} names; must be one, or one for each of the {len(weights) - 1} hidden layers"
+            )
+        for name in names:
             activations.parse(name)
-        if not isinstance(activation, str) and len(set(activation)) == 1:
-            activation = activation[0]
+        activation = names[0] if len(set(names)) == 1 else names
         for name, value in (("weights", weights), ("biases", biases), ("activation", activation)):
             object.__setattr__(self, name, value)
 
@@ -132,21 +122,7 @@ class MLP:
         return (self.activation,) * self.depth if isinstance(self.activation, str) else tuple(self.activation)
 
     def __call__(self, x: ArrayLike) -> Floats:
-        """Return the output at `x`.
-
-        Parameters
-        ----------
-        x : array_like of float, shape (..., dim)
-
-        Returns
-        -------
-        float64 or ndarray of float64, shape (...) for one output, (..., outputs) for several
-
-        Raises
-        ------
-        ValueError
-            If `x` is not real and finite, its last axis is not `dim` long, or the output is beyond the largest double.
-        """
+        """The output at x (..., dim): shape (...) for one output, (..., outputs) for several."""
         y = checks.real_array("x", x, last=self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
             for weight, bias, phi in zip(self.weights, self.biases, self.activations):
@@ -159,17 +135,10 @@ class MLP:
     def from_keras(cls, model: Any) -> "MLP":
         """Convert a Keras model that is a chain of Dense layers.
 
-        Parameters
-        ----------
-        model : keras.Model
-            Sequential or functional, built. Input, Flatten, Dropout, activation layers, Rescaling and Normalization may
-            stand between the Dense layers: the last two are folded into a neighbouring one. A nonlinear output becomes
-            one more hidden layer, followed by the identity. Weights of float32 convert exactly.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it is no Keras model, or no such chain, naming the layer that is not.
+        The model is Sequential or functional, and built. Input, Flatten, Dropout, activation layers, Rescaling and
+        Normalization may stand between the Dense layers: the last two are folded into a neighbouring one. A nonlinear
+        output becomes one more hidden layer, followed by the identity. Weights of float32 convert exactly. What is no
+        such chain is a TypeError or a ValueError that names the layer.
         """
         return cls._agreeing("model", converters.from_keras(model))
 
@@ -177,16 +146,9 @@ class MLP:
     def from_torch(cls, module: Any) -> "MLP":
         """Convert a torch.nn.Sequential of Linear and activation modules.
 
-        Parameters
-        ----------
-        module : torch.nn.Module
-            Sequential (nested or not) or Linear. Flatten, Identity and Dropout may stand in between. A nonlinear output
-            becomes one more hidden layer, followed by the identity.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it is no module, or no such chain, naming the submodule that is not.
+        Sequential, nested or not, or one Linear. Flatten, Identity and Dropout may stand in between. A nonlinear output
+        becomes one more hidden layer, followed by the identity. What is no such chain is a TypeError or a ValueError
+        that names the submodule.
         """
         return cls._agreeing("module", converters.from_torch(module))
 
@@ -194,17 +156,10 @@ class MLP:
     def from_sklearn(cls, model: Any) -> "MLP":
         """Convert a fitted scikit-learn MLPRegressor, with the scalers around it.
 
-        Parameters
-        ----------
-        model : sklearn.neural_network.MLPRegressor, Pipeline or TransformedTargetRegressor
-            A pipeline's StandardScaler, RobustScaler, MinMaxScaler or MaxAbsScaler steps are folded into the first layer,
-            and such a transformer of the target into the last: the network then takes and gives the data's own units.
-            Its last step alone takes scaled inputs.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If there is no MLPRegressor in it, it is not fitted, or another step is not such a scaler, naming it.
+        A pipeline's StandardScaler, RobustScaler, MinMaxScaler or MaxAbsScaler steps are folded into the first layer,
+        and such a transformer of a TransformedTargetRegressor into the last: the network then takes and gives the
+        data's own units. A pipeline's last step alone takes scaled inputs. What is no such regressor, or not fitted, is
+        a TypeError or a ValueError that names the step.
         """
         return cls._agreeing("model", converters.from_sklearn(model))
 
@@ -234,15 +189,7 @@ class MLP:
 
     @classmethod
     def load(cls, path: str | Path) -> "MLP":
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is corrupt, or something else.
-        """
+        """Read what `save` wrote; a FileNotFoundError or, of a file that is damaged or something else, a ValueError."""
         stored = read_npz(path, ("format", "activation"))
         try:
             if stored["format"].tolist() != FORMAT:

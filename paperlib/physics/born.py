@@ -36,25 +36,11 @@ def _order(order: int) -> int:
 
 
 def born_terms(U: ArrayLike, order: int) -> Floats:
-    r"""The first Born terms a^(1) .. a^(order).
+    r"""The first Born terms a^(1) .. a^(order) of U (..., d), shape (..., order); `order` from 1 to 1000.
 
-    U is scaled by a coupling, and each shell's transfer of (w, q) (see `shells`) is a power series in it.
-    The product of the transfers, cut at `order`, gives w and q at r = 1 as power series; their quotient is
-    the Born series.
-
-    Parameters
-    ----------
-    U : array_like of float, shape (..., d)
-    order : int, from 1 to 1000
-
-    Returns
-    -------
-    ndarray of float64, shape (..., order)
-
-    Raises
-    ------
-    ValueError
-        If a term is beyond the largest double.
+    U is scaled by a coupling, and each shell's transfer of (w, q) (see `shells`) is a power series in it. The product
+    of the transfers, cut at `order`, gives w and q at r = 1 as power series; their quotient is the Born series. A term
+    beyond the largest double is a ValueError.
 
     Notes
     -----
@@ -82,24 +68,14 @@ def born_terms(U: ArrayLike, order: int) -> Floats:
 
 
 def born_remainder(U: ArrayLike, order: int) -> Floats:
-    r"""What the first `order` Born terms leave of a_0, without cancellation.
+    r"""What the first `order` Born terms leave of a_0, without cancellation; U (..., d) -> (...).
 
     .. math:: R_N = a_0 - \sum_{n \le N} a^{(n)} = \Big( \sum_{k > N} w_k
               - \sum_{l \le N} a^{(l)} \sum_{j > N - l} q_j \Big) \Big/ \sum_j q_j
 
-    The tail of each power series, all that lies above order N, is carried across the shells as one more coefficient: the
-    tails of the transfers are Stumpff functions of higher index. So a weak potential's remainder keeps its digits, all but a
-    few units of rounding, where a difference would have none.
-
-    Parameters
-    ----------
-    U : array_like of float, shape (..., d)
-        Shallow: shells of ``|U| > d^2`` lose digits.
-    order : int, from 1 to 1000
-
-    Returns
-    -------
-    ndarray of float64, shape (...)
+    The tail of each power series, all that lies above order N, is carried across the shells as one more coefficient:
+    the tails of the transfers are Stumpff functions of higher index. So a weak potential's remainder keeps its digits,
+    all but a few units of rounding, where a difference would have none. Shells of ``|U| > d^2`` lose digits.
 
     Examples
     --------
@@ -164,16 +140,7 @@ def _quotient(w: Floats, q: Floats) -> Floats:
 
 
 def born_approximation(U: ArrayLike, order: int) -> Floats:
-    """The Born approximation of a_0: the sum of the first `order` terms.
-
-    Parameters
-    ----------
-    U : array_like of float, shape (..., d)
-    order : int, from 1 to 1000
-
-    Returns
-    -------
-    ndarray of float64, shape (...)
+    """The Born approximation of a_0: the sum of the first `order` terms, 1 to 1000; U (..., d) -> (...).
 
     Examples
     --------
@@ -185,7 +152,7 @@ def born_approximation(U: ArrayLike, order: int) -> Floats:
 
 
 def born_tensor(order: int, d: int) -> SymmetricTensor:
-    r"""The symmetric tensor B of the n-th Born term, in closed form.
+    r"""The symmetric tensor B of the n-th Born term over d shells, in closed form; `order` n from 1 to 20.
 
     .. math:: a^{(n)} = \sum_{i_1 \dots i_n} B_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}, \qquad
               B_i = -(i^2 - i + 1/3)/d^3
@@ -193,11 +160,6 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
     so that n! B is the tensor of n-th partial derivatives of a_0 at U = 0. w and q at r = 1 are linear in
     each shell's transfer, and a free shell transfers nothing: their partial derivatives are products of the
     few shells that are differentiated. Leibniz' rule on w = q a_0 turns them into those of a_0.
-
-    Parameters
-    ----------
-    order : int, from 1 to 20
-    d : int, at least 1
 
     Examples
     --------
@@ -248,21 +210,12 @@ def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats
 
 
 def weinberg_eigenvalues(U: ArrayLike) -> Floats:
-    r"""The d largest Weinberg eigenvalues, by magnitude.
+    r"""The d largest Weinberg eigenvalues of U (..., d), in falling order of magnitude; shape (..., d).
 
     .. math:: G U \psi = \eta \psi
 
     1/eta is a coupling at which U binds one state more, at threshold. G is positive, so every eta is real, for
     signed potentials too: positive ones belong to attraction, negative ones to repulsion turned over.
-
-    Parameters
-    ----------
-    U : array_like of float, shape (..., d)
-
-    Returns
-    -------
-    ndarray of float64, shape (..., d)
-        In falling order of magnitude.
 
     Notes
     -----
@@ -307,16 +260,9 @@ def _integration(d: int, m: int) -> Floats:
 
 
 def born_radius(U: ArrayLike) -> Floats:
-    """The Born series' radius of convergence in the coupling: 1 over the modulus of the largest Weinberg eigenvalue.
+    """The Born series' radius of convergence in the coupling, 1 over the largest ``|eta|``; U (..., d) -> (...).
 
-    Parameters
-    ----------
-    U : array_like of float, shape (..., d)
-
-    Returns
-    -------
-    ndarray of float64, shape (...)
-        The series of U itself converges where this is above 1; infinite for U = 0.
+    The series of U itself converges where this is above 1; infinite for U = 0.
 
     Examples
     --------
@@ -333,19 +279,9 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
     .. math:: \frac{p_0 + \dots + p_m \lambda^m}{1 + q_1 \lambda + \dots + q_n \lambda^n}
               = \sum_{k \le m + n} a^{(k)} \lambda^k + O(\lambda^{m + n + 1})
 
-    a_0 has poles, at the couplings that bind a state, and a rational function can follow it past them where the
-    series cannot.
-
-    Parameters
-    ----------
-    U : array_like of float, shape (..., d)
-    m, n : int
-        Degrees of the numerator (at least 1) and of the denominator (at least 0); together 1000 at most.
-
-    Returns
-    -------
-    ndarray of float64, shape (...)
-        At a pole a signed infinity or a huge value.
+    a_0 has poles, at the couplings that bind a state, and a rational function can follow it past them where the series
+    cannot. Shape (...); at a pole a signed infinity or a huge value. m, the numerator's degree, is at least 1, n, the
+    denominator's, at least 0, together 1000 at most; U (..., d).
 
     Examples
     --------
@@ -364,24 +300,10 @@ def _degrees(m: int, n: int) -> tuple[int, int]:
 
 
 def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
-    """The [m/n] Padé approximant, at coupling 1, of a series whose terms are given: learned ones, say.
+    """The [m/n] Padé approximant, at coupling 1, of a series whose terms are given, learned ones, say; shape (...).
 
-    Parameters
-    ----------
-    terms : array_like of float, shape (..., m + n or more)
-        Of orders 1, 2, ..; those past m + n are not used.
-    m, n : int
-        Degrees of the numerator (at least 1) and of the denominator (at least 0); together 1000 at most.
-
-    Returns
-    -------
-    ndarray of float64, shape (...)
-        At a pole a signed infinity or a huge value.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer terms than m + n.
+    `terms` (..., m + n or more) are those of orders 1, 2, ..; m is at least 1, n at least 0, together 1000 at most. At
+    a pole the result is a signed infinity or a huge value; fewer terms, or 0/0, are a ValueError.
 
     Notes
     -----

@@ -29,23 +29,13 @@ def _kinetic(d: int) -> Floats:
 
 
 def box_tensor(order: int, d: int) -> SymmetricTensor:
-    r"""The Taylor tensor of the ground-state energy at V = 0, by Rayleigh-Schrödinger perturbation theory.
+    r"""The Taylor tensor of the ground-state energy at V = 0, by Rayleigh-Schrödinger perturbation theory; `order` 1 to 3.
 
     With the free ground state :math:`\psi` and the reduced resolvent :math:`R = \sum_{m > 0} |m\rangle\langle m| / (E_0 - E_m)`,
     symmetrised over the indices:
 
     .. math:: T_i = \psi_i^2, \quad T_{ij} = \psi_i R_{ij} \psi_j, \quad
               T_{ijk} = \psi_i R_{ij} R_{jk} \psi_k - \psi_i^2\, \psi_j (R^2)_{jk} \psi_k
-
-    Parameters
-    ----------
-    order : int, from 1 to 3
-    d : int, from 2 to 4096
-
-    Returns
-    -------
-    SymmetricTensor
-        E[V] = E[0] + T_i V_i + T_ij V_i V_j + ..
 
     Examples
     --------
@@ -90,18 +80,10 @@ def energy_gradient(V: ArrayLike) -> Floats:
 
 
 def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    r"""Energy, gradient, and the Hessian times v, by second-order perturbation theory.
+    r"""Energy (n,), gradient (n, d), and the Hessian times v (n, d), by second-order perturbation theory; V and v (n, d).
 
     .. math:: \sum_j \frac{\partial^2 E}{\partial V_i \partial V_j} v_j
               = 2\, \psi_i \sum_{m > 0} m_i \frac{\langle m | v | \psi \rangle}{E - E_m}
-
-    Parameters
-    ----------
-    V, v : array_like of float, shape (n, d)
-
-    Returns
-    -------
-    tuple of ndarray, shapes (n,), (n, d) and (n, d)
     """
     H = _hamiltonians(V)
     v = checks.real_array("v", v, last=H.shape[-1])

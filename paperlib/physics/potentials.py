@@ -31,8 +31,9 @@ def discretize(function: Callable[[float], float], d: int) -> Floats:
 
     .. math:: U_i = \int_{(i-1)/d}^{i/d} U(r)\, r^2 dr \Big/ \int_{(i-1)/d}^{i/d} r^2 dr
 
-    The average is over the shell's volume. It leaves the first Born term, :math:`-\int_0^1 r^2 U dr`,
-    exactly as it was, and it exists for potentials that grow like 1/r at the origin.
+    The average is over the shell's volume. It leaves the first Born term, :math:`-\int_0^1 r^2 U dr`, exactly as it
+    was, and it exists for potentials that grow like 1/r at the origin. What is no function of one real number is a
+    TypeError, an average that is not finite a ValueError.
 
     Parameters
     ----------
@@ -40,13 +41,6 @@ def discretize(function: Callable[[float], float], d: int) -> Floats:
         U(r) at one r in (0, 1], dimensionless: one real number.
     d : int
         Number of shells, from 1 to 1,000,000.
-
-    Raises
-    ------
-    TypeError
-        If `function` is not callable, or gives no real number.
-    ValueError
-        If the average over a shell is not finite.
 
     Examples
     --------
@@ -213,7 +207,7 @@ def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: floa
 def sample(
     n: int, d: int, *, depth: float, kind: str = "attractive", smallest: float = 0.2, seed: int | Sequence[int]
 ) -> Floats:
-    r"""Draw random potentials (our protocol; the paper's is not public to us).
+    r"""Draw random potentials, shape (n, d) (our protocol; the paper's is not public to us).
 
     .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad s \sim \mathrm{uniform}[\text{smallest}, 1]
 
@@ -231,10 +225,6 @@ def sample(
         Smallest size, from 0 to 1: at 0 the sizes are graded down to nothing.
     seed : int or sequence of int
         Seed of a PCG64 generator: the same seed draws the same potentials on every machine.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, d)
 
     Examples
     --------

@@ -64,22 +64,10 @@ def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[
 
 
 def scattering_length(U: ArrayLike) -> Floats:
-    r"""The S-wave scattering length a_0.
+    r"""The S-wave scattering length a_0 of potentials U (..., d), in units of the range; shape (...).
 
-    Parameters
-    ----------
-    U : array_like of float, shape (..., d)
-        Attractive (> 0), repulsive (< 0) or signed.
-
-    Returns
-    -------
-    ndarray of float64, shape (...)
-        In units of the range. On a resonance (u'(1) = 0) a signed infinity or a huge value.
-
-    Raises
-    ------
-    ValueError
-        If U is not a non-empty array of finite real numbers.
+    U > 0 attracts, U < 0 repels. On a resonance (u'(1) = 0) a_0 is a signed infinity or a huge value; a U that is not
+    finite is a ValueError.
 
     Notes
     -----
@@ -100,18 +88,11 @@ def scattering_length(U: ArrayLike) -> Floats:
 
 
 def scattering_length_gradient(U: ArrayLike) -> Floats:
-    r"""The exact gradient of a_0 with respect to the shells.
+    r"""The exact gradient of a_0 with respect to the shells of U, of U's shape (..., d).
 
     .. math:: \frac{\partial a_0}{\partial U_i} = -\int_{\text{shell } i} \left(\frac{u(r)}{u'(1)}\right)^2 dr
 
-    Parameters
-    ----------
-    U : array_like of float, shape (..., d)
-
-    Returns
-    -------
-    ndarray of float64, shape (..., d)
-        Never positive; minus infinity on a resonance.
+    Never positive; minus infinity on a resonance.
 
     Examples
     --------
@@ -131,23 +112,14 @@ def _gradients(solution: shells.Edges) -> Floats:
 
 
 def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
-    r"""The Hessian of a_0 times a vector, exact; `scattering_length_jet` gives a_0 and its gradient with it.
+    r"""The Hessian of a_0 times a vector, exact; U, v and the product have one shape (..., d).
 
     .. math:: \sum_j \frac{\partial^2 a_0}{\partial U_i \partial U_j} v_j
               = -2 \int_{\text{shell } i} \hat u\, \delta\hat u\, dr, \qquad \hat u = u/u'(1),
 
-    where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v: the tangent of the sweep
-    that gives the gradient, written out.
-
-    Parameters
-    ----------
-    U, v : array_like of float, shape (..., d)
-        Potentials and as many directions.
-
-    Returns
-    -------
-    ndarray of float64, shape (..., d)
-        Infinite or huge on a resonance.
+    where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v: the tangent of the sweep that gives
+    the gradient, written out. It is infinite or huge on a resonance. `scattering_length_jet` gives a_0 and its gradient
+    with it.
 
     Examples
     --------
@@ -161,18 +133,7 @@ def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
 
 
 def scattering_length_jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """a_0, its gradient, and its Hessian times a vector, from one sweep across the shells.
-
-    Parameters
-    ----------
-    U, v : array_like of float, shape (..., d)
-        Potentials and as many directions.
-
-    Returns
-    -------
-    a0 : ndarray of float64, shape (...)
-    gradient, product : ndarrays of float64, shape (..., d)
-        What `scattering_length`, `scattering_length_gradient` and `scattering_length_hvp` return.
+    """a_0 (...), its gradient and its Hessian times v (..., d), from one sweep across the shells of U (..., d).
 
     Examples
     --------
@@ -207,18 +168,11 @@ def _hessian_vectors(solution: shells.Edges, x: Floats, dx: Floats) -> Floats:
 
 
 def effective_range(U: ArrayLike) -> Floats:
-    r"""The effective range r_e of k cot(delta) = -1/a_0 + r_e k^2/2 + ...
+    r"""The effective range r_e of k cot(delta) = -1/a_0 + r_e k^2/2 + .., in units of the range; U (..., d) -> (...).
 
     .. math:: r_e = 2 \int_0^1 \left[(1 - r/a_0)^2 - u(r)^2\right] dr, \qquad u(1) = 1 - 1/a_0
 
-    Parameters
-    ----------
-    U : array_like of float, shape (..., d)
-
-    Returns
-    -------
-    ndarray of float64, shape (...)
-        In units of the range. Infinite where a_0 = 0 (U = 0 too): there the expansion has no meaning.
+    Infinite where a_0 = 0 (U = 0 too): there the expansion has no meaning.
 
     Notes
     -----
@@ -256,19 +210,10 @@ def effective_range(U: ArrayLike) -> Floats:
 
 
 def bound_states(U: ArrayLike) -> NDArray[np.int64]:
-    """The number of S-wave bound states.
+    """The number of S-wave bound states of U (..., d): int64, shape (...).
 
-    Levinson's theorem at zero energy: the nodes of u(r) at r > 0, counted inside and on the straight line
-    past the range.
-
-    Parameters
-    ----------
-    U : array_like of float, shape (..., d)
-
-    Returns
-    -------
-    ndarray of int64, shape (...)
-        On a resonance the state at threshold may or may not be counted: rounding decides.
+    Levinson's theorem at zero energy: the nodes of u(r) at r > 0, counted inside and on the straight line past the
+    range. On a resonance the state at threshold may or may not be counted: rounding decides.
 
     Examples
     --------
@@ -304,16 +249,9 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
 
 
 def wave_function(U: ArrayLike, points_per_shell: int = 8) -> tuple[Floats, Floats]:
-    """The zero-energy solution u(r), scaled to u'(1) = 1, so that u = r - a_0 past the range.
+    """r and the zero-energy solution u(r) of one potential U (d,), each of shape (d * points_per_shell + 1,).
 
-    Parameters
-    ----------
-    U : array_like of float, shape (d,)
-    points_per_shell : int
-
-    Returns
-    -------
-    r, u : ndarrays of float64, shape (d * points_per_shell + 1,)
+    u is scaled to u'(1) = 1, so that u = r - a_0 past the range.
 
     Examples
     --------

@@ -175,17 +175,9 @@ _WORTH_COMPILING = 500_000  # shells in all
 def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
     """Fill v, a_0, gradients and Hessian-vector products of shallow potentials, as many as `derivatives` (0 to 2) asks for.
 
-    Parameters
-    ----------
-    derivatives : int
-    U : ndarray, shape (n, d), C-contiguous
-    *arrays : v (n, d), a_0 (n,), gradients (n, d), products (n, d); of no rows where they are not asked for
-
-    Returns
-    -------
-    bool
-        Whether they are filled: the batch was large, shallow and finite, and numba is there. The loop itself finds the
-        largest |U|, and a NaN comes out at its end: to check first would cost as much as it does.
+    Whether they are filled: the batch U (n, d) was large, shallow and finite, and numba is there. The loop itself finds
+    the largest ``|U|``, and a NaN comes out at its end: to check first would cost as much as it does. `arrays` are v
+    (n, d), a_0 (n,), gradients (n, d) and products (n, d), of no rows where they are not asked for.
     """
     kernel = compiled.loop(("sweep", derivatives), partial(_sweep, derivatives), U.size, _WORTH_COMPILING)
     if kernel is None:

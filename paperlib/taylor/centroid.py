@@ -290,16 +290,9 @@ def _upper(dim: int) -> np.ndarray:
 
 
 def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
-    """The packed tensor of partial derivatives of an order from 1 at centres `at` (..., dim), not checked.
+    """The packed tensor (C, ..., [outputs]) of partial derivatives of an order from 1 at centres (..., dim), not checked.
 
-    Returns
-    -------
-    ndarray of float64, shape (C(dim + order - 1, order), ...) for one output, with a last axis for several
-
-    Raises
-    ------
-    ValueError
-        If the machine has not the memory, before any is taken; or at a kink.
+    A ValueError where the machine has not the memory, before any is taken, or at a kink.
 
     Notes
     -----

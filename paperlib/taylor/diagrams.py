@@ -155,26 +155,10 @@ class Diagram:
         return " ".join(sums + factors)
 
     def evaluate(self, mlp: MLP, at: ArrayLike | None = None) -> SymmetricTensor:
-        """Return the value: summed over layers, neurons, and the ways to put indices on the leaves.
+        """Return the value at a centre (..., dim): summed over layers, neurons, and ways to put indices on the leaves.
 
         The diagrams of an order sum to `taylor.derivative_tensor`. This is their meaning, written as the
         rules say; the tensor by itself comes faster from there.
-
-        Parameters
-        ----------
-        mlp : MLP
-        at : array_like of float, shape (..., dim), optional
-            The centre, or a batch of them; the origin if not given.
-
-        Returns
-        -------
-        SymmetricTensor
-            Of the shape that `taylor.derivative_tensor` returns.
-
-        Raises
-        ------
-        ValueError
-            If `at` does not fit the network, or a neuron with a kink sits at it.
 
         Examples
         --------
@@ -222,17 +206,7 @@ class Diagram:
         return SymmetricTensor(self.order, mlp.dim, value[..., 0] if mlp.outputs == 1 else value)
 
     def draw(self, ax: "Axes") -> "Axes":
-        """Draw the diagram: inputs at the bottom, vertices as dots, the centroid ringed, the output on top.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes
-            Emptied of its frame; the multiplicity, if it is not one, stands to the left of the root.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-        """
+        """Draw the diagram on axes: inputs at the bottom, vertices as dots, the centroid ringed, the output on top."""
         height, centroid, leaves = _height(self.tree), _centroid(self.tree), iter(range(self.order))
 
         def place(tree: tuple, path: tuple) -> tuple[float, int]:
@@ -267,23 +241,10 @@ def _vertex_sizes(tree: tuple) -> set[int]:
 
 
 def enumerate_diagrams(order: int) -> tuple[Diagram, ...]:
-    """Return the diagrams of one order, each once.
+    """The diagrams of one order, each once: 1, 1, 2, 5, 12, 33, 90, .. of them (OEIS A000669).
 
-    Parameters
-    ----------
-    order : int
-        n from 1 to 15: there are 699,534 diagrams of order 15, and about three times as many of each order more.
-
-    Returns
-    -------
-    tuple of Diagram
-        Of 1, 1, 2, 5, 12, 33, 90, .. (OEIS A000669); their multiplicities sum to 1, 1, 4, 26, 236, 2752, ..
-        (A000311).
-
-    Raises
-    ------
-    ValueError
-        If `order` is not such an integer.
+    Their multiplicities sum to 1, 1, 4, 26, 236, 2752, .. (A000311). The order goes from 1 to 15: there are 699,534
+    diagrams of order 15, and about three times as many of each order more.
 
     Examples
     --------
@@ -294,23 +255,10 @@ def enumerate_diagrams(order: int) -> tuple[Diagram, ...]:
 
 
 def shares(mlp: MLP, order: int, at: ArrayLike | None = None) -> Floats:
-    """Return each diagram's share of an order's norm, <T_D, T> / <T, T>, where T = sum of T_D.
+    """Return each diagram's share of an order's norm, <T_D, T> / <T, T>, where T = sum of T_D at a centre or a batch of them.
 
-    The shares sum to 1. One above 1 or below 0 says that diagrams cancel.
-
-    Parameters
-    ----------
-    mlp : MLP
-    order : int
-        n >= 1.
-    at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of them; the origin if not given.
-
-    Returns
-    -------
-    ndarray of float64, shape (diagrams, ...)
-        In the order of `enumerate_diagrams`, with the trailing axes of `taylor.derivative_tensor`; NaN where
-        T = 0.
+    The shares sum to 1. One above 1 or below 0 says that diagrams cancel. Shape (diagrams, ...), in the order of
+    `enumerate_diagrams`; NaN where T = 0.
 
     Examples
     --------

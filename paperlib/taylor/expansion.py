@@ -43,7 +43,7 @@ def _phis(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
 
 
 def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -> Floats:
-    """Return P^(l<-m), how layer l's pre-activations follow those of layer m.
+    """P^(l<-m), how layer l's pre-activations follow those of layer m; shape (..., units of l, units of m).
 
     P^(l<-m) = d z^l / d z^m = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m,   D^k = diag phi'(z^k_j),  P^(l<-l)
     = 1.
@@ -57,10 +57,6 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
         Where to expand.
     to_layer, from_layer : int
         l and m, 0 <= m <= l <= L + 1.
-
-    Returns
-    -------
-    ndarray of float64, shape (..., units of l, units of m)
 
     Examples
     --------
@@ -81,7 +77,7 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
 
 
 def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
-    """Return phi^(k)(z^l_j), the vertex of k legs down at each neuron j of each hidden layer l.
+    """phi^(k)(z^l_j), the vertex of k legs at each neuron of each hidden layer l = 1 .. L; shapes (..., units of l).
 
     Parameters
     ----------
@@ -89,15 +85,6 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     at : array_like of float, shape (..., dim), or None for the origin
     legs : int
         k from 1 to 170. One leg is the factor of a propagator; a diagram's vertices have two or more.
-
-    Returns
-    -------
-    tuple of ndarray of float64, shapes (..., units of layer l), l = 1 .. L
-
-    Raises
-    ------
-    ValueError
-        If `at` does not fit the network, `legs` < 1, or a neuron with a kink sits at it.
 
     Examples
     --------
@@ -137,7 +124,7 @@ def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> Symm
 
     Notes
     -----
-    By the centroid rule (see `paperlib.centroid`): order n takes forward derivatives to order floor(n/2) and
+    By the centroid rule (see `paperlib.taylor.centroid`): order n takes forward derivatives to order floor(n/2) and
     the adjoint's to floor((n-1)/2). From order 4 on, most of the time is spent in matrix products. Activations are
     differentiated without cancellation: in the tails, where derivatives fall as ``exp(-|z|)``, they keep their digits.
 
@@ -196,7 +183,7 @@ def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats) -> Float
 
 
 def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: ArrayLike | None = None) -> Floats:
-    """Return the derivatives along given directions, without any tensor.
+    """The derivatives along given directions, without any tensor; shape (..., [outputs,] order + 1).
 
     D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at t = 0, for n = 0 .. order: layer by layer, the truncated
     power series in t of the pre-activations is put into that of the activation.
@@ -209,16 +196,6 @@ def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: Arr
     directions : array_like of float, shape (..., dim)
     at : array_like of float, shape (..., dim), optional
         The centre, or centres that broadcast with `directions`; the origin if not given.
-
-    Returns
-    -------
-    ndarray of float64, shape (..., order + 1); (..., outputs, order + 1) if the network has several outputs
-
-    Raises
-    ------
-    ValueError
-        If `at` or `directions` do not fit the network or each other, `order` < 0, or a neuron with a kink
-        sits at it.
 
     Examples
     --------
@@ -259,19 +236,11 @@ class TaylorExpansion:
     at: Floats
 
     def terms(self, x: ArrayLike) -> Floats:
-        """Return the terms of the polynomial at the point `x`, one for each order.
+        """The terms of the polynomial at x (..., dim), one for each order; shape (..., [outputs,] order + 1).
 
         Term n is D^n f(at)[x - at, .., x - at] / n!. At the origin it is homogeneous of degree n in x, the
         network's n-th order Born approximation. No tensor is built: cost and memory grow as the square of the
         order.
-
-        Parameters
-        ----------
-        x : array_like of float, shape (..., dim)
-
-        Returns
-        -------
-        ndarray of float64, shape (..., order + 1); (..., outputs, order + 1) for several outputs
         """
         x = checks.real_array("x", x, last=self.mlp.dim)
         _broadcast("x", x, self.at)
@@ -290,7 +259,7 @@ class TaylorExpansion:
 
 
 def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorExpansion:
-    """Return the Taylor expansion of a network.
+    """The Taylor expansion of a network: callable; `.terms(x)` gives each order's term, `.tensor(n)` the derivatives.
 
     f(x) = sum_n D^n f(at)[x - at, .., x - at] / n!
 
@@ -301,16 +270,6 @@ def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorEx
         Highest order kept, from 0 to 170.
     at : array_like of float, shape (..., dim), optional
         The centre; the origin if not given.
-
-    Returns
-    -------
-    TaylorExpansion
-        Callable; `.terms(x)` gives each order's term, `.tensor(n)` the derivatives.
-
-    Raises
-    ------
-    ValueError
-        If `at` does not fit the network, `order` < 0, or a neuron with a kink sits at it (order >= 2).
 
     Examples
     --------

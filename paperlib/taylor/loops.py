@@ -139,15 +139,10 @@ def add_heads(out: Floats, m: Floats, q: int) -> None:
 
 
 def compose(out: Floats, phi: Floats, z: Floats) -> None:
-    """Put the coefficients of t, t^2, .. in sum_m phi_m z(t)^m into `out`.
+    """Put the coefficients of t, t^2, .. in sum_m phi_m z(t)^m into `out` (orders, points, units).
 
-    Parameters
-    ----------
-    out : ndarray of float64, shape (orders, points, units)
-    phi : ndarray of float64, shape (orders + 1, 1 or points, units)
-        Taylor coefficients at the centre; the constant term is not used.
-    z : ndarray of float64, shape (terms, points, units)
-        Coefficients of t .. t^terms.
+    phi (orders + 1, 1 or points, units) are Taylor coefficients at the centre, z (terms, points, units) those of t ..
+    t^terms.
     """
     loop = _loop(out.size, "compose", len(out), len(z)) if len(out) <= LONGEST else None
     if loop:

@@ -67,16 +67,7 @@ def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> 
 
 
 def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
-    """Return sum over I = A + B of x[A] y[B], neuron by neuron.
-
-    Parameters
-    ----------
-    x, y : ndarray of float64, shapes (..., C(dim + p - 1, p), units) and (..., C(dim + q - 1, q), units)
-    p, q, dim : int
-
-    Returns
-    -------
-    ndarray of float64, shape (..., C(dim + p + q - 1, p + q), units)
+    """The sum over I = A + B of x[A] y[B], neuron by neuron: (..., C_p, units), (..., C_q, units) -> (..., C_(p+q), units).
 
     Examples
     --------
@@ -135,15 +126,9 @@ def _add_contracted(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int,
 
 
 def contracted_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int, *, unordered: bool = False) -> None:
-    """Add sum over I = A + B of sum_j x_j[A] y_j[B] to `out`.
+    """Add the sum over I = A + B of sum_j x_j[A] y_j[B] to `out` (..., C_(p+q)); x (..., C_p, units), y (..., C_q, units).
 
-    Parameters
-    ----------
-    out : ndarray of float64, shape (..., C(dim + p + q - 1, p + q))
-    x, y : ndarray of float64, shapes (..., C(dim + p - 1, p), units) and (..., C(dim + q - 1, q), units)
-    p, q, dim : int
-    unordered : bool
-        Meet each {A, B} once; sum_j x_j[A] y_j[B] must be symmetric, and p = q.
+    If `unordered`, each {A, B} is met once; sum_j x_j[A] y_j[B] must then be symmetric, and p = q.
 
     Examples
     --------

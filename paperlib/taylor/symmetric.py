@@ -69,14 +69,10 @@ def entries(dim: int, order: int) -> int:
 
 
 def tail_starts(dim: int, order: int) -> NDArray[np.int64]:
-    """Return where, in a packed tensor of this order, the entries with smallest index >= a begin.
+    """Where, in a packed tensor of this order, the entries with smallest index >= a begin; int64, shape (dim + 1,).
 
     Slab `a` of a tensor of order n is `starts[a]:starts[a + 1]` of `tail_starts(dim, n)`; it lines up entry
     by entry with the tail `starts[a]:` of `tail_starts(dim, n - 1)`.
-
-    Returns
-    -------
-    ndarray of int64, shape (dim + 1,)
 
     Examples
     --------
@@ -98,15 +94,7 @@ def _tail_starts(dim: int, order: int) -> np.ndarray:
 
 @_kept
 def index_table(dim: int, order: int) -> NDArray[np.int32]:
-    """Return the sorted index tuples in packed order.
-
-    Returns
-    -------
-    ndarray of int32, shape (C(dim + order - 1, order), order), read-only
-
-    Notes
-    -----
-    Up to 32 tables of up to 131,072 rows are kept between calls.
+    """The sorted index tuples in packed order; int32, shape (C(dim + order - 1, order), order), read-only.
 
     Examples
     --------
@@ -125,17 +113,7 @@ def index_table(dim: int, order: int) -> NDArray[np.int32]:
 
 
 def packed_position(dim: int, indices: ArrayLike) -> NDArray[np.int64]:
-    """Return the packed position of sorted index tuples.
-
-    Parameters
-    ----------
-    dim : int
-    indices : array_like of int, shape (..., order)
-        Sorted along the last axis, each in range(dim); not checked.
-
-    Returns
-    -------
-    ndarray of int64, shape (...)
+    """The packed position of index tuples (..., order), sorted and in range(dim), which is not checked; int64, shape (...).
 
     Examples
     --------
@@ -179,17 +157,9 @@ def _slabs(dim: int, order: int) -> Iterator[tuple[int, slice, slice, np.ndarray
 
 @_kept
 def multiplicities(dim: int, order: int) -> NDArray[np.int64]:
-    """Return how many of the dim**order index tuples each packed entry stands for.
+    """How many of the dim**order index tuples each packed entry stands for; int64, read-only.
 
     The entry whose sorted indices repeat m_1, m_2, .. times stands for n! / (m_1! m_2! ..).
-
-    Returns
-    -------
-    ndarray of int64, shape (C(dim + order - 1, order),), read-only
-
-    Notes
-    -----
-    Up to 32 arrays of up to 131,072 entries are kept between calls.
 
     Examples
     --------
@@ -202,16 +172,7 @@ def multiplicities(dim: int, order: int) -> NDArray[np.int64]:
 
 
 def monomials(x: Floats, order: int) -> Floats:
-    """Return the products x_i x_j .. of `order` factors, i <= j <= .., in packed order.
-
-    Parameters
-    ----------
-    x : ndarray of float64, shape (n, dim)
-    order : int
-
-    Returns
-    -------
-    ndarray of float64, shape (n, C(dim + order - 1, order))
+    """The products x_i x_j .. of `order` factors, i <= j <= .., packed: (n, dim) -> (n, C(dim + order - 1, order)).
 
     Examples
     --------
@@ -254,11 +215,6 @@ class SymmetricTensor:
     packed : array_like of float, shape (C(dim + order - 1, order), ...)
         Entries with i <= j <= .. <= k, lexicographic. Further axes hold a tensor each (a batch, several
         outputs).
-
-    Raises
-    ------
-    ValueError
-        If `packed` is not real and finite or has the wrong length.
 
     Notes
     -----
@@ -333,27 +289,12 @@ class SymmetricTensor:
         return SymmetricTensor(self.order, self.dim, checks.representable(f"factor = {factor}", packed, SMALLER))
 
     def full(self) -> Floats:
-        """Return the tensor with every index written out.
-
-        Returns
-        -------
-        ndarray of float64, shape (dim, .., dim, ...)
-
-        Raises
-        ------
-        ValueError
-            If it would not fit this machine's free memory.
-        """
+        """The tensor with every index written out, (dim, .., dim, ...); a ValueError where free memory is less."""
         checks.memory("full", 8 * self.dim**self.order * self.packed[0].size, "use .packed or .contract")
         return _spread(self.dim, self.order, self.packed)
 
     def norm(self) -> Any:
-        """Return the Frobenius norm, over all dim**order entries.
-
-        Returns
-        -------
-        float64 or ndarray of float64, shape of the trailing axes
-        """
+        """The Frobenius norm, over all dim**order entries; of the trailing axes' shape."""
         if self.order == 0:
             return np.abs(self.packed[0])
         # In units of the largest entry, whose square may be beyond what a double holds, above or below.
@@ -365,20 +306,7 @@ class SymmetricTensor:
             return checks.representable("packed", largest * np.sqrt(squares), SMALLER)[()]
 
     def contract(self, x: ArrayLike) -> Any:
-        """Return sum over all index tuples of T_{ij..k} x_i x_j .. x_k.
-
-        Parameters
-        ----------
-        x : array_like of float, shape (..., dim)
-
-        Returns
-        -------
-        float64 or ndarray of float64, shape (...) followed by the trailing axes of `packed`
-
-        Raises
-        ------
-        ValueError
-            If `x` is not real and finite, its last axis is not `dim` long, or the result is beyond the largest double.
+        """The sum over all index tuples of T_{ij..k} x_i x_j .. x_k; x (..., dim) -> (...), then the trailing axes.
 
         Notes
         -----

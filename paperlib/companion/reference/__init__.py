@@ -15,20 +15,10 @@ __all__ = ["ensemble", "series", "table", "trained"]
 
 
 def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
-    """Open an ensemble that ships, or one of the same name that a run has trained anew.
+    """Open an ensemble that ships, or, of the same name, one that a run has trained anew and kept in a folder.
 
-    Parameters
-    ----------
-    name : str
-    folder : path, optional
-        Where a run kept what it trained.
-
-    Raises
-    ------
-    ValueError
-        If none of that name ships.
-    FileNotFoundError
-        If there is none in `folder`: the notebook that trains it was not run.
+    A ValueError if none of that name ships; a FileNotFoundError if there is none in the folder: the notebook that
+    trains it was not run.
 
     Examples
     --------
@@ -73,10 +63,6 @@ def trained(name: str, train: Callable, folder: str | Path | None) -> Ensemble |
         Takes nothing; makes an Ensemble, a LearnedSeries or a dict of arrays. Not called where nothing is trained.
     folder : path or None
         Where what `train` makes is kept; None opens what ships.
-
-    Returns
-    -------
-    Ensemble, LearnedSeries or dict of ndarray
 
     Examples
     --------

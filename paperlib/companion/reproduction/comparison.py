@@ -38,12 +38,7 @@ class Verdict:
 def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None = None) -> list[Verdict]:
     """Compare a results folder with the stored one, both as `record` writes them: notebooks of these names, or all.
 
-    A number or a figure that stands on one side alone fails.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `results` holds no records at all.
+    A number or a figure that stands on one side alone fails. A FileNotFoundError if `results` holds no records at all.
     """
     results, stored = checks.path("results", results), checks.path("stored", stored)
     made, kept, verdicts = _records(results), _records(stored), []
@@ -133,10 +128,7 @@ def _same_arrays(new: list[list[float]], old: list[list[float]]) -> bool:
 def store(results: str | Path, stored: str | Path, only: Iterable[str] | None = None) -> list[str]:
     """Copy results over the stored ones, file by file, each atomically; the files' names, in `stored`.
 
-    Raises
-    ------
-    FileNotFoundError
-        If `results` holds no records, or none of the notebooks that are named.
+    A FileNotFoundError if `results` holds no records, or none of the notebooks that are named.
     """
     results, stored = checks.path("results", results), checks.path("stored", stored)
     made = _records(results)

@@ -110,11 +110,6 @@ def record(
 
     The table is of the numbers' verdicts, for the notebook to show; not of the values, which are compared by their
     tolerances, or, `retrained` for this run, by their spreads.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written to.
     """
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
@@ -157,15 +152,7 @@ def _told(number: Number) -> dict[str, Any]:
 
 
 def read_record(path: str | Path) -> Record:
-    """Read a notebook's record.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If the file is not a record.
-    """
+    """Read a notebook's record; a FileNotFoundError if there is none, a ValueError if the file is something else."""
     content = read_json(path)
     try:
         known = {field.name for field in fields(Number)}

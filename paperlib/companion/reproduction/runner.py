@@ -19,10 +19,7 @@ __all__ = ["notebook_parameters", "notebooks", "reproduce", "run_notebook"]
 def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
     """The numbered notebooks of a folder, in order; `only` those whose names begin so, such as "02".
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
+    A FileNotFoundError if there is none.
     """
     folder = checks.path("folder", folder)
     begins = "" if only is None else checks.instance("only", only, str)
@@ -49,12 +46,8 @@ def notebook_parameters(path: str | Path) -> dict[str, str]:
 def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, Any]) -> None:
     """Run one notebook in its own folder, with its parameters, and write the executed copy to `output`.
 
-    Raises
-    ------
-    ValueError
-        If the notebook has no parameter of that name: papermill alone would only warn.
-    RuntimeError
-        If a cell raises, naming the notebook and the error; the executed copy then ends there.
+    A parameter that it does not have is a ValueError, where papermill alone would only warn. If a cell raises, a
+    RuntimeError names the notebook and the error; the executed copy then ends there.
     """
     import papermill
     from traitlets.config import Config
@@ -96,16 +89,10 @@ def reproduce(
     """Run the notebooks of a checkout, side by side where there are cores; the folder of their results.
 
     Those that an earlier run finished, unchanged since, are not run again. In `root` lie `notebooks` and `paperlib`; to
-    `build` go executed notebooks, results and what is trained. The profile "full" trains every network anew, "quick" uses
-    those that ship. `only` begins a notebook's name; in a full run, those whose networks it reads are run too. `say` takes
-    lines of progress.
-
-    Raises
-    ------
-    ValueError
-        If notebooks read one another's networks in a circle.
-    RuntimeError
-        If a notebook failed, after all others that do not read what it trains.
+    `build` go executed notebooks, results and what is trained. The profile "full" trains every network anew, "quick"
+    uses those that ship. `only` begins a notebook's name; in a full run, those whose networks it reads are run too.
+    `say` takes lines of progress. A RuntimeError tells of a notebook that failed, after all others that do not read
+    what it trains; a ValueError of notebooks that read one another's networks in a circle.
     """
     root, build = checks.path("root", root).resolve(), checks.path("build", build).resolve()
     checks.choice("profile", profile, ("full", "quick"))

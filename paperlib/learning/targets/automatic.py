@@ -12,13 +12,7 @@ __all__ = ["from_jax", "from_tensorflow"]
 
 
 def from_jax(name: str, function: Callable) -> Target:
-    """A target from any function that JAX can differentiate.
-
-    Parameters
-    ----------
-    name : str
-    function : callable
-        One input, shape (d,), to a scalar; written in jax.numpy. It is run in double precision.
+    """A target from any function of one input (d,) to a scalar, written in jax.numpy; it is run in double precision.
 
     Examples
     --------
@@ -52,14 +46,9 @@ def from_jax(name: str, function: Callable) -> Target:
 
 
 def from_tensorflow(name: str, function: Callable) -> Target:
-    """A target from any function that TensorFlow can differentiate.
+    """A target from any function of a batch of inputs that TensorFlow can differentiate.
 
-    Parameters
-    ----------
-    name : str
-    function : callable
-        A batch of inputs, a float64 tensor of shape (n, d), to a tensor of shape (n,); a sample's output must not
-        depend on the others.
+    It takes a float64 tensor (n, d) to one of shape (n,); a sample's output must not depend on the others.
 
     Examples
     --------

@@ -24,11 +24,6 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
     minus : sequence of SymmetricTensor
         T of orders 1, 2, .. N: the exact Born tensors, or tensors that were learned.
 
-    Returns
-    -------
-    Target
-        With gradients and Hessian-vector products, all exact.
-
     Notes
     -----
     The values of the remainder are not found as a small difference of large numbers: `born.born_remainder` sums what the
@@ -75,11 +70,7 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
 
 
 def box_target(d: int) -> Target:
-    """The ground-state energy of a particle in a box as a target; see `box`.
-
-    Parameters
-    ----------
-    d : int, from 2 to 4096
+    """The ground-state energy of a particle in a box of d points, 2 to 4096, as a target; see `box`.
 
     Examples
     --------

@@ -72,13 +72,7 @@ class Target:
                 raise TypeError(f"{what} = {checks.brief(function)}: must be callable")
 
     def minus(self, tensors: Sequence[SymmetricTensor]) -> "Target":
-        """The target minus a polynomial, with those derivatives that it has.
-
-        Parameters
-        ----------
-        tensors : sequence of SymmetricTensor
-            Of orders 1, 2, .., as `scattering_length_target` takes them.
-        """
+        """The target minus the polynomial of tensors of orders 1, 2, .., with those derivatives that it has."""
         tensors = orders_in_turn("tensors", tensors)
         if not tensors:
             return self
@@ -100,10 +94,8 @@ class Target:
     def sampled(self, what: str, *arguments: Floats) -> Floats:
         """`values`, `gradients` or `hessian_vectors` at a batch, checked.
 
-        Raises
-        ------
-        ValueError
-            If the target has no such derivative, returns another shape, or a value that is not finite; the sample is named.
+        A ValueError names what is wrong: a derivative that the target lacks, another shape, a sample whose value is not
+        finite.
         """
         function = getattr(self, checks.choice("what", what, ("values", "gradients", "hessian_vectors")))
         if function is None:
@@ -137,15 +129,9 @@ class Target:
 
 
 def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str = "polynomial") -> Target:
-    r"""A polynomial without constant term, given by its symmetric tensors.
+    r"""A polynomial without constant term, given by its symmetric tensors, of any orders from 1 and one dimension.
 
     .. math:: f(x) = \sum_n T^{(n)}_{i_1 \dots i_n} x_{i_1} \cdots x_{i_n}
-
-    Parameters
-    ----------
-    tensors : sequence of SymmetricTensor
-        Of any orders from 1, one dimension.
-    name : str
 
     Examples
     --------
