@@ -257,12 +257,12 @@ TABLE = {
     ),
     "expansion.taylor_expand": Row(taylor.taylor_expand, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
     "expansion.vertices": Row(taylor.vertices, mlp=NETWORK, at=arrays, legs=small),
-    "training.TrainingConfig": Row(
+    "configuration.TrainingConfig": Row(
         TrainingConfig, **{name: getattr(CONFIG, name) for name in TrainingConfig.__dataclass_fields__}
     ),
-    "training.TrainingConfig.from_json": Row(TrainingConfig.from_json, words=["d"], name="config.json", content={"d": 4}),
-    "training.TrainingConfig.fingerprint": Row(CONFIG.fingerprint, target=TARGET),
-    "training.TrainingConfig.potentials": Row(lambda n, seed: CONFIG.potentials(n, seed), n=small, seed=small),
+    "configuration.TrainingConfig.from_json": Row(TrainingConfig.from_json, words=["d"], name="config.json", content={"d": 4}),
+    "configuration.TrainingConfig.fingerprint": Row(CONFIG.fingerprint, target=TARGET),
+    "configuration.TrainingConfig.potentials": Row(lambda n, seed: CONFIG.potentials(n, seed), n=small, seed=small),
     "training.train_ensemble": Row(train_ensemble, config=CONFIG, target=TARGET, cache=None),
 }  # fmt: skip
 

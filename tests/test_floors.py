@@ -19,21 +19,9 @@ MODULES = {name.removesuffix(".__init__"): path for name, path in MODULES.items(
 NEEDS_KERAS = "paperlib.learning.soap"  # its class derives from one of Keras'
 
 
-def of_types_only(node):
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-
-
-def walk(node):
-    """All nodes, inside functions too, but for those that only a type checker runs."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not of_types_only(child):
-            yield from walk(child)
-
-
 def imported(name):
     """The modules of the library that a module imports anywhere."""
-    for node in walk(ast.parse(MODULES[name].read_text())):
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{name}: a relative import"
         names = [node.module] if isinstance(node, ast.ImportFrom) else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

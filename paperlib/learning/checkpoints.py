@@ -19,7 +19,7 @@ __all__ = ["Checkpoint"]
 _CODE = (
     "_support/tensorflow.py",
     "networks/activations.py",
-    *(f"learning/{name}.py" for name in ("programs", "soap", "training")),
+    *(f"learning/{name}.py" for name in ("configuration", "programs", "soap", "training")),
 )
 CURVES = ("loss", "validation", "seconds")
 

@@ -20,15 +20,13 @@ table. It turns variables of its own, so one training at a time may use it.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from paperlib._support import tensorflow
+from paperlib.learning.configuration import TrainingConfig
 from paperlib.networks.activations import TRAINABLE
-
-if TYPE_CHECKING:
-    from paperlib.learning.training import TrainingConfig
 
 __all__ = ["Program", "program", "values", "values_and_gradients", "values_gradients_and_hessian_vectors"]
 
@@ -92,7 +90,7 @@ class Program:
     run: Callable
     predict: Callable
 
-    def begin(self, config: "TrainingConfig", weights: list) -> None:
+    def begin(self, config: TrainingConfig, weights: list) -> None:
         """Set the weights, the optimizer and its rates as they are before the first step."""
         state = [*self.variables, *self.optimizer.variables, *self.rates]
         peaks = np.broadcast_to(np.asarray(config.learning_rate, np.float32), len(config.seeds)).reshape(-1, 1, 1)
@@ -101,7 +99,7 @@ class Program:
             variable.assign(value)
 
 
-def program(config: "TrainingConfig") -> Program:
+def program(config: TrainingConfig) -> Program:
     """The program of a configuration; configurations that differ in their data alone share one.
 
     Weights (member, in, out) and biases (member, 1, out) in turn are its variables; they hold zeros, or what the last
@@ -117,7 +115,7 @@ def program(config: "TrainingConfig") -> Program:
 
 
 @lru_cache(maxsize=4)
-def _compiled(config: "TrainingConfig") -> Program:
+def _compiled(config: TrainingConfig) -> Program:
     tf, keras = tensorflow.load()
     sizes, members = (config.d, *config.hidden, 1), len(config.seeds)
     shapes = [shape for i, o in zip(sizes[:-1], sizes[1:], strict=True) for shape in ((members, i, o), (members, 1, o))]
