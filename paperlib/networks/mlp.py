@@ -85,8 +85,8 @@ class MLP:
                     f"biases[{layer}]: shape {bias.shape}; must be {len(weight)} long, as weights[{layer}] is "
                     f"{weight.shape}, {LAYOUT[2]}"
                 )
-        one = isinstance(self.activation, str)
-        names: Any = (self.activation,) if one else tuple(checks.sequence("activation", self.activation, str))
+        one = not isinstance(self.activation, (list, tuple))
+        names: Any = (self.activation,) if one else tuple(self.activation)
         if not one and len(names) != len(weights) - 1:
             raise ValueError(
                 f"activation: {len(names)} names; must be one, or one for each of the {len(weights) - 1} hidden layers"

@@ -130,7 +130,7 @@ def record(
     content = {
         "notebook": notebook,
         "retrained": retrained,
-        "numbers": {name: _told(number) for name, number in numbers.items()},
+        "numbers": {name: _shortest(number) for name, number in numbers.items()},
         "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
     }
     write_json(folder / "numbers" / f"{notebook}.json", content)
@@ -145,7 +145,7 @@ def _name(of: str, value: Any) -> str:
     return value
 
 
-def _told(number: Number) -> dict[str, Any]:
+def _shortest(number: Number) -> dict[str, Any]:
     """A number's fields, without those that are what they would be anyway."""
     defaults = {field.name: field.default for field in fields(Number)}
     return {name: value for name, value in asdict(number).items() if value != defaults[name] or name == "tolerance"}

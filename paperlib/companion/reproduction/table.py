@@ -36,11 +36,11 @@ class Table:
     form: str = ".1e"
 
     def _lines(self) -> list[list[str]]:
-        told = [
+        written = [
             [name, *(cell if isinstance(cell, str) else format(cell, self.form) for cell in cells)]
             for name, cells in self.rows.items()
         ]
-        return [[self.title, *self.columns], *told]
+        return [[self.title, *self.columns], *written]
 
     def __repr__(self) -> str:
         lines = self._lines()
