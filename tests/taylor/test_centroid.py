@@ -10,6 +10,7 @@ import pytest
 from reference_recursion import derivative_tensors, packed_entries
 
 from paperlib.taylor import centroid
+from paperlib.taylor.diagrams import enumerate_diagrams
 from paperlib.taylor.expansion import derivative_tensor
 
 AT = np.array([0.3, -0.2, 0.5])
@@ -17,6 +18,12 @@ AT = np.array([0.3, -0.2, 0.5])
 
 def relative_error(got, expected):
     return np.linalg.norm(got - expected) / np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("order", range(2, 11))
+def test_the_rule_has_a_term_for_each_centroid(order):
+    """What lies around the centroids of all diagrams, counted from the trees, is what the rule sums over."""
+    assert set(centroid._terms(order)) == {diagram.centroid_split for diagram in enumerate_diagrams(order)}
 
 
 def test_second_order_at_one_centre_is_the_rule_for_all_orders(random_mlp):
@@ -69,6 +76,7 @@ FAULTS = """
 import resource
 import numpy as np
 from paperlib.taylor import centroid
+from paperlib.taylor.diagrams import enumerate_diagrams
 
 {first}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
