@@ -12,19 +12,10 @@ _made: dict[Hashable, Callable] = {}
 def loop(key: Hashable, make: Callable[[Any], Callable], size: int, worth: int, once_made: int | None = None) -> Any:
     """A compiled loop, or None where plain NumPy is the better road.
 
-    Parameters
-    ----------
-    key : hashable
-        What tells the loop from others.
-    make : callable
-        Takes the module numba, gives the compiled loop; called once.
-    size : int
-        Numbers that it is to go over.
-    worth : int
-        From how many on it pays to load numba, which takes about a second, and to compile, which takes some more.
-    once_made : int, optional
-        From how many on it pays once that is done. Only for loops that give the bits of the plain road: the result of
-        another would depend on what was called before.
+    `key` tells the loop from others; `make` takes the module numba and gives the loop, once. `size` numbers are to be gone
+    over: from `worth` on it pays to load numba, about a second, and to compile, some more; from `once_made` on, once that
+    is done. The latter is only for loops that give the bits of the plain road: what another gives would depend on what was
+    called before.
     """
     if size < (worth if once_made is None or key not in _made else once_made):
         return None

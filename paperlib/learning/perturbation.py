@@ -13,7 +13,8 @@ left, one order more each time.
           s = \max\Big(0,\, 1 - \frac{\sigma^2}{\|t\|^2}\Big)
 
 with :math:`\sigma^2` the squared standard error of the mean over members, by their own spread; s = 0 if there is but one
-member, and one for n = k. The paper's second version proposes to remove the leading order, train on the rest and combine; the protocols are ours.
+member, and one for n = k. The paper's second version proposes to remove the leading order, train on the rest and combine;
+the protocols are ours.
 """
 
 import warnings

@@ -87,14 +87,8 @@ def _learn(point: Point, cache: str) -> dict[str, Any]:
     cells["learning_rate"] = str(cells["learning_rate"])
     learned = {f"relative_error_{n}": float(error) for n, error in enumerate(errors, 1)}
     seconds = float(np.sum([ensemble.seconds.sum() for ensemble in series.ensembles]))
-    return {
-        "key": point.key,
-        "protocol": point.protocol,
-        "orders": point.orders,
-        **cells,
-        **learned,
-        "seconds": seconds,
-    }
+    own = {"key": point.key, "protocol": point.protocol, "orders": point.orders}
+    return {**own, **cells, **learned, "seconds": seconds}
 
 
 def sweep(

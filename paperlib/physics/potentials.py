@@ -158,9 +158,8 @@ def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float
     """
     depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
     diffuseness = checks.number("diffuseness", diffuseness, above=0)
-    return _shape(
-        depth, d, lambda r: 1 / (1 + np.exp((r - radius) / diffuseness)), radius=radius, diffuseness=diffuseness
-    )
+    lengths = {"radius": radius, "diffuseness": diffuseness}
+    return _shape(depth, d, lambda r: 1 / (1 + np.exp((r - radius) / diffuseness)), **lengths)
 
 
 def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:

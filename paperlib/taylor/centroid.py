@@ -61,12 +61,8 @@ def _groups(blocks: tuple[int, ...]) -> Iterator[tuple]:
     counts = Counter(blocks)
     for taken in product(*(range(count + 1) for count in counts.values())):
         chosen = Counter(dict(zip(counts, taken)))
-        ways = prod(comb(counts[size], chosen[size]) for size in counts)
-        yield (
-            tuple(sorted(chosen.elements(), reverse=True)),
-            tuple(sorted((counts - chosen).elements(), reverse=True)),
-            ways,
-        )
+        left, right = (tuple(sorted(part.elements(), reverse=True)) for part in (chosen, counts - chosen))
+        yield left, right, prod(comb(counts[size], chosen[size]) for size in counts)
 
 
 @lru_cache(maxsize=64)

@@ -264,9 +264,8 @@ class SymmetricTensor:
         if (self.order, self.dim, self.packed.shape) != (other.order, other.dim, other.packed.shape):
             raise ValueError(f"other = {other!r}: must have the shape of {self!r}")
         with np.errstate(over="ignore"):
-            return SymmetricTensor(
-                self.order, self.dim, checks.representable("other", self.packed + other.packed, SMALLER)
-            )
+            total = checks.representable("other", self.packed + other.packed, SMALLER)
+        return SymmetricTensor(self.order, self.dim, total)
 
     def __sub__(self, other: "SymmetricTensor") -> "SymmetricTensor":
         return self + other * -1.0 if isinstance(other, SymmetricTensor) else NotImplemented
