@@ -4,6 +4,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from paperlib._support.files import read_json
@@ -36,28 +37,24 @@ def _parser() -> ArgumentParser:
     what = "full trains every network anew, quick uses those that ship (default: $PROFILE, or full)"
     sub.add_argument("--profile", choices=("full", "quick"), default=os.environ.get("PROFILE") or "full", help=what)
     sub.add_argument("--build", type=Path, help="where results go (default: ROOT/build)")
-    what = "Compare the results of a run with the stored figures and numbers."
-    check = of_a_checkout(_check, "check --results build/results", what)
-    what = "Store the results of a run, after you have looked at them, in ROOT/figures."
-    store = of_a_checkout(_store, "store --results build/results", what)
-    for sub in (check, store):
+    compares = "Compare the results of a run with the stored figures and numbers."
+    stores = "Store the results of a run, after you have looked at them, in ROOT/figures."
+    for run, name, what in ((_check, "check", compares), (_store, "store", stores)):
+        sub = of_a_checkout(run, f"{name} --results build/results", what)
         sub.add_argument("--results", type=Path, help="the run's folder (default: ROOT/build/results)")
     what = "Train networks on a_0, order by order; write them, and say how far their tensors are from the Born series."
     sub = command(_train, "train mine.json --orders 2 --output mine", what)
-    what = 'a JSON file of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}'
-    sub.add_argument("config", type=Path, help=what)
+    sub.add_argument("config", type=Path, help='JSON of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}')
     sub.add_argument("--orders", type=int, default=1, help="how many orders, one ensemble each (default: 1)")
-    what = "a folder (default: trained); going on where it stopped"
-    sub.add_argument("--output", type=Path, default=Path("trained"), help=what)
+    sub.add_argument("--output", type=Path, default=Path("trained"), help="a folder (default: trained), to go on in")
     what = (
-        "Train a grid of networks on a_0 by dask, into one parquet table; a second run goes on where the first stopped."
+        "Train a grid of networks on a_0 by dask, into a parquet table; a second run goes on where the first stopped."
     )
     sub = command(_sweep, "sweep grid.json --table widths.parquet", what)
     what = 'a JSON file such as {"fixed": {"d": 16}, "grid": {"hidden": [[32], [64]], "seeds": [[0], [1]]}}'
     sub.add_argument("grid", type=Path, help=what)
     sub.add_argument("--table", type=Path, default=Path("sweep.parquet"), help="the table (default: sweep.parquet)")
-    what = "a dask scheduler (default: a cluster of this machine's cores)"
-    sub.add_argument("--scheduler", metavar="ADDRESS", help=what)
+    sub.add_argument("--scheduler", metavar="ADDRESS", help="of dask (default: a cluster of this machine's cores)")
     return parser
 
 
@@ -143,6 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2
     """
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a letter that the terminal does not know is no error
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         return int(options.run(options))
     except (TypeError, ValueError, OSError, ModuleNotFoundError, RuntimeError) as error:

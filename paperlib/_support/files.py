@@ -7,7 +7,7 @@ import errno
 import glob
 import json
 import os
-import tempfile
+import secrets
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -54,15 +54,14 @@ def atomically(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(path)
-        handle, name = tempfile.mkstemp(prefix=f"{_PART}{path.name}-", suffix=path.suffix, dir=path.parent)
-        held = open(handle, "rb")
-        _lock(held)
+        part = path.with_name(f"{_PART}{path.name}-{secrets.token_hex(4)}{path.suffix}")
+        held = open(part, "xb")  # with the mode that the user's mask leaves
+        with suppress(OSError):  # on a file system without locks a killed writer's part stays
+            _lock(held)
     except OSError as error:
         raise type(error)(error.errno, f"{path}: cannot be written ({error.strerror})") from None
-    part = Path(name)
     try:
         yield part
-        part.chmod(0o644)  # mkstemp makes files that only their owner reads
         with open(part, "rb") as file:
             os.fsync(file.fileno())  # else a power cut could leave the name without the content
         os.replace(part, path)

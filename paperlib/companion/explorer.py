@@ -164,10 +164,9 @@ def report(seen: View) -> str:
     ...
     """
     verdict = "converges" if abs(seen.eigenvalue) < 1 else "diverges"
-    lines = [
-        f"a_0 = {seen.a0:.5f} ranges; largest Weinberg eigenvalue {seen.eigenvalue:.5f}: the Born series {verdict}",
-        "order   Born term    networks    Born sum    networks",
-    ]
+    eigenvalue = f"largest Weinberg eigenvalue {seen.eigenvalue:.5f}"
+    lines = [f"a_0 = {seen.a0:.5f} ranges; {eigenvalue}: the Born series {verdict}"]
+    lines.append("order   Born term    networks    Born sum    networks")
     columns = (seen.terms, seen.learned, np.cumsum(seen.terms), np.cumsum(seen.learned))
     # Rounded first, so that no zero is printed with a sign.
     for order, row in enumerate(np.round(columns, 5).T + 0.0, 1):

@@ -57,12 +57,10 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
     grid, fixed = (content.get(name, {}) if isinstance(content, dict) else None for name in ("grid", "fixed"))
     if not (isinstance(grid, dict) and isinstance(fixed, dict) and grid and set(content) <= {"grid", "fixed"}):
         raise ValueError(f"{path}: must be an object with `grid` and, if wanted, `fixed`, both objects")
-    known = {*FIELDS, *OWN}
+    known = sorted((*FIELDS, *OWN))
     for name, values in grid.items():
         if name not in known or not isinstance(values, list) or not values:
-            raise ValueError(
-                f"{path}: grid: {name}: must be a list of values of a field among {', '.join(sorted(known))}"
-            )
+            raise ValueError(f"{path}: grid: {name}: must be a list of values of a field among {', '.join(known)}")
     if prod(map(len, grid.values())) > MOST_POINTS:
         raise ValueError(f"{path}: grid: {prod(map(len, grid.values()))} points; at most {MOST_POINTS} are made")
     points = []

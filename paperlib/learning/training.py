@@ -98,9 +98,8 @@ def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemb
         start = len(loss)
         upcoming = pool.submit(draw, start) if start < epochs else None
         stored = time.monotonic()
-        for epoch in tqdm(
-            range(start, epochs), initial=start, total=epochs, desc="training", unit="epoch", disable=None
-        ):
+        bar = tqdm(range(start, epochs), initial=start, total=epochs, desc="training", unit="epoch", disable=None)
+        for epoch in bar:
             (inputs, fitted), order = upcoming.result()  # type: ignore[union-attr]  # there is one in every turn
             upcoming = pool.submit(draw, epoch + 1) if epoch + 1 < epochs else None
             steps = min(per_epoch, config.steps - epoch * per_epoch)

@@ -193,10 +193,9 @@ def parse(name: str) -> tuple[str, float | None]:
     Parameters
     ----------
     name : str
-        One of 'tanh', 'sigmoid', 'softplus', 'gelu', 'gelu_tanh', 'silu', 'sin', 'exp', 'linear', 'relu',
-        'elu', 'celu', 'leaky_relu'. The last three take a parameter in parentheses: 'elu(0.5)'. Without it,
-        alpha = 1 and the slope of leaky_relu is 0.01, as in PyTorch; Keras has 0.2 or 0.3, which
-        `MLP.from_keras` writes out.
+        One of 'tanh', 'sigmoid', 'softplus', 'gelu', 'gelu_tanh', 'silu', 'sin', 'exp', 'linear', 'relu', 'elu',
+        'celu', 'leaky_relu'. The last three take a parameter in parentheses: 'elu(0.5)'. Without it, alpha = 1 and the
+        slope of leaky_relu is 0.01, as in PyTorch; Keras has 0.2 or 0.3, which `MLP.from_keras` writes out.
 
     Examples
     --------

@@ -72,9 +72,8 @@ def _recognise(function: Callable) -> str | None:
         return None
     # The shortest decimal of its own precision: 0.2, where a float32 made float64 would read 0.20000000298.
     floor, slope = (abs(float(str(-value))) for value in values[:2])
-    names = [*activations.SMOOTH, *activations.PIECEWISE, f"leaky_relu({slope})", f"elu({floor})"] + [
-        f"celu({floor})"
-    ] * (floor > 0)
+    names = [*activations.SMOOTH, *activations.PIECEWISE, f"leaky_relu({slope})", f"elu({floor})"]
+    names += [f"celu({floor})"] * (floor > 0)
     for name in names:
         if np.allclose(values, activations.derivatives(name, PROBES, 0)[0], rtol=1e-5, atol=1e-6):
             return name
@@ -149,12 +148,9 @@ def _torch_words(torch: Any, module: Any, path: str) -> Iterator[tuple]:
         bias = torch.zeros(len(weight)) if module.bias is None else module.bias.detach().cpu()
         yield "affine", weight.double().numpy(), bias.double().numpy()
     elif not isinstance(module, (nn.Identity, nn.Dropout, nn.Flatten)):
+        trains = next(module.parameters(), None) is not None
         with torch.no_grad():
-            name = (
-                None
-                if next(module.parameters(), None) is not None
-                else _recognise(lambda z: module(torch.tensor(z)).numpy())
-            )
+            name = None if trains else _recognise(lambda z: module(torch.tensor(z)).numpy())
         if name is None:
             raise ValueError(f"{path}: {module!r} is no part of an MLP".replace("\n", " "))
         yield "activation", name

@@ -61,9 +61,7 @@ def born_terms(U: ArrayLike, order: int) -> Floats:
             terms[rows] = _quotient(w, q).T
     if not np.isfinite(terms).all():
         first = int(np.argwhere(~np.isfinite(terms))[:, 1].min()) + 1
-        raise ValueError(
-            f"order = {order}: the Born term of order {first} is beyond the largest double; take a weaker U"
-        )
+        raise ValueError(f"order = {order}: the Born term of order {first} is beyond the largest double; {_WEAKER}")
     return terms.reshape(*U.shape[:-1], order)
 
 
@@ -219,11 +217,10 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
 
     Notes
     -----
-    G = V V^T, where V integrates from 0 to r, so V^T U V has the same spectrum. V^T U V is projected on
-    Legendre polynomials, shell by shell (eight a shell up to d = 64, three from d = 171); the operator itself is
-    exact. Up to d = 64 the largest eigenvalue is right to 1e-12; the k-th, whose wave function has k - 1/2
-    half-waves, as long as no shell holds more than about a quarter of one. The cost is an eigenvalue problem of
-    about 512 rows a potential.
+    G = V V^T, where V integrates from 0 to r, so V^T U V has the same spectrum. V^T U V is projected on Legendre
+    polynomials, shell by shell (eight a shell up to d = 64, three from d = 171); the operator itself is exact. Up to d
+    = 64 the largest eigenvalue is right to 1e-12; the k-th, whose wave function has k - 1/2 half-waves, as long as no
+    shell holds more than about a quarter of one. The cost is an eigenvalue problem of about 512 rows a potential.
 
     Examples
     --------

@@ -186,8 +186,7 @@ def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: floa
     reduced_mass_MeV : float
         mu c^2 in MeV, positive.
     range_fm : float
-        rho in fm, positive; V is taken to vanish beyond it. A scattering length of the result is in
-        units of rho.
+        rho in fm, positive; V is taken to vanish beyond it. A scattering length of the result is in units of rho.
     d : int
         Number of shells.
 

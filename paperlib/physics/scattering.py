@@ -241,9 +241,7 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
         inside = np.where(k > 1, nodes, crosses).sum(axis=0)
         u_end, slope = right[-1], q[-1]
         if inside.max() > 2**53:
-            raise ValueError(
-                "U: the number of its bound states is beyond 2^53, and no longer exact; take a shallower one"
-            )
+            raise ValueError("U: the number of its bound states is beyond 2^53, no longer exact; take a shallower one")
         count[rows] = inside + (u_end * slope < 0)
     return count.reshape(U.shape[:-1])[()]
 

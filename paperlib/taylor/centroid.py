@@ -1,12 +1,10 @@
 """The centroid rule: the derivative tensor of order n from derivatives of order n/2.
 
-Every diagram with n leaves has one vertex, its centroid, from which each branch below carries at most n/2
-leaves and the part above fewer than n/2. Summing over where it is meets every diagram once. With z_B the
-derivatives of a layer's pre-activations by the inputs in B, and lambda_S those of the adjoint lambda^l = d
-output / d y^l by the inputs in S,
+Every diagram with n leaves has one vertex, its centroid, from which each branch below carries at most n/2 leaves and
+the part above fewer than n/2. Summing over where it is meets every diagram once. With z_B the derivatives of a layer's
+pre-activations by the inputs in B, and lambda_S those of the adjoint lambda^l = d output / d y^l by the inputs in S,
 
-    T_n[I] = sum over layers l, neurons j, and splits I = S + B1 + .. + Bm  of  lambda_S  phi^(m)(z_j)  z_B1
-    .. z_Bm,
+    T_n[I] = sum over layers l, neurons j, and splits I = S + B1 + .. + Bm  of  lambda_S phi^(m)(z_j) z_B1 .. z_Bm,
              m >= 2,  |S| <= floor((n - 1) / 2),  |Bi| <= floor(n / 2).
 
 It is Wigner's 2 n + 1 theorem for networks: order n needs the forward derivatives to floor(n/2) and the

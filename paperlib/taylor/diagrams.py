@@ -9,9 +9,8 @@ output, and the rules are
     sum over the neurons of every vertex, and over their layers, strictly descending from the root
     sum over the ``n! / |Aut|`` different ways to put the indices i1 .. in on the leaves.
 
-P is `taylor.propagator`; the line G stops short of the factor phi' of its lower end, because the vertex there
-has phi^(k) in its place. Unlabelled trees are counted by OEIS A000669, the ways to label them, in sum, by
-A000311.
+P is `taylor.propagator`; the line G stops short of the factor phi' of its lower end, because the vertex there has
+phi^(k) in its place. Unlabelled trees are counted by OEIS A000669, the ways to label them, in sum, by A000311.
 """
 
 from collections import Counter

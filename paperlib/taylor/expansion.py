@@ -140,9 +140,7 @@ def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> Symm
     try:
         return SymmetricTensor(order, mlp.dim, packed)
     except ValueError:  # of all that it checks only this can fail here
-        raise ValueError(
-            f"mlp, at: derivatives of order {order} are beyond 1.8e308; scale the inputs or the weights"
-        ) from None
+        raise ValueError(f"mlp, at: derivatives of order {order} are beyond 1.8e308; {SMALLER}") from None
 
 
 def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) -> Floats:
@@ -238,9 +236,8 @@ class TaylorExpansion:
     def terms(self, x: ArrayLike) -> Floats:
         """The terms of the polynomial at x (..., dim), one for each order; shape (..., [outputs,] order + 1).
 
-        Term n is D^n f(at)[x - at, .., x - at] / n!. At the origin it is homogeneous of degree n in x, the
-        network's n-th order Born approximation. No tensor is built: cost and memory grow as the square of the
-        order.
+        Term n is D^n f(at)[x - at, .., x - at] / n!. At the origin it is homogeneous of degree n in x, the network's
+        n-th order Born approximation. No tensor is built: cost and memory grow as the square of the order.
         """
         x = checks.real_array("x", x, last=self.mlp.dim)
         _broadcast("x", x, self.at)

@@ -213,15 +213,13 @@ class SymmetricTensor:
     dim : int
         Range of each index, >= 1.
     packed : array_like of float, shape (C(dim + order - 1, order), ...)
-        Entries with i <= j <= .. <= k, lexicographic. Further axes hold a tensor each (a batch, several
-        outputs).
+        Entries with i <= j <= .. <= k, lexicographic. Further axes hold a tensor each (a batch, several outputs).
 
     Notes
     -----
-    `t[i, j, k]` is one entry; the indices come in any order, negative ones count from the end as in NumPy,
-    and an index out of range is an IndexError. Tensors of one shape add and subtract, and a number multiplies
-    or divides one, so that the relative error of one that was learned is `(learned - exact).norm() /
-    exact.norm()`.
+    `t[i, j, k]` is one entry; the indices come in any order, negative ones count from the end as in NumPy, and an index
+    out of range is an IndexError. Tensors of one shape add and subtract, and a number multiplies or divides one, so
+    that the relative error of one that was learned is `(learned - exact).norm() / exact.norm()`.
 
     Examples
     --------

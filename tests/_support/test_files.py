@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -57,9 +58,29 @@ def test_json_refuses_nan(tmp_path):
     assert json.loads(path.read_text()) == {"value": 1}
 
 
-def test_written_files_can_be_read_by_others(tmp_path):
-    write_json(tmp_path / "a.json", {})
-    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o027])
+def test_files_come_out_as_the_mask_says(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "a.json", {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_file_system_without_locks_or_modes_is_written_to(tmp_path, monkeypatch):
+    """As Lustre's without flock and CIFS' without chmod; parts of others, which no lock tells from orphans, stay."""
+    import fcntl
+
+    def refused(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    for module, name in ((fcntl, "flock"), (os, "chmod"), (os, "fchmod")):
+        monkeypatch.setattr(module, name, refused)
+    other = tmp_path / ".part-a.json-0123.json"
+    other.write_text("half of")
+    write_json(tmp_path / "a.json", {"value": 1})
+    assert read_json(tmp_path / "a.json") == {"value": 1} and other.exists()
 
 
 def test_an_unwritable_folder_is_one_line(tmp_path):

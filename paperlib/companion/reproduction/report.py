@@ -24,9 +24,8 @@ def write_report(
         places = {"stored": (stored, name), "new": (results, name), "difference": (results, f"{name}-failed-diff")}
         return [(caption, _embedded(Path(folder, f"{stem}.png"))) for caption, (folder, stem) in places.items()]
 
-    template = Environment(autoescape=True).from_string(
-        (files(__package__) / "report.html").read_text(encoding="utf-8")
-    )
+    page = (files(__package__) / "report.html").read_text(encoding="utf-8")
+    template = Environment(autoescape=True).from_string(page)
     with atomically(path) as part:
         part.write_text(template.render(verdicts=verdicts, profile=profile, pictures=pictures), encoding="utf-8")
 

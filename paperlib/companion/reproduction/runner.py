@@ -6,12 +6,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from paperlib._support import checks
 from paperlib._support.files import read_json, write_json
-from paperlib.companion.reproduction import lanes
+from paperlib.companion.reproduction import kernels, lanes
 
 __all__ = ["notebook_parameters", "notebooks", "reproduce", "run_notebook"]
 
@@ -50,7 +49,6 @@ def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, 
     RuntimeError names the notebook and the error; the executed copy then ends there.
     """
     import papermill
-    from traitlets.config import Config
 
     path, output = Path(path), Path(output)
     known = notebook_parameters(path)
@@ -58,21 +56,11 @@ def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, 
         has = ", ".join(known) or "none"
         raise ValueError(f"parameter {unknown[0]!r}: {path.name} has none of that name; it has {has}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as sockets:
-        # Jupyter frees the ports that it has found for a kernel before the kernel takes them; of two that start at once, one
-        # may lose its own to the other. Files in a folder of its own cannot be taken.
-        own = Config(KernelManager={"transport": "ipc", "ip": str(Path(sockets) / "kernel")})
+    bar = {"desc": path.stem, "leave": True} if sys.stderr.isatty() else False
+    with kernels.alone() as kernel:
         try:
             papermill.execute_notebook(
-                str(path),
-                str(output),
-                parameters=dict(parameters),
-                cwd=str(path.parent),
-                kernel_name="python3",
-                progress_bar={"desc": path.stem, "leave": True} if sys.stderr.isatty() else False,
-                config=own,
-                # Its remark on being interrupted, which is how it is ended, would hide what matters.
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+                str(path), str(output), parameters=dict(parameters), cwd=str(path.parent), progress_bar=bar, **kernel
             )
         except papermill.PapermillExecutionError as error:
             raise RuntimeError(f"{path.name}: {error.ename}: {error.evalue}") from error

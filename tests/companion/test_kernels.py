@@ -1,0 +1,70 @@
+"""Notebooks run as stored on machines whose shells and homes have other plans."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from paperlib import reproduction
+
+ROOT = Path(__file__).parents[2]
+SEEN = """
+import os, sys, matplotlib
+print(sys.executable, matplotlib.get_backend(), matplotlib.rcParams["lines.linewidth"], "started" in globals())
+"""
+
+
+@pytest.fixture
+def hostile(tmp_path, monkeypatch):
+    """Another kernel under our kernel's name; a backend, a style and start-up files; a long folder for temporary files."""
+    spec = {"argv": ["/bin/false"], "display_name": "stale", "language": "python"}
+    files = {
+        "share/kernels/python3/kernel.json": json.dumps(spec),
+        "ipython/profile_default/startup/00.py": "started = True",
+        "home/matplotlibrc": "lines.linewidth: 7",
+        "startup.py": "started = True",
+        f"{'t' * 100}/x": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    variables = {
+        "JUPYTER_PATH": "share", "IPYTHONDIR": "ipython", "MATPLOTLIBRC": "home/matplotlibrc", "PYTHONSTARTUP": "startup.py", "TMPDIR": "t" * 100,
+    }  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(tmp_path / value))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("t" * 100)))
+    return tmp_path
+
+
+def test_a_kernel_is_this_interpreter_and_sees_none_of_it(hostile):
+    cells = [("", ["parameters"]), (SEEN, [])]
+    code = {"cell_type": "code", "outputs": [], "execution_count": None}
+    cells = [code | {"id": f"c{k}", "source": text, "metadata": {"tags": tags}} for k, (text, tags) in enumerate(cells)]
+    kernel = {"name": "python3", "language": "python", "display_name": "p"}
+    notebook, executed = hostile / "01_seen.ipynb", hostile / "out.ipynb"
+    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    notebook.write_text(json.dumps(content))
+    reproduction.run_notebook(notebook, executed, {})
+    (output,) = json.loads(executed.read_text())["cells"][-1]["outputs"]
+    program, backend, width, started = "".join(output["text"]).split()
+    assert (program, width, started) == (sys.executable, "1.5", "False") and "inline" in backend
+
+
+def test_stored_cells_are_green_in_such_a_shell(hostile):
+    notebook = ROOT / "notebooks" / "04_propagators_and_vertices.ipynb"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(notebook)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_titles_are_listed_on_a_terminal_that_lacks_their_letters():
+    command = [sys.executable, "-m", "paperlib", "list", "--root", str(ROOT), "--only", "05"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0 and "05_feynman_diagrams: 05 ? Diagrams" in ended.stdout, ended.stderr
