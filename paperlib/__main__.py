@@ -98,7 +98,7 @@ def _store(options: Namespace) -> int:
 
 def _train(options: Namespace) -> int:
     from paperlib.learning import perturbation, targets
-    from paperlib.learning.training import TrainingConfig
+    from paperlib.learning.configuration import TrainingConfig
     from paperlib.physics import born
 
     config = TrainingConfig.from_json(options.config, read_json(options.config))
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         return int(options.run(options))
-    except (TypeError, ValueError, OSError, ModuleNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, ModuleNotFoundError, RuntimeError) as error:
         print(f"paperlib {options.command}: {error}", file=sys.stderr)
         return 1 if isinstance(error, RuntimeError) else 2
 

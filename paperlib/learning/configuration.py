@@ -119,11 +119,14 @@ class TrainingConfig:
     def from_json(cls, name: str | Path, content: Any) -> "TrainingConfig":
         """A configuration of what a JSON file holds; `name` is the file, for messages.
 
-        A ValueError if `content` is no object, or one with a name that no field has.
+        A ValueError if `content` is no object, or one with a name or a value that no field has.
         """
         if not isinstance(content, dict) or not set(content) <= set(FIELDS):
             raise ValueError(f"{name}: must be an object with fields among {', '.join(FIELDS)}")
-        return cls(**content)
+        try:
+            return cls(**content)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}: {error}") from None
 
     def potentials(self, n: int, *seed: int) -> Floats:
         """Draw n potentials of this distribution, shape (n, d)."""

@@ -30,9 +30,10 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
+from paperlib.learning.configuration import TrainingConfig
 from paperlib.learning.ensemble import Ensemble
 from paperlib.learning.targets.target import Target, orders_in_turn
-from paperlib.learning.training import TrainingConfig, train_ensemble
+from paperlib.learning.training import train_ensemble
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.expansion import derivative_tensor, taylor_expand
 from paperlib.taylor.symmetric import SymmetricTensor

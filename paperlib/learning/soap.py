@@ -18,7 +18,7 @@ keras: Any  # a variable to the type checker, and a module's classes to derive f
 _, keras = tensorflow.load()
 ops = keras.ops
 
-__all__ = ["SOAP"]
+__all__ = ["SOAP", "keras"]
 
 
 @keras.saving.register_keras_serializable("paperlib")
@@ -26,7 +26,8 @@ class SOAP(keras.optimizers.Optimizer):
     """Adam in the eigenbasis of Shampoo's preconditioner.
 
     The last two axes of a variable are taken for its matrix and the axes before them for a batch, so that an ensemble's
-    stacked weights are preconditioned member by member. Vectors, and matrices of one row, get plain Adam.
+    stacked weights are preconditioned member by member. Vectors, and matrices of one row, get plain Adam. The first
+    step sets the eigenvectors and moves no weight: a gradient must not be rotated into its own eigenbasis.
 
     Parameters
     ----------
@@ -38,10 +39,6 @@ class SOAP(keras.optimizers.Optimizer):
         Steps between two refreshes of the eigenvectors.
     **options
         Those of `keras.optimizers.Optimizer`.
-
-    Notes
-    -----
-    The first step sets the eigenvectors and moves no weight: a gradient must not be rotated into its own eigenbasis.
 
     Examples
     --------

@@ -63,11 +63,16 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
             raise ValueError(f"{path}: grid: {name}: must be a list of values of a field among {', '.join(known)}")
     if prod(map(len, grid.values())) > MOST_POINTS:
         raise ValueError(f"{path}: grid: {prod(map(len, grid.values()))} points; at most {MOST_POINTS} are made")
+    if unknown := sorted(set(fixed) - set(known)):
+        raise ValueError(f"{path}: fixed: {unknown[0]}: must be a field among {', '.join(known)}")
     points = []
     for values in product(*grid.values()):
         named = fixed | dict(zip(grid, values, strict=True))
         own = {name: named.pop(name) for name in OWN if name in named}
-        points.append(Point(TrainingConfig.from_json(f"{path}: fixed", named), **own))
+        try:
+            points.append(Point(TrainingConfig.from_json("a point", named), **own))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from None
     return tuple(points)
 
 

@@ -39,9 +39,11 @@ _AT_WORK = Lock()
 def train_ensemble(config: TrainingConfig, target: Target, *, cache: str | Path | None = None) -> Ensemble:
     """Train one network a seed on `target`.
 
-    Members come in the order of `config.seeds`, without those that diverged, of which a warning tells; so does one of
-    what `cache` keeps but is damaged, or made by other code or from other values: it is trained anew. A ValueError if
-    the target's values are unfit, or every member diverged.
+    Members come in the order of `config.seeds`. Those that diverged are left out, and a warning tells of them. Another
+    tells of what `cache` keeps but is damaged, or made by other code or from other values: it is trained anew. A
+    ValueError if the target's values are unfit, or every member diverged. The progress bar shows on a terminal only.
+    One epoch's samples are drawn while the one before is trained on. A step's time goes into matrix products and, for
+    fitted derivatives, into the activation's; SOAP adds its own products, the same for every fit.
 
     Parameters
     ----------
@@ -52,12 +54,6 @@ def train_ensemble(config: TrainingConfig, target: Target, *, cache: str | Path 
         A folder where trainings are kept every ten seconds, in files named by their configuration. A training that finds
         its own goes on where it stopped, to the same weights bit for bit; one that finds it complete returns what it
         holds.
-
-    Notes
-    -----
-    The progress bar shows on a terminal only. One epoch's samples are drawn while the one before is trained on. A step's
-    time goes into matrix products and, for fitted derivatives, into the activation's; SOAP adds its own products, the
-    same for every fit.
 
     Examples
     --------

@@ -190,6 +190,8 @@ PARAMETER = re.compile(r"(elu|celu|leaky_relu)\(([^()]+)\)")
 def parse(name: str) -> tuple[str, float | None]:
     """Return (function's name, parameter or None).
 
+    A ValueError if there is none of that name, or its parameter is not a finite number (above zero for celu).
+
     Parameters
     ----------
     name : str
@@ -228,7 +230,9 @@ def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -
     """phi, phi', .., phi^(order) at z, shape (order + 1, ..., units).
 
     relu, elu, celu and leaky_relu have no derivative past the first where z = 0 exactly: a ValueError; value and slope
-    are there those of the side z < 0, as in TensorFlow and PyTorch.
+    are there those of the side z < 0, as in TensorFlow and PyTorch. The error stays within some 1e-14 of the largest
+    value of that derivative, to order 8 and for ``|z| <= 50`` (tests, against 40-digit arithmetic). A result beyond the
+    largest double is a ValueError too.
 
     Parameters
     ----------
@@ -240,11 +244,6 @@ def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -
         Highest derivative, from 0 to 170: past it n! is beyond the largest double.
     layer : int, optional
         Whose pre-activations they are, for the message about a kink.
-
-    Notes
-    -----
-    The error stays within some 1e-14 of the largest value of that derivative, to order 8 and for ``|z| <= 50``
-    (tests, against 40-digit arithmetic).
 
     Examples
     --------

@@ -46,6 +46,10 @@ def _assemble(dim: int, words: Iterable[tuple]) -> tuple[list[Floats], list[Floa
                 factor, shift = values[0] * factor, values[0] * shift + values[1]
             continue
         if kind == "affine":
+            if values[0].shape[1] != len(factor):
+                raise ValueError(
+                    f"module: a layer takes {values[0].shape[1]} inputs; what is before it gives {len(factor)}"
+                )
             if open_layer:
                 names.append("linear")
             weights.append(values[0] * factor)
@@ -167,13 +171,13 @@ def from_torch(module: Any) -> Converted:
     if first is None:
         raise ValueError("module: has no Linear layer, so its number of inputs is unknown")
     x = np.random.default_rng(0).standard_normal((8, first.shape[1]))
-    training = module.training
-    with torch.no_grad():
-        kind = next(module.parameters()).dtype
-        expected = module.eval()(torch.tensor(x, dtype=kind)).double().numpy()
-    module.train(training)
-    expected = expected if kind == torch.float64 else expected.astype(np.float32)
-    return Converted(*_assemble(first.shape[1], words), x, expected)
+    layers, training, kind = _assemble(first.shape[1], words), module.training, next(module.parameters()).dtype
+    try:
+        with torch.no_grad():
+            expected = module.eval()(torch.tensor(x, dtype=kind)).double().numpy()
+    finally:
+        module.train(training)
+    return Converted(*layers, x, expected if kind == torch.float64 else expected.astype(np.float32))
 
 
 SKLEARN_NAMES = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}

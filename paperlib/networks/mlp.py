@@ -49,6 +49,8 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], lis
 class MLP:
     """A perceptron z^l = W^l y^(l-1) + b^l, y^l = phi(z^l), y^0 = x, whose output z^(L+1) is linear.
 
+    A ValueError if an array is not finite, the shapes do not chain, or an activation is unknown.
+
     Parameters
     ----------
     weights : list of array_like of float, each of shape (units out, units in)
@@ -122,7 +124,10 @@ class MLP:
         return (self.activation,) * self.depth if isinstance(self.activation, str) else tuple(self.activation)
 
     def __call__(self, x: ArrayLike) -> Floats:
-        """The output at x (..., dim): shape (...) for one output, (..., outputs) for several."""
+        """The output at x (..., dim): shape (...) for one output, (..., outputs) for several.
+
+        Beyond the largest double it is a ValueError.
+        """
         y = checks.real_array("x", x, last=self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
             for weight, bias, phi in zip(self.weights, self.biases, self.activations):

@@ -40,11 +40,8 @@ def born_terms(U: ArrayLike, order: int) -> Floats:
 
     U is scaled by a coupling, and each shell's transfer of (w, q) (see `shells`) is a power series in it. The product
     of the transfers, cut at `order`, gives w and q at r = 1 as power series; their quotient is the Born series. A term
-    beyond the largest double is a ValueError.
-
-    Notes
-    -----
-    The relative error of term n is a few n units of rounding, unless U changes sign so that its own parts cancel.
+    beyond the largest double is a ValueError. The relative error of term n is a few n units of rounding, unless U
+    changes sign so that its own parts cancel.
 
     Examples
     --------
@@ -212,15 +209,12 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
 
     .. math:: G U \psi = \eta \psi
 
-    1/eta is a coupling at which U binds one state more, at threshold. G is positive, so every eta is real, for
-    signed potentials too: positive ones belong to attraction, negative ones to repulsion turned over.
-
-    Notes
-    -----
-    G = V V^T, where V integrates from 0 to r, so V^T U V has the same spectrum. V^T U V is projected on Legendre
-    polynomials, shell by shell (eight a shell up to d = 64, three from d = 171); the operator itself is exact. Up to d
-    = 64 the largest eigenvalue is right to 1e-12; the k-th, whose wave function has k - 1/2 half-waves, as long as no
-    shell holds more than about a quarter of one. The cost is an eigenvalue problem of about 512 rows a potential.
+    1/eta is a coupling at which U binds one state more, at threshold. G is positive, so every eta is real, for signed
+    potentials too: positive ones belong to attraction, negative ones to repulsion turned over. G = V V^T, where V
+    integrates from 0 to r, so V^T U V has the same spectrum. V^T U V is projected on Legendre polynomials, shell by
+    shell (eight a shell up to d = 64, three from d = 171); the operator itself is exact. Up to d = 64 the largest
+    eigenvalue is right to 1e-12; the k-th, whose wave function has k - 1/2 half-waves, as long as no shell holds more
+    than about a quarter of one. The cost is an eigenvalue problem of about 512 rows a potential.
 
     Examples
     --------
@@ -299,16 +293,13 @@ def _degrees(m: int, n: int) -> tuple[int, int]:
 def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
     """The [m/n] Padé approximant, at coupling 1, of a series whose terms are given, learned ones, say; shape (...).
 
-    `terms` (..., m + n or more) are those of orders 1, 2, ..; m is at least 1, n at least 0, together 1000 at most. At
-    a pole the result is a signed infinity or a huge value; fewer terms, or 0/0, are a ValueError.
-
-    Notes
-    -----
-    At a relative distance t from a pole the relative error is up to some 1e-12 / t, where a_0's own is 1e-16 / t. The
-    linear equations for q are solved by least squares of smallest norm, after the coupling is scaled so
-    that the terms neither grow nor fall: a series that is rational of lower degree has many solutions, all with
-    the same quotient. The equations lose digits as fast as the degrees grow: for a square well four times past the
-    radius [4/4] and higher stay at about 1e-5.
+    `terms` (..., m + n or more) are those of orders 1, 2, .., of which those past m + n are not used; m is at least 1,
+    n at least 0, together 1000 at most. At a pole the result is a signed infinity or a huge value; fewer terms, or 0/0,
+    are a ValueError. At a relative distance t from a pole the relative error is up to some 1e-12 / t, where a_0's own
+    is 1e-16 / t. The linear equations for q are solved by least squares of smallest norm, after the coupling is scaled
+    so that the terms neither grow nor fall: a series that is rational of lower degree has many solutions, all with the
+    same quotient. The equations lose digits as fast as the degrees grow: for a square well four times past the radius
+    [4/4] and higher stay at about 1e-5.
 
     Examples
     --------

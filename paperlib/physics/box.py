@@ -29,7 +29,9 @@ def _kinetic(d: int) -> Floats:
 
 
 def box_tensor(order: int, d: int) -> SymmetricTensor:
-    r"""The Taylor tensor of the ground-state energy at V = 0, by Rayleigh-Schrödinger perturbation theory; `order` 1 to 3.
+    r"""The Taylor tensor of the ground-state energy at V = 0, by Rayleigh-Schrödinger perturbation theory.
+
+    E[V] = E[0] + T_i V_i + T_ij V_i V_j + ..; `order` from 1 to 3, d from 2 to 4096.
 
     With the free ground state :math:`\psi` and the reduced resolvent :math:`R = \sum_{m > 0} |m\rangle\langle m| / (E_0 - E_m)`,
     symmetrised over the indices:
@@ -86,7 +88,7 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
               = 2\, \psi_i \sum_{m > 0} m_i \frac{\langle m | v | \psi \rangle}{E - E_m}
     """
     H = _hamiltonians(V)
-    v = checks.real_array("v", v, last=H.shape[-1])
+    v = checks.real_array("v", v)
     if v.shape != H.shape[:2]:
         raise ValueError(f"v: shape {v.shape}; must be that of V, {H.shape[:2]}")
     energies, states = np.linalg.eigh(H)
@@ -104,6 +106,9 @@ def _hamiltonians(V: ArrayLike) -> Floats:
     if np.abs(V).max() > LARGEST_V:
         raise ValueError(f"V: holds {np.abs(V).max():.3g}; must be from -{LARGEST_V:g} to {LARGEST_V:g}")
     d = V.shape[1]
+    if d > MOST_POINTS:
+        raise ValueError(f"V: {d} points; at most {MOST_POINTS} are taken")
+    checks.memory("V", 32 * len(V) * d * d, "take fewer at a time")
     H = np.zeros((len(V), d, d)) + _kinetic(d)
     H[:, np.arange(d), np.arange(d)] += V
     return H

@@ -27,7 +27,7 @@ SAMPLE_KINDS = ("attractive", "signed", "sparse")
 
 
 def discretize(function: Callable[[float], float], d: int) -> Floats:
-    r"""Average a potential over d spherical shells.
+    r"""Average a potential over d spherical shells; shape (d,).
 
     .. math:: U_i = \int_{(i-1)/d}^{i/d} U(r)\, r^2 dr \Big/ \int_{(i-1)/d}^{i/d} r^2 dr
 
@@ -175,7 +175,7 @@ def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
 
 
 def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: float, range_fm: float, d: int) -> Floats:
-    r"""A potential given in MeV and fm, made dimensionless.
+    r"""A potential given in MeV and fm, made dimensionless; shape (d,).
 
     .. math:: U(r) = -2 \mu c^2 \rho^2 V(\rho r) / (\hbar c)^2
 

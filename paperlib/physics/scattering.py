@@ -67,14 +67,10 @@ def scattering_length(U: ArrayLike) -> Floats:
     r"""The S-wave scattering length a_0 of potentials U (..., d), in units of the range; shape (...).
 
     U > 0 attracts, U < 0 repels. On a resonance (u'(1) = 0) a_0 is a signed infinity or a huge value; a U that is not
-    finite is a ValueError.
-
-    Notes
-    -----
-    The relative error is a few units of rounding away from resonances and from the zeros of a_0, whatever
-    the depth; at a relative distance t of U from a resonance it is that over t. Large batches of shallow potentials
-    run compiled where numba is installed, at about a third of the memory bandwidth; the rest is bound by NumPy's
-    passes over blocks in cache.
+    finite is a ValueError. The relative error is a few units of rounding away from resonances and from the zeros of
+    a_0, whatever the depth; at a relative distance t of U from a resonance it is that over t. Large batches of shallow
+    potentials run compiled where numba is installed, at about a third of the memory bandwidth; the rest is bound by
+    NumPy's passes over blocks in cache.
 
     Examples
     --------
@@ -118,8 +114,7 @@ def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
               = -2 \int_{\text{shell } i} \hat u\, \delta\hat u\, dr, \qquad \hat u = u/u'(1),
 
     where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v: the tangent of the sweep that gives
-    the gradient, written out. It is infinite or huge on a resonance. `scattering_length_jet` gives a_0 and its gradient
-    with it.
+    the gradient, written out. The product is infinite or huge on a resonance; `scattering_length_jet` gives the rest with it.
 
     Examples
     --------
@@ -172,12 +167,8 @@ def effective_range(U: ArrayLike) -> Floats:
 
     .. math:: r_e = 2 \int_0^1 \left[(1 - r/a_0)^2 - u(r)^2\right] dr, \qquad u(1) = 1 - 1/a_0
 
-    Infinite where a_0 = 0 (U = 0 too): there the expansion has no meaning.
-
-    Notes
-    -----
-    The integral is summed over u(r) less the straight line r u'(1), which is small for weak potentials:
-    r_e, of order 1/U there, keeps its digits.
+    Infinite where a_0 = 0 (U = 0 too): there the expansion has no meaning. The integral is summed over u(r) less the
+    straight line r u'(1), which is small for weak potentials: r_e, of order 1/U there, keeps its digits.
 
     Examples
     --------

@@ -173,11 +173,12 @@ _WORTH_COMPILING = 500_000  # shells in all
 
 
 def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
-    """Fill v, a_0, gradients and Hessian-vector products of shallow potentials, as many as `derivatives` (0 to 2) asks for.
+    """Fill a_0 (n,), gradients and Hessian-vector products (n, d) of shallow potentials; whether they are filled.
 
-    Whether they are filled: the batch U (n, d) was large, shallow and finite, and numba is there. The loop itself finds
-    the largest ``|U|``, and a NaN comes out at its end: to check first would cost as much as it does. `arrays` are v
-    (n, d), a_0 (n,), gradients (n, d) and products (n, d), of no rows where they are not asked for.
+    `derivatives`, 0 to 2, says how many of them are asked for; the others, and v (n, d) where there are no products, have
+    no rows. All arrays are C-contiguous, `arrays` are v, a_0, gradients and products. They are filled if the batch is large,
+    shallow and finite, and numba is there. The loop itself finds the largest ``|U|``, and a NaN comes out at its end: to
+    check first would cost as much as it does.
     """
     kernel = compiled.loop(("sweep", derivatives), partial(_sweep, derivatives), U.size, _WORTH_COMPILING)
     if kernel is None:
@@ -250,7 +251,8 @@ def _sweep(derivatives: int, numba: Any) -> Callable:
                             product[start + lane, i] = factor * (pull * squares[i, lane] - changes[i, lane])
         largest[0] = size.max()
 
-    rows, column = "float64[:, ::1]", "float64[::1]"
-    signature = f"void({rows}, {rows}, {column}, {rows}, {rows}, {column})"
+    given = numba.types.Array(numba.float64, 2, "C", readonly=True)  # others convert to it
+    rows, column = numba.float64[:, ::1], numba.float64[::1]
+    signature = numba.void(given, given, column, rows, rows, column)
     # A product and a sum may become one operation; nothing else of IEEE arithmetic is given up.
     return numba.njit(signature, nogil=True, error_model="numpy", fastmath={"contract"})(sweep)

@@ -286,13 +286,10 @@ def _upper(dim: int) -> np.ndarray:
 def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
     """The packed tensor (C, ..., [outputs]) of partial derivatives of an order from 1 at centres (..., dim), not checked.
 
-    A ValueError where the machine has not the memory, before any is taken, or at a kink.
-
-    Notes
-    -----
-    What limits the speed: at orders 4 and above the matrix products of the contracted products, of
-    2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each left group (half that for an even split), p + q
-    = order. At order 2 and 3 the forming of the features and the calls themselves.
+    A ValueError where the machine has not the memory, before any is taken, or at a kink. From order 4 on the matrix
+    products of the contracted products limit the speed, of 2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each
+    left group (half that for an even split), p + q = order; at orders 2 and 3 the forming of the features and the calls
+    themselves.
     """
     _keep_freed_memory()
     if order in (2, 3) and at.ndim == 1 and mlp.outputs == 1 and mlp.depth and mlp.dim <= FEW:

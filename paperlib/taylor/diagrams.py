@@ -76,10 +76,7 @@ def _centroid(tree: tuple) -> tuple[int, ...]:
 class Diagram:
     """One diagram; made by `enumerate_diagrams`.
 
-    Attributes
-    ----------
-    tree : tuple
-        Of the root's branches, each the tuple of its own; a leaf is ().
+    `tree` is the tuple of the root's branches, each the tuple of its own; a leaf is ().
 
     Examples
     --------
@@ -156,8 +153,9 @@ class Diagram:
     def evaluate(self, mlp: MLP, at: ArrayLike | None = None) -> SymmetricTensor:
         """Return the value at a centre (..., dim): summed over layers, neurons, and ways to put indices on the leaves.
 
-        The diagrams of an order sum to `taylor.derivative_tensor`. This is their meaning, written as the
-        rules say; the tensor by itself comes faster from there.
+        The diagrams of an order sum to `taylor.derivative_tensor`. This is their meaning, written as the rules say; the
+        tensor by itself comes faster from there. The origin is the centre if none is given; a neuron with a kink at it
+        is a ValueError.
 
         Examples
         --------
@@ -257,7 +255,8 @@ def shares(mlp: MLP, order: int, at: ArrayLike | None = None) -> Floats:
     """Return each diagram's share of an order's norm, <T_D, T> / <T, T>, where T = sum of T_D at a centre or a batch of them.
 
     The shares sum to 1. One above 1 or below 0 says that diagrams cancel. Shape (diagrams, ...), in the order of
-    `enumerate_diagrams`; NaN where T = 0.
+    `enumerate_diagrams`; NaN where T = 0. It has the trailing axes of `derivative_tensor`; the origin is the centre if
+    none is given.
 
     Examples
     --------

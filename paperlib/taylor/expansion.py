@@ -45,8 +45,7 @@ def _phis(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
 def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -> Floats:
     """P^(l<-m), how layer l's pre-activations follow those of layer m; shape (..., units of l, units of m).
 
-    P^(l<-m) = d z^l / d z^m = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m,   D^k = diag phi'(z^k_j),  P^(l<-l)
-    = 1.
+    P^(l<-m) = d z^l / d z^m = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m,  D^k = diag phi'(z^k_j),  P^(l<-l) = 1.
 
     Layer 0 is the input, z^0 = x with D^0 = 1; layers 1 .. L are hidden; layer L + 1 is the output.
 
@@ -78,6 +77,8 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
 
 def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     """phi^(k)(z^l_j), the vertex of k legs at each neuron of each hidden layer l = 1 .. L; shapes (..., units of l).
+
+    A ValueError where a neuron with a kink sits at the centre, from two legs on.
 
     Parameters
     ----------
@@ -183,8 +184,9 @@ def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats) -> Float
 def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: ArrayLike | None = None) -> Floats:
     """The derivatives along given directions, without any tensor; shape (..., [outputs,] order + 1).
 
-    D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at t = 0, for n = 0 .. order: layer by layer, the truncated
-    power series in t of the pre-activations is put into that of the activation.
+    D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at t = 0, for n = 0 .. order: layer by layer, the truncated power series
+    in t of the pre-activations is put into that of the activation. A neuron with a kink at the centre, or a result
+    beyond the largest double, is a ValueError.
 
     Parameters
     ----------
@@ -221,12 +223,7 @@ def _broadcast(name: str, points: Floats, at: Floats) -> None:
 class TaylorExpansion:
     """The Taylor polynomial of a network around a centre; made by `taylor_expand`.
 
-    Attributes
-    ----------
-    mlp : MLP
-    order : int
-    at : ndarray of float64, shape (..., dim)
-        The centre, or several, which then broadcast with the points.
+    `at`, of shape (..., dim), is the centre, or several, which then broadcast with the points.
     """
 
     mlp: MLP
@@ -258,7 +255,7 @@ class TaylorExpansion:
 def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorExpansion:
     """The Taylor expansion of a network: callable; `.terms(x)` gives each order's term, `.tensor(n)` the derivatives.
 
-    f(x) = sum_n D^n f(at)[x - at, .., x - at] / n!
+    f(x) = sum_n D^n f(at)[x - at, .., x - at] / n! A neuron with a kink at the centre is a ValueError from order 2 on.
 
     Parameters
     ----------

@@ -5,7 +5,8 @@ slab over the smallest index a of I. Either a is in A, and then x[(a, .)] is a s
 tail of y; or a is in B. Slabs and tails are contiguous, and each pair is the same problem again with one
 index less, so no index tables are needed and what is touched at one time fits the cache.
 
-Tensors are arrays (..., C, units): packed entries, then the neurons of a layer; leading axes are batches and broadcast.
+Tensors are arrays (..., C, units): C_p = C(dim + p - 1, p) packed entries, then the neurons of a
+layer; leading axes are batches and broadcast.
 """
 
 from collections.abc import Iterator

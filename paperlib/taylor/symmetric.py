@@ -157,7 +157,7 @@ def _slabs(dim: int, order: int) -> Iterator[tuple[int, slice, slice, np.ndarray
 
 @_kept
 def multiplicities(dim: int, order: int) -> NDArray[np.int64]:
-    """How many of the dim**order index tuples each packed entry stands for; int64, read-only.
+    """How many of the dim**order index tuples each packed entry stands for; int64, (C(dim + order - 1, order),).
 
     The entry whose sorted indices repeat m_1, m_2, .. times stands for n! / (m_1! m_2! ..).
 
@@ -305,9 +305,8 @@ class SymmetricTensor:
     def contract(self, x: ArrayLike) -> Any:
         """The sum over all index tuples of T_{ij..k} x_i x_j .. x_k; x (..., dim) -> (...), then the trailing axes.
 
-        Notes
-        -----
-        One slab is one matrix product with the monomials of the order below, so no full tensor is built.
+        One slab is one matrix product with the monomials of the order below, so no full tensor is built. A result
+        beyond the largest double is a ValueError.
 
         Examples
         --------

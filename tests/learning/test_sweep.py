@@ -112,7 +112,7 @@ def test_without_the_extra_it_is_named(tmp_path, monkeypatch):
         ({"fixed": {}}, "must be an object with `grid`"),
         ({"grid": {"widht": [1]}}, "grid: widht: must be a list of values of a field among"),
         ({"grid": {"d": 4}}, "grid: d: must be a list"),
-        ({"grid": {"d": [4]}, "fixed": {"protocl": 1}}, "fixed: must be an object with fields among"),
+        ({"grid": {"d": [4]}, "fixed": {"protocl": 1}}, "fixed: protocl: must be a field among"),
         ({"grid": {"d": [0]}}, "d = 0: must be an integer >= 1"),
         ({"grid": {"protocol": ["both"]}}, "protocol = 'both': must be one of"),
     ],

@@ -76,3 +76,14 @@ def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, 
     monkeypatch.setattr(shells, "_WORTH_COMPILING", 0)
     assert np.isfinite(plain).all() and (plain != 0).any()
     np.testing.assert_array_equal(function(U), plain)
+
+
+def test_what_is_only_to_be_read_is_swept_too():
+    """Compiled loops are made for arrays that nobody may write to, such as a file's or JAX's."""
+    U = np.random.default_rng(0).uniform(0, 0.5, (40_000, 16))
+    v = U[::-1].copy()
+    writable = [scattering.scattering_length(U), *scattering.scattering_length_jet(U, v)]
+    for array in (U, v):
+        array.flags.writeable = False
+    for one, other in zip(writable, [scattering.scattering_length(U), *scattering.scattering_length_jet(U, v)]):
+        assert np.array_equal(one, other)

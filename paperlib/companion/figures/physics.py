@@ -114,8 +114,8 @@ def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floa
     """
     figure, grid = plt.subplots(2, -(-len(panels) // 2), figsize=(style.WIDTH, 4.5), sharey=True)
     for axis, ((title, against, name), (x, ours, plain)) in zip(grid.flat, panels.items(), strict=True):
-        axis.plot(x, plain, "s-", color="C1", markersize=3, linewidth=0.9, gid="rounding")
-        axis.plot(x, ours, "o-", color="C0", markersize=3, gid="rounding")
+        axis.plot(x, plain, "s-", color="C1", markersize=3, linewidth=0.9, gid=style.ROUNDING)
+        axis.plot(x, ours, "o-", color="C0", markersize=3, gid=style.ROUNDING)
         axis.set(yscale="log", ylim=(0.05, 2.0**54), xlabel=against)
         axis.set_title(title, fontsize=8)
         # Where a legend fits best would hang on errors that another machine makes otherwise.

@@ -22,6 +22,8 @@ EXACT: dict[str, Any] = {"color": "black", "linewidth": 2.2, "label": "exact"}
 """How a line of exact values is drawn."""
 RADIUS: dict[str, Any] = {"color": "0.5", "linewidth": 0.8, "linestyle": ":"}
 """How a line is drawn where a series ceases to converge."""
+ROUNDING = "rounding"
+"""The gid of a line that shows errors of rounding, which another machine makes otherwise: its data are not compared."""
 
 _Arguments = ParamSpec("_Arguments")
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,9 @@ def table(name: str, folder: str | Path | None = None) -> dict[str, np.ndarray]:
     return read_npz(_file(name, folder), ())
 
 
-def trained(name: str, train: Callable, folder: str | Path | None) -> Ensemble | LearnedSeries | dict[str, np.ndarray]:
+def trained(
+    name: str, train: Callable[[], Any] | None, folder: str | Path | None
+) -> Ensemble | LearnedSeries | dict[str, np.ndarray]:
     """Open what ships, or train it and keep it: the one call by which a notebook has its networks.
 
     Parameters
@@ -70,16 +73,19 @@ def trained(name: str, train: Callable, folder: str | Path | None) -> Ensemble |
     (0, 1, 2, 3, 4)
     """
     if folder is None:
+        checks.choice("name", name, (*_names(), *_names("_1")))
         kind = series if name in _names("_1") else ensemble if "weights_0" in table(name) else table
         return kind(name)
-    made = train()
+    if not callable(train):
+        raise TypeError(f"train = {checks.brief(train)}: must be callable where `folder` is given")
+    folder, made = checks.path("folder", folder), train()
     if isinstance(made, dict):
-        write_npz(Path(folder) / f"{name}.npz", **made)
+        write_npz(folder / f"{name}.npz", **made)
     elif isinstance(made, Ensemble):
-        made.save(Path(folder) / f"{name}.npz")
+        made.save(folder / f"{name}.npz")
     else:
-        for k, each in enumerate(made.ensembles, 1):
-            each.save(Path(folder) / f"{name}_{k}.npz")
+        for k, each in enumerate(checks.instance("train", made, LearnedSeries).ensembles, 1):
+            each.save(folder / f"{name}_{k}.npz")
     return made
 
 

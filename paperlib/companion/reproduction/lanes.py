@@ -22,7 +22,7 @@ AT_MOST = 4
 
 @dataclass(frozen=True)
 class Call:
-    """A function of its own module, its arguments, and calls it follows, if they are made; the longest ready goes first."""
+    """A function, its arguments, and the names of calls that come before it, if they are made; the longest goes first."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Number", "Record", "errors_by_order", "read_record", "record"]
 
-ROUNDING = "rounding"
-
 
 @dataclass(frozen=True)
 class Number:
@@ -25,6 +23,7 @@ class Number:
 
     Parameters
     ----------
+    value : float
     meaning : str
         What it is, with its unit, in a few words.
     tolerance : float
@@ -82,6 +81,8 @@ def errors_by_order(
     (True, 0.2)
     """
     bounds = [None] * len(errors) if at_most is None else at_most
+    if len(bounds) != len(errors):
+        raise ValueError(f"at_most: {len(bounds)} bounds; errors has {len(errors)}")
     return {
         name.format(n=n): Number(error, meaning.format(n=n), spread=error, at_most=bound)
         for n, (error, bound) in enumerate(zip(errors, bounds, strict=True), 1)
@@ -140,7 +141,7 @@ def record(
 
 def _name(of: str, value: Any) -> str:
     """Return `value` if it is a name that a file may have: what is recorded stays in its folder."""
-    if not isinstance(value, str) or not value or set(value) & set("/\\\0\n"):
+    if not checks.instance(of, value, str) or set(value) & set("/\\\0\n"):
         raise ValueError(f"{of}: name {checks.brief(value)}; must be a plain name of a file")
     return value
 
@@ -172,9 +173,11 @@ def read_record(path: str | Path) -> Record:
 def _fingerprint(figure: "Figure") -> list[list[float]]:
     """For each plotted array: its length, its norm, and its inner product with a ramp.
 
-    A line whose gid is ROUNDING is left out: it shows errors that rounding makes, and another machine makes otherwise.
+    A line whose gid is `style.ROUNDING` is left out: another machine makes its data otherwise.
     Three numbers see a change of a part in a million in the data that no eye and no loose comparison of pixels would.
     """
+    from paperlib.companion.figures.style import ROUNDING
+
     rows: list[list[float]] = []
     for axis in figure.axes:
         arrays: list[Any] = [line.get_xydata() for line in axis.lines if line.get_gid() != ROUNDING]

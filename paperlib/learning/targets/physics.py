@@ -19,16 +19,14 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
 
     .. math:: a_0[U] - \sum_{n=1}^{N} T^{(n)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}
 
+    The values of the remainder are not found as a small difference of large numbers: `born.born_remainder` sums what
+    the exact Born series leaves from small numbers, and only B - T is contracted with U. Gradients and products are
+    differences, good to about 1e-16 of a_0's own.
+
     Parameters
     ----------
     minus : sequence of SymmetricTensor
         T of orders 1, 2, .. N: the exact Born tensors, or tensors that were learned.
-
-    Notes
-    -----
-    The values of the remainder are not found as a small difference of large numbers: `born.born_remainder` sums what the
-    exact Born series leaves from small numbers, and only B - T is contracted with U. Gradients and products are
-    differences, good to about 1e-16 of a_0's own.
 
     Examples
     --------

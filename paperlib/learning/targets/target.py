@@ -141,7 +141,7 @@ def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str =
     """
     tensors = [tensors] if isinstance(tensors, SymmetricTensor) else checks.sequence("tensors", tensors)
     for number, tensor in enumerate(tensors):
-        _scalar(f"tensors[{number}]", tensor, "1 or higher")
+        _scalar(f"tensors[{number}]", tensor, None)
     if not tensors or len({tensor.dim for tensor in tensors}) > 1:
         raise ValueError(f"tensors = {checks.brief(tensors)}: must be one or more, of one dimension")
     d = tensors[0].dim
@@ -229,15 +229,16 @@ def orders_in_turn(name: str, tensors: Sequence[SymmetricTensor]) -> list[Symmet
     """`tensors` as a list, if they are scalar ones of orders 1, 2, .. and of one dimension."""
     tensors = checks.sequence(name, tensors)
     for number, tensor in enumerate(tensors, 1):
-        _scalar(f"{name}[{number - 1}]", tensor, f"{number}")
+        _scalar(f"{name}[{number - 1}]", tensor, number)
         if tensor.dim != tensors[0].dim:
             raise ValueError(f"{name}[{number - 1}]: dim {tensor.dim}; must be {tensors[0].dim}, as {name}[0] has")
     return tensors
 
 
-def _scalar(name: str, tensor: Any, order: str) -> None:
-    """Refuse what is no tensor of one number an entry, or of another order."""
-    right = isinstance(tensor, SymmetricTensor)
-    if not right or tensor.packed.ndim > 1 or tensor.order < 1 or order not in (f"{tensor.order}", "1 or higher"):
-        wrong = ValueError if right else TypeError
-        raise wrong(f"{name} = {checks.brief(tensor)}: must be a scalar SymmetricTensor of order {order}")
+def _scalar(name: str, tensor: Any, order: int | None) -> None:
+    """Refuse what is no tensor of one number an entry, or not of this order; None is any from 1."""
+    message = f"{name} = {checks.brief(tensor)}: must be a scalar SymmetricTensor of order {order or '1 or higher'}"
+    if not isinstance(tensor, SymmetricTensor):
+        raise TypeError(message)
+    if tensor.packed.ndim > 1 or (tensor.order < 1 if order is None else tensor.order != order):
+        raise ValueError(message)
