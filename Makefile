@@ -36,8 +36,8 @@ browser: .venv/.dev ## Open notebooks in a headless Chromium, run them, move a s
 	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
 
 lint: .venv/.dev ## Check style, format and types of the library, the tests and the notebooks' cells
-	$(BIN)/ruff check paperlib tests notebooks docs
-	$(BIN)/ruff format --check paperlib tests notebooks docs
+	$(BIN)/ruff check conftest.py paperlib tests notebooks docs
+	$(BIN)/ruff format --check conftest.py paperlib tests notebooks docs
 	$(BIN)/mypy
 	$(BIN)/mypy tests/face.py
 
