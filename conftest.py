@@ -10,6 +10,8 @@ def pytest_configure(config):
     from paperlib.companion.reproduction import kernels
 
     config.option.nbval_current_env = True
-    own = kernels.environment(tempfile.mkdtemp())
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    own = kernels.environment(folder.name)
     os.environ.clear()
     os.environ.update(own)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Floats", "brief", "choice", "finite", "instance", "integer", "memory", "number", "path", "real_array", "representable",
+    "Floats", "alike", "brief", "choice", "finite", "instance", "integer", "memory", "number", "path", "real_array", "representable",
     "sequence", "shaped",
 ]  # fmt: skip
 
@@ -158,6 +158,14 @@ def real_array(name: str, value: Any, *, last: int | None = None) -> Floats:
     """
     array = shaped(name, value, last)
     finite(name, array)
+    return array
+
+
+def alike(name: str, value: Any, other: str, shape: tuple[int, ...]) -> Floats:
+    """What `real_array` returns, of the shape that another argument has."""
+    array = real_array(name, value)
+    if array.shape != shape:
+        raise ValueError(f"{name}: shape {array.shape}; must be that of {other}, {shape}")
     return array
 
 

@@ -1,10 +1,10 @@
 """Trainings kept on disk, each in a file named by its configuration: to go on from where one stopped, or to take as it is."""
 
 import hashlib
-import pkgutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Checkpoint:
         """
         tf, keras = tensorflow.load()
         origin = hashlib.sha256(f"{tf.__version__} {keras.__version__}".encode())
-        for part in (values.tobytes(), *(pkgutil.get_data("paperlib", name) or b"" for name in _CODE)):
+        for part in (values.tobytes(), *((files("paperlib") / name).read_bytes() for name in _CODE)):
             origin.update(hashlib.sha256(part).digest())
         return cls(Path(folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])
 

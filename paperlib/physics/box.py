@@ -88,9 +88,7 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
               = 2\, \psi_i \sum_{m > 0} m_i \frac{\langle m | v | \psi \rangle}{E - E_m}
     """
     H = _hamiltonians(V)
-    v = checks.real_array("v", v)
-    if v.shape != H.shape[:2]:
-        raise ValueError(f"v: shape {v.shape}; must be that of V, {H.shape[:2]}")
+    v = checks.alike("v", v, "V", H.shape[:2])
     energies, states = np.linalg.eigh(H)
     psi, excited = states[:, :, 0], states[:, :, 1:]
     with np.errstate(all="ignore"):

@@ -41,9 +41,7 @@ def _flat(U: Floats) -> Floats:
 def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[Floats, Floats, Floats]:
     """a_0, gradients and Hessian-vector products along v, as many of them as `derivatives` asks for, in the shape of U."""
     U = checks.shaped("U", U)
-    directions = np.empty((0, U.shape[-1])) if v is None else checks.real_array("v", v)
-    if v is not None and directions.shape != U.shape:
-        raise ValueError(f"v: shape {directions.shape}; must be that of U, {U.shape}")
+    directions = np.empty((0, U.shape[-1])) if v is None else checks.alike("v", v, "U", U.shape)
     flat, directions = _flat(U), _flat(directions)
     n, d = flat.shape
     a0: Floats = np.empty(n)
