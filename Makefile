@@ -1,7 +1,7 @@
 # Everything runs in .venv, which `make setup` makes from the hash-locked requirements.txt; tools of the project's own makers
 # (lint, wheel, book, browser) come from requirements-dev.txt when first asked for.
 PYTHON ?= python3
-PROFILE ?= full
+PROFILE ?= standard
 BIN := .venv/bin
 export PROFILE
 
@@ -23,7 +23,7 @@ setup: .venv/.ready ## Install the locked environment into .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
-reproduce: .venv/.ready ## Run every notebook, retrain its networks, compare, and write build/report.html (PROFILE=quick: do not retrain)
+reproduce: .venv/.ready ## Run every notebook, train two ensembles anew, compare, and write build/report.html (PROFILE=full: train all, quick: none)
 	$(BIN)/python -m paperlib reproduce
 
 test: .venv/.ready ## Run the unit tests, the stored notebooks cell by cell, and compare their figures and numbers
@@ -41,7 +41,9 @@ lint: .venv/.dev ## Check style, format and types of the library, the tests and 
 	$(BIN)/mypy
 	$(BIN)/mypy tests/face.py
 
-EXECUTE := ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
+# In the one arithmetic, as the stored cells are run again.
+ALIKE := python -m paperlib arithmetic
+EXECUTE := ../$(BIN)/$(ALIKE) ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
 
 notebooks: .venv/.ready ## Execute the notebooks in place, for commit; then look at build/results
 	cd notebooks && $(EXECUTE) *.ipynb
@@ -69,7 +71,7 @@ book: .venv/.dev ## Write README, stored notebooks and docstrings as a site, bui
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/book-cache $(BOOK) build/book
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/$(ALIKE) $(BIN)/jupyter lab notebooks
 
 test-long: .venv/.ready ## Run the tests that take minutes to an hour: kills, seeds that nobody tuned on, memory
 	$(BIN)/python -m pytest tests/long
@@ -86,7 +88,7 @@ fuzz: .venv/.dev ## Feed strange files to their readers for ten minutes, led by 
 	mkdir -p build
 	$(BIN)/python tests/long/fuzz_files.py -max_total_time=600 -artifact_prefix=build/
 
-test-matrix: .venv/.ready ## Compare the stored numbers under other settings: threads, no AVX-512, oldest and newest releases (these need uv)
+test-matrix: .venv/.ready ## Train on other processors (emulated; needs qemu-user), compare under other threads and releases (these need uv)
 	PYTHON=$(BIN)/python .ci/matrix
 
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url

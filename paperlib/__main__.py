@@ -1,17 +1,22 @@
-"""The command line: python -m paperlib list | reproduce | check | store | train | sweep."""
+"""The command line: python -m paperlib list | reproduce | check | store | train | sweep | arithmetic."""
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+import time
+from argparse import REMAINDER, ArgumentParser, Namespace
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
+from paperlib._support import arithmetic
 from paperlib._support.files import read_json
-from paperlib.companion import reproduction
+from paperlib.companion import reference, reproduction
 from paperlib.companion.reproduction import Verdict
 
-__all__ = ["main"]
+__all__ = ["main", "start"]
+
+# What trains, or runs what trains, begins again in the one arithmetic.
+TRAINING = ("reproduce", "train", "sweep")
 
 
 def _parser() -> ArgumentParser:
@@ -34,8 +39,14 @@ def _parser() -> ArgumentParser:
     of_a_checkout(_list, "list --only 02", "List the notebooks, their titles and parameters.")
     what = "Run the notebooks, compare, and write build/report.html."
     sub = of_a_checkout(_reproduce, "reproduce --only 02 --profile quick", what)
-    what = "full trains every network anew, quick uses those that ship (default: $PROFILE, or full)"
-    sub.add_argument("--profile", choices=("full", "quick"), default=os.environ.get("PROFILE") or "full", help=what)
+    what = "; ".join(f"{name}: {text}" for name, text in reproduction.PROFILES.items())
+    chosen = os.environ.get("PROFILE") or "standard"
+    sub.add_argument(
+        "--profile",
+        choices=tuple(reproduction.PROFILES),
+        default=chosen,
+        help=f"{what} (default: $PROFILE, or standard)",
+    )
     sub.add_argument("--build", type=Path, help="where results go (default: ROOT/build)")
     compares = "Compare the results of a run with the stored figures and numbers."
     stores = "Store the results of a run, after you have looked at them, in ROOT/figures."
@@ -55,6 +66,9 @@ def _parser() -> ArgumentParser:
     sub.add_argument("grid", type=Path, help=what)
     sub.add_argument("--table", type=Path, default=Path("sweep.parquet"), help="the table (default: sweep.parquet)")
     sub.add_argument("--scheduler", metavar="ADDRESS", help="of dask (default: a cluster of this machine's cores)")
+    what = "Run a command in the one arithmetic, in which trainings give the same bits everywhere; alone, show what it fixes."
+    sub = command(_arithmetic, "arithmetic jupyter lab notebooks", what)
+    sub.add_argument("command_line", nargs=REMAINDER, metavar="COMMAND ...", help="what to run")
     return parser
 
 
@@ -74,13 +88,15 @@ def _list(options: Namespace) -> int:
 
 
 def _reproduce(options: Namespace) -> int:
-    build, stored = options.build or options.root / "build", options.root / "figures"
+    build, stored, started = options.build or options.root / "build", options.root / "figures", time.monotonic()
     results = reproduction.reproduce(
         options.root, build, profile=options.profile, only=options.only, say=lambda line: print(line, flush=True)
     )
     verdicts = reproduction.compare(results, stored, _names(options))
-    reproduction.write_report(build / "report.html", verdicts, results, stored, options.profile)
-    print(f"report: {build / 'report.html'}")
+    networks = reproduction.compare_networks(results)
+    facts = reproduction.provenance(options.root, options.profile, time.monotonic() - started, networks)
+    reproduction.write_report(build / "report.html", [*networks, *verdicts], results, stored, facts)
+    print(f"networks: {facts['networks']}\nreport: {build / 'report.html'}")
     return _summary(verdicts)
 
 
@@ -93,6 +109,9 @@ def _store(options: Namespace) -> int:
     results = options.results or options.root / "build" / "results"
     for name in reproduction.store(results, options.root / "figures", _names(options)):
         print(f"stored figures/{name}")
+    if (results / "reference").exists() and options.only is None:
+        for path in reference.ship(results / "reference"):
+            print(f"ships {path.name}")
     return 0
 
 
@@ -117,6 +136,14 @@ def _sweep(options: Namespace) -> int:
 
     sweep.sweep(sweep.read_grid(options.grid), options.table, scheduler=options.scheduler)
     return 0
+
+
+def _arithmetic(options: Namespace) -> int:
+    if not options.command_line:
+        print("\n".join(f"{name}={value}\n    {arithmetic.WHY[name]}" for name, value in arithmetic.FIXED.items()))
+        return 0
+    env = arithmetic.environment(os.environ, lambda line: print(f"paperlib: {line}", file=sys.stderr))
+    os.execvpe(options.command_line[0], options.command_line, env)
 
 
 def _summary(verdicts: list[Verdict]) -> int:
@@ -150,5 +177,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if isinstance(error, RuntimeError) else 2
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Run the command of this process' arguments, and end with its exit status."""
+    if sys.argv[1:2] and sys.argv[1] in TRAINING:
+        arithmetic.restart()
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    start()

@@ -171,7 +171,7 @@ TABLE = {
     "potentials.woods_saxon": shape(potentials.woods_saxon, radius=lengths, diffuseness=lengths),
     "potentials.yukawa": shape(potentials.yukawa, width=lengths),
     "reference.ensemble": Row(reference.ensemble, name="box_1", folder=None),
-    "reference.table": Row(reference.table, name="limits", folder=None),
+    "reference.table": Row(reference.table, name="optimizers", folder=None),
     "reference.series": Row(reference.series, name="box", folder=None),
     "reference.trained": Row(reference.trained, name="box_1", train=None, folder=None),
     "reproduction.claims.claim_table": Row(reproduction.claim_table, folder=FOLDER / "results"),

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support import tensorflow
+from paperlib._support import arithmetic, tensorflow
 from paperlib._support.files import read_npz, write_npz
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "code"]
 
 # The code that decides, beside the configuration and the target's values, which weights come out.
 _CODE = (
@@ -21,6 +21,13 @@ _CODE = (
     "networks/activations.py",
     *(f"learning/{name}.py" for name in ("configuration", "programs", "soap", "training")),
 )
+
+
+def code() -> bytes:
+    """Hashes of the code that decides which weights come out, one after the other."""
+    return b"".join(hashlib.sha256((files("paperlib") / name).read_bytes()).digest() for name in _CODE)
+
+
 CURVES = ("loss", "validation", "seconds")
 
 
@@ -41,16 +48,16 @@ class Checkpoint:
         By `values`, the target's at some samples, two functions of one name are told apart.
         """
         tf, keras = tensorflow.load()
-        origin = hashlib.sha256(f"{tf.__version__} {keras.__version__}".encode())
-        for part in (values.tobytes(), *((files("paperlib") / name).read_bytes() for name in _CODE)):
-            origin.update(hashlib.sha256(part).digest())
+        bits = arithmetic.departures() or str(arithmetic.FIXED)
+        origin = hashlib.sha256(f"{tf.__version__} {keras.__version__} {bits}".encode())
+        origin.update(hashlib.sha256(values.tobytes()).digest() + code())
         return cls(Path(folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])
 
     def restore(self, state: Sequence[Any]) -> list[list]:
         """Read the file into variables, if it is there; give loss, validation and seconds, epoch by epoch.
 
         They are empty where there is nothing to go on from; a warning tells of a file that is damaged, or was made by other
-        code, other libraries or from other values.
+        code, other libraries, in another arithmetic or from other values.
         """
         names = [f"state_{k:03}" for k in range(len(state))]
         curves: list[list] = [[], [], []]
@@ -63,7 +70,7 @@ class Checkpoint:
             return curves
         if str(arrays["origin"]) != self.origin:
             warnings.warn(
-                f"{self.path}: was trained by other code, by another TensorFlow or on other values; trained anew",
+                f"{self.path}: was trained by other code or libraries, in another arithmetic or on other values; trained anew",
                 stacklevel=4,
             )
             return curves

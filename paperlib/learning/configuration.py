@@ -134,8 +134,11 @@ class TrainingConfig:
 
     def fingerprint(self, target: Target) -> str:
         """A hash of the configuration and the target's name: what it names trains to the same networks."""
-        text = json.dumps(asdict(self) | {"target": checks.instance("target", target, Target).name}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(self.written(target).encode()).hexdigest()[:16]
+
+    def written(self, target: Target) -> str:
+        """The configuration and the target's name as JSON."""
+        return json.dumps(asdict(self) | {"target": checks.instance("target", target, Target).name}, sort_keys=True)
 
 
 FIELDS = tuple(field.name for field in fields(TrainingConfig))

@@ -33,6 +33,8 @@ class Ensemble:
         target's variance.
     seconds : ndarray of float, shape (epochs,)
         Wall time of each epoch's steps, all members together; the first includes compiling them.
+    configuration : str
+        JSON of the fields of the `TrainingConfig` and of the target's name; empty where they are not known.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class Ensemble:
     loss: Floats
     validation: Floats
     seconds: Floats
+    configuration: str = ""
 
     def __post_init__(self) -> None:
         members = tuple(checks.sequence("members", self.members, MLP))
@@ -58,6 +61,7 @@ class Ensemble:
             if curve.ndim != (1 if name == "seconds" else 2):
                 raise ValueError(f"{name}: shape {curve.shape}; must be {SHAPES[name]}")
             object.__setattr__(self, name, curve)
+        checks.instance("configuration", self.configuration, str)
         given: list[Any] = checks.sequence("seeds", self.seeds)
         seeds = tuple(checks.integer(f"seeds[{number}]", seed) for number, seed in enumerate(given))
         object.__setattr__(self, "seeds", seeds)
@@ -100,6 +104,7 @@ class Ensemble:
         write_npz(
             path,
             activation=np.array(self.members[0].activation),
+            configuration=np.array(self.configuration),
             seeds=np.array(self.seeds, dtype=np.int64),
             **{name: np.asarray(array, dtype=np.float32) for name, array in single.items()},
         )
@@ -112,6 +117,7 @@ class Ensemble:
             weights, biases = from_arrays(arrays)
             seeds, activation = arrays["seeds"].tolist(), arrays["activation"].tolist()
             members = [MLP([w[i] for w in weights], [b[i] for b in biases], activation) for i in range(len(seeds))]
-            return cls(members, seeds, *(arrays[name] for name in SHAPES))
+            curves = {name: arrays[name] for name in SHAPES}
+            return cls(members, seeds, **curves, configuration=str(arrays.get("configuration", "")))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: does not hold an ensemble ({error})") from None

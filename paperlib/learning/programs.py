@@ -31,6 +31,36 @@ from paperlib.networks.activations import TRAINABLE
 __all__ = ["Program", "program", "values", "values_and_gradients", "values_gradients_and_hessian_vectors"]
 
 
+# Products and their gradients are written with matrices that lie as they are multiplied. Of one with a transposed side, which
+# automatic differentiation would ask for, XLA lets a library take sums in blocks as large as the processor's cache.
+
+
+def _up(tf: Any, y: Any, weight: Any) -> Any:
+    """y W, member by member; y may be the same for all of them."""
+    transposed = tf.linalg.matrix_transpose
+
+    @tf.custom_gradient
+    def product(y: Any, weight: Any) -> tuple:
+        def gradient(g: Any) -> tuple:
+            by_y = g @ transposed(weight)
+            return tf.reduce_sum(by_y, axis=0) if len(y.shape) < len(g.shape) else by_y, transposed(y) @ g
+
+        return y @ weight, gradient
+
+    return product(y, tf.convert_to_tensor(weight))
+
+
+def _down(tf: Any, adjoint: Any, weight: Any) -> Any:
+    """adjoint W^T, member by member."""
+    transposed = tf.linalg.matrix_transpose
+
+    @tf.custom_gradient
+    def product(adjoint: Any, weight: Any) -> tuple:
+        return adjoint @ transposed(weight), lambda g: (g @ weight, transposed(g) @ adjoint)
+
+    return product(adjoint, tf.convert_to_tensor(weight))
+
+
 def values(tf: Any, activation: str, weights: list, biases: list, x: Any) -> Any:
     """The members' outputs, shape (member, batch).
 
@@ -39,20 +69,20 @@ def values(tf: Any, activation: str, weights: list, biases: list, x: Any) -> Any
     """
     y = x
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        y = TRAINABLE[activation](tf, y @ weight + bias)[0]
-    return (y @ weights[-1] + biases[-1])[..., 0]
+        y = TRAINABLE[activation](tf, _up(tf, y, weight) + bias)[0]
+    return (_up(tf, y, weights[-1]) + biases[-1])[..., 0]
 
 
 def values_and_gradients(tf: Any, activation: str, weights: list, biases: list, x: Any) -> Any:
     """Outputs, shape (member, batch), and their gradients by x, shape (member, batch, d)."""
     y, slopes = x, []
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        y, slope, _ = TRAINABLE[activation](tf, y @ weight + bias)
+        y, slope, _ = TRAINABLE[activation](tf, _up(tf, y, weight) + bias)
         slopes.append(slope)
-    output = (y @ weights[-1] + biases[-1])[..., 0]
+    output = (_up(tf, y, weights[-1]) + biases[-1])[..., 0]
     adjoint = tf.linalg.matrix_transpose(weights[-1])
     for weight, slope in zip(reversed(weights[:-1]), reversed(slopes), strict=True):
-        adjoint = tf.matmul(slope * adjoint, weight, transpose_b=True)
+        adjoint = _down(tf, slope * adjoint, weight)
     return output, adjoint
 
 
@@ -62,17 +92,17 @@ def values_gradients_and_hessian_vectors(
     """Outputs, gradients, and the Hessians by x times v, shape (member, batch, d) as v has."""
     stacked, kept = tf.concat([x, v], axis=1), []
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        product, tangent = tf.split(stacked @ weight, 2, axis=1)
+        product, tangent = tf.split(_up(tf, stacked, weight), 2, axis=1)
         y, slope, curvature = TRAINABLE[activation](tf, product + bias)
         kept.append((slope, curvature * tangent))
         stacked = tf.concat([y, slope * tangent], axis=1)
-    product, _ = tf.split(stacked @ weights[-1], 2, axis=1)
+    product, _ = tf.split(_up(tf, stacked, weights[-1]), 2, axis=1)
     output = (product + biases[-1])[..., 0]
     adjoint = tf.linalg.matrix_transpose(weights[-1])
     adjoint_tangent = tf.zeros_like(adjoint)
     for weight, (slope, bend) in zip(reversed(weights[:-1]), reversed(kept), strict=True):
         stacked = tf.concat([slope * adjoint, slope * adjoint_tangent + bend * adjoint], axis=1)
-        adjoint, adjoint_tangent = tf.split(tf.matmul(stacked, weight, transpose_b=True), 2, axis=1)
+        adjoint, adjoint_tangent = tf.split(_down(tf, stacked, weight), 2, axis=1)
     return output, adjoint, adjoint_tangent
 
 

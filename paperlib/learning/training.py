@@ -9,14 +9,14 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
-from paperlib._support import checks, tensorflow
+from paperlib._support import arithmetic, checks, tensorflow
 from paperlib._support.checks import Floats
 from paperlib.learning import programs
 from paperlib.learning.checkpoints import Checkpoint
@@ -66,8 +66,15 @@ def train_ensemble(config: TrainingConfig, target: Target, *, cache: str | Path 
     checks.instance("config", config, TrainingConfig)
     checks.instance("target", target, Target)
     cache = None if cache is None else checks.path("cache", cache)
+    _warn_of_other_bits()
     with _AT_WORK:
         return _train(config, target, cache)
+
+
+@lru_cache(maxsize=1)
+def _warn_of_other_bits() -> None:
+    if why := arithmetic.departures():
+        warnings.warn(f"trained to bits of this machine's own: {why}", stacklevel=3)
 
 
 def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemble:
@@ -112,7 +119,8 @@ def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemb
             if last:
                 break
     trained = [v.numpy() for v in program.variables]
-    return _to_ensemble(config, trained, np.array(loss), np.array(validation), np.array(seconds), scales)
+    ensemble = _to_ensemble(config, trained, np.array(loss), np.array(validation), np.array(seconds), scales)
+    return replace(ensemble, configuration=config.written(target))
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,8 @@
+import platform
+import re
+import subprocess
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
@@ -5,8 +10,9 @@ import pytest
 
 from paperlib import Ensemble, reproduction
 from paperlib.__main__ import main
+from paperlib._support import arithmetic, cores
 from paperlib._support.files import read_json, write_json
-from paperlib.companion.reproduction import Number
+from paperlib.companion.reproduction import Number, Verdict
 
 
 def figure(shift=0.0):
@@ -163,11 +169,47 @@ def test_report_shows_every_comparison(tmp_path):
     record(tmp_path / "stored")
     record(tmp_path / "new", value=3.0)
     verdicts = reproduction.compare(tmp_path / "new", tmp_path / "stored")
-    reproduction.write_report(tmp_path / "report.html", verdicts, tmp_path / "new", tmp_path / "stored", "quick")
+    reproduction.write_report(
+        tmp_path / "report.html", verdicts, tmp_path / "new", tmp_path / "stored", {"profile": "quick"}
+    )
     page = (tmp_path / "report.html").read_text()
     assert "1 passed, 1 failed" in page
     assert page.count("data:image/png;base64") == 2
     assert ">3<" in page and ">2<" in page
+
+
+def test_the_report_opens_with_what_computed_it_and_leads_to_the_notebooks(tmp_path):
+    record(tmp_path / "stored")
+    record(tmp_path / "new")
+    (tmp_path / "new" / "notebooks").mkdir()
+    (tmp_path / "new" / "notebooks" / "01_test.ipynb").write_text("{}")
+    other = Verdict("", "networks", "signed", "0" * 16, "1" * 16, "identical", False, "a processor of another kind")
+    same = replace(other, name="box_1", new="0" * 16, passed=True, note="identical")
+    facts = reproduction.provenance(tmp_path, "standard", 12.3, [same, other])
+    verdicts = reproduction.compare(tmp_path / "new", tmp_path / "stored")
+    reproduction.write_report(
+        tmp_path / "report.html", [same, other, *verdicts], tmp_path / "new", tmp_path / "stored", facts
+    )
+    page = (tmp_path / "report.html").read_text()
+    head = page[: page.index("Networks trained anew")]
+    assert "2 passed, 0 failed" in head, "networks with other bits are no failure"
+    for text in ("standard: ", "1 of 2 trained anew are identical", "a processor of another kind", "not known: no git", "12 s",
+                 arithmetic.processor(), np.__version__, platform.python_version(), f"cores</th><td>{cores.count()}<"):  # fmt: skip
+        assert text in head
+    assert page.count('href="new/notebooks/01_test.ipynb"') == 3, "of the notebook, its number and its figure"
+
+
+def test_the_commit_is_told_and_whether_the_files_are_its(tmp_path):
+    def git(*words):
+        subprocess.run(
+            ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e", *words], check=True, capture_output=True
+        )
+
+    git("init")
+    git("commit", "--allow-empty", "-m", "empty")
+    assert re.fullmatch("[0-9a-f]{40}, clean", reproduction.provenance(tmp_path, "quick", 0, [])["commit"])
+    (tmp_path / "file").touch()
+    assert reproduction.provenance(tmp_path, "quick", 0, [])["commit"].endswith(", with changes")
 
 
 def test_storing_makes_the_comparison_pass(tmp_path):

@@ -44,7 +44,7 @@ def checkout(root):
 
 
 def start(root, build):
-    command = ["-m", "paperlib", "reproduce", "--root", root, "--build", build]
+    command = ["-m", "paperlib", "reproduce", "--profile", "full", "--root", root, "--build", build]
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,

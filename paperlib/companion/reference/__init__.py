@@ -9,10 +9,15 @@ import numpy as np
 
 from paperlib._support import checks
 from paperlib._support.files import read_npz, write_npz
+from paperlib.companion.reference import manifest
+from paperlib.companion.reference.manifest import ship
+from paperlib.learning.configuration import TrainingConfig
 from paperlib.learning.ensemble import Ensemble
 from paperlib.learning.perturbation import LearnedSeries
+from paperlib.learning.targets import scattering_length_target
+from paperlib.learning.training import train_ensemble
 
-__all__ = ["ensemble", "series", "table", "trained"]
+__all__ = ["digests", "ensemble", "retrained", "series", "ship", "table", "trained"]
 
 
 def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
@@ -38,8 +43,8 @@ def series(name: str, folder: str | Path | None = None) -> LearnedSeries:
     5
     """
     checks.choice("name", name, _names("_1"))
-    orders = [k for k in range(1, 21) if f"{name}_{k}" in _names()]
-    return LearnedSeries(tuple(ensemble(f"{name}_{k}", folder) for k in orders), len(orders))
+    parts = _parts(name)
+    return LearnedSeries(tuple(ensemble(part, folder) for part in parts), len(parts))
 
 
 def table(name: str, folder: str | Path | None = None) -> dict[str, np.ndarray]:
@@ -89,6 +94,39 @@ def trained(
     return made
 
 
+def retrained(name: str, folder: str | Path, *, cache: str | Path | None = None) -> Path:
+    """Train an ensemble that ships anew, from nothing but its configuration in the manifest; the file in `folder`.
+
+    Of those that were trained on a_0 itself, or a ValueError. `cache` is a folder where trainings are kept.
+    """
+    target = scattering_length_target()
+    known = {each: entry.get("configuration", {}) for each, entry in manifest.read()["networks"].items()}
+    chosen = checks.choice(
+        "name", name, [each for each, config in known.items() if config.get("target") == target.name]
+    )
+    fields = {field: value for field, value in known[chosen].items() if field != "target"}
+    made = train_ensemble(TrainingConfig.from_json(manifest.MANIFEST, fields), target, cache=cache)
+    path = checks.path("folder", folder) / f"{name}.npz"
+    made.save(path)
+    return path
+
+
+def digests(name: str, folder: str | Path | None = None) -> dict[str, str]:
+    """The SHA-256 of the networks of this name, or of each of a series', by their files; see `ensemble`.
+
+    Examples
+    --------
+    >>> list(digests("born_attractive"))
+    ['born_attractive_1', 'born_attractive_2', 'born_attractive_3', 'born_attractive_4']
+    """
+    checks.choice("name", name, (*_names(), *_names("_1")))
+    return {part: manifest.digest(_file(part, folder)) for part in ([name] if name in _names() else _parts(name))}
+
+
+def _parts(name: str) -> list[str]:
+    return [f"{name}_{k}" for k in range(1, 21) if f"{name}_{k}" in _names()]
+
+
 def _names(ending: str = "") -> list[str]:
     """What ships, less the ending that they have."""
     names = sorted(path.name.removesuffix(".npz") for path in files(__name__).iterdir() if path.name.endswith(".npz"))
@@ -97,4 +135,8 @@ def _names(ending: str = "") -> list[str]:
 
 def _file(name: str, folder: str | Path | None) -> Path:
     checks.choice("name", name, _names())
-    return (Path(str(files(__name__))) if folder is None else checks.path("folder", folder)) / f"{name}.npz"
+    if folder is not None:
+        return checks.path("folder", folder) / f"{name}.npz"
+    path = Path(str(files(__name__))) / f"{name}.npz"
+    manifest.verify(path)
+    return path

@@ -9,9 +9,10 @@ import numpy as np
 
 from paperlib._support import checks
 from paperlib._support.files import atomically
+from paperlib.companion.reference import manifest
 from paperlib.companion.reproduction.records import Record, read_record
 
-__all__ = ["Verdict", "compare", "store"]
+__all__ = ["Verdict", "compare", "compare_networks", "store"]
 
 # Root mean square over pixels, of 255: fonts and anti-aliasing move a few edges between machines.
 PIXELS = 6.0
@@ -23,7 +24,7 @@ FINGERPRINT = 1e-6
 
 @dataclass(frozen=True)
 class Verdict:
-    """One comparison: `kind` is "number", "figure" or, of a whole notebook, "record"; what was compared is given as text."""
+    """One comparison, its `kind` a "number", a "figure", a whole notebook's "record" or "networks"; what was compared is text."""
 
     notebook: str
     kind: str
@@ -69,7 +70,7 @@ def _compare_numbers(new: Record, old: Record) -> Iterator[Verdict]:
             yield Verdict(old.notebook, "number", name, note=_alone(name in old.numbers))
             continue
         was, now = old.numbers[name], new.numbers[name]
-        if new.retrained and was.spread is not None:
+        if _otherwise_trained(new, old) and was.spread is not None:
             allowed, text = was.spread, f"± {was.spread:.2g} (spread over trainings)"
         else:
             allowed = was.tolerance * abs(was.value) + was.absolute
@@ -98,7 +99,7 @@ def _compare_figures(new: Record, old: Record, results: Path, stored: Path) -> I
         except ImageComparisonFailure:
             yield Verdict(old.notebook, "figure", name, note="the pictures differ in size")
             continue
-        if new.retrained:
+        if _otherwise_trained(new, old):
             size, most = _share_of_a_blank_sheet(was, now) if difference else 0.0, SHARE_RETRAINED
             note, allowed = "", f"blurred, {most:g} of a blank sheet's difference"
         else:
@@ -107,6 +108,26 @@ def _compare_figures(new: Record, old: Record, results: Path, stored: Path) -> I
             allowed = f"rms of pixels <= {most:g}"
         passed = size <= most and not note
         yield Verdict(old.notebook, "figure", name, "", f"{size:.2f}", allowed, passed, note)
+
+
+def _otherwise_trained(new: Record, old: Record) -> bool:
+    """Whether a notebook's trainings, made anew, have other bits than the stored ones, or are not known by their bits."""
+    return new.retrained and not (new.networks and new.networks == old.networks)
+
+
+def compare_networks(results: str | Path) -> list[Verdict]:
+    """Networks that a run has trained anew, in RESULTS/reference, against the manifest of what ships: identical, or not.
+
+    Other bits are no failure: the spreads between trainings decide then, and each verdict's note says what is otherwise
+    here.
+    """
+    folder, verdicts = checks.path("results", results) / "reference", []
+    known = manifest.read()["networks"]
+    for path in sorted(path for path in folder.glob("*.npz") if path.stem in known):
+        was, now = known[path.stem]["sha256"], manifest.digest(path)
+        why = "identical" if was == now else manifest.differences() or "other bits, and nothing known is otherwise here"
+        verdicts.append(Verdict("", "networks", path.stem, was[:16], now[:16], "identical", was == now, why))
+    return verdicts
 
 
 def _share_of_a_blank_sheet(stored: Path, new: Path) -> float:

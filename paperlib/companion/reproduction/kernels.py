@@ -1,4 +1,4 @@
-"""The process in which a notebook's cells run: this interpreter, and nothing that a shell or a home has set for its cells."""
+"""The process in which a notebook's cells run: this interpreter, the one arithmetic, and nothing that a shell or a home has set."""
 
 import os
 import tempfile
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from paperlib._support import arithmetic
 
 __all__ = ["alone", "environment"]
 
@@ -15,10 +17,10 @@ _LONGEST = 60  # letters of a folder of sockets: the system takes names of 107
 
 
 def environment(folder: str | Path) -> dict[str, str]:
-    """This process' environment without what reaches into cells; IPython's files, start-up files among them, in `folder`."""
+    """This process' environment in the one arithmetic, without what reaches into cells; IPython's files are in `folder`."""
     import matplotlib
 
-    kept = {name: value for name, value in os.environ.items() if name not in _REACHES_IN}
+    kept = {name: value for name, value in arithmetic.environment(os.environ).items() if name not in _REACHES_IN}
     own = {"IPYTHONDIR": str(folder), "MATPLOTLIBRC": str(Path(matplotlib.get_data_path()) / "matplotlibrc")}
     return kept | own
 

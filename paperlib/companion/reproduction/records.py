@@ -9,6 +9,7 @@ import numpy as np
 
 from paperlib._support import checks
 from paperlib._support.files import atomically, read_json, write_json
+from paperlib.companion import reference
 from paperlib.companion.reproduction.table import Table
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Record:
     retrained: bool
     numbers: dict[str, Number]
     figures: dict[str, list[list[float]]]
+    networks: dict[str, str]
 
 
 def record(
@@ -105,12 +107,14 @@ def record(
     *,
     numbers: dict[str, Number],
     figures: "dict[str, Figure]",
+    networks: Sequence[str] = (),
     retrained: bool = False,
 ) -> Table:
     """Write a notebook's numbers to FOLDER/numbers/NOTEBOOK.json and its figures to ``FOLDER/*.png``.
 
-    The table is of the numbers' verdicts, for the notebook to show; not of the values, which are compared by their
-    tolerances, or, `retrained` for this run, by their spreads.
+    The table is of the numbers' verdicts, for the notebook to show; not of the values. These are compared by their
+    tolerances; by their spreads where the notebook depends on trainings, `retrained` for this run, that came out with other
+    bits. `networks` are their names in `reference`: what is retrained is then in FOLDER/reference, and what ships is not.
     """
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
@@ -124,6 +128,8 @@ def record(
     checks.instance("retrained", retrained, bool)
     checks.sequence("numbers", numbers.values(), Number)
     checks.sequence("figures", figures.values(), Figure)
+    trained = folder / "reference" if retrained else None
+    hashes = [reference.digests(name, trained) for name in checks.sequence("networks", networks, str)]
     for name, figure in figures.items():
         with plt.style.context(["default", STYLE]), atomically(folder / f"{name}.png") as part:
             # No metadata: the file then depends on the picture alone.
@@ -131,6 +137,7 @@ def record(
     content = {
         "notebook": notebook,
         "retrained": retrained,
+        "networks": {name: digest for each in hashes for name, digest in each.items()},
         "numbers": {name: _shortest(number) for name, number in numbers.items()},
         "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
     }
@@ -165,7 +172,8 @@ def read_record(path: str | Path) -> Record:
             _name("figures", name): [[checks.number("figures", x) for x in row] for row in rows]
             for name, rows in content["figures"].items()
         }
-        return Record(_name("notebook", content["notebook"]), bool(content["retrained"]), numbers, figures)
+        networks = {name: checks.instance(name, digest, str) for name, digest in content.get("networks", {}).items()}
+        return Record(_name("notebook", content["notebook"]), bool(content["retrained"]), numbers, figures, networks)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: not a notebook's record ({type(error).__name__}: {error})") from None
 

@@ -1,22 +1,62 @@
-"""The report: one HTML page, each number and each figure beside the stored one."""
+"""The report: one HTML page that says what computed it, then each number and each figure beside the stored one."""
 
 import base64
-from collections.abc import Sequence
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
+from paperlib._support import arithmetic
 from paperlib._support.files import atomically
 from paperlib.companion.reproduction.comparison import Verdict
+from paperlib.companion.reproduction.runner import PROFILES
 
-__all__ = ["write_report"]
+__all__ = ["provenance", "write_report"]
+
+
+def provenance(root: str | Path, profile: str, seconds: float, networks: Sequence[Verdict]) -> dict[str, str]:
+    """What a run of a checkout was and what computed it, each as a line: the report opens with them.
+
+    `seconds` is the run's wall time, `networks` what became of those that it has trained anew.
+    """
+    identical = sum(verdict.passed for verdict in networks)
+    said = f"{identical} of {len(networks)} trained anew are identical to those that ship, bit for bit"
+    others = sorted({verdict.note for verdict in networks if not verdict.passed})
+    threads = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+    return {
+        "profile": f"{profile}: {PROFILES[profile]}",
+        "networks": "; ".join([said, *others]) if networks else "none trained anew",
+        "commit": _commit(Path(root)),
+        "date": datetime.now(UTC).isoformat(" ", "seconds"),
+        "wall time": f"{seconds:.0f} s, less what earlier runs had finished",
+        "arithmetic": arithmetic.departures() or "the one arithmetic, alike on every x86-64 processor with AVX2",
+        "threads": ", ".join(f"{name} = {value}" for name, value in sorted(threads.items()))
+        or "as many as there are cores",
+        **arithmetic.machine(),
+    }
+
+
+def _commit(root: Path) -> str:
+    """The checkout's commit, and whether its files are those of it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        clean = not git("status", "--porcelain")
+        return f"{git('rev-parse', 'HEAD')}, {'clean' if clean else 'with changes'}"
+    except (OSError, subprocess.CalledProcessError):
+        return "not known: no git checkout, or no git"
 
 
 def write_report(
-    path: str | Path, verdicts: Sequence[Verdict], results: str | Path, stored: str | Path, profile: str
+    path: str | Path, verdicts: Sequence[Verdict], results: str | Path, stored: str | Path, facts: Mapping[str, str]
 ) -> None:
     """Write the report on two folders that were compared, with its pictures inside, to one HTML file.
 
-    `profile` says how the notebooks were run.
+    `facts` are its opening lines, as of `provenance`; executed notebooks in RESULTS/notebooks are linked to.
     """
     from jinja2 import Environment
 
@@ -24,10 +64,15 @@ def write_report(
         places = {"stored": (stored, name), "new": (results, name), "difference": (results, f"{name}-failed-diff")}
         return [(caption, _embedded(Path(folder, f"{stem}.png"))) for caption, (folder, stem) in places.items()]
 
+    def made_by(notebook: str) -> str:
+        copy = Path(results, "notebooks", f"{notebook}.ipynb")
+        return os.path.relpath(copy, Path(path).parent) if copy.exists() else ""
+
     page = (files(__package__) / "report.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True).from_string(page)
     with atomically(path) as part:
-        part.write_text(template.render(verdicts=verdicts, profile=profile, pictures=pictures), encoding="utf-8")
+        text = template.render(verdicts=verdicts, facts=facts, pictures=pictures, made_by=made_by)
+        part.write_text(text, encoding="utf-8")
 
 
 def _embedded(picture: Path) -> str:

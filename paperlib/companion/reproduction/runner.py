@@ -10,9 +10,18 @@ from typing import Any
 
 from paperlib._support import checks
 from paperlib._support.files import read_json, write_json
+from paperlib.companion import reference
 from paperlib.companion.reproduction import kernels, lanes
 
-__all__ = ["notebook_parameters", "notebooks", "reproduce", "run_notebook"]
+__all__ = ["PROFILES", "notebook_parameters", "notebooks", "reproduce", "run_notebook"]
+
+PROFILES = {
+    "standard": "networks that ship in every notebook, and two ensembles of them trained anew",
+    "full": "every network trained anew",
+    "quick": "networks that ship in every notebook, and none trained anew",
+}
+# One of values alone, one with derivatives; and the minutes that each takes.
+SAMPLE = {"signed": 2.5, "scattering_lengths": 2.0}
 
 
 def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
@@ -70,20 +79,20 @@ def reproduce(
     root: str | Path,
     build: str | Path,
     *,
-    profile: str = "full",
+    profile: str = "standard",
     only: str | None = None,
     say: Callable[[str], Any] = print,
 ) -> Path:
     """Run the notebooks of a checkout, side by side where there are cores; the folder of their results.
 
     Those that an earlier run finished, unchanged since, are not run again. In `root` lie `notebooks` and `paperlib`; to
-    `build` go executed notebooks, results and what is trained. The profile "full" trains every network anew, "quick"
-    uses those that ship. `only` begins a notebook's name; in a full run, those whose networks it reads are run too.
+    `build` go executed notebooks, results and what is trained. The profile "full" trains every network anew, "standard"
+    two ensembles, and "quick" none; both use those that ship in the notebooks. `only` begins a notebook's name; in a full run, those whose networks it reads are run too.
     `say` takes lines of progress. A RuntimeError tells of a notebook that failed, after all others that do not read
     what it trains; a ValueError of notebooks that read one another's networks in a circle.
     """
     root, build = checks.path("root", root).resolve(), checks.path("build", build).resolve()
-    checks.choice("profile", profile, ("full", "quick"))
+    checks.choice("profile", profile, tuple(PROFILES))
     results = build / profile
     done_path = results / "done.json"
     done = read_json(done_path) if done_path.exists() else {}
@@ -110,6 +119,14 @@ def reproduce(
         else:
             plan = plans[name]
             calls[name] = lanes.Call(run_notebook, (plan.path, plan.output, plan.given), plan.reads, plan.minutes)
+    for name, minutes in SAMPLE.items() if profile == "standard" and only is None else ():
+        label = f"{name}, trained anew"
+        fingerprints[label] = library
+        if done.get(label) == library and (results / "reference" / f"{name}.npz").exists():
+            say(f"{label}: finished by an earlier run, unchanged since")
+        else:
+            arguments = (name, results / "reference", build / "trained")
+            calls[label] = lanes.Call(_train_anew, arguments, minutes=minutes)
     failures = []
     for name, error in lanes.run(calls, say):
         if error is None:
@@ -120,6 +137,10 @@ def reproduce(
     if failures:
         raise failures[0]
     return results
+
+
+def _train_anew(name: str, folder: Path, cache: Path) -> None:
+    reference.retrained(name, folder, cache=cache)
 
 
 @dataclass(frozen=True)

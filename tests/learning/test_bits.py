@@ -1,0 +1,122 @@
+"""The one arithmetic, held to constants: any machine that runs this checks that it trains to the bits that others do."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from paperlib.__main__ import main
+from paperlib._support import arithmetic
+from paperlib.companion.reference import manifest
+from paperlib.learning.checkpoints import Checkpoint
+
+if find_spec("tensorflow") is None:
+    pytest.skip("training needs the [train] extra", allow_module_level=True)
+
+BITS = Path(__file__).parent / "bits.py"
+STATED = """
+values,adam,2,16,32,8,12,1 29b9f5e3ee19 9bd5f7575257
+values,muon,2,16,32,8,12,1 8a2cdad45613 4370dbaabf7c
+values,soap,2,16,32,8,12,1 a58c0c7a03cd 465d20a34cb3
+gradients,adam,2,16,32,8,12,1 a8281300e464 96a746461718
+gradients,muon,2,16,32,8,12,1 031c3432b42a 4b0273d80d6a
+gradients,soap,2,16,32,8,12,1 7cbc87a9df2c 06a79c12642d
+hessian_vectors,adam,2,16,32,8,12,1 a9f82f1d9b91 90bfc5e67d3e
+hessian_vectors,muon,2,16,32,8,12,1 f11eb403c725 10fbe7242196
+hessian_vectors,soap,2,16,32,8,12,2 096c278cb8a2 4358ff26da13 dcc68c4be2d1 a02e1a5e535e
+"""
+
+
+HERE = arithmetic.impossible()
+
+
+def run(*command, **variables):
+    """What a command of this interpreter prints and says, begun without the one arithmetic."""
+    plain = {name: value for name, value in os.environ.items() if name not in arithmetic.FIXED}
+    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, env=plain | variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.skipif(bool(HERE), reason=HERE)
+def test_each_fit_and_optimizer_trains_to_the_bits_that_are_stated():
+    stated = STATED.strip().split("\n")
+    cases = [line.split()[0] for line in stated]
+    assert run("-m", "paperlib", "arithmetic", sys.executable, BITS, *cases)[0].strip().split("\n") == stated
+
+
+@pytest.mark.skipif(bool(HERE), reason=HERE)
+def test_training_begins_in_it_and_a_users_own_settings_give_way(tmp_path):
+    """The same files where another arithmetic was asked for, with one line for each setting that gave way."""
+    (tmp_path / "mine.json").write_text(json.dumps({"d": 4, "hidden": [8], "steps": 16, "warmup": 2, "samples": 64,
+                                                    "batch": 16, "validation": 16, "seeds": [0], "optimizer": "adam"}))  # fmt: skip
+    command = ("-m", "paperlib", "train", tmp_path / "mine.json", "--output")
+    _, said = run(*command, tmp_path / "plain")
+    assert not said
+    given = {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2", "TF_NUM_INTRAOP_THREADS": "4", "OPENBLAS_NUM_THREADS": "2"}
+    _, said = run(*command, tmp_path / "asked", **given)
+    lines = said.strip().split("\n")
+    assert len(lines) == 3 and all("gives way to" in line for line in lines)
+    one, other = (manifest.digest(tmp_path / name / "order_1.npz") for name in ("plain", "asked"))
+    assert one == other
+
+
+def test_a_training_elsewhere_says_so_once_in_a_line():
+    code = "import paperlib.learning.training as t, warnings; warnings.simplefilter('always'); "
+    code += "[t._warn_of_other_bits() for _ in range(3)]"
+    (line,) = [line for line in run("-c", code)[1].split("\n") if "UserWarning" in line]
+    assert "trained to bits of this machine's own: " in line
+    if not HERE:
+        held = run("-m", "paperlib", "arithmetic", sys.executable, "-c", code)
+        assert held == ("", "")
+
+
+def test_importing_the_library_sets_nothing():
+    code = "import os, paperlib, paperlib.physics.born, paperlib.learning.training; print(*os.environ)"
+    assert not set(run("-c", code)[0].split()) & arithmetic.FIXED.keys()
+
+
+def test_where_it_cannot_be_held_nothing_is_set(monkeypatch):
+    """A processor without AVX2, another machine, another TensorFlow: one line that says why."""
+
+    def said():
+        arithmetic.departures.cache_clear()
+        lines = []
+        assert arithmetic.environment({"HOME": "x", "XLA_FLAGS": "mine"}, lines.append) == {
+            "HOME": "x",
+            "XLA_FLAGS": "mine",
+        }
+        (line,) = lines
+        assert arithmetic.departures() in line and "\n" not in line
+        return line
+
+    with monkeypatch.context() as patch:
+        patch.setattr(arithmetic.platform, "machine", lambda: "aarch64")
+        assert "has no AVX2" in said()
+    with monkeypatch.context() as patch:
+        patch.setitem(arithmetic.__cpu_features__, "AVX2", False)
+        assert "has no AVX2" in said()
+    if not HERE:
+        monkeypatch.setattr(arithmetic, "version", lambda name: "2.19.1")
+        assert "TensorFlow is 2.19.1" in said()
+    arithmetic.departures.cache_clear()
+
+
+def test_a_checkpoint_of_another_arithmetic_is_not_gone_on_with(monkeypatch, tmp_path):
+    values = np.zeros(2)
+    monkeypatch.setattr(arithmetic, "departures", lambda: "")
+    held = Checkpoint.of(tmp_path, "f", values)
+    monkeypatch.setattr(arithmetic, "departures", lambda: "a processor of another kind")
+    assert Checkpoint.of(tmp_path, "f", values).origin != held.origin
+
+
+def test_the_table_is_shown_with_its_reasons(capsys):
+    assert main(["arithmetic"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{name}={value}\n" in shown for name, value in arithmetic.FIXED.items())
+    assert arithmetic.FIXED.keys() == arithmetic.WHY.keys() and all(arithmetic.WHY.values())
