@@ -63,13 +63,14 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 INNER = {
     "tensorflow", "centroid", "checkpoints", "checks", "loops", "converters", "cores", "explorer", "networks", "programs",
     "compiled", "shells", "soap", "splits", "reproduction.lanes", "reproduction.kernels",
+    "arithmetic", "reference.manifest",
 }  # fmt: skip
-# What only keeps what it is given, or draws, or cannot be called without a cluster or a checkout.
+# What only keeps what it is given, or draws, or trains for minutes, or cannot be called without a cluster or a checkout.
 OUT = {
     "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "reproduction.comparison.Verdict",
     "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
     "targets.automatic.from_tensorflow", "targets.target.label", "reproduction.table.Table", "reproduction.records.errors_by_order",
-    "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position",
+    "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position", "reproduction.report.provenance", "reference.retrained",
 }  # fmt: skip
 
 
@@ -170,6 +171,7 @@ TABLE = {
     "potentials.square_well": shape(potentials.square_well, radius=lengths),
     "potentials.woods_saxon": shape(potentials.woods_saxon, radius=lengths, diffuseness=lengths),
     "potentials.yukawa": shape(potentials.yukawa, width=lengths),
+    "reference.digests": Row(reference.digests, name="box", folder=None),
     "reference.ensemble": Row(reference.ensemble, name="box_1", folder=None),
     "reference.table": Row(reference.table, name="optimizers", folder=None),
     "reference.series": Row(reference.series, name="box", folder=None),
@@ -178,6 +180,7 @@ TABLE = {
     "reproduction.comparison.compare": Row(
         reproduction.compare, results=FOLDER / "results", stored=FOLDER / "results", only=("01_a",)
     ),
+    "reproduction.comparison.compare_networks": Row(reproduction.compare_networks, results=FOLDER / "results"),
     "reproduction.comparison.store": Row(
         reproduction.store, results=FOLDER / "results", stored=FOLDER / "stored", only=None
     ),
@@ -190,7 +193,7 @@ TABLE = {
     ),
     "reproduction.records.record": Row(
         reproduction.record,
-        notebook="02_b", folder=FOLDER / "made", numbers={"x": reproduction.Number(1.0, "m")}, figures={}, retrained=False,
+        notebook="02_b", folder=FOLDER / "made", numbers={"x": reproduction.Number(1.0, "m")}, figures={}, networks=["box"], retrained=False,
     ),  # fmt: skip
     "reproduction.runner.notebook_parameters": Row(
         reproduction.notebook_parameters, path=FOLDER / "notebooks" / "01_a.ipynb"
@@ -262,6 +265,7 @@ TABLE = {
     ),
     "configuration.TrainingConfig.from_json": Row(TrainingConfig.from_json, words=["d"], name="config.json", content={"d": 4}),
     "configuration.TrainingConfig.fingerprint": Row(CONFIG.fingerprint, target=TARGET),
+    "configuration.TrainingConfig.written": Row(CONFIG.written, target=TARGET),
     "configuration.TrainingConfig.potentials": Row(lambda n, seed: CONFIG.potentials(n, seed), n=small, seed=small),
     "training.train_ensemble": Row(train_ensemble, config=CONFIG, target=TARGET, cache=None),
 }  # fmt: skip

@@ -21,7 +21,7 @@ COMPARED = {
     "00_overview": 6,
     "01_scattering_length": 6,
     "02_born_series": 9,
-    "03_training_mlps": 9,
+    "03_training_mlps": 8,
     "04_propagators_and_vertices": 7,
     "05_feynman_diagrams": 9,
     "06_taylor_versus_born": 8,

@@ -1,10 +1,9 @@
-"""The one arithmetic: what makes a training give the same bits on every x86-64 processor with AVX2, and what reads it.
+"""The one arithmetic: what makes a training give the same bits on every x86-64 processor with AVX2, and what tells whether it does.
 
-Last bits depend on the order in which sums are taken and on which functions the processor has of its own. Libraries choose both
-when they are loaded, by the processor that they find; the variables below leave them no choice. They must stand before a process
-begins, so a process that is to compute in this arithmetic is started in `environment`; importing the library sets nothing.
-Tried with TensorFlow 2.21 on an AMD processor and on Haswell, Skylake and EPYC-Rome as emulated: see `make test-matrix`. Costs no
-time: 6 rows of two vectors are as fast in XLA's own products as Eigen's are.
+Last bits depend on the order in which sums are taken, and on functions that a processor has of its own. Libraries choose both
+by the processor that they find, when they are loaded; the variables of the table leave them no choice. They must be set before
+a process begins: what is to compute in this arithmetic is begun in `environment`, and importing the library sets nothing.
+Tried with TensorFlow 2.21 here and on emulated processors: `make test-matrix`. It costs no time.
 """
 
 import os
@@ -22,22 +21,22 @@ from paperlib._support import cores
 __all__ = ["FIXED", "WHY", "departures", "environment", "impossible", "machine", "processor", "restart"]
 
 TENSORFLOW = "2.21"
-_XLA = {
-    "--xla_cpu_max_isa=AVX2": "XLA: vectors of 256 bits, where AVX-512 would sum sixteen numbers at once",
-    "--xla_cpu_multi_thread_eigen=false": "XLA: sums that no number of threads divides",
-    "--xla_backend_extra_options=": "",
-    "xla_cpu_disable_platform_dependent_math": "XLA: 1/sqrt by division, not by the processor's own approximation",
-    "xla_force_enable_experimental_llvm_ir_gemm": "XLA: products in its own loops; Eigen's blocks follow the caches",
-    "xla_llvm_ir_gemm_tile_size=6:8:2*vectwidth": "XLA: loops that fill the registers; bits are those of any other tile",
+_FLAGS = {
+    "xla_cpu_max_isa=AVX2": "vectors of 256 bits, where AVX-512 would sum sixteen numbers at once",
+    "xla_cpu_multi_thread_eigen=false": "sums that no number of threads divides",
 }
-_OPTIONS = [text for text in _XLA if not text.startswith("--")]
-_FLAGS = [text for text in _XLA if text.startswith("--") and not text.endswith("=")]
+_OPTIONS = {
+    "xla_cpu_disable_platform_dependent_math": "1/sqrt by division, not by the processor's own approximation",
+    "xla_force_enable_experimental_llvm_ir_gemm": "products in loops of its own; Eigen's blocks follow the caches",
+    "xla_llvm_ir_gemm_tile_size=6:8:2*vectwidth": "a tile that fills the registers; other tiles give the same bits, later",
+}
+_XLA = [*(f"--{flag}" for flag in _FLAGS), f"--xla_backend_extra_options={','.join(_OPTIONS)}"]
 _WIDE = " ".join(name for name in __cpu_dispatch__ if name.startswith("AVX512") or name == "X86_V4")
 
 # Each variable, its value, and what it leaves no choice of.
 _TABLE = [
-    ("XLA_FLAGS", f"{' '.join(_FLAGS)} --xla_backend_extra_options={','.join(_OPTIONS)}", "; ".join(filter(None, _XLA.values()))),
-    ("TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL", "0", "TensorFlow: products outside XLA's programs by Eigen, not by oneDNN"),
+    ("XLA_FLAGS", " ".join(_XLA), f"XLA: {'; '.join([*_FLAGS.values(), *_OPTIONS.values()])}"),
+    ("TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL", "0", "TensorFlow: products outside XLA's own by Eigen, not by oneDNN"),
     ("TF_ENABLE_ONEDNN_OPTS", "0", "TensorFlow: no oneDNN in place of its own operations"),
     ("TF_NUM_INTRAOP_THREADS", "1", "TensorFlow: one thread an operation"),
     ("CUDA_VISIBLE_DEVICES", "-1", "TensorFlow: no graphics card, whose sums have an order of their own"),
@@ -45,8 +44,12 @@ _TABLE = [
     ("OPENBLAS_NUM_THREADS", "1", "NumPy, SciPy: products that no number of threads divides"),
     ("NPY_DISABLE_CPU_FEATURES", _WIDE, "NumPy: its own functions and sums without AVX-512"),
     ("NUMBA_CPU_NAME", "haswell", "numba: loops compiled for one processor"),
-    ("NUMBA_CPU_FEATURES", "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+movbe,+popcnt", "numba: and for what that one can"),
-]  # fmt: skip
+    (
+        "NUMBA_CPU_FEATURES",
+        "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+movbe,+popcnt",
+        "numba: and for what that one can",
+    ),
+]
 FIXED = {name: value for name, value, _ in _TABLE}
 WHY = {name: why for name, _, why in _TABLE}
 

@@ -53,7 +53,7 @@ def test_each_fit_and_optimizer_trains_to_the_bits_that_are_stated():
 @pytest.mark.skipif(bool(HERE), reason=HERE)
 def test_training_begins_in_it_and_a_users_own_settings_give_way(tmp_path):
     """The same files where another arithmetic was asked for, with one line for each setting that gave way."""
-    (tmp_path / "mine.json").write_text(json.dumps({"d": 4, "hidden": [8], "steps": 16, "warmup": 2, "samples": 64,
+    (tmp_path / "mine.json").write_text(json.dumps({"d": 4, "kind": "signed", "hidden": [8], "steps": 16, "warmup": 2, "samples": 64,
                                                     "batch": 16, "validation": 16, "seeds": [0], "optimizer": "adam"}))  # fmt: skip
     command = ("-m", "paperlib", "train", tmp_path / "mine.json", "--output")
     _, said = run(*command, tmp_path / "plain")
