@@ -142,8 +142,7 @@ def _arithmetic(options: Namespace) -> int:
     if not options.command_line:
         print("\n".join(f"{name}={value}\n    {arithmetic.WHY[name]}" for name, value in arithmetic.FIXED.items()))
         return 0
-    env = arithmetic.environment(os.environ, lambda line: print(f"paperlib: {line}", file=sys.stderr))
-    os.execvpe(options.command_line[0], options.command_line, env)
+    arithmetic.become(options.command_line)
 
 
 def _summary(verdicts: list[Verdict]) -> int:

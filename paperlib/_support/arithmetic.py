@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from typing import NoReturn
 
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
 from paperlib._support import cores
 
-__all__ = ["FIXED", "WHY", "departures", "environment", "impossible", "machine", "processor", "restart"]
+__all__ = ["FIXED", "WHY", "become", "departures", "environment", "impossible", "machine", "processor", "restart"]
 
 TENSORFLOW = "2.21"
 _FLAGS = {
@@ -60,13 +60,17 @@ def impossible() -> str:
         __cpu_features__["AVX2"] and __cpu_features__["FMA3"]
     ):
         return f"{processor()} has no AVX2"
+    found = _version("tensorflow")
+    known = not found or found.startswith(f"{TENSORFLOW}.")
+    return "" if known else f"TensorFlow is {found}, and it is known for {TENSORFLOW} alone"
+
+
+def _version(library: str) -> str:
+    """The version that is installed; empty where none is."""
     try:
-        found = version("tensorflow")
+        return version(library)
     except PackageNotFoundError:
         return ""
-    return (
-        "" if found.startswith(f"{TENSORFLOW}.") else f"TensorFlow is {found}, and it is known for {TENSORFLOW} alone"
-    )
 
 
 def environment(given: Mapping[str, str], say: Callable[[str], object] = lambda line: None) -> dict[str, str]:
@@ -92,9 +96,18 @@ def departures() -> str:
     return "" if begun else "not begun in the one arithmetic, by python -m paperlib arithmetic COMMAND"
 
 
+def _announced() -> dict[str, str]:
+    return environment(os.environ, lambda line: print(f"paperlib: {line}", file=sys.stderr))
+
+
+def become(command: list[str]) -> NoReturn:
+    """Run a command in place of this process, in the one arithmetic."""
+    os.execvpe(command[0], command, _announced())
+
+
 def restart() -> None:
     """Begin this process again, in the one arithmetic, unless it is in it or cannot be."""
-    env = environment(os.environ, lambda line: print(f"paperlib: {line}", file=sys.stderr))
+    env = _announced()
     if env != dict(os.environ):
         os.execve(sys.executable, sys.orig_argv, env)
 
@@ -112,5 +125,5 @@ def processor() -> str:
 def machine() -> dict[str, str]:
     """What computes here: the processor, how many cores this process may use, and the libraries' versions."""
     libraries = ("numpy", "scipy", "tensorflow", "keras", "numba")
-    versions = {name: version(name) for name in libraries if find_spec(name)}
+    versions = {name: found for name in libraries if (found := _version(name))}
     return {"processor": processor(), "cores": str(cores.count()), "python": platform.python_version()} | versions
