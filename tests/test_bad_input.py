@@ -238,7 +238,9 @@ TABLE = {
     "targets.target.Target.sampled": Row(
         call=lambda what, x: TARGET.sampled(what, x), words=["target"], what=st.sampled_from(["values", "gradients"]), x=GOOD_U
     ),
-    "targets.target.Target.sampled_jet": Row(TARGET.sampled_jet, words=["target", "x"], U=GOOD_U, v=GOOD_U[::-1].copy()),
+    "targets.target.Target.fitted": Row(
+        TARGET.fitted, words=["target", "x"], fit=st.sampled_from(targets.target.FITS), U=GOOD_U, v=GOOD_U[::-1].copy(), depth=depths,
+    ),
     "targets.automatic.from_jax": Row(lambda name, function: targets.from_jax(name, function), name="t", function=lambda x: x[0]),
     "targets.target.orders_in_turn": Row(partial(orders_in_turn, "tensors"), tensors=TENSORS),
     "targets.target.polynomial": Row(

@@ -9,13 +9,12 @@ from typing import Any
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
-from paperlib.learning.targets import Target
+from paperlib.learning.targets.target import FITS, Target
 from paperlib.networks.activations import TRAINABLE
 from paperlib.physics.potentials import SAMPLE_KINDS, sample
 
 __all__ = ["FIELDS", "FITS", "TrainingConfig"]
 
-FITS = ("values", "gradients", "hessian_vectors")
 OPTIMIZERS = ("adam", "muon", "soap")
 
 
@@ -38,9 +37,9 @@ class TrainingConfig:
         Epochs go round this many sets of samples; None draws a new one each epoch.
     batch, steps : int
         Potentials a step, and steps in all. An epoch has samples // batch steps; what is left over is not used.
-    fit : {"values", "gradients", "hessian_vectors"}
-        What is fitted: values; and gradients; and Hessian-vector products along one random direction a sample. Each is
-        scaled by its own mean square.
+    fit : {"values", "gradients", "hessian_vectors", "third_derivatives"}
+        What is fitted: values; and gradients; and Hessian-vector products along one random direction v a sample; and
+        D^3 f[v, v, .]. Each is scaled by its own mean square.
     optimizer : {"soap", "adam", "muon"}
     learning_rate : float or tuple of float
         Its peak, one for all or one a member: after `warmup` steps of linear rise it falls to zero as a cosine.

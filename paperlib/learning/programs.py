@@ -1,34 +1,35 @@
 r"""A training as one compiled program: an epoch of steps of all members, for any target.
 
-Values, gradients and Hessian-vector products of an ensemble are written out layer by layer. Weights are stacked along a
+Values, gradients and what becomes of the gradient along a line are written out layer by layer. Weights are stacked along a
 leading member axis, inputs first: y W is one batched product. The gradient is the paper's chain of propagators, from the
-output down; with the tangent of every quantity along v beside it (a dot), it carries the Hessian-vector product too:
+output down. Along U + t v every quantity is a power series in t, cut off after the order that is fitted; a layer takes
 
 .. math::
-    z^l = y^{l-1} W^l + b^l, \quad \dot z^l = \dot y^{l-1} W^l, \qquad
-    y^l = \varphi(z^l), \quad \dot y^l = \varphi'(z^l)\, \dot z^l, \\
-    \lambda^{l-1} = \big(\varphi'(z^l)\, \lambda^l\big) W^{l\,T}, \qquad
-    \dot\lambda^{l-1} = \big(\varphi'(z^l)\, \dot\lambda^l + \varphi''(z^l)\, \dot z^l \lambda^l\big) W^{l\,T}.
+    z^l(t) = y^{l-1}(t)\, W^l + b^l, \qquad y^l(t) = \varphi(z^l(t)), \qquad
+    \lambda^{l-1}(t) = \big(\varphi'(z^l(t))\, \lambda^l(t)\big) W^{l\,T},
 
-A quantity and its tangent are stacked into one product. What is left for automatic differentiation is one pass for the
+and the coefficients of :math:`\lambda^0(t)` are the gradient, the Hessian times v, and half of :math:`D^3 f[v, v, \cdot]`.
+The coefficients of a quantity are stacked into one product. What is left for automatic differentiation is one pass for the
 weights; nesting it instead costs hundreds of times more under XLA.
 
 Compiling takes some seconds, so trainings that differ only in their data share a program: orders of an iteration, rows of a
 table. It turns variables of its own, so one training at a time may use it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
+from math import factorial
+from operator import add
 from typing import Any
 
 import numpy as np
 
 from paperlib._support import tensorflow
-from paperlib.learning.configuration import TrainingConfig
+from paperlib.learning.configuration import FITS, TrainingConfig
 from paperlib.networks.activations import TRAINABLE
 
-__all__ = ["Program", "program", "values", "values_and_gradients", "values_gradients_and_hessian_vectors"]
+__all__ = ["Program", "program", "values", "values_and_gradients"]
 
 
 # Products and their gradients are written with matrices that lie as they are multiplied. Of one with a transposed side, which
@@ -73,37 +74,39 @@ def values(tf: Any, activation: str, weights: list, biases: list, x: Any) -> Any
     return (_up(tf, y, weights[-1]) + biases[-1])[..., 0]
 
 
-def values_and_gradients(tf: Any, activation: str, weights: list, biases: list, x: Any) -> Any:
-    """Outputs, shape (member, batch), and their gradients by x, shape (member, batch, d)."""
-    y, slopes = x, []
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        y, slope, _ = TRAINABLE[activation](tf, _up(tf, y, weight) + bias)
-        slopes.append(slope)
-    output = (_up(tf, y, weights[-1]) + biases[-1])[..., 0]
-    adjoint = tf.linalg.matrix_transpose(weights[-1])
-    for weight, slope in zip(reversed(weights[:-1]), reversed(slopes), strict=True):
-        adjoint = _down(tf, slope * adjoint, weight)
-    return output, adjoint
-
-
-def values_gradients_and_hessian_vectors(
-    tf: Any, activation: str, weights: list, biases: list, x: Any, v: Any
+def values_and_gradients(
+    tf: Any, activation: str, weights: list, biases: list, x: Any, v: Any = None, order: int = 0
 ) -> tuple:
-    """Outputs, gradients, and the Hessians by x times v, shape (member, batch, d) as v has."""
-    stacked, kept = tf.concat([x, v], axis=1), []
+    """Outputs, shape (member, batch), and the first derivatives along v, up to `order` of 2, of their gradients by x.
+
+    The gradients, the Hessians times v and D^3 f[v, v, .] have shape (member, batch, d).
+    """
+    series, slopes = [x, v][: order + 1], []
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        product, tangent = tf.split(_up(tf, stacked, weight), 2, axis=1)
-        y, slope, curvature = TRAINABLE[activation](tf, product + bias)
-        kept.append((slope, curvature * tangent))
-        stacked = tf.concat([y, slope * tangent], axis=1)
-    product, _ = tf.split(_up(tf, stacked, weights[-1]), 2, axis=1)
-    output = (product + biases[-1])[..., 0]
-    adjoint = tf.linalg.matrix_transpose(weights[-1])
-    adjoint_tangent = tf.zeros_like(adjoint)
-    for weight, (slope, bend) in zip(reversed(weights[:-1]), reversed(kept), strict=True):
-        stacked = tf.concat([slope * adjoint, slope * adjoint_tangent + bend * adjoint], axis=1)
-        adjoint, adjoint_tangent = tf.split(_down(tf, stacked, weight), 2, axis=1)
-    return output, adjoint, adjoint_tangent
+        first, *others = _each(tf, _up, series, weight)
+        derivatives = TRAINABLE[activation](tf, first + bias)
+        series, slope = (_composed(derivatives[k:], others, order) for k in (0, 1))
+        slopes.append(slope)
+    output = (_up(tf, series[0], weights[-1]) + biases[-1])[..., 0]
+    adjoint = [tf.linalg.matrix_transpose(weights[-1])]
+    for weight, slope in zip(reversed(weights[:-1]), reversed(slopes), strict=True):
+        terms = [[a * slope[n - k] for k, a in enumerate(adjoint[: n + 1])] for n in range(order + 1)]
+        adjoint = _each(tf, _down, [reduce(add, each) for each in terms], weight)
+    return output, *(factorial(n) * a for n, a in enumerate(adjoint))
+
+
+def _each(tf: Any, product: Callable, series: list, weight: Any) -> list:
+    """A product with every coefficient of a power series, as one."""
+    return tf.split(product(tf, tf.concat(series, axis=-2), weight), len(series), axis=-2)
+
+
+def _composed(derivatives: Sequence, others: list, order: int) -> list:
+    """The first coefficients of a function of a power series: by its derivatives at the first one, and by the others."""
+    series = [derivatives[0]] + [derivatives[1] * z for z in others]
+    if order == 2:
+        bent = derivatives[2] * others[0] ** 2 / 2
+        series[2:] = [series[2] + bent if len(series) > 2 else bent]
+    return series
 
 
 @dataclass(frozen=True)
@@ -153,11 +156,10 @@ def _compiled(config: TrainingConfig) -> Program:
     schedule, rates = _schedule(keras, members)
     optimizer = _optimizer(keras, config.optimizer, schedule)
     optimizer.build(variables)
-    evaluate: Any = {
-        "values": lambda *arguments: [values(*arguments)],
-        "gradients": values_and_gradients,
-        "hessian_vectors": values_gradients_and_hessian_vectors,
-    }[config.fit]
+    order = FITS.index(config.fit)
+
+    def evaluate(*arguments: Any) -> Any:
+        return values_and_gradients(*arguments, order=order - 1) if order else [values(*arguments)]
 
     def step(inputs: list, fitted: list, rows: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:

@@ -138,9 +138,9 @@ class _Scales:
 def _scales(config: TrainingConfig, target: Target, U: Floats, values: Floats) -> _Scales:
     mean, spread = float(values.mean()), float(values.std()) or 1.0
     weights = [1.0]
-    for order, what in enumerate(FITS[1 : FITS.index(config.fit) + 1], 1):
-        arguments = (U,) if what == "gradients" else (U, _directions(config, len(U), _VALIDATION, 0))
-        derivative = target.sampled(what, *arguments) * config.depth**order / spread
+    fitted = target.fitted(config.fit, U, _directions(config, len(U), _VALIDATION, 0), depth=config.depth)
+    for order, derivative in enumerate(fitted[1:], 1):
+        derivative = derivative * config.depth**order / spread
         weights.append(1 / (float(np.mean(derivative**2)) or 1.0))
     return _Scales(mean, spread, tuple(weights))
 
@@ -160,11 +160,9 @@ def _drawer(config: TrainingConfig, target: Target, scales: _Scales, per_epoch: 
     def samples(number: int) -> list[list[np.ndarray]]:
         U = config.potentials(config.samples, _SAMPLES, config.sample_seed, number)
         inputs = [U / config.depth]
-        if config.fit == "hessian_vectors":
+        if FITS.index(config.fit) > 1:
             inputs.append(_directions(config, config.samples, _SAMPLES, number))
-            fitted = target.sampled_jet(U, inputs[1])
-        else:
-            fitted = [target.sampled(what, U) for what in FITS[: FITS.index(config.fit) + 1]]
+        fitted = target.fitted(config.fit, U, *inputs[1:], depth=config.depth)
         fitted[0] = fitted[0] - scales.mean
         fitted = [array * (config.depth**order / scales.spread) for order, array in enumerate(fitted)]
         return [[array.astype(np.float32) for array in arrays] for arrays in (inputs, fitted)]

@@ -115,37 +115,38 @@ def _linear(z: Floats, order: int) -> Floats:
     return np.stack([z, np.ones_like(z)] + [np.zeros_like(z)] * (order - 1))[: order + 1]
 
 
-# With TensorFlow's operations: value, slope and curvature, which is all that training needs; XLA drops what is not used.
+# With TensorFlow's operations: value, slope, curvature and one derivative more; XLA drops what a training does not use.
 
 
 def _tensors_tanh(tf: Any, z: Any) -> tuple:
     t = tf.tanh(z)
-    return t, 1 - t * t, -2 * t * (1 - t * t)
+    slope = 1 - t * t
+    return t, slope, -2 * t * slope, slope * (6 * t * t - 2)
 
 
 def _tensors_sigmoid(tf: Any, z: Any) -> tuple:
     s = tf.sigmoid(z)
     slope = s * (1 - s)
-    return s, slope, slope * (1 - 2 * s)
+    return s, slope, slope * (1 - 2 * s), slope * (1 - 6 * slope)
 
 
 def _tensors_softplus(tf: Any, z: Any) -> tuple:
-    return tf.math.softplus(z), *_tensors_sigmoid(tf, z)[:2]
+    return tf.math.softplus(z), *_tensors_sigmoid(tf, z)[:3]
 
 
 def _tensors_silu(tf: Any, z: Any) -> tuple:
-    s, slope, _ = _tensors_sigmoid(tf, z)
-    return z * s, s + z * slope, slope * (2 + z * (1 - 2 * s))
+    s, slope, bend, more = _tensors_sigmoid(tf, z)
+    return z * s, s + z * slope, 2 * slope + z * bend, 3 * bend + z * more
 
 
 def _tensors_gelu(tf: Any, z: Any) -> tuple:
     density = tf.exp(-z * z / 2) / np.sqrt(2 * np.pi)
     below = (1 + tf.math.erf(z / np.sqrt(2))) / 2
-    return z * below, below + z * density, density * (2 - z * z)
+    return z * below, below + z * density, density * (2 - z * z), density * z * (z * z - 4)
 
 
 class Smooth(NamedTuple):
-    """A smooth activation: (z, order) -> all its derivatives, and (tf, z) -> the first three, if it can be trained with."""
+    """A smooth activation: (z, order) -> all its derivatives, and (tf, z) -> the first four, if it can be trained with."""
 
     derivatives: Callable
     tensors: Callable | None = None

@@ -24,7 +24,7 @@ def epoch(members, fit, optimizer):
     config = training.TrainingConfig(
         samples=65_536, batch=512, fit=fit, optimizer=optimizer, seeds=tuple(range(members)), sets=1
     )
-    scales = training._Scales(0.0, 1.0, (1.0, 1.0, 1.0)[: 1 + training.FITS.index(fit)])
+    scales = training._Scales(0.0, 1.0, (1.0,) * (1 + training.FITS.index(fit)))
     (inputs, fitted), order = training._drawer(config, TARGET, scales, STEPS)(0)
     program = programs.program(config)
     program.begin(config, training._first_weights(config))
@@ -73,7 +73,7 @@ def test_epoch_while_the_next_samples_are_drawn(benchmark, members, fit):
 
     benchmark.group = f"128 steps, {members} member{'s' * (members > 1)}"
     config = training.TrainingConfig(samples=65_536, batch=512, fit=fit, seeds=tuple(range(members)))
-    scales = training._Scales(0.0, 1.0, (1.0, 1.0, 1.0)[: 1 + training.FITS.index(fit)])
+    scales = training._Scales(0.0, 1.0, (1.0,) * (1 + training.FITS.index(fit)))
     draw = training._drawer(config, scattering_length_target(), scales, STEPS)
     run = epoch(members, fit, "soap")
     with ThreadPoolExecutor(1) as pool:

@@ -9,7 +9,7 @@ from trainings import SMALL, TARGET
 
 from paperlib._support import tensorflow as _tensorflow
 from paperlib.learning import programs
-from paperlib.learning.training import train_ensemble
+from paperlib.learning.training import FITS, train_ensemble
 from paperlib.networks import activations
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.expansion import derivative_tensor
@@ -50,34 +50,36 @@ def test_against_nested_tapes(tf, stacked, activation):
         if activation == "gelu"
         else getattr(tf.keras.activations, activation)
     )
-    with tf.GradientTape() as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            y = x
-            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-                y = phi(y @ weight + bias)
-            output = (y @ weights[-1] + biases[-1])[..., 0]
-            total = tf.reduce_sum(output)
-        gradient = inner.gradient(total, x)
-        along = tf.reduce_sum(gradient * v)
-    product = outer.gradient(along, x)
+    with tf.GradientTape() as outermost:
+        outermost.watch(x)
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = x
+                for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+                    y = phi(y @ weight + bias)
+                output = (y @ weights[-1] + biases[-1])[..., 0]
+                total = tf.reduce_sum(output)
+            gradient = inner.gradient(total, x)
+            along = tf.reduce_sum(gradient * v)
+        product = outer.gradient(along, x)
+        twice_along = tf.reduce_sum(product * v)
+    third = outermost.gradient(twice_along, x)
     arguments = (tf, activation, weights, biases, x)
     np.testing.assert_allclose(programs.values(*arguments), output, rtol=1e-12)
-    for ours, theirs in zip(programs.values_and_gradients(*arguments), (output, gradient), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
-    for ours, theirs in zip(
-        programs.values_gradients_and_hessian_vectors(*arguments, v), (output, gradient, product), strict=True
-    ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+    for order in (0, 1, 2):
+        ours, theirs = programs.values_and_gradients(*arguments, v, order), (output, gradient, product, third)
+        for one, other in zip(ours, theirs[: order + 2], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("activation", activations.TRAINABLE)
 def test_against_the_derivative_tensors(tf, stacked, activation):
     weights, biases, x, v = stacked
     tensors = [tf.constant(a) for a in weights], [tf.constant(a) for a in biases]
-    output, gradient, product = programs.values_gradients_and_hessian_vectors(
-        tf, activation, *tensors, tf.constant(x), tf.constant(v)
+    output, gradient, product, third = programs.values_and_gradients(
+        tf, activation, *tensors, tf.constant(x), tf.constant(v), order=2
     )
     for member in range(MEMBERS):
         mlp = MLP([w[member].T for w in weights], [b[member, 0] for b in biases], activation)
@@ -86,7 +88,10 @@ def test_against_the_derivative_tensors(tf, stacked, activation):
             at = x[member, sample]
             np.testing.assert_allclose(gradient[member, sample], derivative_tensor(mlp, 1, at).packed, rtol=1e-10)
             hessian = derivative_tensor(mlp, 2, at).full()
-            np.testing.assert_allclose(product[member, sample], hessian @ v[member, sample], rtol=1e-10, atol=1e-12)
+            along = v[member, sample]
+            np.testing.assert_allclose(product[member, sample], hessian @ along, rtol=1e-10, atol=1e-12)
+            cubic = derivative_tensor(mlp, 3, at).full() @ along @ along
+            np.testing.assert_allclose(third[member, sample], cubic, rtol=1e-9, atol=1e-11)
 
 
 def test_one_batch_may_serve_all_members(tf, stacked):
@@ -96,7 +101,7 @@ def test_one_batch_may_serve_all_members(tf, stacked):
     np.testing.assert_allclose(shared, repeated, rtol=1e-13)
 
 
-@pytest.mark.parametrize("fit", ["values", "gradients", "hessian_vectors"])
+@pytest.mark.parametrize("fit", FITS)
 def test_the_compiled_program_does_what_its_python_does(fit):
     """The same steps run eagerly, operation by operation; the last bits differ, and grow with the steps."""
     import tensorflow as tf

@@ -40,7 +40,7 @@ def check_derivatives(target, U, v, digits):
     turn = (target.gradients(U + step * v) - target.gradients(U - step * v)) / (2 * step)
     np.testing.assert_allclose(target.hessian_vectors(U, v), turn, atol=digits * np.abs(turn).max() + 1e-12)
     separate = target.values(U), target.gradients(U), target.hessian_vectors(U, v)
-    for one, other in zip(target.sampled_jet(U, v), separate, strict=True):
+    for one, other in zip(target.fitted("hessian_vectors", U, v), separate, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-13 * np.abs(other).max())
 
 
@@ -270,7 +270,7 @@ def test_what_a_function_gives_back_is_checked(values, message):
         targets.Target("t", len, jet=lambda x, v: (values(x), x, x)),
     ):
         with pytest.raises(refusal(message), match=f"^target 't': {message}$"):
-            target.sampled_jet(np.ones((3, 2)), np.ones((3, 2)))
+            target.fitted("hessian_vectors", np.ones((3, 2)), np.ones((3, 2)))
 
 
 def test_a_gradient_that_is_not_finite_is_named_by_its_sample():
@@ -323,9 +323,32 @@ def test_a_jet_has_three_parts():
     short = targets.Target("t", len, jet=lambda x, v: (x[:, 0], x))
     message = "^target 't': jet gives 2 results; must be values, gradients, hessian_vectors$"
     with pytest.raises(ValueError, match=message):
-        short.sampled_jet(np.ones((3, 2)), np.ones((3, 2)))
+        short.fitted("hessian_vectors", np.ones((3, 2)), np.ones((3, 2)))
     with pytest.raises(ValueError, match=message.replace("2 results", "4 results")):
-        targets.Target("t", len, jet=lambda x, v: (x[:, 0], x, x, x)).sampled_jet(np.ones((3, 2)), np.ones((3, 2)))
+        long = targets.Target("t", len, jet=lambda x, v: (x[:, 0], x, x, x))
+        long.fitted("third_derivatives", np.ones((3, 2)), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("depth", [0.3, 1.0])
+def test_third_derivatives_are_as_exact_as_single_precision(depth):
+    """Of a_0 less two orders, by JAX: three derivatives of the sweep across the shells."""
+    jax = pytest.importorskip("jax")
+
+    def a0(x):  # u'' + U u = 0 shell by shell
+        u, slope = 0.0, 1.0
+        for value in x / D**2:
+            k = jax.numpy.sqrt(value)
+            c, s = jax.numpy.cos(k), jax.numpy.sin(k) / k
+            u, slope = u * c + slope * s, slope * c - u * value * s
+        return 1 - u / slope / D
+
+    U, v = depth * (0.1 + np.random.default_rng(3).random((8, D))), np.random.default_rng(4).standard_normal((8, D)) / np.sqrt(D)
+    exact = [born.born_tensor(n, D) for n in (1, 2)]
+    with jax.enable_x64(True):
+        third = jax.vmap(lambda x, v: jax.jvp(lambda y: jax.jvp(jax.grad(a0), (y,), (v,))[1], (x,), (v,))[1])(U, v)
+        third = np.asarray(third)
+    found = targets.scattering_length_target(exact).fitted("third_derivatives", U, v, depth=depth)[3]
+    assert np.abs(found - third).max() < 1e-6 * np.abs(third).max()
 
 
 def test_a_polynomial_has_no_constant_term():

@@ -23,7 +23,10 @@ from paperlib.taylor.symmetric import (
     packed_size,
 )
 
-__all__ = ["Target", "label", "orders_in_turn", "polynomial"]
+__all__ = ["FITS", "Target", "label", "orders_in_turn", "polynomial"]
+
+# What a training may fit: each with those before it.
+FITS = ("values", "gradients", "hessian_vectors", "third_derivatives")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Target:
             pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]  # taken only if there is one
             return [ours - theirs for ours, theirs in pairs]
 
-        parts: Any = {what: difference(what) for what in ("values", "gradients", "hessian_vectors")}
+        parts: Any = {what: difference(what) for what in FITS[:3]}
         return Target(f"{self.name} less {label(tensors)}", **parts, jet=self.jet and jets)
 
     def sampled(self, what: str, *arguments: Floats) -> Floats:
@@ -97,22 +100,34 @@ class Target:
         A ValueError names what is wrong: a derivative that the target lacks, another shape, a sample whose value is not
         finite.
         """
-        function = getattr(self, checks.choice("what", what, ("values", "gradients", "hessian_vectors")))
+        function = getattr(self, checks.choice("what", what, FITS[:3]))
         if function is None:
             raise ValueError(f"target {self.name!r}: has no {what}")
         arrays = [checks.real_array("x", array) for array in arguments]
         return self._checked(what, function(*arrays), arrays[0])
 
-    def sampled_jet(self, U: Floats, v: Floats) -> list[Floats]:
-        """Values, gradients and Hessian-vector products at a batch, checked as `sampled` checks each."""
-        names = ("values", "gradients", "hessian_vectors")
-        U, v = checks.real_array("U", U), checks.real_array("v", v)
+    def fitted(self, fit: str, U: Floats, v: Floats | None = None, *, depth: float = 1.0) -> list[Floats]:
+        """What a training of this `fit` fits, at a batch and, from Hessian-vector products on, along v; each checked.
+
+        D^3 f[v, v, .] is the central difference of Hessian-vector products at U plus and minus depth/1000 v: to about 1e-7
+        for a v of unit length and a function that changes over `depth`, as exact as trainings in single precision can use.
+        """
+        names, U = FITS[: FITS.index(checks.choice("fit", fit, FITS)) + 1], checks.real_array("U", U)
+        if len(names) < 3:
+            return [self.sampled(what, U) for what in names]
+        v = checks.real_array("v", v)
         if self.jet is None:
-            return [self.sampled(what, U, *([v] if what == "hessian_vectors" else [])) for what in names]
-        results: list[Any] = checks.sequence(f"target {self.name!r}: jet", self.jet(U, v))
-        if len(results) != len(names):
-            raise ValueError(f"target {self.name!r}: jet gives {len(results)} results; must be {', '.join(names)}")
-        return [self._checked(what, result, U) for what, result in zip(names, results, strict=True)]
+            results = [*(self.sampled(what, U) for what in FITS[:2]), self.sampled(FITS[2], U, v)]
+        else:
+            given: list[Any] = checks.sequence(f"target {self.name!r}: jet", self.jet(U, v))
+            if len(given) != 3:
+                raise ValueError(f"target {self.name!r}: jet gives {len(given)} results; must be {', '.join(FITS[:3])}")
+            results = [self._checked(what, result, U) for what, result in zip(names, given, strict=False)]
+        if len(names) > 3:
+            step = checks.number("depth", depth, above=0) / 1000
+            after, before = (self.sampled(FITS[2], U + to * v, v) for to in (step, -step))
+            results.append((after - before) / (2 * step))
+        return results
 
     def _checked(self, what: str, result: Any, U: Floats) -> Floats:
         expected = U.shape[:1] if what == "values" else U.shape
