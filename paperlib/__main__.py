@@ -1,4 +1,4 @@
-"""The command line: python -m paperlib list | reproduce | check | store | train | sweep | arithmetic."""
+"""The command line: python -m paperlib list | reproduce | check | store | spreads | train | sweep | arithmetic."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from paperlib.companion.reproduction import Verdict
 __all__ = ["main", "start"]
 
 # What trains, or runs what trains, begins again in the one arithmetic.
-TRAINING = ("reproduce", "train", "sweep")
+TRAINING = ("reproduce", "spreads", "train", "sweep")
 
 
 def _parser() -> ArgumentParser:
@@ -53,6 +53,11 @@ def _parser() -> ArgumentParser:
     for run, name, what in ((_check, "check", compares), (_store, "store", stores)):
         sub = of_a_checkout(run, f"{name} --results build/results", what)
         sub.add_argument("--results", type=Path, help="the run's folder (default: ROOT/build/results)")
+    what = "Retrain everything with other seeds, some hours, and write how far its numbers lie apart to figures/spreads.json."
+    sub = command(_spreads, "spreads --trainings 8", what)
+    sub.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: this folder)")
+    sub.add_argument("--build", type=Path, help="where results go, to go on in (default: ROOT/build)")
+    sub.add_argument("--trainings", type=int, default=8, help="how many (default: 8)")
     what = "Train networks on a_0, order by order; write them, and say how far their tensors are from the Born series."
     sub = command(_train, "train mine.json --orders 2 --output mine", what)
     sub.add_argument("config", type=Path, help='JSON of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}')
@@ -112,6 +117,14 @@ def _store(options: Namespace) -> int:
     if (results / "reference").exists() and options.only is None:
         for path in reference.ship(results / "reference"):
             print(f"ships {path.name}")
+    return 0
+
+
+def _spreads(options: Namespace) -> int:
+    build = options.build or options.root / "build"
+    say = lambda line: print(line, flush=True)  # noqa: E731 - as `print`, at once
+    measured = reproduction.measure_spreads(options.root, build, options.trainings, say=say)
+    print(f"stored figures/spreads.json: {sum(map(len, measured.values()))} numbers of {len(measured)} notebooks")
     return 0
 
 

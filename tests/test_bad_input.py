@@ -71,6 +71,8 @@ OUT = {
     "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
     "targets.automatic.from_tensorflow", "targets.target.label", "reproduction.table.Table", "reproduction.records.errors_by_order",
     "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position", "reproduction.report.provenance", "reference.retrained",
+    "reproduction.spreads.allowed_factor", "reproduction.spreads.deviation", "reproduction.spreads.measure_spreads",
+    "perturbation.both_ways",
 }  # fmt: skip
 
 
@@ -186,7 +188,7 @@ TABLE = {
     ),
     "reproduction.records.Number": Row(
         reproduction.Number,
-        value=1.0, meaning="m", tolerance=1e-6, absolute=0.0, spread=None, at_most=2.0, at_least=None,
+        value=1.0, meaning="m", tolerance=1e-6, absolute=0.0, at_most=2.0, at_least=None,
     ),  # fmt: skip
     "reproduction.records.read_record": Row(
         reproduction.read_record, path=FOLDER / "results" / "numbers" / "01_a.json"
@@ -195,6 +197,8 @@ TABLE = {
         reproduction.record,
         notebook="02_b", folder=FOLDER / "made", numbers={"x": reproduction.Number(1.0, "m")}, figures={}, networks=["box"], retrained=False,
     ),  # fmt: skip
+    "reproduction.spreads.bounded_numbers": Row(reproduction.bounded_numbers, folder=FOLDER / "results"),
+    "reproduction.spreads.read_spreads": Row(reproduction.read_spreads, folder=FOLDER / "results"),
     "reproduction.runner.notebook_parameters": Row(
         reproduction.notebook_parameters, path=FOLDER / "notebooks" / "01_a.ipynb"
     ),

@@ -19,7 +19,7 @@ the protocols are ours.
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from math import factorial
 from operator import add
@@ -38,7 +38,7 @@ from paperlib.networks.mlp import MLP
 from paperlib.taylor.expansion import derivative_tensor, taylor_expand
 from paperlib.taylor.symmetric import SymmetricTensor
 
-__all__ = ["LearnedSeries", "direct", "iterative", "relative_errors"]
+__all__ = ["LearnedSeries", "both_ways", "direct", "iterative", "relative_errors"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,3 +237,16 @@ def relative_errors(series: LearnedSeries, exact: Sequence[SymmetricTensor]) -> 
         [(series.member_tensor(i, true.order) - true).norm() / true.norm() for i in range(count)] for true in exact
     ]
     return np.array(mean), np.array(members)
+
+
+def both_ways(
+    target: Target, config: TrainingConfig, exact: Sequence[SymmetricTensor], *, cache: str | Path | None = None
+) -> Floats:
+    """Relative errors of tensors learned by one training, and order by order with as many steps in all.
+
+    `config` is that of each order in turn; the one training has its steps times the orders of `exact`. The array is of
+    shape (2, orders, 1 + members): direct and iterative, of the means first. See `direct` for `cache`.
+    """
+    long = replace(config, steps=len(exact) * config.steps)
+    series = direct(target, long, len(exact), cache=cache), iterative(target, [config] * len(exact), cache=cache)
+    return np.array([np.column_stack(relative_errors(each, exact)) for each in series])

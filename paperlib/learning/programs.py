@@ -158,13 +158,14 @@ def _compiled(config: TrainingConfig) -> Program:
     optimizer.build(variables)
     order = FITS.index(config.fit)
 
-    def evaluate(*arguments: Any) -> Any:
-        return values_and_gradients(*arguments, order=order - 1) if order else [values(*arguments)]
+    def evaluate(x: Any, v: Any = None) -> Any:
+        network = (tf, config.activation, variables[0::2], variables[1::2], x)
+        return values_and_gradients(*network, v, order - 1) if order else [values(*network)]
 
     def step(inputs: list, fitted: list, rows: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             chosen = [tf.gather(array, rows) for array in inputs]
-            outputs = evaluate(tf, config.activation, variables[0::2], variables[1::2], *chosen)
+            outputs = evaluate(*chosen)
             loss = 0.0
             for number, (output, array) in enumerate(zip(outputs, fitted, strict=True)):
                 residual = tf.reshape(output - tf.gather(array, rows), (len(config.seeds), -1))

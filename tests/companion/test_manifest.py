@@ -81,7 +81,7 @@ def test_identical_networks_hold_the_numbers_to_their_tolerance(tmp_path):
     """Where the bits differ, the spread decides."""
 
     def record(folder, value, retrained):
-        numbers = {"error": reproduction.Number(value, "", spread=1.0)}
+        numbers = {"error": reproduction.Number(value, "")}
         reproduction.record(
             "01_test", tmp_path / folder, numbers=numbers, figures={}, networks=["box"], retrained=retrained
         )
@@ -91,6 +91,7 @@ def test_identical_networks_hold_the_numbers_to_their_tolerance(tmp_path):
         return verdict.passed
 
     record("stored", 2.0, False)
+    write_json(tmp_path / "stored" / "spreads.json", {"01_test": {"error": [1.0, 2.0]}})
     shutil.copytree(manifest.MANIFEST.parent, tmp_path / "new" / "reference")
     record("new", 2.5, True)
     assert not passed()

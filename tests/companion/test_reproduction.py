@@ -79,22 +79,65 @@ def test_a_retrained_picture_may_differ_as_a_training_does(tmp_path, share, pass
 
 
 def test_retrained_numbers_are_held_to_the_spread(tmp_path):
-    record(tmp_path / "stored", spread=0.5)
-    record(tmp_path / "new", value=2.4, retrained=True)
+    """By logarithms: with a standard deviation of ln 1.1, a factor of 1.1 ** (3 sqrt 2), 1.498."""
+    record(tmp_path / "stored")
+    values = list(5.0 * 1.1 ** (np.array([-1.0, 1.0]) / np.sqrt(2)))
+    write_json(tmp_path / "stored" / "spreads.json", {"01_test": {"a": values}})
+    for value, retrained, passes in (
+        (2.9, True, True), (3.1, True, False), (1.4, True, True), (1.3, True, False), (-2.0, True, False), (2.1, False, False),
+    ):  # fmt: skip
+        record(tmp_path / "new", value=value, retrained=retrained)
+        expected = set() if passes else {("number", "a")}
+        assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == expected
+    write_json(tmp_path / "stored" / "spreads.json", {"01_test": {}})  # it does not depend on the training
+    record(tmp_path / "new", value=2.1, retrained=True)
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
+    (tmp_path / "stored" / "spreads.json").unlink()
     assert not failed(reproduction.compare(tmp_path / "new", tmp_path / "stored"))
-    record(tmp_path / "new", value=2.6, retrained=True)
-    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
-    record(tmp_path / "new", value=2.4)
-    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[1], {"01": [1]}, {"01": {"a": 1}}, {"01": {"a": [1, "b"]}}, {"01": {"a": [1.0]}}, {"01": {"a": [1, -1]}}],
+)
+def test_a_table_of_spreads_that_is_none_is_told(tmp_path, content):
+    write_json(tmp_path / "spreads.json", content)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(tmp_path))}/spreads.json: "):
+        reproduction.read_spreads(tmp_path)
+
+
+def test_spreads_are_measured_over_seeds(tmp_path):
+    """Of what trains, by its seed; what comes out alike and what is rounding are left out; a second call runs nothing."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "paperlib").mkdir()
+    cells = [
+        nbformat.v4.new_code_cell("seed = 0\nretrain = False\nresults = '.'", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(
+            "from paperlib import reproduction as r\n"
+            "numbers = {'a': r.Number(1.0 + seed, '', at_most=1e3), 'b': r.Number(2.0, ''), 'c': r.Number(seed, '', absolute=1.0)}\n"
+            "_ = r.record('01_a', results, numbers=numbers, figures={}, retrained=retrain)"
+        ),
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "01_a.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=[], metadata=kernel), tmp_path / "notebooks" / "02_b.ipynb")
+    said = []
+    for _ in range(2):
+        found = reproduction.measure_spreads(tmp_path, tmp_path / "build", 3, say=said.append)
+    assert found == {"01_a": {"a": [101.0, 201.0, 301.0]}}
+    assert sum("running" in line for line in said) == 3
+    reproduction.record("01_a", tmp_path / "figures", numbers={"a": Number(150.0, "", at_most=1e3)}, figures={})
+    ((number, values),) = reproduction.bounded_numbers(tmp_path / "figures").values()
+    assert number.value == 150.0 and values.tolist() == [101.0, 201.0, 301.0]
 
 
 def test_the_stored_bound_decides(tmp_path):
-    record(tmp_path / "stored", at_most=2.1, spread=1.0)
+    record(tmp_path / "stored", at_most=2.1)
     record(tmp_path / "new", value=2.2, at_most=9.0, retrained=True)
     assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
 
 
-@pytest.mark.parametrize("field", ["tolerance", "spread", "at_most", "at_least"])
+@pytest.mark.parametrize("field", ["tolerance", "at_most", "at_least"])
 def test_a_zero_is_a_value_not_a_gap(tmp_path, field):
     number = Number(-1.0, "below zero", **{field: 0.0})
     reproduction.record("01_test", tmp_path, numbers={"a": number}, figures={})

@@ -342,7 +342,10 @@ def test_third_derivatives_are_as_exact_as_single_precision(depth):
             u, slope = u * c + slope * s, slope * c - u * value * s
         return 1 - u / slope / D
 
-    U, v = depth * (0.1 + np.random.default_rng(3).random((8, D))), np.random.default_rng(4).standard_normal((8, D)) / np.sqrt(D)
+    U, v = (
+        depth * (0.1 + np.random.default_rng(3).random((8, D))),
+        np.random.default_rng(4).standard_normal((8, D)) / np.sqrt(D),
+    )
     exact = [born.born_tensor(n, D) for n in (1, 2)]
     with jax.enable_x64(True):
         third = jax.vmap(lambda x, v: jax.jvp(lambda y: jax.jvp(jax.grad(a0), (y,), (v,))[1], (x,), (v,))[1])(U, v)

@@ -10,7 +10,7 @@ from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
 
 __all__ = [
-    "beyond_the_radius", "iterations", "learned_tensors", "leading_order", "local_interpretation", "machine_learned_born",
+    "beyond_the_radius", "iterations", "learned_tensors", "local_interpretation", "machine_learned_born",
     "protocols", "taylor_against_born",
 ]  # fmt: skip
 
@@ -67,39 +67,19 @@ def local_interpretation(
 
 
 @style.applied
-def leading_order(steps: Floats, errors: Mapping[str, Floats]) -> Figure:
-    """The relative error of each order's tensor against training steps, a panel an optimiser.
-
-    Medians over members lie in bands from the best to the worst.
-
-    Arrays: steps (budgets,); errors, by optimiser, (budgets, orders, members).
-    """
+def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    """The error of each order's tensor after each iteration, a panel a protocol; after iteration k, those of orders up to k."""
     figure, axes = plt.subplots(1, len(errors), figsize=(style.WIDTH, 2.8), sharey=True)
-    for axis, (name, found) in zip(axes, errors.items(), strict=True):
-        for n in range(found.shape[1]):
-            least, most = found[:, n].min(axis=1), found[:, n].max(axis=1)
-            axis.fill_between(steps, least, most, color=style.hue(n), alpha=0.2, linewidth=0)
-            middle = np.median(found[:, n], axis=1)
-            axis.loglog(steps, middle, "o-", color=style.hue(n), markersize=3, label=f"order {n + 1}")
-        axis.axhline(1, color="0.6", linewidth=0.7)
-        axis.set(xlabel=f"training steps, {name}")
+    for axis, (name, rows) in zip(axes, errors.items(), strict=True):
+        last = len(rows)
+        for n in range(len(rows[-1])):
+            found = [row[n] for row in rows[n:]]
+            axis.semilogy(range(n + 1, last + 1), found, color=f"C{n}", marker="os^Dv"[n % 5], markersize=4)
+            style.note(axis, f"order {n + 1}", (last, found[-1]), (6, 0), va="center", color=f"C{n}")
+        axis.set(xlabel=f"iterations, {name}", xticks=range(1, last + 1))
+        axis.set_xlim(0.8, last + 1.0)
     axes[0].set_ylabel("relative error of the tensor")
-    axes[0].legend(loc="lower left")
     return style.lettered(figure, axes)
-
-
-@style.applied
-def iterations(errors: Sequence[Sequence[float]]) -> Figure:
-    """The error of each order's tensor after each iteration; after iteration k, those of orders 1 to k."""
-    figure, axis = plt.subplots(figsize=(style.WIDTH / 2, 2.8))
-    last = len(errors)
-    for n in range(last):
-        found = [row[n] for row in errors[n:]]
-        axis.semilogy(range(n + 1, last + 1), found, color=f"C{n}", marker="os^Dv"[n % 5], markersize=4)
-        style.note(axis, f"order {n + 1}", (last, found[-1]), (6, 0), va="center", color=f"C{n}")
-    axis.set(xlabel="iterations", ylabel="relative error of the tensor", xticks=range(1, last + 1))
-    axis.set_xlim(0.8, last + 1.0)
-    return figure
 
 
 @style.applied

@@ -42,8 +42,7 @@ def series(name: str, folder: str | Path | None = None) -> LearnedSeries:
     >>> series("born_signed").order
     5
     """
-    checks.choice("name", name, _names("_1"))
-    parts = _parts(name)
+    parts = _parts(name, folder)
     return LearnedSeries(tuple(ensemble(part, folder) for part in parts), len(parts))
 
 
@@ -119,24 +118,30 @@ def digests(name: str, folder: str | Path | None = None) -> dict[str, str]:
     >>> list(digests("born_attractive"))
     ['born_attractive_1', 'born_attractive_2', 'born_attractive_3', 'born_attractive_4']
     """
-    checks.choice("name", name, (*_names(), *_names("_1")))
-    return {part: manifest.digest(_file(part, folder)) for part in ([name] if name in _names() else _parts(name))}
+    several = name in _names("_1", folder)
+    return {part: manifest.digest(_file(part, folder)) for part in (_parts(name, folder) if several else [name])}
 
 
-def _parts(name: str) -> list[str]:
-    return [f"{name}_{k}" for k in range(1, 21) if f"{name}_{k}" in _names()]
+def _parts(name: str, folder: str | Path | None) -> list[str]:
+    """The files of a series, in turn."""
+    names = _names("", folder)
+    parts = [f"{name}_{k}" for k in range(1, 21) if f"{name}_{k}" in names]
+    if not parts and folder is None:
+        checks.choice("name", name, _names("_1"))
+    return parts or [f"{name}_1"]  # which reading will miss
 
 
-def _names(ending: str = "") -> list[str]:
-    """What ships, less the ending that they have."""
-    names = sorted(path.name.removesuffix(".npz") for path in files(__name__).iterdir() if path.name.endswith(".npz"))
+def _names(ending: str = "", folder: str | Path | None = None) -> list[str]:
+    """What ships or lies in a folder, less the ending that they have."""
+    where = files(__name__) if folder is None else checks.path("folder", folder)
+    here = where.iterdir() if where.is_dir() else ()
+    names = sorted(path.name.removesuffix(".npz") for path in here if path.name.endswith(".npz"))
     return [name.removesuffix(ending) for name in names if name.endswith(ending)]
 
 
 def _file(name: str, folder: str | Path | None) -> Path:
-    checks.choice("name", name, _names())
     if folder is not None:
         return checks.path("folder", folder) / f"{name}.npz"
-    path = Path(str(files(__name__))) / f"{name}.npz"
+    path = Path(str(files(__name__))) / f"{checks.choice('name', name, _names())}.npz"
     manifest.verify(path)
     return path

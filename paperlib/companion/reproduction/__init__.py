@@ -9,10 +9,11 @@ from paperlib.companion.reproduction.comparison import Verdict, compare, compare
 from paperlib.companion.reproduction.records import Number, errors_by_order, read_record, record
 from paperlib.companion.reproduction.report import provenance, write_report
 from paperlib.companion.reproduction.runner import PROFILES, notebook_parameters, notebooks, reproduce, run_notebook
+from paperlib.companion.reproduction.spreads import bounded_numbers, measure_spreads, read_spreads
 from paperlib.companion.reproduction.table import Table
 
 __all__ = [
-    "CLAIMS", "Claim", "Number", "PROFILES", "Table", "Verdict", "claim_table", "compare", "compare_networks",
-    "errors_by_order", "notebook_parameters", "notebooks", "provenance", "read_record", "record", "reproduce",
-    "run_notebook", "store", "write_report",
+    "CLAIMS", "Claim", "Number", "PROFILES", "Table", "Verdict", "bounded_numbers", "claim_table", "compare",
+    "compare_networks", "errors_by_order", "measure_spreads", "notebook_parameters", "notebooks", "provenance", "read_record", "read_spreads",
+    "record", "reproduce", "run_notebook", "store", "write_report",
 ]  # fmt: skip

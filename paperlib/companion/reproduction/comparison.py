@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from paperlib._support import checks
+from paperlib._support.checks import Floats
 from paperlib._support.files import atomically
 from paperlib.companion.reference import manifest
+from paperlib.companion.reproduction import spreads
 from paperlib.companion.reproduction.records import Record, read_record
 
 __all__ = ["Verdict", "compare", "compare_networks", "store"]
@@ -43,6 +45,7 @@ def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None 
     """
     results, stored = checks.path("results", results), checks.path("stored", stored)
     made, kept, verdicts = _records(results), _records(stored), []
+    measured = spreads.read_spreads(stored)
     names = made | kept if only is None else checks.sequence("only", only, str)
     if not made:
         raise FileNotFoundError(f"{results}: no results to compare; run the notebooks first")
@@ -51,7 +54,7 @@ def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None 
             verdicts.append(Verdict(name, "record", name, note=_alone(name in kept)))
             continue
         new, old = read_record(made[name]), read_record(kept[name])
-        verdicts += [*_compare_numbers(new, old), *_compare_figures(new, old, results, stored)]
+        verdicts += [*_compare_numbers(new, old, measured.get(name)), *_compare_figures(new, old, results, stored)]
     return verdicts
 
 
@@ -64,18 +67,21 @@ def _alone(stored: bool) -> str:
     return "stored, but not made anew" if stored else "made, but not stored"
 
 
-def _compare_numbers(new: Record, old: Record) -> Iterator[Verdict]:
+def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | None) -> Iterator[Verdict]:
     for name in old.numbers | new.numbers:
         if name not in new.numbers or name not in old.numbers:
             yield Verdict(old.notebook, "number", name, note=_alone(name in old.numbers))
             continue
         was, now = old.numbers[name], new.numbers[name]
-        if _otherwise_trained(new, old) and was.spread is not None:
-            allowed, text = was.spread, f"± {was.spread:.2g} (spread over trainings)"
-        else:
-            allowed = was.tolerance * abs(was.value) + was.absolute
-            text = f"± {was.absolute:.0e}" if was.absolute else f"± {was.tolerance:.0e} relative"
+        allowed = was.tolerance * abs(was.value) + was.absolute
+        text = f"± {was.absolute:.0e}" if was.absolute else f"± {was.tolerance:.0e} relative"
         passed, note = abs(now.value - was.value) <= allowed, was.meaning
+        if _otherwise_trained(new, old):
+            if measured is None:
+                passed, text = True, "no spread measured"
+            elif name in measured:
+                factor, ratio = spreads.allowed_factor(measured[name]), now.value / was.value
+                passed, text = 1 / factor <= ratio <= factor, f"a factor of {factor:.2g} (between trainings)"
         # The stored bound decides, so that a run cannot loosen what it is held to.
         if replace(was, value=now.value).holds is False:
             bound = was.at_least if was.at_most is None or now.value <= was.at_most else was.at_most

@@ -31,8 +31,6 @@ class Number:
         Relative: between two runs from the same networks, or from none.
     absolute : float
         Allowed on top of it, for errors that rounding makes and another machine makes otherwise.
-    spread : float, optional
-        Absolute: between two trainings. Numbers without it do not depend on one.
     at_most, at_least : float, optional
         The bound under which it supports the claim it was computed for.
 
@@ -46,7 +44,6 @@ class Number:
     meaning: str
     tolerance: float = 1e-6
     absolute: float = 0.0
-    spread: float | None = None
     at_most: float | None = None
     at_least: float | None = None
 
@@ -55,7 +52,7 @@ class Number:
         checks.instance("meaning", self.meaning, str)
         checks.number("tolerance", self.tolerance, minimum=0)
         checks.number("absolute", self.absolute, minimum=0)
-        for name in ("spread", "at_most", "at_least"):
+        for name in ("at_most", "at_least"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, checks.number(name, getattr(self, name)))
 
@@ -71,21 +68,21 @@ class Number:
 def errors_by_order(
     name: str, errors: Sequence[float], meaning: str, at_most: Sequence[float | None] | None = None
 ) -> dict[str, Number]:
-    """Numbers of errors of orders 1, 2, ..; of each the spread is itself: another training may be twice as good or as bad.
+    """Numbers of errors of orders 1, 2, ..
 
     `name` and `meaning` have {n} where the order stands; `at_most` are bounds, None for an order without one.
 
     Examples
     --------
     >>> numbers = errors_by_order("born_{n}", [0.1, 0.2], "order {n}", at_most=[None, 0.5])
-    >>> numbers["born_2"].holds, numbers["born_2"].spread
-    (True, 0.2)
+    >>> numbers["born_1"].holds, numbers["born_2"].holds
+    (None, True)
     """
     bounds = [None] * len(errors) if at_most is None else at_most
     if len(bounds) != len(errors):
         raise ValueError(f"at_most: {len(bounds)} bounds; errors has {len(errors)}")
     return {
-        name.format(n=n): Number(error, meaning.format(n=n), spread=error, at_most=bound)
+        name.format(n=n): Number(error, meaning.format(n=n), at_most=bound)
         for n, (error, bound) in enumerate(zip(errors, bounds, strict=True), 1)
     }
 
@@ -113,8 +110,8 @@ def record(
     """Write a notebook's numbers to FOLDER/numbers/NOTEBOOK.json and its figures to ``FOLDER/*.png``.
 
     The table is of the numbers' verdicts, for the notebook to show; not of the values. These are compared by their
-    tolerances; by their spreads where the notebook depends on trainings, `retrained` for this run, that came out with other
-    bits. `networks` are their names in `reference`: what is retrained is then in FOLDER/reference, and what ships is not.
+    tolerances; by the spreads that `spreads` measured where the notebook depends on trainings, `retrained` for this run,
+    that came out with other bits. `networks` are their names in `reference`: what is retrained is then in FOLDER/reference, and what ships is not.
     """
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure

@@ -81,6 +81,7 @@ def reproduce(
     *,
     profile: str = "standard",
     only: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
     say: Callable[[str], Any] = print,
 ) -> Path:
     """Run the notebooks of a checkout, side by side where there are cores; the folder of their results.
@@ -88,6 +89,7 @@ def reproduce(
     Those that an earlier run finished, unchanged since, are not run again. In `root` lie `notebooks` and `paperlib`; to
     `build` go executed notebooks, results and what is trained. The profile "full" trains every network anew, "standard"
     two ensembles, and "quick" none; both use those that ship in the notebooks. `only` begins a notebook's name; in a full run, those whose networks it reads are run too.
+    `parameters` are given to the notebooks, of which those that do not have them all are not run.
     `say` takes lines of progress. A RuntimeError tells of a notebook that failed, after all others that do not read
     what it trains; a ValueError of notebooks that read one another's networks in a circle.
     """
@@ -97,19 +99,21 @@ def reproduce(
     done_path = results / "done.json"
     done = read_json(done_path) if done_path.exists() else {}
     plans: dict[str, _Plan] = {}
-    wanted = notebooks(root / "notebooks", only)
+    given, wanted = dict(parameters or {}), notebooks(root / "notebooks", only)
+    wanted = [path for path in wanted if given.keys() <= notebook_parameters(path).keys()]
     for path in wanted:
-        plans[path.stem] = _plan(path, results, build, profile)
+        plans[path.stem] = _plan(path, results, build, profile, given)
         wanted += [notebooks(path.parent, name)[0] for name in plans[path.stem].reads if name not in plans]
     library = _digest(sorted(path for path in (root / "paperlib").rglob("*") if path.suffix in (".py", ".npz")))
-    numbers = _digest(sorted((root / "figures" / "numbers").glob("*.json")))
+    numbers = _digest(sorted((root / "figures").rglob("*.json")))
 
     def fingerprint_of(plan: _Plan, *readers: _Plan) -> str:
         if plan in readers:
             raise ValueError(f"{plan.path.name}: what it `reads` leads back to itself; must be notebooks before it")
         # A notebook is out of date when what it reads changes: stored numbers, as the overview, or what another trains.
         read = [fingerprint_of(plans[name], *readers, plan) for name in plan.reads]
-        return _digest([plan.path], library, numbers if "stored" in plan.known else "", *read)
+        chosen = json.dumps(given, sort_keys=True, default=str) if given else ""
+        return _digest([plan.path], library, numbers if "stored" in plan.known else "", chosen, *read)
 
     fingerprints = {name: fingerprint_of(plans[name]) for name in sorted(plans)}
     calls = {}
@@ -119,7 +123,7 @@ def reproduce(
         else:
             plan = plans[name]
             calls[name] = lanes.Call(run_notebook, (plan.path, plan.output, plan.given), plan.reads, plan.minutes)
-    for name, minutes in SAMPLE.items() if profile == "standard" and only is None else ():
+    for name, minutes in SAMPLE.items() if profile == "standard" and only is None and not given else ():
         label = f"{name}, trained anew"
         fingerprints[label] = library
         if done.get(label) == library and (results / "reference" / f"{name}.npz").exists():
@@ -155,11 +159,11 @@ class _Plan:
     minutes: float
 
 
-def _plan(path: Path, results: Path, build: Path, profile: str) -> _Plan:
+def _plan(path: Path, results: Path, build: Path, profile: str, parameters: Mapping[str, Any]) -> _Plan:
     known, about = notebook_parameters(path), read_json(path)["metadata"].get("paperlib", {})
     full = profile == "full" and "retrain" in known
     offered = {"retrain": full, "cache": str(build / "trained")}
-    given = {"results": str(results), **{name: value for name, value in offered.items() if name in known}}
+    given = {"results": str(results), **{name: value for name, value in offered.items() if name in known}, **parameters}
     reads, minutes = (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
     return _Plan(path, results / "notebooks" / path.name, known, given, tuple(reads), minutes)
 
