@@ -26,9 +26,12 @@ values,soap,2,16,32,8,12,1 a58c0c7a03cd 465d20a34cb3
 gradients,adam,2,16,32,8,12,1 a8281300e464 96a746461718
 gradients,muon,2,16,32,8,12,1 031c3432b42a 4b0273d80d6a
 gradients,soap,2,16,32,8,12,1 7cbc87a9df2c 06a79c12642d
-hessian_vectors,adam,2,16,32,8,12,1 a9f82f1d9b91 90bfc5e67d3e
-hessian_vectors,muon,2,16,32,8,12,1 f11eb403c725 10fbe7242196
-hessian_vectors,soap,2,16,32,8,12,2 096c278cb8a2 4358ff26da13 dcc68c4be2d1 a02e1a5e535e
+hessian_vectors,adam,2,16,32,8,12,1 33ff0f46ecc2 1e36f4c3b016
+hessian_vectors,muon,2,16,32,8,12,1 ee71739d3653 1d354d3b9d7a
+hessian_vectors,soap,2,16,32,8,12,2 3ab319094787 6b0a92759789 8922eda460dd 6e5dcb5c8282
+third_derivatives,adam,2,16,32,8,12,1 c92834792214 871a2b71ad91
+third_derivatives,muon,2,16,32,8,12,1 3232094eed24 c04e945c0175
+third_derivatives,soap,2,16,32,8,12,1 634ba68cbaaf 9eed5789455f
 """
 
 
