@@ -1,4 +1,4 @@
-"""A companion to "A Neural Network Perturbation Theory Based on the Born Series" (arXiv:2009.03192).
+"""A companion to "Neural network perturbation theory and its application to the Born series" (arXiv:2009.03192).
 
 The public names are those of the stub beside this file; each is loaded when it is first used, so that importing the
 package imports neither TensorFlow nor matplotlib.

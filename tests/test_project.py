@@ -100,7 +100,7 @@ def test_the_book_documents_every_public_module():
 
 def test_the_readme_gives_each_claim_the_verdict_of_the_stored_numbers():
     wanted = [
-        f"| {claim.id} | {claim.text} | [{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb) | {verdict.partition(':')[0]} |"
+        f"| {claim.id} | {claim.text} | [{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb) | {verdict.partition(':')[0]} | {claim.protocol} |"
         for claim, verdict in reproduction.claim_table(ROOT / "figures")
     ]
     assert re.findall(r"^\| C\d.*", (ROOT / "README.md").read_text(), re.MULTILINE) == wanted

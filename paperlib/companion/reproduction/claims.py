@@ -11,30 +11,33 @@ __all__ = ["CLAIMS", "Claim", "claim_table"]
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper and the recorded numbers, each with a bound, that decide it."""
+    """A claim of the paper, the recorded numbers, each with a bound, that decide it, and in three words by what protocol."""
 
     id: str
     text: str
     notebook: str
     numbers: tuple[str, ...]
+    protocol: str
 
 
 CLAIMS = (
     Claim("C1",
           "Multilayer perceptrons predict S-wave scattering lengths of discretised, attractive, finite-range potentials.",
-          "03_training_mlps", ("mape_percent",)),
+          "03_training_mlps", ("mape_percent",), "attractive, values, SOAP"),
     Claim("C2", "Any-order derivatives of an MLP are sums of diagrams made of propagators and vertices.",
-          "05_feynman_diagrams", ("diagram_sum_error",)),
+          "05_feynman_diagrams", ("diagram_sum_error",), "identity, every diagram"),
     Claim("C3", "The n-th order Born approximation corresponds to the n-th order Taylor approximation of the MLP.",
-          "06_taylor_versus_born", tuple(f"taylor_born_{n}_relative_error" for n in (1, 2, 3))),
+          "06_taylor_versus_born", tuple(f"taylor_born_{n}_relative_error" for n in (1, 2, 3)),
+          "signed, derivatives, SOAP"),
     Claim("C4", "For shallow potentials the low orders are a local interpretation of the MLP and reproduce a_0.",
-          "06_taylor_versus_born", ("shallow_taylor_error_percent",)),
+          "06_taylor_versus_born", ("shallow_taylor_error_percent",), "signed, derivatives, SOAP"),
     Claim("C5", "A plainly trained MLP adapts its derivatives mainly to the leading order of the target.",
-          "06_taylor_versus_born", ("plain_second_over_first_error",)),
+          "06_taylor_versus_born", ("plain_second_over_first_error",), "attractive, values, SOAP"),
     Claim("C6", "Removing the leading order and training on the rest gets the 1st and 2nd Born terms right.",
-          "07_iterative_perturbation_theory", ("learned_born_2_relative_error",)),
+          "07_iterative_perturbation_theory", tuple(f"values_attractive_born_{n}_relative_error" for n in (1, 2)),
+          "attractive, values, SOAP"),
     Claim("C7", "Both results combined are a machine-learned second-order Born approximation.",
-          "08_machine_learned_born", ("learned_second_order_mape_percent",)),
+          "08_machine_learned_born", ("values_attractive_second_order_mape_percent",), "attractive, values, SOAP"),
 )  # fmt: skip
 
 
