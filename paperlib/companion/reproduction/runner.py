@@ -21,7 +21,7 @@ PROFILES = {
     "quick": "networks that ship in every notebook, and none trained anew",
 }
 # One of values alone, one with derivatives; and the minutes that each takes.
-SAMPLE = {"signed": 2.5, "scattering_lengths": 2.0}
+SAMPLE = {"signed": 1.0, "scattering_lengths": 2.0}
 
 
 def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
@@ -115,32 +115,42 @@ def reproduce(
         chosen = json.dumps(given, sort_keys=True, default=str) if given else ""
         return _digest([plan.path], library, numbers if "stored" in plan.known else "", chosen, *read)
 
-    fingerprints = {name: fingerprint_of(plans[name]) for name in sorted(plans)}
+    tasks = {
+        name: _Task(
+            fingerprint_of(plan),
+            results / "numbers" / f"{name}.json",
+            lanes.Call(run_notebook, (plan.path, plan.output, plan.given), plan.reads, plan.minutes),
+        )
+        for name, plan in sorted(plans.items())
+    }
+    for name, minutes in SAMPLE.items() if profile == "standard" and only is None and not given else ():
+        call = lanes.Call(_train_anew, (name, results / "reference", build / "trained"), minutes=minutes)
+        tasks[f"{name}, trained anew"] = _Task(library, results / "reference" / f"{name}.npz", call)
     calls = {}
-    for name, fingerprint in fingerprints.items():
-        if done.get(name) == fingerprint and (results / "numbers" / f"{name}.json").exists():
+    for name, task in tasks.items():
+        if done.get(name) == task.fingerprint and task.made.exists():
             say(f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
         else:
-            plan = plans[name]
-            calls[name] = lanes.Call(run_notebook, (plan.path, plan.output, plan.given), plan.reads, plan.minutes)
-    for name, minutes in SAMPLE.items() if profile == "standard" and only is None and not given else ():
-        label = f"{name}, trained anew"
-        fingerprints[label] = library
-        if done.get(label) == library and (results / "reference" / f"{name}.npz").exists():
-            say(f"{label}: finished by an earlier run, unchanged since")
-        else:
-            arguments = (name, results / "reference", build / "trained")
-            calls[label] = lanes.Call(_train_anew, arguments, minutes=minutes)
+            calls[name] = task.call
     failures = []
     for name, error in lanes.run(calls, say):
         if error is None:
-            done[name] = fingerprints[name]
+            done[name] = tasks[name].fingerprint
             write_json(done_path, done)
         else:
             failures.append(error)
     if failures:
         raise failures[0]
     return results
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Something to do unless it was done: what it depends on, as a hash, the file that it makes, and the call that does it."""
+
+    fingerprint: str
+    made: Path
+    call: lanes.Call
 
 
 def _train_anew(name: str, folder: Path, cache: Path) -> None:
