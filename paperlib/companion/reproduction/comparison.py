@@ -80,8 +80,9 @@ def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | Non
             if measured is None:
                 passed, text = True, "no spread measured"
             elif name in measured:
-                factor, ratio = spreads.allowed_factor(measured[name]), now.value / was.value
-                passed, text = 1 / factor <= ratio <= factor, f"a factor of {factor:.2g} (between trainings)"
+                factor = spreads.allowed_factor(measured[name])
+                least, most = sorted((was.value / factor, was.value * factor))
+                passed, text = least <= now.value <= most, f"a factor of {factor:.2g} (between trainings)"
         # The stored bound decides, so that a run cannot loosen what it is held to.
         if replace(was, value=now.value).holds is False:
             bound = was.at_least if was.at_most is None or now.value <= was.at_most else was.at_most
