@@ -57,7 +57,8 @@ def _parser() -> ArgumentParser:
     sub = command(_spreads, "spreads --trainings 8", what)
     sub.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: this folder)")
     sub.add_argument("--build", type=Path, help="where results go, to go on in (default: ROOT/build)")
-    sub.add_argument("--trainings", type=int, default=8, help="how many (default: 8)")
+    default = reproduction.spreads.TRAININGS
+    sub.add_argument("--trainings", type=int, default=default, help=f"how many (default: {default})")
     what = "Train networks on a_0, order by order; write them, and say how far their tensors are from the Born series."
     sub = command(_train, "train mine.json --orders 2 --output mine", what)
     sub.add_argument("config", type=Path, help='JSON of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}')
@@ -77,6 +78,10 @@ def _parser() -> ArgumentParser:
     return parser
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def _names(options: Namespace) -> list[str] | None:
     if options.only is None:
         return None
@@ -94,9 +99,7 @@ def _list(options: Namespace) -> int:
 
 def _reproduce(options: Namespace) -> int:
     build, stored, started = options.build or options.root / "build", options.root / "figures", time.monotonic()
-    results = reproduction.reproduce(
-        options.root, build, profile=options.profile, only=options.only, say=lambda line: print(line, flush=True)
-    )
+    results = reproduction.reproduce(options.root, build, profile=options.profile, only=options.only, say=_say)
     verdicts = reproduction.compare(results, stored, _names(options))
     networks = reproduction.compare_networks(results)
     facts = reproduction.provenance(options.root, options.profile, time.monotonic() - started, networks)
@@ -122,8 +125,7 @@ def _store(options: Namespace) -> int:
 
 def _spreads(options: Namespace) -> int:
     build = options.build or options.root / "build"
-    say = lambda line: print(line, flush=True)  # noqa: E731 - as `print`, at once
-    measured = reproduction.measure_spreads(options.root, build, options.trainings, say=say)
+    measured = reproduction.measure_spreads(options.root, build, options.trainings, say=_say)
     print(f"stored figures/spreads.json: {sum(map(len, measured.values()))} numbers of {len(measured)} notebooks")
     return 0
 

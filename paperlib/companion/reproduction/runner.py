@@ -100,7 +100,8 @@ def reproduce(
     done = read_json(done_path) if done_path.exists() else {}
     plans: dict[str, _Plan] = {}
     given, wanted = dict(parameters or {}), notebooks(root / "notebooks", only)
-    wanted = [path for path in wanted if given.keys() <= notebook_parameters(path).keys()]
+    if given:
+        wanted = [path for path in wanted if given.keys() <= notebook_parameters(path).keys()]
     for path in wanted:
         plans[path.stem] = _plan(path, results, build, profile, given)
         wanted += [notebooks(path.parent, name)[0] for name in plans[path.stem].reads if name not in plans]

@@ -20,7 +20,7 @@ from paperlib.companion.reproduction.runner import reproduce
 __all__ = ["allowed_factor", "bounded_numbers", "deviation", "measure_spreads", "read_spreads"]
 
 SPREADS = "spreads.json"
-# Whole reproductions, each some twenty core-minutes.
+# Whole reproductions, each some thirty core-minutes or more.
 TRAININGS = 8
 
 

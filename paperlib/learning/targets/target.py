@@ -27,6 +27,8 @@ __all__ = ["FITS", "Target", "label", "orders_in_turn", "polynomial"]
 
 # What a training may fit: each with those before it.
 FITS = ("values", "gradients", "hessian_vectors", "third_derivatives")
+# Those that a target gives itself; the last one is a difference of these.
+_GIVEN = FITS[:3]
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Target:
             pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]  # taken only if there is one
             return [ours - theirs for ours, theirs in pairs]
 
-        parts: Any = {what: difference(what) for what in FITS[:3]}
+        parts: Any = {what: difference(what) for what in _GIVEN}
         return Target(f"{self.name} less {label(tensors)}", **parts, jet=self.jet and jets)
 
     def sampled(self, what: str, *arguments: Floats) -> Floats:
@@ -100,7 +102,7 @@ class Target:
         A ValueError names what is wrong: a derivative that the target lacks, another shape, a sample whose value is not
         finite.
         """
-        function = getattr(self, checks.choice("what", what, FITS[:3]))
+        function = getattr(self, checks.choice("what", what, _GIVEN))
         if function is None:
             raise ValueError(f"target {self.name!r}: has no {what}")
         arrays = [checks.real_array("x", array) for array in arguments]
@@ -120,10 +122,10 @@ class Target:
             results = [*(self.sampled(what, U) for what in FITS[:2]), self.sampled(FITS[2], U, v)]
         else:
             given: list[Any] = checks.sequence(f"target {self.name!r}: jet", self.jet(U, v))
-            if len(given) != 3:
-                raise ValueError(f"target {self.name!r}: jet gives {len(given)} results; must be {', '.join(FITS[:3])}")
-            results = [self._checked(what, result, U) for what, result in zip(names, given, strict=False)]
-        if len(names) > 3:
+            if len(given) != len(_GIVEN):
+                raise ValueError(f"target {self.name!r}: jet gives {len(given)} results; must be {', '.join(_GIVEN)}")
+            results = [self._checked(what, result, U) for what, result in zip(_GIVEN, given, strict=True)]
+        if fit not in _GIVEN:
             step = checks.number("depth", depth, above=0) / 1000
             after, before = (self.sampled(FITS[2], U + to * v, v) for to in (step, -step))
             results.append((after - before) / (2 * step))
