@@ -62,8 +62,8 @@ class TrainingConfig:
     """
 
     d: int = 64
-    hidden: Sequence[int] = (64, 64, 64, 64)
-    activation: str = "gelu"
+    hidden: Sequence[int] = (64, 64, 64)
+    activation: str = "silu"
     kind: str = "attractive"
     depth: float = 1.0
     smallest: float = 0.2
@@ -75,7 +75,7 @@ class TrainingConfig:
     optimizer: str = "soap"
     learning_rate: float | Sequence[float] = 3e-3
     warmup: int = 200
-    validation: int = 8_192
+    validation: int = 2_048
     sample_seed: int = 0
     seeds: Sequence[int] = (0, 1, 2, 3, 4)
 

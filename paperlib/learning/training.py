@@ -83,16 +83,15 @@ def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemb
     tf, _ = tensorflow.load()
     per_epoch = config.samples // config.batch
     epochs = -(-config.steps // per_epoch)
-    held_out = config.potentials(config.validation, _VALIDATION, config.sample_seed)
-    held_out_values = target.sampled("values", held_out)
-    scales = _scales(config, target, held_out, held_out_values)
+    (held_out, *_), (held_out_values, *held_out_derivatives) = _drawn(config, target, config.validation, _VALIDATION)
+    scales = _scales(config, held_out_values, held_out_derivatives)
     draw = _drawer(config, target, scales, per_epoch)
 
     program = programs.program(config)
     program.begin(config, _first_weights(config))
     state = [*program.variables, *program.optimizer.variables]
     weights = tf.constant(scales.weights, tf.float32)
-    held_out_x = tf.constant(np.float32(held_out / config.depth))
+    held_out_x = tf.constant(np.float32(held_out))
     held_out_y = (held_out_values - scales.mean) / scales.spread
 
     checkpoint = cache and Checkpoint.of(cache, config.fingerprint(target), held_out_values)
@@ -135,34 +134,34 @@ class _Scales:
     weights: tuple[float, ...]
 
 
-def _scales(config: TrainingConfig, target: Target, U: Floats, values: Floats) -> _Scales:
+def _scales(config: TrainingConfig, values: Floats, derivatives: list[Floats]) -> _Scales:
     mean, spread = float(values.mean()), float(values.std()) or 1.0
-    weights = [1.0]
-    fitted = target.fitted(config.fit, U, _directions(config, len(U), _VALIDATION, 0), depth=config.depth)
-    for order, derivative in enumerate(fitted[1:], 1):
-        derivative = derivative * config.depth**order / spread
-        weights.append(1 / (float(np.mean(derivative**2)) or 1.0))
-    return _Scales(mean, spread, tuple(weights))
+    units = [config.depth**order / spread for order in range(1, len(derivatives) + 1)]
+    squares = [float(np.mean((array * unit) ** 2)) for array, unit in zip(derivatives, units, strict=True)]
+    return _Scales(mean, spread, (1.0, *(1 / (square or 1.0) for square in squares)))
 
 
-def _directions(config: TrainingConfig, n: int, *seed: int) -> Floats:
-    """One random direction a sample, of unit length on average."""
-    random = np.random.default_rng((_DIRECTIONS, config.sample_seed, *seed))
-    return random.standard_normal((n, config.d)) / np.sqrt(config.d)
+def _drawn(config: TrainingConfig, target: Target, n: int, stream: int, number: int = 0) -> tuple[list, list]:
+    """Inputs, in units of the depth, with a random direction each if the fit needs any, and what is fitted there.
+
+    Directions are of unit length on average.
+    """
+    U = config.potentials(n, stream, config.sample_seed, number)
+    inputs = [U / config.depth]
+    if FITS.index(config.fit) > 1:
+        random = np.random.default_rng((_DIRECTIONS, config.sample_seed, stream, number))
+        inputs.append(random.standard_normal(U.shape) / np.sqrt(config.d))
+    return inputs, target.fitted(config.fit, U, *inputs[1:], depth=config.depth)
 
 
 def _drawer(config: TrainingConfig, target: Target, scales: _Scales, per_epoch: int) -> Callable:
     """A function of the epoch's number that gives its samples and each member's order of them.
 
-    The samples are x, v (directions, only if they are needed), values and derivatives, in the units of `scales`.
+    The samples are those of `_drawn`, in single precision and what is fitted in the units of `scales`.
     """
 
     def samples(number: int) -> list[list[np.ndarray]]:
-        U = config.potentials(config.samples, _SAMPLES, config.sample_seed, number)
-        inputs = [U / config.depth]
-        if FITS.index(config.fit) > 1:
-            inputs.append(_directions(config, config.samples, _SAMPLES, number))
-        fitted = target.fitted(config.fit, U, *inputs[1:], depth=config.depth)
+        inputs, fitted = _drawn(config, target, config.samples, _SAMPLES, number)
         fitted[0] = fitted[0] - scales.mean
         fitted = [array * (config.depth**order / scales.spread) for order, array in enumerate(fitted)]
         return [[array.astype(np.float32) for array in arrays] for arrays in (inputs, fitted)]

@@ -14,6 +14,8 @@ from paperlib.learning.targets import Target
 
 STEPS = 128
 RANDOM = np.random.default_rng(0)
+# The networks of every row, Keras' own as well.
+NETWORK: dict = {"hidden": (64, 64, 64, 64), "activation": "gelu"}
 # Nothing is learned here, so the target costs nothing.
 TARGET = Target("noise", lambda U: U[:, 0], lambda U: U, lambda U, v: v)
 
@@ -22,7 +24,7 @@ def epoch(members, fit, optimizer):
     """A compiled epoch and its arguments."""
     tf, _ = _tensorflow.load()
     config = training.TrainingConfig(
-        samples=65_536, batch=512, fit=fit, optimizer=optimizer, seeds=tuple(range(members)), sets=1
+        **NETWORK, samples=65_536, batch=512, fit=fit, optimizer=optimizer, seeds=tuple(range(members)), sets=1
     )
     scales = training._Scales(0.0, 1.0, (1.0,) * (1 + training.FITS.index(fit)))
     (inputs, fitted), order = training._drawer(config, TARGET, scales, STEPS)(0)
@@ -45,7 +47,7 @@ def test_keras_fit(benchmark):
     """What its users would otherwise run: one network, values, the same number of steps."""
     _, keras = _tensorflow.load()
     benchmark.group = "128 steps, 1 member"
-    layers = [keras.layers.Dense(64, "gelu") for _ in range(4)]
+    layers = [keras.layers.Dense(width, NETWORK["activation"]) for width in NETWORK["hidden"]]
     model = keras.Sequential([keras.Input((64,)), *layers, keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(3e-3), "mse", jit_compile=True)
     x = RANDOM.random((STEPS * 512, 64)).astype(np.float32)
@@ -72,7 +74,7 @@ def test_epoch_while_the_next_samples_are_drawn(benchmark, members, fit):
     from paperlib.learning.targets import scattering_length_target
 
     benchmark.group = f"128 steps, {members} member{'s' * (members > 1)}"
-    config = training.TrainingConfig(samples=65_536, batch=512, fit=fit, seeds=tuple(range(members)))
+    config = training.TrainingConfig(**NETWORK, samples=65_536, batch=512, fit=fit, seeds=tuple(range(members)))
     scales = training._Scales(0.0, 1.0, (1.0,) * (1 + training.FITS.index(fit)))
     draw = training._drawer(config, scattering_length_target(), scales, STEPS)
     run = epoch(members, fit, "soap")

@@ -20,18 +20,18 @@ if find_spec("tensorflow") is None:
 
 BITS = Path(__file__).parent / "bits.py"
 STATED = """
-values,adam,2,16,32,8,12,1 29b9f5e3ee19 9bd5f7575257
-values,muon,2,16,32,8,12,1 8a2cdad45613 4370dbaabf7c
-values,soap,2,16,32,8,12,1 a58c0c7a03cd 465d20a34cb3
-gradients,adam,2,16,32,8,12,1 a8281300e464 96a746461718
-gradients,muon,2,16,32,8,12,1 031c3432b42a 4b0273d80d6a
-gradients,soap,2,16,32,8,12,1 7cbc87a9df2c 06a79c12642d
-hessian_vectors,adam,2,16,32,8,12,1 33ff0f46ecc2 1e36f4c3b016
-hessian_vectors,muon,2,16,32,8,12,1 ee71739d3653 1d354d3b9d7a
-hessian_vectors,soap,2,16,32,8,12,2 3ab319094787 6b0a92759789 8922eda460dd 6e5dcb5c8282
-third_derivatives,adam,2,16,32,8,12,1 c92834792214 871a2b71ad91
-third_derivatives,muon,2,16,32,8,12,1 3232094eed24 c04e945c0175
-third_derivatives,soap,2,16,32,8,12,1 634ba68cbaaf 9eed5789455f
+values,adam,2,16,32,8,12,1 59e7d0ff6634 9be3ef3d3938
+values,muon,2,16,32,8,12,1 462f92e18a58 bca8607ae795
+values,soap,2,16,32,8,12,1 0005707338d8 1d363ddd2a9f
+gradients,adam,2,16,32,8,12,1 a038cb2d9a4e 988e23ee1d9e
+gradients,muon,2,16,32,8,12,1 92bf0cbb0ddb 35347f9ea845
+gradients,soap,2,16,32,8,12,1 0ff5af7fc9d5 9908119f9af3
+hessian_vectors,adam,2,16,32,8,12,1 6cd5e69681e2 e35b4da0fc94
+hessian_vectors,muon,2,16,32,8,12,1 39399cbd6f15 0ff52a7d8843
+hessian_vectors,soap,2,16,32,8,12,2 e9a1346d1acc 2f059914a94f 6e047de5b150 35de41729584
+third_derivatives,adam,2,16,32,8,12,1 6f132efb3c88 97fc3f976dee
+third_derivatives,muon,2,16,32,8,12,1 7e08ecd965cc a0f7a8ee6dba
+third_derivatives,soap,2,16,32,8,12,1 20e2a5fea807 29f05f5604a1
 """
 
 

@@ -29,7 +29,7 @@ def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
     Examples
     --------
     >>> ensemble("scattering_lengths").mlp(0)
-    MLP(64-64-64-64-64-1, gelu)
+    MLP(64-64-64-64-1, silu)
     """
     return Ensemble.load(_file(name, folder))
 
