@@ -225,7 +225,7 @@ def test_the_report_opens_with_what_computed_it_and_leads_to_the_notebooks(tmp_p
     record(tmp_path / "stored")
     record(tmp_path / "new")
     (tmp_path / "new" / "notebooks").mkdir()
-    (tmp_path / "new" / "notebooks" / "01_test.ipynb").write_text("{}")
+    (tmp_path / "new" / "notebooks" / "01_test.html").touch()
     other = Verdict("", "networks", "signed", "0" * 16, "1" * 16, "identical", False, "a processor of another kind")
     same = replace(other, name="box_1", new="0" * 16, passed=True, note="identical")
     facts = reproduction.provenance(tmp_path, "standard", 12.3, [same, other])
@@ -239,7 +239,7 @@ def test_the_report_opens_with_what_computed_it_and_leads_to_the_notebooks(tmp_p
     for text in ("standard: ", "1 of 2 trained anew are identical", "a processor of another kind", "not known: no git", "12 s",
                  arithmetic.processor(), np.__version__, platform.python_version(), f"cores</th><td>{cores.count()}<"):  # fmt: skip
         assert text in head
-    assert page.count('href="new/notebooks/01_test.ipynb"') == 3, "of the notebook, its number and its figure"
+    assert page.count('href="new/notebooks/01_test.html"') == 3, "of the notebook, its number and its figure"
 
 
 def test_the_commit_is_told_and_whether_the_files_are_its(tmp_path):
@@ -358,6 +358,7 @@ def test_kernels_meet_in_files_of_their_own(tmp_path, capfd):
     root = checkout(tmp_path, **{"01_one": value})
     reproduction.run_notebook(root / "notebooks" / "01_one.ipynb", tmp_path / "out.ipynb", {"results": str(tmp_path)})
     assert reproduction.read_record(tmp_path / "numbers" / "01_one.json").numbers["a"].value == 1.0
+    assert "Title of 01_one" in (tmp_path / "out.html").read_text()
     assert capfd.readouterr().err == ""
 
 

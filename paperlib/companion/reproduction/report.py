@@ -56,7 +56,7 @@ def write_report(
 ) -> None:
     """Write the report on two folders that were compared, with its pictures inside, to one HTML file.
 
-    `facts` are its opening lines, as of `provenance`; executed notebooks in RESULTS/notebooks are linked to.
+    `facts` are its opening lines, as of `provenance`; pages of executed notebooks in RESULTS/notebooks are linked to.
     """
     from jinja2 import Environment
 
@@ -65,8 +65,8 @@ def write_report(
         return [(caption, _embedded(Path(folder, f"{stem}.png"))) for caption, (folder, stem) in places.items()]
 
     def made_by(notebook: str) -> str:
-        copy = Path(results, "notebooks", f"{notebook}.ipynb")
-        return os.path.relpath(copy, Path(path).parent) if copy.exists() else ""
+        page = Path(results, "notebooks", f"{notebook}.html")
+        return os.path.relpath(page, Path(path).parent) if page.exists() else ""
 
     page = (files(__package__) / "report.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True).from_string(page)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paperlib._support import checks
-from paperlib._support.files import read_json, write_json
+from paperlib._support.files import atomically, read_json, write_json
 from paperlib.companion import reference
 from paperlib.companion.reproduction import kernels, lanes
 
@@ -52,12 +52,13 @@ def notebook_parameters(path: str | Path) -> dict[str, str]:
 
 
 def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, Any]) -> None:
-    """Run one notebook in its own folder, with its parameters, and write the executed copy to `output`.
+    """Run one notebook in its own folder, with its parameters, and write the executed copy to `output`, and as a page beside it.
 
     A parameter that it does not have is a ValueError, where papermill alone would only warn. If a cell raises, a
     RuntimeError names the notebook and the error; the executed copy then ends there.
     """
     import papermill
+    from nbconvert import HTMLExporter
 
     path, output = Path(path), Path(output)
     known = notebook_parameters(path)
@@ -73,6 +74,8 @@ def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, 
             )
         except papermill.PapermillExecutionError as error:
             raise RuntimeError(f"{path.name}: {error.ename}: {error.evalue}") from error
+    with atomically(output.with_suffix(".html")) as part:
+        part.write_text(HTMLExporter().from_filename(str(output))[0], encoding="utf-8")
 
 
 def reproduce(
