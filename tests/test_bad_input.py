@@ -62,7 +62,7 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 # Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
 INNER = {
     "tensorflow", "centroid", "checkpoints", "checks", "loops", "converters", "cores", "explorer", "networks", "programs",
-    "compiled", "shells", "soap", "splits", "reproduction.lanes", "reproduction.kernels",
+    "compiled", "shells", "soap", "splits", "words", "reproduction.lanes", "reproduction.kernels",
     "arithmetic", "reference.manifest",
 }  # fmt: skip
 # What only keeps what it is given, or draws, or trains for minutes, or cannot be called without a cluster or a checkout.
@@ -265,6 +265,11 @@ TABLE = {
         taylor.propagator, mlp=NETWORK, at=arrays, to_layer=st.integers(1, 2), from_layer=st.integers(0, 1)
     ),
     "expansion.taylor_expand": Row(taylor.taylor_expand, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
+    "operators.bilaplacian": Row(taylor.bilaplacian, mlp=NETWORK, at=arrays),
+    "operators.hessian_vector": Row(taylor.hessian_vector, mlp=NETWORK, v=one, at=arrays),
+    "operators.laplacian": Row(taylor.laplacian, mlp=NETWORK, at=arrays, metric=one),
+    "operators.mixed_derivative": Row(taylor.mixed_derivative, mlp=NETWORK, directions=[[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], at=arrays),
+    "operators.partials": Row(taylor.partials, mlp=NETWORK, indices=[(0, 1), (2, 2, 1)], at=arrays),
     "expansion.vertices": Row(taylor.vertices, mlp=NETWORK, at=arrays, legs=small),
     "configuration.TrainingConfig": Row(
         TrainingConfig, **{name: getattr(CONFIG, name) for name in TrainingConfig.__dataclass_fields__}

@@ -97,9 +97,9 @@ def _gelu_tanh(z: Floats, order: int) -> Floats:
     for k in range(order):
         t[k + 1] = sum(slope[i] * w[k - i] for i in range(min(k, 2) + 1)) / (k + 1)
         w[k + 1] = -2 * sum(t[i] * (k + 1 - i) * t[k + 1 - i] for i in range(k + 1)) / (k + 1)
-    _scaled(t)
-    t[0] += 1
-    return _z_times(far, t) / 2
+    t = _scaled(t) / 2
+    t[0] = expit(2 * u)  # (1 + t) / 2, where 1 + t would be rounding
+    return _z_times(far, t)
 
 
 def _sin(z: Floats, order: int) -> Floats:
@@ -171,7 +171,8 @@ def _elu(z: Floats, order: int, alpha: float) -> list[Floats]:
 
 
 def _celu(z: Floats, order: int, alpha: float) -> list[Floats]:
-    return [alpha * np.expm1(z / alpha)] + [alpha ** (1 - k) * np.exp(z / alpha) for k in range(1, order + 1)]
+    # One exponential: the power alone may overflow where the derivative does not.
+    return [alpha * np.expm1(z / alpha)] + [np.exp(z / alpha + (1 - k) * np.log(alpha)) for k in range(1, order + 1)]
 
 
 def _leaky_relu(z: Floats, order: int, slope: float) -> Floats:

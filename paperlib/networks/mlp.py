@@ -202,3 +202,9 @@ class MLP:
             return cls(*from_arrays(stored), stored["activation"].tolist())
         except (KeyError, ValueError, TypeError) as error:
             raise ValueError(f"{path}: is not a network saved by MLP.save ({error})") from None
+
+
+def centre(mlp: Any, at: ArrayLike | None) -> Floats:
+    """Where a network is expanded, (..., dim): the origin if `at` is None; of arguments that are not checked."""
+    checks.instance("mlp", mlp, MLP)
+    return np.zeros(mlp.dim) if at is None else checks.real_array("at", at, last=mlp.dim)

@@ -3,8 +3,9 @@
 from paperlib.taylor import diagrams, symmetric
 from paperlib.taylor.expansion import TaylorExpansion, derivative_tensor, directional_derivatives
 from paperlib.taylor.expansion import propagator, taylor_expand, vertices
+from paperlib.taylor.operators import bilaplacian, hessian_vector, laplacian, mixed_derivative, partials
 
 __all__ = [
-    "TaylorExpansion", "derivative_tensor", "diagrams", "directional_derivatives", "propagator", "symmetric",
-    "taylor_expand", "vertices",
+    "TaylorExpansion", "bilaplacian", "derivative_tensor", "diagrams", "directional_derivatives", "hessian_vector",
+    "laplacian", "mixed_derivative", "partials", "propagator", "symmetric", "taylor_expand", "vertices",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib.networks import activations
-from paperlib.networks.mlp import MLP
+from paperlib.networks.mlp import MLP, centre
 from paperlib.taylor import centroid
 from paperlib.taylor.loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor
@@ -25,12 +25,8 @@ __all__ = [
 ]  # fmt: skip
 
 CHUNK_BYTES = 2**22
+FEW = 20  # orders of a series whose coefficients keep their digits as they are
 SMALLER = "scale the inputs or the weights"
-
-
-def _point(mlp: MLP, at: ArrayLike | None) -> Floats:
-    checks.instance("mlp", mlp, MLP)
-    return np.zeros(mlp.dim) if at is None else checks.real_array("at", at, last=mlp.dim)
 
 
 def _phis(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
@@ -63,7 +59,7 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
     >>> propagator(mlp, None, 2, 0)                 # the gradient of the output at x = 0
     array([[ 3., -1.]])
     """
-    at = _point(mlp, at)
+    at = centre(mlp, at)
     to_layer = checks.integer("to_layer", to_layer, minimum=0, maximum=mlp.depth + 1)
     from_layer = checks.integer("from_layer", from_layer, minimum=0, maximum=to_layer)
     units = (mlp.dim, *map(len, mlp.biases))
@@ -93,7 +89,7 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     >>> [v.round(4).tolist() for v in vertices(mlp, None, 2)]        # phi'' = -2 t (1 - t^2), t = tanh(z)
     [[-0.7269, -0.6397]]
     """
-    at, legs = _point(mlp, at), checks.integer("legs", legs, minimum=1, limit=checks.SERIES_ORDER)
+    at, legs = centre(mlp, at), checks.integer("legs", legs, minimum=1, limit=checks.SERIES_ORDER)
     with np.errstate(over="ignore", invalid="ignore"):
         return tuple(checks.representable("mlp, at", phi[legs], SMALLER) for phi in _phis(mlp, at, legs))
 
@@ -135,7 +131,7 @@ def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> Symm
     >>> derivative_tensor(mlp, 3).packed                             # xxx, xxy, xyy, yyy
     array([1., 2., 4., 8.])
     """
-    at, order = _point(mlp, at), checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
+    at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
     with np.errstate(over="ignore", invalid="ignore"):
         packed = np.asarray(mlp(at))[None] if order == 0 else centroid.derivatives(mlp, order, at)
     try:
@@ -164,8 +160,18 @@ def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) 
     return out
 
 
-def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats) -> Floats:
-    """`_series` for any leading axes, in chunks that stay in cache; (..., order + 1)."""
+def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
+    """e of each direction (P, dim): the largest slope of a pre-activation along it is from 2^e to 2^(e + 1); (P,)."""
+    slopes, largest = directions, np.zeros(len(directions))
+    for phi, weight in zip(_phis(mlp, at, 1), mlp.weights):
+        slopes = slopes @ weight.T
+        largest = np.maximum(largest, np.abs(slopes).max(axis=-1))
+        slopes = phi[1] * slopes
+    return np.frexp(largest)[1] - 1
+
+
+def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats, times: Floats | float = 1.0) -> Floats:
+    """`_series`, `times` a number for each order, for any leading axes, in chunks that stay in cache; (..., order + 1)."""
     batch = np.broadcast_shapes(at.shape[:-1], directions.shape[:-1])
     points = np.broadcast_to(directions, (*batch, mlp.dim)).reshape(-1, mlp.dim)
     centres = at.reshape(1, -1) if at.ndim == 1 else np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
@@ -176,7 +182,14 @@ def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats) -> Float
     for first in range(0, len(points), rows):
         part = slice(first, first + rows)
         there = centres if len(centres) == 1 else centres[part]
-        out[part] = np.moveaxis(_series(mlp, order, there, points[part], work), 0, -1)
+        if order <= FEW:
+            out[part] = np.moveaxis(_series(mlp, order, there, points[part], work), 0, -1) * times
+            continue
+        # In directions of another size: 1/n! times a small number to the n underflows long before the derivative does.
+        sizes = _exponents(mlp, there, points[part])[:, None]
+        found = np.moveaxis(_series(mlp, order, there, np.ldexp(points[part], -sizes), work), 0, -1)
+        mantissas, exponents = np.frexp(times)
+        out[part] = np.ldexp(found * mantissas, sizes[:, None] * np.arange(order + 1) + exponents)
     out = out.reshape(*batch, mlp.outputs, order + 1)
     return out[..., 0, :] if mlp.outputs == 1 else out
 
@@ -204,11 +217,11 @@ def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: Arr
     array([[ 1.,  1.,  1.,  1.],
            [ 1.,  3.,  9., 27.]])
     """
-    at, order = _point(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
+    at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
     directions = checks.real_array("directions", directions, last=mlp.dim)
     _broadcast("directions", directions, at)
     with np.errstate(over="ignore", invalid="ignore"):
-        found = _coefficients(mlp, order, directions, at) * np.array([float(factorial(k)) for k in range(order + 1)])
+        found = _coefficients(mlp, order, directions, at, np.array([float(factorial(k)) for k in range(order + 1)]))
     return checks.representable("directions, order", found, SMALLER)
 
 
@@ -271,7 +284,7 @@ def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorEx
     >>> expansion.terms([2.0]).round(4)
     array([ 0.    ,  2.    ,  0.    , -1.3333,  0.    ,  0.2667])
     """
-    at, order = _point(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
+    at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in _phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
             pass

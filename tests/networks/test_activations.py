@@ -103,3 +103,21 @@ def test_what_a_parameter_may_be_is_said(name, positive):
         ValueError, match=rf"^activation = '{name}\(x\)': its parameter must be a finite number{positive}$"
     ):
         parse(f"{name}(x)")
+
+
+def test_the_lower_tail_of_gelu_tanh_keeps_its_digits():
+    """1 + tanh(u) is rounding there; these are mpmath's."""
+    z = np.array([-5.0, -6.0, -7.0, -8.0, -10.0])
+    right = [
+        [-2.291796196629506e-7, -8.439646700762297e-11, -2.315442262072549e-15, -3.107782937501111e-21, -1.204092348209806e-37],
+        [-1.5463619875325946e-6, -7.709973930953696e-10, -2.765117350706602e-14, -4.714784504106842e-20, -2.757638063854032e-36],
+    ]  # fmt: skip
+    np.testing.assert_allclose(derivatives("gelu_tanh", z, 2)[:2], right, rtol=1e-13)
+
+
+def test_celu_of_a_small_parameter():
+    """alpha^(1 - k) alone is beyond what a double holds, on either side of the kink."""
+    found = derivatives("celu(0.001)", [1.0, -1.0], 110)
+    assert found[:, 0].tolist() == [1.0, 1.0] + [0.0] * 109
+    right = [float(mpmath.mpf("0.001") ** (1 - k) * mpmath.exp(-1000)) for k in (105, 110)]
+    np.testing.assert_allclose(found[[105, 110], 1], right, rtol=1e-12)

@@ -15,6 +15,7 @@ from reference_recursion import packed_entries
 
 from paperlib.networks.activations import SMOOTH
 from paperlib.networks.mlp import MLP
+from paperlib.taylor import expansion
 from paperlib.taylor.expansion import derivative_tensor, directional_derivatives, propagator, taylor_expand, vertices
 from paperlib.taylor.symmetric import index_table
 
@@ -347,3 +348,31 @@ def test_an_expansion_stays_the_one_of_its_point(random_mlp):
     with pytest.raises(dataclasses.FrozenInstanceError):
         expansion.order = 3
     assert {expansion: 1}[expansion] == 1
+
+
+def test_high_orders_along_short_directions_do_not_underflow():
+    """exp along x has x^n; tanh's are 2^(n+1) n!/pi^(n+1) sums over odd numbers; 1/n! alone times x^n would be zero."""
+    exp, tanh = (MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name) for name in ("exp", "tanh"))
+    for x in (0.02, 0.1, 1.0, 40.0):
+        n = np.arange(171)
+        found, right = directional_derivatives(exp, 170, [x]), np.exp(n * np.log(x))
+        there = right > 1e-300
+        np.testing.assert_allclose(found[there], right[there], rtol=1e-12)
+    for x in (0.01, 0.5, 1.5):
+        series = sum(mpmath.mpf(k) ** -170 for k in (1, 3, 5)) * (2 / mpmath.pi) ** 170 * 2
+        right = mpmath.mpf(x) ** 169 * mpmath.factorial(169) * series
+        np.testing.assert_allclose(directional_derivatives(tanh, 169, [x])[169], float(right), rtol=1e-11)
+        np.testing.assert_allclose(
+            taylor_expand(tanh, 169).terms([x])[169], float(right / mpmath.factorial(169)), rtol=1e-11
+        )
+
+
+def test_the_size_of_a_direction_is_taken_out_to_the_bit(monkeypatch):
+    random = np.random.default_rng(3)
+    weights = [random.standard_normal(shape) / 2 for shape in ((8, 5), (8, 8), (1, 8))]
+    mlp = MLP(weights, [np.zeros(8), np.zeros(8), np.zeros(1)], "tanh")
+    v = random.standard_normal((6, 5)) * np.geomspace(1e-2, 10, 6)[:, None]
+    found = directional_derivatives(mlp, 60, v), taylor_expand(mlp, 60).terms(v)
+    monkeypatch.setattr(expansion, "FEW", 60)
+    assert (found[0] == directional_derivatives(mlp, 60, v)).all()
+    assert (found[1] == taylor_expand(mlp, 60).terms(v)).all()

@@ -1,0 +1,187 @@
+"""Chosen derivatives and operators against sums over whole tensors, against JAX, and where no tensor could be made."""
+
+import threading
+from itertools import combinations_with_replacement
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperlib import taylor
+from paperlib.networks.mlp import MLP
+from paperlib.taylor import operators
+
+RANDOM = np.random.default_rng(25)
+
+
+def network(sizes, activation="tanh", seed=0):
+    random = np.random.default_rng(seed)
+    weights = [random.standard_normal((o, i)) / np.sqrt(i) for i, o in zip(sizes[:-1], sizes[1:])]
+    return MLP(weights, [random.standard_normal(o) / 4 for o in sizes[1:]], activation)
+
+
+def entry(mlp, word, at):
+    """The derivative of a tuple, of the whole tensor."""
+    tensor = taylor.derivative_tensor(mlp, len(word), at)
+    return tensor[word]
+
+
+SHAPES = [(3, 1), (3, 5, 1), (3, 5, 4, 1), (2, 4, 4, 4, 1), (3, 4, 5, 2)]
+
+
+def close(found, right, digits=1e-11):
+    np.testing.assert_allclose(found, right, rtol=digits, atol=digits * (np.abs(right).max() + 1e-300))
+
+
+@given(
+    st.sampled_from(SHAPES), st.sampled_from(["tanh", "gelu", "silu", "sin", "exp"]), st.integers(0, 99),
+    st.sampled_from([(), (4,), (2, 3)]), st.data(),
+)  # fmt: skip
+def test_partials_are_entries_of_the_tensors(sizes, activation, seed, batch, data):
+    mlp = network(sizes, activation, seed)
+    words = data.draw(st.lists(st.lists(st.integers(0, sizes[0] - 1), min_size=1, max_size=6), min_size=1, max_size=6))
+    at = np.random.default_rng(seed).uniform(-1, 1, (*batch, sizes[0]))
+    right = np.stack([entry(mlp, tuple(word), at) for word in words], axis=-1)
+    found = taylor.partials(mlp, words, at)
+    assert found.shape == right.shape
+    scale = [taylor.derivative_tensor(mlp, len(word), at).norm().max() + 1e-300 for word in words]
+    assert (np.abs(found - right) <= 1e-12 * np.array(scale)).all()
+
+
+@given(st.sampled_from(SHAPES), st.integers(1, 6), st.integers(0, 99), st.sampled_from([(), (3,)]))
+def test_mixed_derivative_is_the_contracted_tensor(sizes, order, seed, batch):
+    mlp, random = network(sizes, "tanh", seed), np.random.default_rng(seed)
+    at, directions = random.uniform(-1, 1, (*batch, sizes[0])), random.standard_normal((order, sizes[0]))
+    right = taylor.derivative_tensor(mlp, order, at).full()
+    for v in directions:
+        right = np.tensordot(v, right, axes=(0, 0))
+    close(taylor.mixed_derivative(mlp, list(directions), at), right, 1e-10)
+
+
+def test_mixed_derivative_along_one_direction_is_the_directional_one():
+    mlp, v, at = network((4, 8, 8, 1)), RANDOM.standard_normal((7, 4)), RANDOM.uniform(-1, 1, (7, 4))
+    for n in range(1, 8):
+        close(taylor.mixed_derivative(mlp, [v] * n, at), taylor.directional_derivatives(mlp, n, v, at)[..., n])
+
+
+@pytest.mark.parametrize("sizes", SHAPES)
+@pytest.mark.parametrize("batch", [(), (5,), (2, 3)])
+def test_operators_are_sums_over_the_tensors(sizes, batch):
+    mlp, at = network(sizes, "silu", 3), RANDOM.uniform(-1, 1, (*batch, sizes[0]))
+    hessian, fourth = (taylor.derivative_tensor(mlp, n, at).full() for n in (2, 4))
+    weights, matrix = RANDOM.standard_normal(sizes[0]), RANDOM.standard_normal((sizes[0], sizes[0]))
+    close(taylor.laplacian(mlp, at), np.einsum("ii...->...", hessian))
+    close(taylor.laplacian(mlp, at, weights), np.einsum("i,ii...->...", weights, hessian))
+    close(taylor.laplacian(mlp, at, matrix), np.einsum("ij,ij...->...", matrix, hessian))
+    close(taylor.bilaplacian(mlp, at), np.einsum("iijj...->...", fourth), 1e-10)
+    v = RANDOM.standard_normal(sizes[0])
+    close(taylor.hessian_vector(mlp, v, at), np.moveaxis(np.tensordot(v, hessian, axes=(0, 0)), 0, -1))
+
+
+def test_against_jax():
+    jax = pytest.importorskip("jax")
+    with jax.enable_x64(True):
+        mlp, at = network((4, 8, 8, 1)), RANDOM.uniform(-1, 1, (6, 4))
+
+        def f(x):
+            for weight, bias in zip(mlp.weights[:-1], mlp.biases[:-1]):
+                x = jax.numpy.tanh(weight @ x + bias)
+            return (mlp.weights[-1] @ x + mlp.biases[-1])[0]
+
+        def trace(g):
+            return lambda x: jax.numpy.trace(jax.hessian(g)(x))
+
+        close(taylor.laplacian(mlp, at), np.array(jax.vmap(trace(f))(at)))
+        close(taylor.bilaplacian(mlp, at), np.array(jax.vmap(trace(trace(f)))(at)), 1e-10)
+        v = RANDOM.standard_normal((6, 4))
+        products = jax.vmap(lambda x, v: jax.jvp(jax.grad(f), (x,), (v,))[1])(at, v)
+        close(taylor.hessian_vector(mlp, v, at), np.array(products))
+
+
+def test_a_thousand_inputs(monkeypatch):
+    """Where a Hessian has a million entries: against series along the axes, in chunks and at once."""
+    mlp, at = network((1000, 16, 16, 1)), RANDOM.uniform(-1, 1, (3, 1000))
+    axes = taylor.directional_derivatives(mlp, 4, np.eye(1000), at[:, None])
+    close(taylor.laplacian(mlp, at), axes[..., 2].sum(axis=-1))
+    diagonal = taylor.partials(mlp, [(i, i) for i in range(1000)] + [(i,) * 4 for i in range(0, 1000, 100)], at)
+    close(diagonal[:, :1000], axes[..., 2])
+    close(diagonal[:, 1000:], axes[:, ::100, 4], 1e-10)
+    whole = taylor.bilaplacian(mlp, at[:1])
+    monkeypatch.setattr(operators, "CHUNK_BYTES", 2**18)
+    close(taylor.bilaplacian(mlp, at[:1]), whole)
+    close(taylor.laplacian(mlp, at), axes[..., 2].sum(axis=-1))
+
+
+def test_pure_derivatives_to_the_twentieth_order():
+    mlp = MLP([[[0.5, 1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
+    found = taylor.partials(mlp, [(0,) * 20, (1,) * 20, (0,) * 10 + (1,) * 10], [0.2, -0.1])
+    np.testing.assert_allclose(found, [0.5**20, 1.0, 0.5**10], rtol=1e-9)
+
+
+def test_only_what_is_asked_for_is_computed(monkeypatch):
+    """A thousand inputs of which three are asked for: no array of the sweep has more than three directions."""
+    mlp, seen = network((1000, 8, 8, 1)), []
+    swept = operators.along.__globals__["swept"]
+
+    def watched(*arguments):
+        layers, inputs = swept(*arguments)
+        seen.extend(array.shape[-2] for layer in layers for array in layer.z.values())
+        return layers, inputs
+
+    monkeypatch.setitem(operators.along.__globals__, "swept", watched)
+    taylor.partials(mlp, [(5, 5, 999), (17, 5)])
+    assert max(seen) == 2 and seen
+
+
+def test_tuples_in_any_order_and_twice():
+    mlp = network((3, 6, 6, 1))
+    found = taylor.partials(mlp, [(0, 2, 1), (2, 1, 0), [1, 0, 2]], np.full(3, 0.3))
+    assert found[0] == found[1] == found[2]
+    every = list(combinations_with_replacement(range(3), 3))
+    close(taylor.partials(mlp, every), taylor.derivative_tensor(mlp, 3).packed)
+
+
+def test_from_many_threads_at_once():
+    mlp, at = network((8, 16, 16, 1)), RANDOM.uniform(-1, 1, (50, 8))
+    right, found = taylor.partials(mlp, [(0, 1), (2, 2, 3)], at), []
+    threads = [
+        threading.Thread(target=lambda: found.append(taylor.partials(mlp, [(0, 1), (2, 2, 3)], at))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8 and all((each == right).all() for each in found)
+
+
+RELU = MLP([[[1.0, -1.0]], [[1.0]]], [[0.0], [0.0]], "relu")
+NET = network((3, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: taylor.partials(NET, [(0, 3)]), ValueError, r"indices\[0\] = 3: must be an integer from 0 to 2"),
+        (lambda: taylor.partials(NET, [(0, -1)]), ValueError, r"indices\[0\] = -1: must be an integer from 0 to 2"),
+        (lambda: taylor.partials(NET, [(0,), ()]), ValueError, r"indices\[1\] = \(\): must be 1 to 20 indices"),
+        (lambda: taylor.partials(NET, [(0,) * 21]), ValueError, "must be 1 to 20 indices"),
+        (lambda: taylor.partials(network((12, 2, 1)), [tuple(range(12))]), ValueError, "of which at most ten differ"),
+        (lambda: taylor.partials(NET, []), ValueError, "must be one tuple or more"),
+        (lambda: taylor.partials(NET, [(0,)], [1.0]), ValueError, "at: shape"),
+        (lambda: taylor.mixed_derivative(NET, []), ValueError, "directions: 0 of them; must be 1 to 10"),
+        (lambda: taylor.mixed_derivative(NET, [np.ones(3), np.ones((2, 3)), np.ones((4, 3))]), ValueError,
+         r"directions: shapes \(3,\), \(2, 3\), \(4, 3\); must broadcast with at, \(3,\)"),
+        (lambda: taylor.mixed_derivative(NET, [np.ones(2)]), ValueError, r"directions\[0\]: shape \(2,\)"),
+        (lambda: taylor.hessian_vector(NET, np.ones((2, 3)), np.ones((4, 3))), ValueError, "v: shape"),
+        (lambda: taylor.laplacian(NET, metric=np.ones((2, 3))), ValueError, "metric: shape"),
+        (lambda: taylor.laplacian(RELU), ValueError, "neuron 0 of layer 1 sits at the kink of relu"),
+        (lambda: taylor.bilaplacian(RELU), ValueError, "sits at the kink of relu"),
+        (lambda: taylor.partials(RELU, [(0, 0)]), ValueError, "sits at the kink of relu"),
+        (lambda: taylor.laplacian(MLP([[[1e200]], [[1e200]]], [[0.0], [0.0]], "exp")), ValueError, "mlp, at: "),
+    ],
+)  # fmt: skip
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message) as raised:
+        call()
+    assert "\n" not in str(raised.value)
