@@ -62,7 +62,7 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 # Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
 INNER = {
     "tensorflow", "centroid", "checkpoints", "checks", "loops", "converters", "cores", "explorer", "networks", "programs",
-    "compiled", "shells", "soap", "splits", "words", "reproduction.lanes", "reproduction.kernels",
+    "compiled", "shells", "soap", "splits", "words", "pade", "reproduction.lanes", "reproduction.kernels",
     "arithmetic", "reference.manifest",
 }  # fmt: skip
 # What only keeps what it is given, or draws, or trains for minutes, or cannot be called without a cluster or a checkout.

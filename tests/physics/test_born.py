@@ -353,3 +353,17 @@ def test_a_remainder_on_a_resonance_is_refused_without_a_warning(monkeypatch):
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match="^U, order: the result is beyond the largest double"):
             born.born_remainder(np.full(4, 2.0), 2)
+
+
+@pytest.mark.parametrize(("depth", "digits"), [(10.0, 3e-14), (25.0, 5e-13), (60.0, 3e-10)])
+def test_pade_keeps_its_digits_at_high_degrees(depth, digits):
+    """Where exact arithmetic has all of them, four, ten and twenty-four times past the radius."""
+    exact = oracles.scattering_length(np.full(16, depth))
+    for degree in (12, 15, 30, 120):
+        assert abs(float(born.pade(np.full(16, depth), degree, degree) / exact) - 1) < digits
+
+
+@pytest.mark.parametrize(("degree", "error"), [(3, 1.83e-5), (4, 2.6e-8), (5, 1.49e-11)])
+def test_pade_has_the_error_of_exact_arithmetic(degree, error):
+    exact = oracles.scattering_length(np.full(16, 10.0))
+    assert abs(float(born.pade(np.full(16, 10.0), degree, degree) / exact) - 1) == pytest.approx(error, rel=5e-3)
