@@ -21,16 +21,18 @@ from .taylor import diagrams, symmetric
 from .taylor.diagrams import Diagram, enumerate_diagrams
 from .taylor.expansion import TaylorExpansion, derivative_tensor, directional_derivatives
 from .taylor.expansion import propagator, taylor_expand, vertices
+from .taylor.operators import bilaplacian, hessian_vector, laplacian, mixed_derivative, partials
 from .taylor.symmetric import SymmetricTensor
 
 __all__ = [
     "Diagram", "Ensemble", "LearnedSeries", "MLP", "SOAP", "SymmetricTensor", "Target", "TaylorExpansion",
-    "TrainingConfig", "activations", "born", "born_approximation", "born_radius", "born_remainder", "born_tensor",
-    "born_terms", "bound_states", "box", "box_target", "box_tensor", "derivative_tensor", "diagrams", "direct",
-    "directional_derivatives", "discretize", "effective_range", "ensemble", "enumerate_diagrams", "explorer",
-    "exponential", "figures", "from_jax", "from_physical", "from_tensorflow", "gaussian", "iterative", "mlp", "pade",
-    "pade_of_terms", "perturbation", "polynomial", "poschl_teller", "potentials", "propagator", "reference",
-    "relative_errors", "reproduction", "sample", "scattering", "scattering_length", "scattering_length_gradient",
+    "TrainingConfig", "activations", "bilaplacian", "born", "born_approximation", "born_radius", "born_remainder",
+    "born_tensor", "born_terms", "bound_states", "box", "box_target", "box_tensor", "derivative_tensor", "diagrams",
+    "direct", "directional_derivatives", "discretize", "effective_range", "ensemble", "enumerate_diagrams",
+    "explorer", "exponential", "figures", "from_jax", "from_physical", "from_tensorflow", "gaussian",
+    "hessian_vector", "iterative", "laplacian", "mixed_derivative", "mlp", "pade", "pade_of_terms", "partials",
+    "perturbation", "polynomial", "poschl_teller", "potentials", "propagator", "reference", "relative_errors",
+    "reproduction", "sample", "scattering", "scattering_length", "scattering_length_gradient",
     "scattering_length_hvp", "scattering_length_jet", "scattering_length_target", "soap", "square_well", "sweep",
     "symmetric", "targets", "taylor", "taylor_expand", "train_ensemble", "training", "vertices", "wave_function",
     "weinberg_eigenvalues", "woods_saxon", "yukawa",

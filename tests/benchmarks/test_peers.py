@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from paperlib.taylor.expansion import derivative_tensor, directional_derivatives
-from paperlib.taylor.symmetric import index_table, packed_size
+from paperlib.taylor.operators import laplacian
+from paperlib.taylor.symmetric import index_table, packed_position, packed_size
 
 WIDTHS = [64, 64, 64, 64, 1]
 DIMS = (8, 16, 32, 64, 128)
@@ -279,6 +280,37 @@ def test_omnibias_along_10000_directions(timed, mlp, at, directions):
     ours = directional_derivatives(mlp, 5, directions, at)
     assert np.linalg.norm(ours.T - run()[..., 0].numpy()) < 1e-10 * np.linalg.norm(ours)
     timed(4, run, group="order-5 series, 10,000 directions")
+
+
+LAPLACIAN = "Laplacian at 500 centres, d = 64"
+
+
+@pytest.fixture(scope="module")
+def centres():
+    return np.random.default_rng(1).uniform(-0.5, 0.5, (500, WIDTHS[0]))
+
+
+def test_laplacian(timed, mlp, centres):
+    timed(2, lambda: laplacian(mlp, centres), group=LAPLACIAN)
+
+
+def test_trace_of_our_hessian(timed, mlp, centres):
+    diagonal = packed_position(WIDTHS[0], np.repeat(np.arange(WIDTHS[0])[:, None], 2, axis=1))
+    timed(2, lambda: derivative_tensor(mlp, 2, centres).packed[diagonal].sum(axis=0), group=LAPLACIAN)
+
+
+def test_trace_of_jax_hessian(timed, jax, mlp, centres):
+    f = jax_function(jax, mlp)
+    trace = jax.jit(jax.vmap(lambda x: jax.numpy.trace(jax.hessian(f)(x))))
+    np.testing.assert_allclose(trace(centres), laplacian(mlp, centres), rtol=1e-10)
+    timed(2, lambda: trace(centres).block_until_ready(), group=LAPLACIAN)
+
+
+def test_folx_forward_laplacian(timed, jax, mlp, centres):
+    folx = pytest.importorskip("folx")
+    forward = jax.jit(jax.vmap(folx.forward_laplacian(jax_function(jax, mlp), 0)))
+    np.testing.assert_allclose(forward(centres).laplacian, laplacian(mlp, centres), rtol=1e-10)
+    timed(2, lambda: forward(centres).laplacian.block_until_ready(), group=LAPLACIAN)
 
 
 @pytest.mark.parametrize(("order", "together"), list(product([2, 3], [True, False])))
