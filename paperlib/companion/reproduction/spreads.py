@@ -55,11 +55,12 @@ def _values(folders: list[Path]) -> dict[str, dict[str, list[float]]]:
 
 
 def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
-    """The values of each number over trainings, by notebook and name, of FOLDER/spreads.json; empty if there is none.
+    """The values of each number over trainings, by notebook and name: those of FOLDER/spreads.json and the stored one.
 
-    A ValueError if the file holds something else.
+    Empty if there is no such file; a ValueError if it holds something else.
     """
-    path = checks.path("folder", folder) / SPREADS
+    folder = checks.path("folder", folder)
+    path = folder / SPREADS
     if not path.exists():
         return {}
     content = read_json(path)
@@ -71,7 +72,11 @@ def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a table of spreads ({type(error).__name__}: {error})") from None
     for notebook, numbers in found.items():
+        stored = folder / "numbers" / f"{notebook}.json"
+        known = read_record(stored).numbers if stored.exists() else {}
         for name, values in numbers.items():
+            if name in known:
+                numbers[name] = values = np.append(values, known[name].value)
             if len(values) < 2 or (values == 0).any() or len(set(np.sign(values))) > 1:
                 raise ValueError(f"{path}: {notebook}: {name}: must be two values or more, of one sign")
     return found
