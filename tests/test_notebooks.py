@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
 import paperlib
@@ -131,3 +132,18 @@ def test_nbval_notices_a_changed_output(tmp_path):
     assert text.count("2.4674011003   (pi^2/4") == 1
     path.write_text(text.replace("2.4674011003   (pi^2/4", "2.4674011004   (pi^2/4"))
     assert nbval(path).returncode == 1
+
+
+def test_bounds_stand_three_standard_deviations_from_what_is_stored():
+    """Of every number that depends on a training: another one would keep them, too."""
+    apart = reproduction.bounded_numbers(ROOT / "figures")
+    assert len(apart) > 20
+    for name, (number, values) in apart.items():
+        width = 3 * reproduction.spreads.deviation(values)
+        for bound in {number.at_most, number.at_least} - {None}:
+            assert abs(np.log(bound / number.value)) > width, name
+
+
+def test_what_trains_has_its_spreads_measured():
+    train = {path.stem for path in NOTEBOOKS if "seed" in reproduction.notebook_parameters(path)}
+    assert train == set(reproduction.read_spreads(ROOT / "figures"))

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
 
-__all__ = ["interactions", "optimizers", "overview", "trained_ensemble"]
+__all__ = ["interactions", "optimizers", "overview", "retrainings", "trained_ensemble"]
 
 
 @style.applied
@@ -166,3 +166,21 @@ def _bars(axis: Axes, names: Sequence[str], values: Floats, errors: Floats, labe
     )
     axis.set_xlim(0, None)
     return rows
+
+
+@style.applied
+def retrainings(labels: Sequence[str], values: Sequence[Floats], bounds: Sequence[Sequence[float]]) -> Figure:
+    """Numbers over trainings, one a row, as multiples of what is stored, and the bounds, one or two, that each must keep.
+
+    Arrays: values, one of (trainings,) a row; all in units of the stored number.
+    """
+    figure, axis = plt.subplots(figsize=(style.WIDTH, 0.17 * len(labels) + 0.9))
+    rows = style.named_rows(axis, labels, fontsize=6.5)
+    for row, found, bound in zip(rows, values, bounds, strict=True):
+        middle, width = np.log(found).mean(), np.log(found).std(ddof=1)
+        axis.hlines(row, *np.exp([middle - 3 * width, middle + 3 * width]), color=style.hue(0), linewidth=3, alpha=0.25)
+        axis.plot(found, np.full(len(found), row), ".", color="C0", markersize=4)
+        axis.plot(bound, np.full(len(bound), row), "|", color="C1", markersize=8, markeredgewidth=1.5)
+    axis.axvline(1, color="0.6", linewidth=0.7)
+    axis.set(xscale="log", xlabel="in units of the stored number", ylim=(rows[-1] - 0.5, 0.5))
+    return figure
