@@ -32,10 +32,11 @@ def test_the_same_seed_gives_the_same_weights(trained):
     assert not np.allclose(trained.mlp(0).weights[0], other.mlp(0).weights[0])
 
 
-# SOAP's first eigenvectors of all but empty directions are set by rounding, which a batch of another size does otherwise.
-@pytest.mark.parametrize("optimizer, noise", [("adam", 1e-3), ("muon", 1e-3), ("soap", 5e-2)])
-def test_a_member_is_what_it_would_be_alone(optimizer, noise):
-    config = dataclasses.replace(SMALL, optimizer=optimizer, steps=128)
+# SOAP's first eigenvectors of all but empty directions are set by rounding, which a batch of another size does otherwise, and a
+# larger rate than this one makes much of.
+@pytest.mark.parametrize("optimizer", ["adam", "muon", "soap"])
+def test_a_member_is_what_it_would_be_alone(optimizer, noise=1e-3):
+    config = dataclasses.replace(SMALL, optimizer=optimizer, steps=128, learning_rate=1e-3)
     both = train_ensemble(config, TARGET)
     alone = train_ensemble(dataclasses.replace(config, seeds=(5,)), TARGET)
     np.testing.assert_allclose(alone.loss[:, 0], both.loss[:, 1], rtol=noise)
@@ -51,8 +52,9 @@ def test_streams_of_random_numbers_do_not_overlap():
     for epoch in range(4):
         rows = SMALL.potentials(SMALL.samples, training._SAMPLES, SMALL.sample_seed, epoch)
         assert not shapes & {tuple(np.round(row / row.max(), 12)) for row in rows}
+    informed = dataclasses.replace(SMALL, fit="hessian_vectors")
     directions = [
-        training._directions(SMALL, 4, stream, n)
+        training._drawn(informed, TARGET, 4, stream, n)[0][1]
         for stream, n in ((training._VALIDATION, 0), (training._SAMPLES, 0), (training._SAMPLES, 1))
     ]
     assert len({array[0, 0] for array in directions}) == 3
@@ -72,7 +74,7 @@ def test_against_plain_keras(trained):
 
     first = training._first_weights(SMALL)
     model = keras.Sequential(
-        [keras.Input((6,)), *(keras.layers.Dense(12, "gelu") for _ in range(2)), keras.layers.Dense(1)]
+        [keras.Input((6,)), *(keras.layers.Dense(12, SMALL.activation) for _ in range(2)), keras.layers.Dense(1)]
     )
     model.set_weights([array[0] if k % 2 == 0 else array[0, 0] for k, array in enumerate(first)])
     cosine = keras.optimizers.schedules.CosineDecay(0.0, 310, warmup_target=1e-2, warmup_steps=10)
@@ -96,7 +98,7 @@ def test_converted_networks_predict_what_keras_did(trained):
 
     member = trained.mlp(1)
     model = keras.Sequential(
-        [keras.Input((6,)), *(keras.layers.Dense(12, "gelu") for _ in range(2)), keras.layers.Dense(1)]
+        [keras.Input((6,)), *(keras.layers.Dense(12, SMALL.activation) for _ in range(2)), keras.layers.Dense(1)]
     )
     model.set_weights([a for w, b in zip(member.weights, member.biases, strict=True) for a in (w.T, b)])
     U = SMALL.potentials(100, 9)

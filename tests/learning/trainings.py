@@ -8,6 +8,7 @@ from paperlib.learning.training import TrainingConfig
 SMALL = TrainingConfig(
     d=6,
     hidden=(12, 12),
+    activation="gelu",
     samples=2048,
     batch=32,
     steps=320,
