@@ -169,6 +169,14 @@ def alike(name: str, value: Any, other: str, shape: tuple[int, ...]) -> Floats:
     return array
 
 
+def broadcast(name: str, array: Floats, other: str, beside: Floats) -> tuple[int, ...]:
+    """The shape that two arguments have together."""
+    try:
+        return np.broadcast_shapes(array.shape, beside.shape)
+    except ValueError:
+        raise ValueError(f"{name}: shape {array.shape}; must broadcast with {other}, {beside.shape}") from None
+
+
 def shaped(name: str, value: Any, last: int | None = None, *, axes: int = 1) -> Floats:
     """What `real_array` returns, finite or not and of so many axes or more: for where a `finite` of its own follows."""
     try:

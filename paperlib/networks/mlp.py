@@ -1,6 +1,6 @@
 """Multilayer perceptrons as plain arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,3 +208,12 @@ def centre(mlp: Any, at: ArrayLike | None) -> Floats:
     """Where a network is expanded, (..., dim): the origin if `at` is None; of arguments that are not checked."""
     checks.instance("mlp", mlp, MLP)
     return np.zeros(mlp.dim) if at is None else checks.real_array("at", at, last=mlp.dim)
+
+
+def phis(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
+    """phi, phi', .., phi^(order) at each hidden layer's pre-activations; (order + 1, ..., units) each."""
+    y = at
+    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
+        phi = activations.of_layer(name, y @ weight.T + bias, order, layer=number)
+        yield phi
+        y = phi[0]

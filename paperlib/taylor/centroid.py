@@ -28,7 +28,7 @@ import numpy as np
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib.networks import activations
-from paperlib.networks.mlp import MLP
+from paperlib.networks.mlp import MLP, phis
 from paperlib.taylor.loops import add_pairs
 from paperlib.taylor.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
 from paperlib.taylor.symmetric import entries, index_table
@@ -151,14 +151,12 @@ class _Layer:
 def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
     """The layers with z_B for |B| up to order // 2."""
     layers: list[_Layer] = []
-    y = at
     slopes: dict = {}
-    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
-        phi = activations.of_layer(name, y @ weight.T + bias, order, layer=number)
+    for phi, weight in zip(phis(mlp, at, order), mlp.weights):
         z = {k: slope @ weight.T for k, slope in slopes.items()} if layers else {1: weight.T.copy()}
         layer = _Layer(mlp.dim, phi[..., None, :], z)
         layers.append(layer)
-        y, slopes = phi[0], {}
+        slopes = {}
         for k in range(1, order // 2 + 1):
             groups = [group for blocks in partitions(k, k) if layer.has(group := (None, blocks))]
             for group in groups:

@@ -5,7 +5,6 @@ their dots are vertices phi^(k)(z^l_j) with k legs. `diagrams` evaluates them on
 all at once, by the centroid rule.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import factorial, prod
 
@@ -14,8 +13,7 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
-from paperlib.networks import activations
-from paperlib.networks.mlp import MLP, centre
+from paperlib.networks.mlp import MLP, centre, phis
 from paperlib.taylor import centroid
 from paperlib.taylor.loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor
@@ -27,15 +25,6 @@ __all__ = [
 CHUNK_BYTES = 2**22
 FEW = 20  # orders of a series whose coefficients keep their digits as they are
 SMALLER = "scale the inputs or the weights"
-
-
-def _phis(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
-    """phi, phi', .., phi^(order) at each hidden layer's pre-activations; (order + 1, ..., units) each."""
-    y = at
-    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
-        phi = activations.of_layer(name, y @ weight.T + bias, order, layer=number)
-        yield phi
-        y = phi[0]
 
 
 def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -> Floats:
@@ -65,7 +54,7 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
     units = (mlp.dim, *map(len, mlp.biases))
     chain = np.broadcast_to(np.eye(units[from_layer]), (*at.shape[:-1], units[from_layer], units[from_layer]))
     with np.errstate(over="ignore", invalid="ignore"):
-        slopes = [np.ones(at.shape), *(phi[1] for phi in _phis(mlp, at, 1))]
+        slopes = [np.ones(at.shape), *(phi[1] for phi in phis(mlp, at, 1))]
         for layer in range(from_layer, to_layer):
             chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
     return checks.representable("mlp, at", chain, SMALLER)
@@ -91,7 +80,7 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     """
     at, legs = centre(mlp, at), checks.integer("legs", legs, minimum=1, limit=checks.SERIES_ORDER)
     with np.errstate(over="ignore", invalid="ignore"):
-        return tuple(checks.representable("mlp, at", phi[legs], SMALLER) for phi in _phis(mlp, at, legs))
+        return tuple(checks.representable("mlp, at", phi[legs], SMALLER) for phi in phis(mlp, at, legs))
 
 
 def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> SymmetricTensor:
@@ -144,7 +133,7 @@ def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) 
     """Coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
     scale = np.array([1.0 / factorial(k) for k in range(order + 1)])[:, None, None]
     y, slopes = at, directions[None]
-    for phi, weight in zip(_phis(mlp, at, order), mlp.weights):
+    for phi, weight in zip(phis(mlp, at, order), mlp.weights):
         y = phi[0]
         if order:
             shapes = [(orders, len(directions), len(weight)) for orders in (len(slopes), order)]
@@ -163,7 +152,7 @@ def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) 
 def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
     """e of each direction (P, dim): the largest slope of a pre-activation along it is from 2^e to 2^(e + 1); (P,)."""
     slopes, largest = directions, np.zeros(len(directions))
-    for phi, weight in zip(_phis(mlp, at, 1), mlp.weights):
+    for phi, weight in zip(phis(mlp, at, 1), mlp.weights):
         slopes = slopes @ weight.T
         largest = np.maximum(largest, np.abs(slopes).max(axis=-1))
         slopes = phi[1] * slopes
@@ -219,17 +208,10 @@ def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: Arr
     """
     at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
     directions = checks.real_array("directions", directions, last=mlp.dim)
-    _broadcast("directions", directions, at)
+    checks.broadcast("directions", directions, "at", at)
     with np.errstate(over="ignore", invalid="ignore"):
         found = _coefficients(mlp, order, directions, at, np.array([float(factorial(k)) for k in range(order + 1)]))
     return checks.representable("directions, order", found, SMALLER)
-
-
-def _broadcast(name: str, points: Floats, at: Floats) -> None:
-    try:
-        np.broadcast_shapes(points.shape, at.shape)
-    except ValueError:
-        raise ValueError(f"{name}: shape {points.shape}; must broadcast with at, {at.shape}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,7 +232,7 @@ class TaylorExpansion:
         n-th order Born approximation. No tensor is built: cost and memory grow as the square of the order.
         """
         x = checks.real_array("x", x, last=self.mlp.dim)
-        _broadcast("x", x, self.at)
+        checks.broadcast("x", x, "at", self.at)
         with np.errstate(over="ignore", invalid="ignore"):
             return checks.representable("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
 
@@ -286,6 +268,6 @@ def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorEx
     """
     at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
     with np.errstate(over="ignore", invalid="ignore"):
-        for _ in _phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
+        for _ in phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
             pass
     return TaylorExpansion(mlp, order, at)

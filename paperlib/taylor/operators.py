@@ -13,19 +13,18 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
-from paperlib.networks import activations
-from paperlib.networks.mlp import MLP, centre
+from paperlib.networks.mlp import MLP, centre, phis
+from paperlib.taylor.expansion import SMALLER
 from paperlib.taylor.words import along, swept
 
 __all__ = ["bilaplacian", "hessian_vector", "laplacian", "mixed_derivative", "partials"]
 
 CHUNK_BYTES = 2**20
 PARTS = 1024  # words within one word: of ten letters, if all of them differ
-SMALLER = "scale the inputs or the weights"
 
 
 def _by_chunks(mlp: MLP, batch: tuple[int, ...], nbytes: int, function: Callable[[slice], Floats]) -> Floats:
-    """A function of a range of centres, (n, outputs, ..), over all of a batch, so many at a time as a few MiB hold.
+    """A function of a range of centres, (n, outputs, ..), over all of a batch, so many at a time as a MiB holds.
 
     `nbytes` is what one takes. The result is of shape (..., [outputs,] ..).
     """
@@ -34,6 +33,11 @@ def _by_chunks(mlp: MLP, batch: tuple[int, ...], nbytes: int, function: Callable
         parts = [function(slice(first, first + together)) for first in range(0, centres, together)]
     found = checks.representable("mlp, at", np.concatenate(parts), SMALLER)
     return found.reshape((*batch, *found.shape[1 + (mlp.outputs == 1) :]))
+
+
+def _parts(word: Sequence[int]) -> int:
+    """How many words there are within one."""
+    return prod(word.count(index) + 1 for index in set(word))
 
 
 def _units(mlp: MLP) -> int:
@@ -67,8 +71,7 @@ def partials(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = 
         words.append(
             tuple(checks.integer(f"indices[{place}]", index, minimum=0, maximum=mlp.dim - 1) for index in name)
         )
-        parts = prod(words[-1].count(index) + 1 for index in set(words[-1]))
-        if not 0 < len(name) <= checks.TENSOR_ORDER or parts > PARTS:
+        if not 0 < len(name) <= checks.TENSOR_ORDER or _parts(words[-1]) > PARTS:
             raise ValueError(
                 f"indices[{place}] = {checks.brief(given)}: must be 1 to {checks.TENSOR_ORDER} indices, of which at most ten differ"
             )
@@ -78,7 +81,7 @@ def partials(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = 
     letter = {index: place for place, index in enumerate(used)}
     spelled = [tuple(letter[index] for index in word) for word in words]
     points, directions = at.reshape(-1, mlp.dim), np.eye(mlp.dim)[None, used]
-    nbytes = 32 * _units(mlp) * mlp.outputs * sum(prod(word.count(i) + 1 for i in set(word)) for word in words)
+    nbytes = 32 * _units(mlp) * mlp.outputs * sum(map(_parts, words))
     return _by_chunks(mlp, at.shape[:-1], nbytes, lambda rows: along(mlp, points[rows], directions, spelled))
 
 
@@ -140,14 +143,11 @@ def hessian_vector(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Float
     array([3., 6.])
     """
     at, v = centre(mlp, at), checks.real_array("v", v, last=mlp.dim)
-    try:
-        full = np.broadcast_shapes(v.shape, at.shape)
-    except ValueError:
-        raise ValueError(f"v: shape {v.shape}; must broadcast with at, {at.shape}") from None
-    points, along = (np.broadcast_to(array, full).reshape(-1, mlp.dim) for array in (at, v))
+    full = checks.broadcast("v", v, "at", at)
+    points, vectors = (np.broadcast_to(array, full).reshape(-1, mlp.dim) for array in (at, v))
 
     def products(rows: slice) -> Floats:
-        _, inputs = swept(mlp, 2, 1, points[rows, None], along[rows, None, None], {(1,): {(0,): 0}})
+        _, inputs = swept(mlp, 2, 1, points[rows, None], vectors[rows, None, None], {(1,): {(0,): 0}})
         none = np.zeros((len(points[rows]), mlp.outputs, mlp.dim))
         return inputs[1,][..., 0, :] + none if (1,) in inputs else none
 
@@ -186,13 +186,12 @@ def laplacian(mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = 
         return np.einsum("...iu,...iu->...u", z, turned)
 
     def sums(rows: slice) -> Floats:
-        y, slopes, kept = points[rows], None, []
-        for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
-            phi = activations.of_layer(name, y @ weight.T + bias, 2, layer=number)
+        slopes, kept = None, []
+        for phi, weight in zip(phis(mlp, points[rows], 2), mlp.weights):
             z = weight.T if slopes is None else slopes @ weight.T
             kept.append((phi[1][:, None], (phi[2] * squares(z))[:, None]))
-            y, slopes = phi[0], phi[1][:, None] * z
-        adjoint, total = mlp.weights[-1], np.zeros((len(y), mlp.outputs))
+            slopes = phi[1][:, None] * z
+        adjoint, total = mlp.weights[-1], np.zeros((len(points[rows]), mlp.outputs))
         for (slope, bent), weight in zip(reversed(kept), reversed(mlp.weights[:-1])):
             total += (adjoint * bent).sum(axis=-1)
             adjoint = (adjoint * slope) @ weight
@@ -231,14 +230,11 @@ def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
 
 def _bilaplacians(mlp: MLP, at: Floats, rows_together: int) -> Floats:
     """At (n, dim) -> (n, outputs). Second derivatives z_ij are formed for so many i at a time."""
-    phis: list[Floats] = []  # (5, n, units)
+    vertices = list(phis(mlp, at, 4))  # (5, n, units)
     slopes: list[Floats] = []  # z_i, (n, dim, units)
-    y = at
-    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
-        z = (phis[-1][1][:, None] * slopes[-1] if phis else np.eye(mlp.dim)[None]) @ weight.T
-        phis.append(activations.of_layer(name, y @ weight.T + bias, 4, layer=number))
+    for phi, weight in zip([None, *vertices], mlp.weights[:-1]):
+        z = (np.eye(mlp.dim)[None] if phi is None else phi[1][:, None] * slopes[-1]) @ weight.T
         slopes.append(np.broadcast_to(z, (len(at), *z.shape[1:])))
-        y = phis[-1][0]
     # Sums over j of z_ij z_j, over i of z_ii, and over both of z_ij^2; of the first layer all vanish.
     turned = [np.zeros(z.shape) for z in slopes]
     traces, squares = ([np.zeros((len(at), z.shape[-1])) for z in slopes] for _ in range(2))
@@ -246,7 +242,7 @@ def _bilaplacians(mlp: MLP, at: Floats, rows_together: int) -> Floats:
         chosen = slice(first, first + rows_together)
         second: Any = None
         for layer in range(1, mlp.depth):
-            phi, z = phis[layer - 1], slopes[layer - 1]
+            phi, z = vertices[layer - 1], slopes[layer - 1]
             bent = phi[2][:, None, None] * (z[:, chosen, None] * z[:, None])
             second = (bent if second is None else bent + phi[1][:, None, None] * second) @ mlp.weights[layer].T
             turned[layer][:, chosen] = np.einsum("niju,nju->niu", second, slopes[layer])
@@ -257,7 +253,7 @@ def _bilaplacians(mlp: MLP, at: Floats, rows_together: int) -> Floats:
     adjoints: Any = np.zeros((1, mlp.outputs, 1, adjoint.shape[-1]))
     total = np.zeros((len(at), mlp.outputs))
     for layer in reversed(range(mlp.depth)):
-        phi, z, trace = phis[layer][:, :, None], slopes[layer], traces[layer]
+        phi, z, trace = vertices[layer][:, :, None], slopes[layer], traces[layer]
         q, w = (np.einsum("niu,niu->nu", z, other) for other in (z, turned[layer]))
         own = phi[2] * (trace**2 + 2 * squares[layer])[:, None] + phi[3] * (2 * trace * q + 4 * w)[:, None]
         total += (adjoint * (own + phi[4] * (q**2)[:, None])).sum(axis=-1)

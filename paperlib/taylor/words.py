@@ -23,8 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from paperlib._support.checks import Floats
-from paperlib.networks import activations
-from paperlib.networks.mlp import MLP
+from paperlib.networks.mlp import MLP, phis
 
 __all__ = ["along", "swept"]
 
@@ -47,14 +46,13 @@ def _ways(counts: Counts, part: Counts) -> int:
     return prod(comb(count, taken) for count, taken in zip(counts, part, strict=True))
 
 
-def _table(words: Sequence[Letters], counts: Counts, table: Table) -> Table:
-    """Add the words of up to half as many letters within words of these counts."""
+def _add_within(words: Sequence[Letters], counts: Counts, table: Table) -> None:
+    """Add to a table the words of up to half as many letters within words of these counts."""
     for part in _within(counts, sum(counts) // 2):
         kind = tuple(filter(None, part))
         places = table.setdefault(kind, {}) if kind else {}
         for letters in words:
             places.setdefault(tuple(a for a, n in zip(letters, part, strict=True) if n), len(places))
-    return table
 
 
 @dataclass(frozen=True)
@@ -122,12 +120,11 @@ def swept(mlp: MLP, order: int, most: int, at: Floats, directions: Floats, table
     kinds = [_Kind(counts, list(words), table) for counts, words in table.items()]
     letters = [letter for (letter,) in table.get((1,), {})]
     slopes: dict[Counts, Floats] = {(1,): directions[..., letters, :]} if letters else {}
-    layers, y = [], at
-    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
-        phi = activations.of_layer(name, y @ weight.T + bias, order, layer=number)
+    layers = []
+    for phi, weight in zip(phis(mlp, at, order), mlp.weights):
         layers.append(_Layer(phi[..., None, :], {counts: slope @ weight.T for counts, slope in slopes.items()}))
         found = {kind.counts: layers[-1].composed(kind, 0, kind.counts, order, {}) for kind in kinds}
-        y, slopes = phi[0], {counts: slope for counts, slope in found.items() if slope is not None}
+        slopes = {counts: slope for counts, slope in found.items() if slope is not None}
     adjoint: dict[Counts, Floats] = {(): mlp.weights[-1][:, None, :]}
     carrying = [_Kind((), [()], table), *(kind for kind in kinds if sum(kind.counts) <= most)]
     for layer, weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
@@ -149,7 +146,7 @@ def along(mlp: MLP, at: Floats, directions: Floats, words: Sequence[Letters]) ->
                 kinds.setdefault(counts, {})[place] = letters
         table: Table = {}
         for counts, chosen in kinds.items():
-            _table(list(chosen.values()), counts, table)
+            _add_within(list(chosen.values()), counts, table)
         layers, inputs = swept(mlp, n, (n - 1) // 2, at[:, None], directions[:, None], table)
         for counts, chosen in kinds.items():
             if n == 1:

@@ -35,7 +35,8 @@ def test_the_same_seed_gives_the_same_weights(trained):
 # SOAP's first eigenvectors of all but empty directions are set by rounding, which a batch of another size does otherwise, and a
 # larger rate than this one makes much of.
 @pytest.mark.parametrize("optimizer", ["adam", "muon", "soap"])
-def test_a_member_is_what_it_would_be_alone(optimizer, noise=1e-3):
+def test_a_member_is_what_it_would_be_alone(optimizer):
+    noise = 1e-3
     config = dataclasses.replace(SMALL, optimizer=optimizer, steps=128, learning_rate=1e-3)
     both = train_ensemble(config, TARGET)
     alone = train_ensemble(dataclasses.replace(config, seeds=(5,)), TARGET)

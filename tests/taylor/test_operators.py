@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from paperlib import taylor
 from paperlib.networks.mlp import MLP
-from paperlib.taylor import operators
+from paperlib.taylor import operators, words
 
 RANDOM = np.random.default_rng(25)
 
@@ -40,12 +40,12 @@ def close(found, right, digits=1e-11):
 )  # fmt: skip
 def test_partials_are_entries_of_the_tensors(sizes, activation, seed, batch, data):
     mlp = network(sizes, activation, seed)
-    words = data.draw(st.lists(st.lists(st.integers(0, sizes[0] - 1), min_size=1, max_size=6), min_size=1, max_size=6))
+    tuples = data.draw(st.lists(st.lists(st.integers(0, sizes[0] - 1), min_size=1, max_size=6), min_size=1, max_size=6))
     at = np.random.default_rng(seed).uniform(-1, 1, (*batch, sizes[0]))
-    right = np.stack([entry(mlp, tuple(word), at) for word in words], axis=-1)
-    found = taylor.partials(mlp, words, at)
+    right = np.stack([entry(mlp, tuple(word), at) for word in tuples], axis=-1)
+    found = taylor.partials(mlp, tuples, at)
     assert found.shape == right.shape
-    scale = [taylor.derivative_tensor(mlp, len(word), at).norm().max() + 1e-300 for word in words]
+    scale = [taylor.derivative_tensor(mlp, len(word), at).norm().max() + 1e-300 for word in tuples]
     assert (np.abs(found - right) <= 1e-12 * np.array(scale)).all()
 
 
@@ -122,14 +122,14 @@ def test_pure_derivatives_to_the_twentieth_order():
 def test_only_what_is_asked_for_is_computed(monkeypatch):
     """A thousand inputs of which three are asked for: no array of the sweep has more than three directions."""
     mlp, seen = network((1000, 8, 8, 1)), []
-    swept = operators.along.__globals__["swept"]
+    swept = words.swept
 
     def watched(*arguments):
         layers, inputs = swept(*arguments)
         seen.extend(array.shape[-2] for layer in layers for array in layer.z.values())
         return layers, inputs
 
-    monkeypatch.setitem(operators.along.__globals__, "swept", watched)
+    monkeypatch.setattr(words, "swept", watched)
     taylor.partials(mlp, [(5, 5, 999), (17, 5)])
     assert max(seen) == 2 and seen
 

@@ -80,7 +80,7 @@ def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | Non
             if measured is None:
                 passed, text = True, "no spread measured"
             elif name in measured:
-                factor = spreads.allowed_factor(measured[name])
+                factor = spreads.allowed_factor(np.append(measured[name], was.value))  # it is a training, too
                 least, most = sorted((was.value / factor, was.value * factor))
                 passed, text = least <= now.value <= most, f"a factor of {factor:.2g} (between trainings)"
         # The stored bound decides, so that a run cannot loosen what it is held to.

@@ -55,12 +55,11 @@ def _values(folders: list[Path]) -> dict[str, dict[str, list[float]]]:
 
 
 def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
-    """The values of each number over trainings, by notebook and name: those of FOLDER/spreads.json and the stored one.
+    """The values of each number over trainings, by notebook and name, of FOLDER/spreads.json; empty if there is none.
 
-    Empty if there is no such file; a ValueError if it holds something else.
+    A ValueError if the file holds something else.
     """
-    folder = checks.path("folder", folder)
-    path = folder / SPREADS
+    path = checks.path("folder", folder) / SPREADS
     if not path.exists():
         return {}
     content = read_json(path)
@@ -72,23 +71,19 @@ def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a table of spreads ({type(error).__name__}: {error})") from None
     for notebook, numbers in found.items():
-        stored = folder / "numbers" / f"{notebook}.json"
-        known = read_record(stored).numbers if stored.exists() else {}
         for name, values in numbers.items():
-            if name in known:
-                numbers[name] = values = np.append(values, known[name].value)
             if len(values) < 2 or (values == 0).any() or len(set(np.sign(values))) > 1:
                 raise ValueError(f"{path}: {notebook}: {name}: must be two values or more, of one sign")
     return found
 
 
 def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
-    """Of a stored folder, each number with a bound that depends on a training, and its values over others, by its name."""
+    """Of a stored folder, each number with a bound that depends on a training, and its values over all, its own the last, by its name."""
     found: dict[str, tuple[Number, Floats]] = {}
     for notebook, spreads in read_spreads(folder).items():
         numbers = read_record(Path(folder) / "numbers" / f"{notebook}.json").numbers
         bounded = [name for name in spreads if name in numbers and numbers[name].holds is not None]
-        found |= {name: (numbers[name], spreads[name]) for name in bounded}
+        found |= {name: (numbers[name], np.append(spreads[name], numbers[name].value)) for name in bounded}
     return found
 
 
