@@ -61,13 +61,13 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 
 # Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
 INNER = {
-    "tensorflow", "centroid", "checkpoints", "checks", "loops", "converters", "cores", "explorer", "networks", "programs",
+    "tensorflow", "centroid", "checkpoints", "checks", "loops", "converters", "cores", "explorer", "networks", "programs", "compiled_activations", "kernel", "tape",
     "compiled", "shells", "soap", "splits", "words", "pade", "reproduction.lanes", "reproduction.kernels",
     "arithmetic", "reference.manifest",
 }  # fmt: skip
 # What only keeps what it is given, or draws, or trains for minutes, or cannot be called without a cluster or a checkout.
 OUT = {
-    "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "reproduction.comparison.Verdict",
+    "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "tensors.CompiledTensor", "reproduction.comparison.Verdict",
     "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
     "targets.automatic.from_tensorflow", "targets.target.label", "reproduction.table.Table", "reproduction.records.errors_by_order",
     "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position", "reproduction.report.provenance", "reference.retrained",
@@ -257,7 +257,7 @@ TABLE = {
     "expansion.TaylorExpansion.__call__": Row(taylor.taylor_expand(NETWORK, 3), x=arrays),
     "expansion.TaylorExpansion.tensor": Row(taylor.taylor_expand(NETWORK, 3).tensor, n=st.integers(0, 3)),
     "expansion.TaylorExpansion.terms": Row(taylor.taylor_expand(NETWORK, 3).terms, x=arrays),
-    "expansion.derivative_tensor": Row(taylor.derivative_tensor, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
+    "tensors.derivative_tensor": Row(taylor.derivative_tensor, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
     "expansion.directional_derivatives": Row(
         taylor.directional_derivatives, mlp=NETWORK, order=st.integers(0, 5), directions=arrays, at=one
     ),
@@ -270,6 +270,8 @@ TABLE = {
     "operators.laplacian": Row(taylor.laplacian, mlp=NETWORK, at=arrays, metric=one),
     "operators.mixed_derivative": Row(taylor.mixed_derivative, mlp=NETWORK, directions=[[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], at=arrays),
     "operators.partials": Row(taylor.partials, mlp=NETWORK, indices=[(0, 1), (2, 2, 1)], at=arrays),
+    "tensors.compiled": Row(taylor.compiled, mlp=NETWORK, order=st.integers(0, 5)),
+    "tensors.CompiledTensor.__call__": Row(taylor.compiled(NETWORK, 2), at=arrays),
     "expansion.vertices": Row(taylor.vertices, mlp=NETWORK, at=arrays, legs=small),
     "configuration.TrainingConfig": Row(
         TrainingConfig, **{name: getattr(CONFIG, name) for name in TrainingConfig.__dataclass_fields__}

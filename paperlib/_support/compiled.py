@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Any
 
-__all__ = ["loop"]
+__all__ = ["jit", "loop", "numba"]
 
 _made: dict[Hashable, Callable] = {}
 
@@ -19,15 +19,29 @@ def loop(key: Hashable, make: Callable[[Any], Callable], size: int, worth: int, 
     """
     if size < (worth if once_made is None or key not in _made else once_made):
         return None
-    if key not in _made and (numba := _numba()) is not None:
-        _made[key] = make(numba)
+    if key not in _made and (found := numba()) is not None:
+        _made[key] = make(found)
     return _made.get(key)
 
 
 @cache
-def _numba() -> Any:
+def numba() -> Any:
+    """The module, or None where it is not installed."""
     try:
         import numba
     except ImportError:
         return None
     return numba
+
+
+def jit(function: Callable, *, flags: frozenset[str] = frozenset(), inner: bool = False) -> Callable:
+    """A function compiled, and kept on disk where there is a folder for it; `flags` are LLVM's, and one `inner` is no door.
+
+    What is called from compiled functions alone compiles in less time without a door to Python.
+    """
+    options = {"error_model": "numpy", "nogil": True, "fastmath": set(flags)}
+    options |= {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner}
+    try:
+        return numba().njit(function, cache=True, **options)  # on disk, which takes a function with a file
+    except RuntimeError:  # no folder in which numba may keep what it compiled
+        return numba().njit(function, **options)

@@ -1,11 +1,11 @@
 """The Taylor series of a network: propagators and vertices, diagrams, tensors, series along directions."""
 
 from paperlib.taylor import diagrams, symmetric
-from paperlib.taylor.expansion import TaylorExpansion, derivative_tensor, directional_derivatives
-from paperlib.taylor.expansion import propagator, taylor_expand, vertices
+from paperlib.taylor.expansion import TaylorExpansion, directional_derivatives, propagator, taylor_expand, vertices
 from paperlib.taylor.operators import bilaplacian, hessian_vector, laplacian, mixed_derivative, partials
+from paperlib.taylor.tensors import compiled, derivative_tensor
 
 __all__ = [
-    "TaylorExpansion", "bilaplacian", "derivative_tensor", "diagrams", "directional_derivatives", "hessian_vector",
+    "TaylorExpansion", "bilaplacian", "compiled", "derivative_tensor", "diagrams", "directional_derivatives", "hessian_vector",
     "laplacian", "mixed_derivative", "partials", "propagator", "symmetric", "taylor_expand", "vertices",
 ]  # fmt: skip

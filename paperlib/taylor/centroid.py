@@ -19,7 +19,7 @@ lambda is not in it. Tensors are arrays (..., C, units), see `splits`; order 0 h
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
-from itertools import accumulate, pairwise, product
+from itertools import product
 from math import comb, prod
 from typing import TypeAlias
 
@@ -27,18 +27,15 @@ import numpy as np
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
-from paperlib.networks import activations
 from paperlib.networks.mlp import MLP, phis
-from paperlib.taylor.loops import add_pairs
 from paperlib.taylor.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
-from paperlib.taylor.symmetric import entries, index_table
+from paperlib.taylor.symmetric import entries
 
 __all__ = ["derivatives"]
 
 Group: TypeAlias = tuple[int | None, tuple[int, ...]]
 
 CHUNK_BYTES = 2**23
-FEW = 128  # inputs for which orders 2 and 3 are too small for what `_tensors` keeps account of
 
 
 def _terms(order: int) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -200,7 +197,7 @@ def _work_bytes(mlp: MLP, order: int) -> int:
 
 
 @cache
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Have the C library keep freed blocks for later calls: to touch fresh memory costs as much as the sums.
 
     glibc gives a freed block back to the system at once if none freed before was larger, up to 32 MiB; other libraries are
@@ -233,54 +230,6 @@ def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
     return out
 
 
-def _low_order(mlp: MLP, order: int, at: Floats) -> Floats:
-    """The packed tensor of order 2 or 3 at one centre (dim,) of one output: the centroid rule where it is a line.
-
-    With all hidden neurons in one row, the sum over j of lambda phi2 z_a z_b; or that of z_a z_b w_c over the orders of a, b
-    and c, with w = lambda phi3 z / 6 + phi2 lambda_c / 2. `_tensors` gives the same, but keeps account of more: at order 2
-    it takes up to twice as long.
-    """
-    ends = [0, *accumulate(map(len, mlp.biases[:-1]))]
-    parts = [slice(*pair) for pair in pairwise(ends)]
-    z, y, slopes, phis = np.empty((ends[-1], mlp.dim)), at, None, []
-    layers = zip(parts, mlp.weights, mlp.biases, mlp.activations)
-    for number, (part, weight, bias, name) in enumerate(layers, start=1):
-        phi = activations.of_layer(name, weight @ y + bias, order, layer=number)
-        phis.append(phi)
-        if slopes is None:
-            z[part] = weight
-        else:
-            np.matmul(weight, slopes, out=z[part])
-        y, slopes = phi[0], phi[1][:, None] * z[part]
-    adjoint, turned, scale = mlp.weights[-1][0], None, np.empty(ends[-1])  # lambda, and lambda_c
-    turns: list = []
-    for part, weight, phi in zip(parts[::-1], mlp.weights[-2::-1], phis[::-1]):
-        scale[part] = adjoint * phi[order]
-        turns.append(turned)
-        if order == 3 and part.start:
-            bent = (adjoint * phi[2])[:, None] * z[part]
-            turned = weight.T @ (bent if turned is None else bent + phi[1][:, None] * turned)
-        adjoint = (adjoint * phi[1]) @ weight
-    w = scale[:, None] * z
-    if order == 2:
-        return (z.T @ w).ravel()[_upper(mlp.dim)]
-    w /= 6
-    for part, phi, turned in zip(parts[-2::-1], phis[-2::-1], turns[1:]):
-        w[part] += (phi[2] / 2)[:, None] * turned
-    z, w = np.ascontiguousarray(z.T), np.ascontiguousarray(w.T)
-    pairs, out = np.zeros((entries(mlp.dim, 2), ends[-1])), np.zeros(entries(mlp.dim, 3))
-    add_pairs(pairs, z, w)
-    contracted_product(out, z, pairs, 1, 2, mlp.dim)
-    return out
-
-
-@lru_cache(maxsize=8)
-def _upper(dim: int) -> np.ndarray:
-    """Where the packed entries of a matrix lie in its rows, one after the other."""
-    rows, columns = index_table(dim, 2).T.astype(np.int64)
-    return rows * dim + columns
-
-
 def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
     """The packed tensor (C, ..., [outputs]) of partial derivatives of an order from 1 at centres (..., dim), not checked.
 
@@ -289,9 +238,7 @@ def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
     left group (half that for an even split), p + q = order; at orders 2 and 3 the forming of the features and the calls
     themselves.
     """
-    _keep_freed_memory()
-    if order in (2, 3) and at.ndim == 1 and mlp.outputs == 1 and mlp.depth and mlp.dim <= FEW:
-        return _low_order(mlp, order, at)
+    keep_freed_memory()
     batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
     size, centres = entries(mlp.dim, order), prod(batch)
     result = 8 * mlp.outputs * centres * size

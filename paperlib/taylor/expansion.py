@@ -1,8 +1,7 @@
 """The Taylor expansion of a network: propagators, vertices, derivative tensors, series along directions.
 
 The derivatives of an MLP are sums of tree diagrams. Their edges are propagators P^(l<-m) = d z^l / d z^m,
-their dots are vertices phi^(k)(z^l_j) with k legs. `diagrams` evaluates them one by one, `derivative_tensor`
-all at once, by the centroid rule.
+their dots are vertices phi^(k)(z^l_j) with k legs. `diagrams` evaluates them one by one, `tensors` all at once.
 """
 
 from dataclasses import dataclass
@@ -14,17 +13,16 @@ from numpy.typing import ArrayLike
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP, centre, phis
-from paperlib.taylor import centroid
 from paperlib.taylor.loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor
+from paperlib.taylor.tensors import SMALLER, derivative_tensor
 
 __all__ = [
-    "TaylorExpansion", "derivative_tensor", "directional_derivatives", "propagator", "taylor_expand", "vertices",
+    "TaylorExpansion", "directional_derivatives", "propagator", "taylor_expand", "vertices",
 ]  # fmt: skip
 
 CHUNK_BYTES = 2**22
 FEW = 20  # orders of a series whose coefficients keep their digits as they are
-SMALLER = "scale the inputs or the weights"
 
 
 def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -> Floats:
@@ -81,52 +79,6 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     at, legs = centre(mlp, at), checks.integer("legs", legs, minimum=1, limit=checks.SERIES_ORDER)
     with np.errstate(over="ignore", invalid="ignore"):
         return tuple(checks.representable("mlp, at", phi[legs], SMALLER) for phi in phis(mlp, at, legs))
-
-
-def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> SymmetricTensor:
-    """Return all partial derivatives of one order.
-
-    T_{i1..in} = d^n output / d x_i1 .. d x_in at x = `at`, without 1/n!; order 0 is the output itself.
-
-    Parameters
-    ----------
-    mlp : MLP
-    order : int
-        n from 0 to 20.
-    at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of them; the origin if not given.
-
-    Returns
-    -------
-    SymmetricTensor
-        Over `mlp.dim` indices; `packed` has the batch axes of `at` after its first, then one of length
-        `outputs` if the network has several.
-
-    Raises
-    ------
-    ValueError
-        If `at` does not fit the network, `order` < 0, a neuron with a kink sits at it (order >= 2), a derivative
-        overflows, or the tensor needs more memory than is free: the message says how much, before any is taken.
-
-    Notes
-    -----
-    By the centroid rule (see `paperlib.taylor.centroid`): order n takes forward derivatives to order floor(n/2) and
-    the adjoint's to floor((n-1)/2). From order 4 on, most of the time is spent in matrix products. Activations are
-    differentiated without cancellation: in the tails, where derivatives fall as ``exp(-|z|)``, they keep their digits.
-
-    Examples
-    --------
-    >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
-    >>> derivative_tensor(mlp, 3).packed                             # xxx, xxy, xyy, yyy
-    array([1., 2., 4., 8.])
-    """
-    at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
-    with np.errstate(over="ignore", invalid="ignore"):
-        packed = np.asarray(mlp(at))[None] if order == 0 else centroid.derivatives(mlp, order, at)
-    try:
-        return SymmetricTensor(order, mlp.dim, packed)
-    except ValueError:  # of all that it checks only this can fail here
-        raise ValueError(f"mlp, at: derivatives of order {order} are beyond 1.8e308; {SMALLER}") from None
 
 
 def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) -> Floats:

@@ -85,11 +85,7 @@ def _make(name: str, *rest: Any) -> Callable:
         made: dict[str, Callable] = {}
         exec(_written_out(*lengths), made)
         return numba.njit(made["loop"], error_model="numpy")
-    loop = {"pairs": _add_pairs, "triples": _add_triples}[name]
-    try:
-        return numba.njit(loop, cache=True, error_model="numpy")  # on disk, which takes a function with a file
-    except RuntimeError:  # no folder in which numba may keep what it compiled
-        return numba.njit(loop, error_model="numpy")
+    return compiled.jit(_add_pairs if name == "pairs" else _add_triples)
 
 
 def _loop(size: int, *key: Any) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP, centre, phis
-from paperlib.taylor.expansion import SMALLER
+from paperlib.taylor.tensors import SMALLER
 from paperlib.taylor.words import along, swept
 
 __all__ = ["bilaplacian", "hessian_vector", "laplacian", "mixed_derivative", "partials"]

@@ -13,9 +13,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from paperlib.taylor.expansion import derivative_tensor, directional_derivatives
+from paperlib.taylor.expansion import directional_derivatives
 from paperlib.taylor.operators import laplacian
 from paperlib.taylor.symmetric import index_table, packed_position, packed_size
+from paperlib.taylor.tensors import derivative_tensor
 
 WIDTHS = [64, 64, 64, 64, 1]
 DIMS = (8, 16, 32, 64, 128)

@@ -7,8 +7,8 @@ import pytest
 
 from paperlib import MLP, Ensemble, born, perturbation, reference, targets
 from paperlib.learning.perturbation import LearnedSeries
-from paperlib.taylor.expansion import derivative_tensor
 from paperlib.taylor.symmetric import SymmetricTensor
+from paperlib.taylor.tensors import derivative_tensor
 
 if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)

@@ -12,7 +12,7 @@ from paperlib.learning import programs
 from paperlib.learning.training import FITS, train_ensemble
 from paperlib.networks import activations
 from paperlib.networks.mlp import MLP
-from paperlib.taylor.expansion import derivative_tensor
+from paperlib.taylor.tensors import derivative_tensor
 
 if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)

@@ -133,7 +133,7 @@ QUICK = dataclasses.replace(SMALL, kind="signed", hidden=(10, 10), steps=600, sa
 def test_fitting_derivatives_learns_derivatives(optimizer, rate):
     """The Hessian at U = 0, which no sample of values comes near, to a few percent: the untrained one is wholly off."""
     from paperlib.physics.born import born_tensor
-    from paperlib.taylor.expansion import derivative_tensor
+    from paperlib.taylor.tensors import derivative_tensor
 
     config = dataclasses.replace(QUICK, fit="hessian_vectors", optimizer=optimizer, learning_rate=rate)
     ensemble = train_ensemble(config, TARGET)

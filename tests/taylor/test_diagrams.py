@@ -8,7 +8,8 @@ import pytest
 
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.diagrams import _centroid, enumerate_diagrams, shares
-from paperlib.taylor.expansion import derivative_tensor, propagator, vertices
+from paperlib.taylor.expansion import propagator, vertices
+from paperlib.taylor.tensors import derivative_tensor
 
 A000669 = [1, 1, 2, 5, 12, 33, 90, 261, 766, 2312]
 A000311 = [1, 1, 4, 26, 236, 2752, 39208, 660032, 12818912, 282137824]

@@ -16,8 +16,9 @@ from reference_recursion import packed_entries
 from paperlib.networks.activations import SMOOTH
 from paperlib.networks.mlp import MLP
 from paperlib.taylor import expansion
-from paperlib.taylor.expansion import derivative_tensor, directional_derivatives, propagator, taylor_expand, vertices
+from paperlib.taylor.expansion import directional_derivatives, propagator, taylor_expand, vertices
 from paperlib.taylor.symmetric import index_table
+from paperlib.taylor.tensors import derivative_tensor
 
 AT = np.array([0.3, -0.2, 0.5])
 

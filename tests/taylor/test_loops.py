@@ -38,7 +38,7 @@ def test_compiled_loops_equal_their_numpy_forms_to_the_bit(monkeypatch):
 def test_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setattr(compiled, "_made", {})
-    monkeypatch.setattr(compiled, "_numba", compiled._numba.__wrapped__)
+    monkeypatch.setattr(compiled, "numba", compiled.numba.__wrapped__)
     monkeypatch.setattr(loops, "WORTH_COMPILING", 0)
     x, y = np.random.default_rng(0).standard_normal((2, 4, 3))
     pairs = np.zeros((10, 3))

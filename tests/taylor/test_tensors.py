@@ -1,0 +1,184 @@
+"""Compiled expansions against `derivative_tensor`, the tape run by plain NumPy, and the activations in compiled loops."""
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_recursion import derivative_tensors, packed_entries
+
+from paperlib._support import compiled as support
+from paperlib.networks import activations
+from paperlib.networks.mlp import MLP
+from paperlib.taylor import tensors
+from paperlib.taylor.symmetric import packed_size
+from paperlib.taylor.tape import tape
+from paperlib.taylor.tensors import compiled, derivative_tensor
+
+NAMES = [*activations.SMOOTH, "relu", "leaky_relu(0.2)", "elu(0.5)", "celu(2.0)"]
+needs_numba = pytest.mark.skipif(support.numba() is None, reason="compiled loops need the [fast] extra")
+
+
+def close(got, expected, digits=1e-13):
+    assert got.shape == expected.shape
+    return np.abs(got - expected).max(initial=0) <= digits * max(np.abs(expected).max(initial=0), 1e-300)
+
+
+def played(mlp, order, at):
+    """The tape at one centre (dim,) of a network of one output, product by product."""
+    written, layers, y = tape(mlp.dim, order), [], [at]
+    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations)):
+        z = [weight @ row for row in y]
+        if number == 0:
+            z += [*weight.T, *np.zeros((written.z, len(weight)))][: written.z]
+        rows = [*activations.derivatives(name, z[0] + bias, order), z[0] + bias, *z[1:]]
+        layers.append(rows)
+        every = {**dict(enumerate(rows)), written.rows: rows[0]}
+        play(every, written.up, written.times)
+        y = [every[written.rows + k] for k in range(written.z + 1)]
+    out = np.zeros(packed_size(mlp.dim, order))
+    below = [mlp.weights[-1][0], *np.zeros((written.adjoints - 1, mlp.weights[-1].shape[1]))]
+    for rows, weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
+        every = dict(enumerate([*rows, *below]))
+        play(every, written.down, written.times[len(written.up) :])
+        often = written.times[len(written.up) + len(written.down) :]
+        for (entry, left, first, count), times in zip(written.dots, often, strict=True):
+            for k in range(count):
+                out[entry + k] += times * (every[left] @ every[first + k])
+        below = [every[written.rows + k] @ weight for k in range(written.adjoints)]
+    return below[0] if order == 1 else out
+
+
+def play(rows, products, times):
+    for (out, left, right, first), often in zip(products, times):
+        rows[out] = often * rows[left] * rows[right] + (0 if first else rows[out])
+
+
+@pytest.mark.parametrize("order", range(1, 7))
+@pytest.mark.parametrize("widths", [[1, 3, 1], [2, 4, 3, 1], [4, 3, 5, 2, 1]])
+def test_the_tape_is_the_centroid_rule(random_mlp, widths, order):
+    mlp = random_mlp(widths, "gelu")
+    at = np.random.default_rng(1).standard_normal(mlp.dim)
+    full = derivative_tensors(mlp, order, at)[order]
+    assert close(played(mlp, order, at), packed_entries(full, order, mlp.dim), 1e-12)
+
+
+@needs_numba
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(1, 6), min_size=2, max_size=4), st.integers(1, 2), st.integers(0, 6),
+    st.lists(st.sampled_from(NAMES), min_size=4, max_size=4), st.sampled_from([(), (1,), (7,), (2, 3)]),
+)  # fmt: skip
+def test_compiled_it_is_the_derivative_tensor(random_mlp, units, outputs, order, names, batch):
+    one_for_all = random_mlp([*units, outputs], "tanh", seed=order)
+    mlp = MLP(one_for_all.weights, one_for_all.biases, names[: one_for_all.depth])
+    at = np.random.default_rng(len(names)).uniform(-2, 2, (*batch, mlp.dim))
+    expected = tensors._once(mlp, order, at).packed
+    assert close(compiled(mlp, order)(at), expected)
+
+
+@needs_numba
+@pytest.mark.parametrize("wide", [60, 70])
+def test_past_the_size_of_one_matrix_product(random_mlp, wide, monkeypatch):
+    mlp, at = random_mlp([5, wide, wide, 2], "silu"), np.random.default_rng(0).standard_normal((300, 5))
+    for order in (1, 2, 3):
+        expected = tensors._once(mlp, order, at).packed
+        for together in (1, 2**10, 2**22):
+            monkeypatch.setattr(tensors, "TOGETHER", together)
+            assert close(compiled(mlp, order)(at), expected)
+
+
+@needs_numba
+@pytest.mark.parametrize("name", NAMES)
+def test_activations_keep_their_digits_in_the_tails(name):
+    """A network of one neuron gives phi^(n) itself; to rounding of the largest value of that derivative, and in the tails of its own."""
+    mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name)
+    z = np.concatenate([np.linspace(-40, 40, 801) + 1e-3, [1e-8, -1e-8, 1e-200]])
+    phi = activations.derivatives(name, z, 8)
+    for order in range(1, 9):
+        got = compiled(mlp, order)(z[:, None])[0]
+        rounding = 1e-13 * np.abs(phi[max(order - 2, 0) : order + 1]).max(axis=0) + 1e-290
+        assert (np.abs(got - phi[order]) <= rounding + 1e-15 * np.abs(phi[order]).max() * (name == "sin")).all()
+
+
+@needs_numba
+def test_whatever_array_holds_the_centres_nothing_is_compiled_anew(random_mlp):
+    from paperlib.taylor.kernel import run
+
+    mlp, at = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((4, 3))
+    hessian = compiled(mlp, 2)
+    expected = hessian(at)
+    frozen = at.copy()
+    frozen.flags.writeable = False
+    strided = np.repeat(at, 2, axis=1)[:, ::2]
+    swapped = at.astype(at.dtype.newbyteorder())
+    unaligned = np.frombuffer(b"x" + at.tobytes(), dtype=np.uint8)[1:].view(np.float64).reshape(4, 3)
+    for other in (frozen, strided, swapped, unaligned, at.tolist(), np.asfortranarray(at)):
+        assert np.array_equal(hessian(other), expected)
+    assert np.array_equal(hessian(at.astype(np.float32)), hessian(at.astype(np.float32).astype(float)))
+    assert len(run.signatures) == 1
+
+
+@needs_numba
+def test_threads_share_one(random_mlp):
+    mlp, at = random_mlp([8, 32, 32, 1]), np.random.default_rng(0).standard_normal((32, 500, 8))
+    third, begin = compiled(mlp, 3), threading.Barrier(4)
+
+    def ask(k):
+        if k < 4:
+            begin.wait()
+        return third(at[k])
+
+    with ThreadPoolExecutor(4) as pool:
+        for got, centres in zip(pool.map(ask, range(32)), at):
+            assert np.array_equal(got, third(centres))
+
+
+def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
+    mlp = random_mlp([3, 4, 2, 1], "leaky_relu(0.1)")
+    kinked = MLP([np.eye(2), [[1.0, 1.0]]], [[0.0, 1.0], [0.0]], "relu")
+    steep = MLP([[[1e200, 1.0]], [[1e200]]], [[0.0], [0.0]], "tanh")
+    beyond = "mlp, at: derivatives of order 2 are beyond 1.8e308; scale the inputs or the weights"
+    for call, message in (
+        (lambda: compiled(mlp, 2)(np.zeros(2)), "at: shape (2,); the last axis must be 3 long"),
+        (lambda: compiled(mlp, 2)(np.array(1.0)), "at: shape (); "),
+        (lambda: compiled(mlp, 2)(np.zeros((0, 3))), "at: shape (0, 3) is empty; every axis must be >= 1 long"),
+        (lambda: compiled(mlp, 2)([0.0, np.nan, 0.0]), "at[1] = nan: must be finite"),
+        (lambda: compiled(mlp, 1)(np.array([0.0, 0.0, np.inf])), "at[2] = inf: must be finite"),
+        (lambda: compiled(kinked, 2)(np.zeros(2)), "order 2: neuron 0 of layer 1 sits at the kink of relu, z = 0"),
+        (lambda: compiled(steep, 2)(np.array([1e-201, 0.0])), beyond),
+        (lambda: compiled(mlp, 21), "order = 21: must be at most 20"),
+        (lambda: compiled(mlp, -1), "order = -1: must be an integer >= 0"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            call()
+        assert message in str(caught.value)
+    assert np.array_equal(compiled(kinked, 1)(np.zeros(2)), derivative_tensor(kinked, 1, np.zeros(2)).packed)
+
+
+def test_a_batch_asks_for_memory_before_it_is_taken(random_mlp):
+    mlp = random_mlp([3, 4, 1])
+    with pytest.raises(ValueError, match="at: needs .* are free; take fewer centres"):
+        compiled(mlp, 3)(np.broadcast_to(np.zeros(3), (2**45, 3)))
+
+
+def test_without_numba_it_takes_the_other_road(random_mlp, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.setattr(tensors, "numba", support.numba.__wrapped__)
+    mlp, at = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((2, 5, 3))
+    third = compiled(mlp, 3)
+    assert third._loop is None and repr(third) == "compiled(MLP(3-4-1, tanh), 3)"
+    assert np.array_equal(third(at), tensors._once(mlp, 3, at).packed)
+
+
+@needs_numba
+def test_where_the_roads_part(random_mlp):
+    """Large tensors, networks without a hidden layer and activations that no loop knows go as products of matrices."""
+    assert compiled(random_mlp([8, 4, 1]), 6)._loop and compiled(random_mlp([64, 4, 1]), 3)._loop
+    assert not compiled(random_mlp([64, 4, 1]), 4)._loop and not compiled(random_mlp([3, 1]), 2)._loop
+    assert not compiled(random_mlp([3, 4, 1], "gelu_tanh"), 2)._loop
+    mlp, many = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((4000, 3))
+    assert np.array_equal(derivative_tensor(mlp, 3, many).packed, compiled(mlp, 3)(many))
