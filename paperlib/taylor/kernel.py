@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from paperlib._support import compiled
@@ -25,6 +27,19 @@ FLAGS = frozenset({"contract", "reassoc"})  # sums in any order, else they are t
 
 def inner(function: Callable) -> Any:
     return compiled.jit(function, flags=FLAGS, inner=True)
+
+
+def _as_borrowed(context: Any, array: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        copy = context.make_array(array)(context, builder, given[0])
+        copy.meminfo = cgutils.get_null_value(copy.meminfo.type)
+        return copy._getvalue()
+
+    return array(array), code
+
+
+# The same array, whose references are not counted: to count those of a hundred rows takes as long as their products.
+_borrowed: Any = intrinsic(_as_borrowed)
 
 
 @inner
@@ -119,11 +134,11 @@ def _add_dots(dots: Ints, times: Floats, own: Floats, shared: Floats, kept: int,
 
 
 @inner
-def _repeat(row: Floats, factor: float, some: Floats) -> None:
-    """A neuron's numbers, times a factor, for every centre."""
+def _repeat(row: Floats, some: Floats) -> None:
+    """A layer's numbers for every centre."""
     for begin in range(0, len(row), len(some)):
         for j in range(len(some)):
-            row[begin + j] = factor * some[j]
+            row[begin + j] = some[j]
 
 
 @inner
@@ -138,23 +153,23 @@ def run(at: Floats, out: Floats, together: int, table: Ints, numbers: Floats) ->
 
     `table` and `numbers` hold one after the other what does not depend on the centres; see `tensors`.
     """
-    order, z, adjoints, kept, rows, depth, ups, downs, runs, widest, total = table[:11]
-    layers, count = table[11:], ups + downs + runs
+    at, out, table, numbers = _borrowed(at), _borrowed(out), _borrowed(table), _borrowed(numbers)
+    order, z, adjoints, kept, rows, depth, count, widest, total = table[:9]
+    layers = table[9:]
     units, codes, places = layers[: depth + 2], layers[depth + 2 : 2 * depth + 2], layers[2 * depth + 2 : 3 * depth + 3]
-    products = _matrix(layers, 3 * depth + 3, count, 4)
-    up, down, dots = products[:ups], products[ups : ups + downs], products[ups + downs :]
-    up_times, down_times, dot_times = numbers[:ups], numbers[ups : ups + downs], numbers[ups + downs : count]
+    heads, products = _matrix(layers, 3 * depth + 3, depth, 4), _matrix(layers, 7 * depth + 3, count, 4)
     parameters = numbers[count : count + depth]
     for c in range(len(at)):
         for i in range(units[0]):
             if not math.isfinite(at[c, i]):
                 return False
     together = min(together, len(at))
-    own_work = np.empty(together * kept * total)
-    shared_work = np.empty(together * (rows - kept) * widest)
-    onward_work = np.empty(together * max(1 + z, adjoints) * widest)
-    for begin in range(0, len(at), together):
-        centres = min(together, len(at) - begin)
+    own_size, shared_size = together * kept * total, together * (rows - kept) * widest
+    owner = np.empty(own_size + shared_size + together * max(1 + z, adjoints) * widest)
+    work = _borrowed(owner)
+    own_work, shared_work, onward_work = work[:own_size], work[own_size:], work[own_size + shared_size :]
+    for start in range(0, len(at), together):
+        centres = min(together, len(at) - start)
         own_end, y_begin = 0, 0
         for layer in range(depth):
             below, above, width = units[layer], units[layer + 1], centres * units[layer + 1]
@@ -166,35 +181,37 @@ def run(at: Floats, out: Floats, together: int, table: Ints, numbers: Floats) ->
                 x = _matrix(onward_work, 0, given, below) if z else _matrix(own_work, y_begin, centres, below)
                 _product(x, forward, own[pre:].reshape((given, above)))
             else:
-                _product(at[begin : begin + centres], forward, own[pre : pre + 1].reshape((centres, above)))
-                for row in range(z):
-                    _repeat(own[pre + 1 + row], 1.0 if row < below else 0.0, forward[min(row, below - 1)])
+                _product(at[start : start + centres], forward, own[pre : pre + 1].reshape((centres, above)))
+                for row in range(min(z, below)):
+                    _repeat(own[pre + 1 + row], forward[row])
             _add_bias(own[pre], numbers[places[layer] + 2 * below * above : places[layer + 1]])
             if not activate(codes[layer], parameters[layer], own[pre], own[:pre], shared[0]):
                 return False
             if z:
                 onward = _matrix(onward_work, 0, 1 + z, width)
-                _repeat(onward[0], 1.0, own[0])
-                _play(up, up_times, own, shared, onward, kept)
+                _repeat(onward[0], own[0])
+                begin, end = heads[layer, 0], heads[layer, 0] + heads[layer, 1]
+                _play(products[begin:end], numbers[begin:end], own, shared, onward, kept)
             y_begin = own_end
             own_end += kept * width
         for output in range(units[depth + 1]):
-            tensors, own_begin = out[output][begin : begin + centres], own_end
+            tensors, own_begin = out[output][start : start + centres], own_end
             for layer in range(depth - 1, -1, -1):
                 above, beyond, width = units[layer + 1], units[layer + 2], centres * units[layer + 1]
                 own_begin -= kept * width
                 own, shared = _matrix(own_work, own_begin, kept, width), _matrix(shared_work, 0, rows - kept, width)
                 adjoint = shared[:adjoints]
                 if layer == depth - 1:
-                    last = numbers[places[depth] + output * above :][:above]
-                    for row in range(adjoints):
-                        _repeat(adjoint[row], 1.0 if row == 0 else 0.0, last)
+                    _repeat(adjoint[0], numbers[places[depth] + output * above :][:above])
                 else:
                     backward = _matrix(numbers, places[layer + 1] + above * beyond, beyond, above)
                     given = adjoints * centres
                     _product(_matrix(onward_work, 0, given, beyond), backward, adjoint.reshape((given, above)))
-                _play(down, down_times, own, shared, _matrix(onward_work, 0, adjoints, width), kept)
-                _add_dots(dots, dot_times, own, shared, kept, above, tensors)
+                begin = heads[layer, 0] + heads[layer, 1]
+                middle, end = begin + heads[layer, 2], begin + heads[layer, 2] + heads[layer, 3]
+                onward = _matrix(onward_work, 0, adjoints, width)
+                _play(products[begin:middle], numbers[begin:middle], own, shared, onward, kept)
+                _add_dots(products[middle:end], numbers[middle:end], own, shared, kept, above, tensors)
             if order == 1:
                 backward = _matrix(numbers, places[0] + units[0] * units[1], units[1], units[0])
                 _product(_matrix(onward_work, 0, centres, units[1]), backward, tensors)
@@ -202,7 +219,7 @@ def run(at: Floats, out: Floats, together: int, table: Ints, numbers: Floats) ->
                 for entry in range(tensors.shape[1]):
                     if not math.isfinite(tensors[c, entry]):
                         return False
-    return True
+    return len(owner) > 0  # which must live until here
 
 
 run = compiled.jit(run, flags=FLAGS)

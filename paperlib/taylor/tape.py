@@ -12,7 +12,7 @@ half; equal indices are dealt in more than one way. L^(1)_S goes below, and T_I 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations_with_replacement, product
@@ -26,7 +26,7 @@ __all__ = ["Tape", "tape"]
 
 Word: TypeAlias = tuple[int, ...]
 Term: TypeAlias = tuple[int, int, float]  # two rows, and how often their product is met
-HANDED_ON = 2**40  # the first of the rows that go to the next layer, until it is known how many come before
+HANDED_ON = 2**40  # beyond any number of rows
 
 
 @lru_cache(maxsize=4096)
@@ -51,14 +51,14 @@ def _words(dim: int, lengths: range) -> list[Word]:
     return [word for n in lengths for word in combinations_with_replacement(range(dim), n)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tape:
-    """What is done at each layer, on rows of which the first `kept` are its own and the others every layer's in turn.
+    """What is done at a layer, on rows of which the first `kept` are its own and the others every layer's in turn.
 
     Rows: phi to phi^(order), z and as many derivatives of it as `z`; from `kept` on, the adjoint lambda and its derivatives,
-    `adjoints` in all, and sums; from `rows` on, what the next layer is given: y and its derivatives, or those of lambda. A
+    `adjoints` in all, and sums; from HANDED_ON on, what the next layer is given: y and its derivatives, or those of lambda. A
     product is (out, left, right, whether out begins with it), a dot product (entry, left, right, how many entries and right
-    rows follow one another).
+    rows follow one another); `times` says how often each of all three is met.
     """
 
     order: int
@@ -69,7 +69,7 @@ class Tape:
     up: NDArray[np.int64]
     down: NDArray[np.int64]
     dots: NDArray[np.int64]
-    times: NDArray[np.float64]  # how often each of all three is met
+    times: NDArray[np.float64]
 
 
 @dataclass
@@ -82,10 +82,12 @@ class _Recorder:
     free: int
     products: list[tuple[int, int, int, int]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
-    known: dict[tuple, int] = field(default_factory=dict)
+    known: dict[tuple, int | None] = field(default_factory=dict)
 
-    def summed(self, terms: list[Term], out: int | None = None) -> int:
-        """The row of a sum of products."""
+    def summed(self, terms: list[Term], out: int | None = None) -> int | None:
+        """The row of a sum of products; None if there are none."""
+        if not terms:
+            return None
         if out is None:
             out, self.free = self.free, self.free + 1
         for number, (left, right, times) in enumerate(terms):
@@ -93,7 +95,7 @@ class _Recorder:
             self.times.append(times)
         return out
 
-    def once(self, terms: Callable[[int, Word], list[Term]], k: int, word: Word) -> int:
+    def once(self, terms: Callable[[int, Word], list[Term]], k: int, word: Word) -> int | None:
         if terms == self.composed and not word:
             return k
         if (terms, k, word) not in self.known:
@@ -103,18 +105,20 @@ class _Recorder:
     def composed(self, k: int, word: Word) -> list[Term]:
         """[phi^(k)] along a word of one index or more."""
         parts = _with_first(word, self.longest)
-        return [(self.z[part], self.once(self.composed, k + 1, left), ways) for part, left, ways in parts]
+        return self.product_of(self.z, self.composed, k + 1, parts)
 
     def carried(self, k: int, word: Word) -> list[Term]:
         """L^(k) along a word."""
         if not word:
             return [(self.adjoint[()], k, 1)]
-        below = [
-            (self.z[part], self.once(self.carried, k + 1, left), ways)
-            for part, left, ways in _with_first(word, self.longest)
-        ]
+        terms = self.product_of(self.z, self.carried, k + 1, _with_first(word, self.longest))
         parts = _with_first(word, max(map(len, self.adjoint)))
-        return below + [(self.adjoint[part], self.once(self.composed, k, left), ways) for part, left, ways in parts]
+        return terms + self.product_of(self.adjoint, self.composed, k, parts)
+
+    def product_of(self, rows: dict[Word, int], other: Callable, k: int, parts: Iterable) -> list[Term]:
+        """What is summed over such parts: the row of what is taken, and that of the other along what is left over."""
+        found = ((rows[part], self.once(other, k, left), ways) for part, left, ways in parts if part in rows)
+        return [(left, right, ways) for left, right, ways in found if right is not None]
 
 
 def _runs(dots: Sequence[tuple[int, int, int, float]]) -> tuple[list[tuple[int, int, int, int]], list[float]]:
@@ -130,33 +134,33 @@ def _runs(dots: Sequence[tuple[int, int, int, float]]) -> tuple[list[tuple[int, 
     return [run[:4] for run in runs], [run[4] for run in runs]
 
 
-@lru_cache(maxsize=32)
-def tape(dim: int, order: int) -> Tape:
-    """The tape of whole tensors of an order from 1."""
+@lru_cache(maxsize=64)
+def tape(dim: int, order: int, first: bool = False, last: bool = False) -> Tape:
+    """The tape of whole tensors of an order from 1, of a hidden layer that may be the first, or the last, or both.
+
+    Without what vanishes there: the first layer's second derivatives, which no product then mentions, and those of the last
+    one's adjoint.
+    """
     half, fewer = order // 2, (order - 1) // 2
     z = {word: order + 2 + place for place, word in enumerate(_words(dim, range(1, half + 1)))}
     kept = order + 2 + len(z)
     adjoint = {word: kept + place for place, word in enumerate(_words(dim, range(fewer + 1)))}
+    there = {word: row for word, row in z.items() if len(word) == 1 or not first}
+    above = {word: row for word, row in adjoint.items() if not word or not last}
 
-    up = _Recorder(half, z, adjoint, kept)
+    up = _Recorder(half, there, above, kept)
     for place, word in enumerate(z):
         up.summed(up.composed(0, word), HANDED_ON + 1 + place)
-    down = _Recorder(half, z, adjoint, kept + len(adjoint))
+    down = _Recorder(half, there, above, kept + len(adjoint))
     if order > 1:
         # One after the other as the entries of a tensor are, so that a row meets a run of rows at a time.
-        for terms, k, longest in ((down.carried, 1, half), (down.composed, 0, fewer)):
+        for terms, k, longest in ((down.carried, 1, half), (down.composed, 0, 0 if last else fewer)):
             sums = {word: terms(k, word) for word in _words(dim, range(order - longest, order))}
             down.known |= {(terms, k, word): down.summed(each) for word, each in sums.items()}
     for place, word in enumerate(adjoint):
         down.summed(down.carried(1, word), HANDED_ON + place)
     entries = enumerate(_words(dim, range(order, order + 1))) if order > 1 else ()
     runs, often = _runs([(entry, *term) for entry, word in entries for term in down.carried(0, word)])
-
-    rows = max(up.free, down.free)
-
-    def table(products: Sequence[tuple[int, int, int, int]]) -> NDArray[np.int64]:
-        found = np.array(products, dtype=np.int64).reshape(-1, 4)
-        return np.where(found >= HANDED_ON, found - HANDED_ON + rows, found)
-
+    tables = [np.array(each, dtype=np.int64).reshape(-1, 4) for each in (up.products, down.products, runs)]
     times = np.array(up.times + down.times + often, dtype=np.float64)
-    return Tape(order, len(z), len(adjoint), kept, rows, table(up.products), table(down.products), table(runs), times)
+    return Tape(order, len(z), len(adjoint), kept, max(up.free, down.free), tables[0], tables[1], tables[2], times)

@@ -19,7 +19,7 @@ from paperlib.networks import activations
 from paperlib.networks.mlp import MLP, centre
 from paperlib.taylor import centroid
 from paperlib.taylor.symmetric import SymmetricTensor, entries
-from paperlib.taylor.tape import tape
+from paperlib.taylor.tape import HANDED_ON, tape
 
 __all__ = ["CompiledTensor", "compiled", "derivative_tensor"]
 
@@ -115,9 +115,9 @@ class CompiledTensor:
         centres = prod(batch)
         checks.memory("at", 8 * centres * outputs * self._size, "take fewer centres")
         run, together, table, numbers = self._loop
-        points = np.array(where, dtype=np.float64, order="C").reshape(centres, dim)  # of one kind, or numba compiles anew
+        points = np.array(where, dtype=np.float64, order="C", ndmin=2)  # of one kind, or numba compiles anew
         out = np.zeros((outputs, centres, self._size))
-        if not run(points, out, together, table, numbers):
+        if not run(points.reshape(centres, dim), out, together, table, numbers):
             return _once(self.mlp, self.order, centre(self.mlp, at)).packed  # which says what is wrong, or does without
         if not batch and outputs == 1:
             return out[0, 0]
@@ -173,15 +173,21 @@ def _loop(mlp: MLP, order: int) -> _Loop | None:
     if not all(name in CODES for name, _ in parsed):
         return None
     centroid.keep_freed_memory()
-    written, units, hidden = tape(mlp.dim, order), [mlp.dim, *map(len, mlp.biases)], [*map(len, mlp.biases[:-1])]
+    units, hidden = [mlp.dim, *map(len, mlp.biases)], [*map(len, mlp.biases[:-1])]
+    tapes = [tape(mlp.dim, order, layer == 0, layer == mlp.depth - 1) for layer in range(mlp.depth)]
+    distinct = list(dict.fromkeys(tapes))
+    begins = dict(zip(distinct, np.cumsum([0, *(len(each.times) for each in distinct)]).tolist()))
+    heads = [(begins[each], len(each.up), len(each.down), len(each.dots)) for each in tapes]
+    rows = max(each.rows for each in tapes)
+    products = np.concatenate([part for each in distinct for part in (each.up, each.down, each.dots)])
+    products = np.where(products >= HANDED_ON, products - HANDED_ON + rows, products)
     layers = [np.concatenate([w.T.ravel(), w.ravel(), b]) for w, b in zip(mlp.weights[:-1], mlp.biases)]
-    numbers = np.concatenate([written.times, [given or 0.0 for _, given in parsed], *layers, mlp.weights[-1].ravel()])
-    places = np.cumsum([len(written.times) + mlp.depth, *map(len, layers)])
-    tables = (written.up, written.down, written.dots)
-    rows = [order, written.z, written.adjoints, written.kept, written.rows]
-    sizes = [mlp.depth, *map(len, tables), max(hidden), sum(hidden)]
+    times, parameters = np.concatenate([each.times for each in distinct]), [given or 0.0 for _, given in parsed]
+    numbers = np.concatenate([times, parameters, *layers, mlp.weights[-1].ravel()])
+    places = np.cumsum([len(times) + mlp.depth, *map(len, layers)])
+    z, adjoints, kept = tapes[0].z, tapes[0].adjoints, tapes[0].kept
+    sizes = [order, z, adjoints, kept, rows, mlp.depth, len(products), max(hidden), sum(hidden)]
     codes = [CODES[name] for name, _ in parsed]
-    table = np.concatenate([[*rows, *sizes, *units, *codes], places, *map(np.ravel, tables)]).astype(np.int64)
-    shared = written.rows - written.kept + max(1 + written.z, written.adjoints)
-    together = TOGETHER // (written.kept * sum(hidden) + shared * max(hidden))
+    table = np.concatenate([sizes, units, codes, places, np.ravel(heads), products.ravel()]).astype(np.int64)
+    together = TOGETHER // (kept * sum(hidden) + (rows - kept + max(1 + z, adjoints)) * max(hidden))
     return _Loop(run, min(max(together, 4), 512), table, numbers)

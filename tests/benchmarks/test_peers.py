@@ -16,7 +16,7 @@ import pytest
 from paperlib.taylor.expansion import directional_derivatives
 from paperlib.taylor.operators import laplacian
 from paperlib.taylor.symmetric import index_table, packed_position, packed_size
-from paperlib.taylor.tensors import derivative_tensor
+from paperlib.taylor.tensors import compiled, derivative_tensor
 
 WIDTHS = [64, 64, 64, 64, 1]
 DIMS = (8, 16, 32, 64, 128)
@@ -90,6 +90,13 @@ def jax_function(jax, mlp):
     return function
 
 
+def jax_tensor(jax, mlp, order):
+    nested = jax.grad(jax_function(jax, mlp))
+    for _ in range(order - 1):
+        nested = jax.jacfwd(nested)
+    return nested
+
+
 @pytest.fixture(scope="module")
 def jax():
     jax = pytest.importorskip("jax")
@@ -107,12 +114,9 @@ def agree(full, mlp, order, at):
 def test_nested_jax(timed, jax, random_mlp, order, d):
     """Full tensors of up to 1 GB."""
     mlp, at = random_mlp([d, *WIDTHS[1:]]), point(d)
-    nested = jax.grad(jax_function(jax, mlp))
-    for _ in range(order - 1):
-        nested = jax.jacfwd(nested)
-    compiled, x = jax.jit(nested), jax.numpy.asarray(at)
-    agree(compiled(x), mlp, order, at)
-    timed(order, lambda: compiled(x).block_until_ready(), group=f"order {order}, d = {d}")
+    nested, x = jax.jit(jax_tensor(jax, mlp, order)), jax.numpy.asarray(at)
+    agree(nested(x), mlp, order, at)
+    timed(order, lambda: nested(x).block_until_ready(), group=f"order {order}, d = {d}")
 
 
 @pytest.mark.parametrize("order", range(1, 4))
@@ -208,15 +212,73 @@ def test_nested_tensorflow_tapes(timed, mlp, at, order):
     nested = function
     for level in range(order):
         nested = (lambda inner, first: lambda x: differentiated(inner, x, first))(nested, level == 0)
-    compiled, point = tf.function(nested), tf.constant(at)
-    agree(compiled(point).numpy(), mlp, order, at)
-    timed(order, lambda: compiled(point).numpy())
+    graph, x = tf.function(nested), tf.constant(at)
+    agree(graph(x).numpy(), mlp, order, at)
+    timed(order, lambda: graph(x).numpy())
 
 
-SMALL = [4, 8, 8, 1]
+NETWORKS = ([2, 16, 1], [4, 8, 8, 1], [8, 32, 32, 1], [8, *WIDTHS[1:]], [16, *WIDTHS[1:]], [32, *WIDTHS[1:]], WIDTHS)
+CENTRES = (1, 2_000, 1_000, 500, 500, 200, 100)  # of each, beside one
+CELLS = [
+    (name, order)
+    for name, widths in {"-".join(map(str, widths)): widths for widths in NETWORKS}.items()
+    for order in range(1, 5)
+    if 8 * widths[0] ** order < 1e7
+]
 
 
-def test_heyoka_at_4_inputs(timed, random_mlp):
+def widths_of(name):
+    return [int(units) for units in name.split("-")]
+
+
+def centres_of(name):
+    count = dict(zip(map(tuple, NETWORKS), CENTRES, strict=True))[tuple(widths_of(name))]
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (count, widths_of(name)[0]))
+
+
+def often(benchmark, group, function, seconds):
+    """The fastest of rounds that are long enough for the clock."""
+    pytest.importorskip("pytest_benchmark")
+    benchmark.group = group
+    benchmark.pedantic(function, rounds=40, iterations=max(1, int(2e-3 / seconds)), warmup_rounds=3)
+
+
+@pytest.mark.parametrize(("name", "order"), CELLS)
+def test_compiled(benchmark, random_mlp, name, order):
+    mlp = random_mlp(widths_of(name))
+    tensor, at = compiled(mlp, order), point(mlp.dim)
+    often(benchmark, f"order {order}, {name}", lambda: tensor(at), 1e-4)
+
+
+@pytest.mark.parametrize(("name", "order"), CELLS)
+def test_compiled_jax(benchmark, jax, random_mlp, name, order):
+    mlp = random_mlp(widths_of(name))
+    nested, at = jax.jit(jax_tensor(jax, mlp, order)), jax.numpy.asarray(point(mlp.dim))
+    agree(nested(at), mlp, order, point(mlp.dim))
+    often(benchmark, f"order {order}, {name}", lambda: nested(at).block_until_ready(), 1e-4)
+
+
+@pytest.mark.parametrize(("name", "order"), [cell for cell in CELLS if len(centres_of(cell[0])) > 1])
+def test_compiled_many(benchmark, random_mlp, name, order):
+    tensor, centres = compiled(random_mlp(widths_of(name)), order), centres_of(name)
+    often(benchmark, f"order {order}, {name}, {len(centres)} centres", lambda: tensor(centres), 1e-3)
+
+
+@pytest.mark.parametrize(("name", "order"), [cell for cell in CELLS if len(centres_of(cell[0])) > 1])
+def test_compiled_many_jax(benchmark, jax, random_mlp, name, order):
+    mlp, centres = random_mlp(widths_of(name)), centres_of(name)
+    nested, at = jax.jit(jax.vmap(jax_tensor(jax, mlp, order))), jax.numpy.asarray(centres)
+    ours, theirs = compiled(mlp, order)(centres), np.asarray(nested(at))
+    np.testing.assert_allclose(
+        ours, theirs[(slice(None), *index_table(mlp.dim, order).T)].T, atol=1e-10 * np.abs(ours).max()
+    )
+    often(benchmark, f"order {order}, {name}, {len(centres)} centres", lambda: nested(at).block_until_ready(), 1e-3)
+
+
+SMALL = NETWORKS[1]
+
+
+def test_compiled_heyoka(benchmark, random_mlp):
     """Its expressions are compiled, which takes it from 8 inputs and 16 neurons on longer than all the rest here."""
     heyoka = pytest.importorskip("heyoka")
     mlp, at = random_mlp(SMALL), point(SMALL[0])
@@ -228,15 +290,33 @@ def test_heyoka_at_4_inputs(timed, random_mlp):
         ]
         y = [heyoka.tanh(v) for v in z] if layer < mlp.depth else z
     tensors = heyoka.diff_tensors(y, diff_args=symbols, diff_order=3)
-    compiled = heyoka.cfunc([expression for _, expression in tensors.get_derivatives(3)], symbols)
-    found = np.linalg.norm(compiled(at))
-    assert abs(found / np.linalg.norm(derivative_tensor(mlp, 3, at).packed) - 1) < 1e-10
-    timed(3, lambda: compiled(at), group="order 3, 4-8-8-1")
+    function = heyoka.cfunc([expression for _, expression in tensors.get_derivatives(3)], symbols)
+    np.testing.assert_allclose(np.sort(function(at)), np.sort(derivative_tensor(mlp, 3, at).packed), atol=1e-12)
+    often(benchmark, "order 3, 4-8-8-1", lambda: function(at), 1e-5)
 
 
-def test_packed_at_4_inputs(timed, random_mlp):
-    mlp, at = random_mlp(SMALL), point(SMALL[0])
-    timed(3, lambda: derivative_tensor(mlp, 3, at), group="order 3, 4-8-8-1")
+# What a call is made of, from the outside in.
+
+
+def test_call_what_it_returns(benchmark):
+    often(benchmark, "a call: order 3, 4-8-8-1", lambda: np.zeros((1, 1, 20))[0, 0], 1e-6)
+
+
+def test_call_what_it_is_given(benchmark):
+    at = point(SMALL[0])
+    often(benchmark, "a call: order 3, 4-8-8-1", lambda: np.array(at, dtype=np.float64, order="C").reshape(1, 4), 1e-6)
+
+
+def test_call_the_compiled_loop(benchmark, random_mlp):
+    run, *rest = compiled(random_mlp(SMALL), 3)._loop
+    at, out = point(SMALL[0])[None], np.zeros((1, 1, 20))
+    often(benchmark, "a call: order 3, 4-8-8-1", lambda: run(at, out, *rest), 1e-6)
+
+
+def test_call_of_a_compiled_loop_that_has_nothing_to_do(benchmark, random_mlp):
+    run, *rest = compiled(random_mlp(SMALL), 3)._loop
+    at, out = np.full((1, 4), np.nan), np.zeros((1, 1, 20))  # refused at the first number
+    often(benchmark, "a call: order 3, 4-8-8-1", lambda: run(at, out, *rest), 1e-6)
 
 
 def test_matrix_product_rate(timed):
@@ -262,11 +342,11 @@ def test_jax_jet_along_10000_directions(timed, jax, mlp, at, directions):
         zero = jax.numpy.zeros_like(direction)
         return jet.jet(function, (point,), ((direction, zero, zero, zero, zero),))[1]
 
-    compiled, batch = jax.jit(jax.vmap(one)), jax.numpy.asarray(directions)
-    theirs = np.stack(compiled(batch), axis=-1)
+    series, batch = jax.jit(jax.vmap(one)), jax.numpy.asarray(directions)
+    theirs = np.stack(series(batch), axis=-1)
     ours = directional_derivatives(mlp, 5, directions, at)[:, 1:]
     assert np.linalg.norm(ours - theirs) < 1e-10 * np.linalg.norm(ours)
-    timed(4, lambda: jax.block_until_ready(compiled(batch)), group="order-5 series, 10,000 directions")
+    timed(4, lambda: jax.block_until_ready(series(batch)), group="order-5 series, 10,000 directions")
 
 
 def test_omnibias_along_10000_directions(timed, mlp, at, directions):
@@ -312,13 +392,3 @@ def test_folx_forward_laplacian(timed, jax, mlp, centres):
     forward = jax.jit(jax.vmap(folx.forward_laplacian(jax_function(jax, mlp), 0)))
     np.testing.assert_allclose(forward(centres).laplacian, laplacian(mlp, centres), rtol=1e-10)
     timed(2, lambda: forward(centres).laplacian.block_until_ready(), group=LAPLACIAN)
-
-
-@pytest.mark.parametrize(("order", "together"), list(product([2, 3], [True, False])))
-def test_500_centres_at_8_inputs(timed, random_mlp, order, together):
-    mlp, centres = random_mlp([8, *WIDTHS[1:]]), np.random.default_rng(3).standard_normal((500, 8))
-    calls = {
-        True: lambda: derivative_tensor(mlp, order, centres),
-        False: lambda: [derivative_tensor(mlp, order, c) for c in centres],
-    }
-    timed(4, calls[together], group=f"order {order} at 500 centres, 8 inputs: {'batch' if together else 'loop'}")

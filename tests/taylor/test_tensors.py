@@ -15,7 +15,7 @@ from paperlib.networks import activations
 from paperlib.networks.mlp import MLP
 from paperlib.taylor import tensors
 from paperlib.taylor.symmetric import packed_size
-from paperlib.taylor.tape import tape
+from paperlib.taylor.tape import HANDED_ON, tape
 from paperlib.taylor.tensors import compiled, derivative_tensor
 
 NAMES = [*activations.SMOOTH, "relu", "leaky_relu(0.2)", "elu(0.5)", "celu(2.0)"]
@@ -28,27 +28,24 @@ def close(got, expected, digits=1e-13):
 
 
 def played(mlp, order, at):
-    """The tape at one centre (dim,) of a network of one output, product by product."""
-    written, layers, y = tape(mlp.dim, order), [], [at]
-    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations)):
-        z = [weight @ row for row in y]
-        if number == 0:
-            z += [*weight.T, *np.zeros((written.z, len(weight)))][: written.z]
-        rows = [*activations.derivatives(name, z[0] + bias, order), z[0] + bias, *z[1:]]
-        layers.append(rows)
-        every = {**dict(enumerate(rows)), written.rows: rows[0]}
-        play(every, written.up, written.times)
-        y = [every[written.rows + k] for k in range(written.z + 1)]
-    out = np.zeros(packed_size(mlp.dim, order))
-    below = [mlp.weights[-1][0], *np.zeros((written.adjoints - 1, mlp.weights[-1].shape[1]))]
-    for rows, weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
-        every = dict(enumerate([*rows, *below]))
-        play(every, written.down, written.times[len(written.up) :])
+    """The tapes at one centre (dim,) of a network of one output, product by product."""
+    tapes = [tape(mlp.dim, order, layer == 0, layer == mlp.depth - 1) for layer in range(mlp.depth)]
+    layers, y, out = [], [at], np.zeros(packed_size(mlp.dim, order))
+    for number, (weight, bias, name, written) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations, tapes)):
+        z = [weight @ row for row in y] if number else [weight @ at, *weight.T[: written.z]]
+        layers.append([*activations.derivatives(name, z[0] + bias, order), z[0] + bias, *z[1:]])
+        rows = dict(enumerate(layers[-1]))
+        play(rows, written.up, written.times)
+        y = [rows[0], *(rows[HANDED_ON + k] for k in range(1, written.z + 1))]
+    below = [mlp.weights[-1][0]]
+    for own, weight, written in zip(layers[::-1], mlp.weights[-2::-1], tapes[::-1]):
+        rows = dict(enumerate(own)) | {written.kept + k: row for k, row in enumerate(below)}
+        play(rows, written.down, written.times[len(written.up) :])
         often = written.times[len(written.up) + len(written.down) :]
         for (entry, left, first, count), times in zip(written.dots, often, strict=True):
             for k in range(count):
-                out[entry + k] += times * (every[left] @ every[first + k])
-        below = [every[written.rows + k] @ weight for k in range(written.adjoints)]
+                out[entry + k] += times * (rows[left] @ rows[first + k])
+        below = [rows[HANDED_ON + k] @ weight for k in range(written.adjoints)]
     return below[0] if order == 1 else out
 
 
@@ -144,7 +141,7 @@ def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
     beyond = "mlp, at: derivatives of order 2 are beyond 1.8e308; scale the inputs or the weights"
     for call, message in (
         (lambda: compiled(mlp, 2)(np.zeros(2)), "at: shape (2,); the last axis must be 3 long"),
-        (lambda: compiled(mlp, 2)(np.array(1.0)), "at: shape (); "),
+        (lambda: compiled(mlp, 2)(np.array(1.0)), "at = array(1.): must be an array of one axis or more"),
         (lambda: compiled(mlp, 2)(np.zeros((0, 3))), "at: shape (0, 3) is empty; every axis must be >= 1 long"),
         (lambda: compiled(mlp, 2)([0.0, np.nan, 0.0]), "at[1] = nan: must be finite"),
         (lambda: compiled(mlp, 1)(np.array([0.0, 0.0, np.inf])), "at[2] = inf: must be finite"),

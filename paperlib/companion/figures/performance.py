@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
@@ -10,7 +11,7 @@ from matplotlib.ticker import EngFormatter
 from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
 
-__all__ = ["derivative_costs", "growth", "reach", "speed_ratios"]
+__all__ = ["derivative_costs", "growth", "reach", "speed_ratios", "speed_tables"]
 
 _Lines = Mapping[str, tuple[Floats, Floats]]
 
@@ -53,6 +54,24 @@ def speed_ratios(ratios: Mapping[str, float]) -> Figure:
         style.note(axis, f"{float(f'{value:.2g}'):,g}×", (value, row), (3, 0), va="center", fontsize=8, bbox=white)
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set(xscale="log", xlabel="times faster", xlim=(0.5 * min(1, *values), 3 * max(values)))
+    return figure
+
+
+@style.applied
+def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """How many times faster, a panel each: rows by name, and in them orders 1, 2, ..; NaN where nothing was timed."""
+    most = max(map(len, tables.values()))
+    figure, axes = plt.subplots(1, len(tables), figsize=(style.WIDTH, 0.3 * most + 0.7), sharey=True)
+    for axis, (title, rows) in zip(axes, tables.items(), strict=True):
+        values = np.array(list(rows.values()))
+        axis.imshow(np.log10(values), cmap="RdBu", vmin=-1, vmax=1, aspect="auto", alpha=0.7)
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                axis.text(column, row, f"{float(f'{value:.2g}'):g}", ha="center", va="center", fontsize=8)
+        axis.set_xticks(range(values.shape[1]), [str(n + 1) for n in range(values.shape[1])])
+        axis.set_yticks(range(len(rows)), list(rows))
+        axis.set(title=title, xlabel="order")
+        axis.tick_params(length=0)
     return figure
 
 
