@@ -17,6 +17,10 @@ ACTIVATIONS = {
     "sin": mpmath.sin,
     "exp": mpmath.exp,
     "linear": lambda z: z,
+    "mish": lambda z: z * mpmath.tanh(mpmath.log1p(mpmath.exp(z))),
+    "log_sigmoid": lambda z: -mpmath.log1p(mpmath.exp(-z)),
+    "tanhshrink": lambda z: z - mpmath.tanh(z),
+    "squareplus": lambda z: (z + mpmath.sqrt(z * z + 4)) / 2,
 }
 
 

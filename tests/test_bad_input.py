@@ -61,7 +61,7 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 
 # Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
 INNER = {
-    "tensorflow", "centroid", "checkpoints", "checks", "loops", "converters", "cores", "explorer", "networks", "programs", "compiled_activations", "kernel", "tape",
+    "tensorflow", "centroid", "checkpoints", "checks", "loops", "cores", "explorer", "networks", "programs", "compiled_activations", "kernel", "tape",
     "compiled", "shells", "soap", "splits", "words", "pade", "reproduction.lanes", "reproduction.kernels",
     "arithmetic", "reference.manifest",
 }  # fmt: skip

@@ -1,119 +1,24 @@
-"""Activation functions phi and their derivatives of any order: the vertices' couplings.
+"""Activation functions phi and their derivatives of any order: the vertices' couplings. Names, and what each name is.
 
-A smooth activation is built from one of four solved equations, whose Taylor coefficients follow one another
-by recursion:
-
-    logistic   s' = w,  w' = w (1 - 2 s)          sigmoid; softplus' = s; silu = z s
-    hyperbolic t' = w,  w' = -2 t w               tanh
-    Gaussian   g' = -z g                          gelu = z Phi(z), Phi' = g
-    chained    t' = w u',  w' = -2 t w u'         gelu_tanh = z (1 + t) / 2, t = tanh(u(z)), u a cubic
-
-w = s (1 - s) and w = 1 - t^2 are carried beside s and t, because in the tails they are far smaller than the
-rounding of s and t.
+A smooth one is a function of `smooth`. The others are two functions that meet at z = 0, where they have a first derivative at
+most. A layer whose neurons have different ones is spelled with counts, "tanh*8 + linear*3".
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import groupby
 from math import factorial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, ndtr
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
+from paperlib.networks import smooth
 
-__all__ = ["PIECEWISE", "SMOOTH", "TRAINABLE", "derivatives", "parse"]
-
-GELU_SCALE = np.sqrt(2.0 / np.pi)
-GELU_CUBIC = 0.044715
-TANH_FLAT = 350.0  # past it cosh(z)^2 would overflow; 1 - tanh(z)^2 stays at what it is there, 4e-304
-GELU_FLAT = 30.0  # past it every derivative of tanh(u(z)) underflows
-
-
-def _scaled(coefficients: Floats) -> Floats:
-    """Taylor coefficients -> derivatives, in place."""
-    for k in range(2, len(coefficients)):
-        coefficients[k] *= factorial(k)
-    return coefficients
-
-
-def _z_times(z: Floats, f: Floats) -> Floats:
-    """Derivatives of z f(z) from those of f, in place: (z f)^(k) = z f^(k) + k f^(k-1)."""
-    for k in range(len(f) - 1, 0, -1):
-        f[k] = z * f[k] + k * f[k - 1]
-    f[0] *= z
-    return f
-
-
-def _sigmoid(z: Floats, order: int) -> Floats:
-    s, w = np.empty((2, order + 1, *z.shape))
-    s[0], w[0] = expit(z), expit(z) * expit(-z)
-    for k in range(order):
-        s[k + 1] = w[k] / (k + 1)
-        if k + 1 < order:
-            w[k + 1] = (w[k] - 2 * sum(w[i] * s[k - i] for i in range(k + 1))) / (k + 1)
-    return _scaled(s)
-
-
-def _tanh(z: Floats, order: int) -> Floats:
-    t, w = np.empty((2, order + 1, *z.shape))
-    t[0] = np.tanh(z)
-    growth = np.cosh(np.minimum(np.abs(z), TANH_FLAT))
-    w[0] = 1 / (growth * growth)
-    for k in range(order):
-        t[k + 1] = w[k] / (k + 1)
-        if k + 1 < order:
-            w[k + 1] = sum(w[i] * t[k - i] for i in range(k + 1)) * (-2 / (k + 1))
-    return _scaled(t)
-
-
-def _softplus(z: Floats, order: int) -> Floats:
-    return np.concatenate([np.logaddexp(0, z)[None], _sigmoid(z, order - 1)]) if order else np.logaddexp(0, z)[None]
-
-
-def _silu(z: Floats, order: int) -> Floats:
-    return _z_times(z, _sigmoid(z, order))
-
-
-def _gelu(z: Floats, order: int) -> Floats:
-    cdf = np.empty((order + 1, *z.shape))
-    cdf[0] = ndtr(z)
-    if order > 0:
-        cdf[1] = np.exp(-(np.minimum(np.abs(z), 40) ** 2) / 2) / np.sqrt(2 * np.pi)  # underflows from 39 on
-    for k in range(2, order + 1):
-        cdf[k] = -z * cdf[k - 1] - (k - 2) * cdf[k - 2]
-    return _z_times(z, cdf)
-
-
-def _gelu_tanh(z: Floats, order: int) -> Floats:
-    t, w = np.empty((2, order + 1, *z.shape))
-    far, z = z, np.clip(z, -GELU_FLAT, GELU_FLAT)
-    u = GELU_SCALE * (z + GELU_CUBIC * z**3)
-    t[0], w[0] = np.tanh(u), 4 * expit(2 * u) * expit(-2 * u)
-    slope = GELU_SCALE * np.stack([1 + 3 * GELU_CUBIC * z**2, 6 * GELU_CUBIC * z, np.full_like(z, 3 * GELU_CUBIC)])
-    for k in range(order):
-        t[k + 1] = sum(slope[i] * w[k - i] for i in range(min(k, 2) + 1)) / (k + 1)
-        w[k + 1] = -2 * sum(t[i] * (k + 1 - i) * t[k + 1 - i] for i in range(k + 1)) / (k + 1)
-    t = _scaled(t) / 2
-    t[0] = expit(2 * u)  # (1 + t) / 2, where 1 + t would be rounding
-    return _z_times(far, t)
-
-
-def _sin(z: Floats, order: int) -> Floats:
-    turns = (np.sin(z), np.cos(z), -np.sin(z), -np.cos(z))
-    return np.stack([turns[k % 4] for k in range(order + 1)])
-
-
-def _exp(z: Floats, order: int) -> Floats:
-    return np.repeat(np.exp(z)[None], order + 1, axis=0)
-
-
-def _linear(z: Floats, order: int) -> Floats:
-    return np.stack([z, np.ones_like(z)] + [np.zeros_like(z)] * (order - 1))[: order + 1]
-
+__all__ = ["PIECEWISE", "SMOOTH", "TRAINABLE", "Custom", "derivatives", "groups", "parse", "spelled"]
 
 # With TensorFlow's operations: value, slope, curvature and one derivative more; XLA drops what a training does not use.
 
@@ -153,17 +58,25 @@ class Smooth(NamedTuple):
 
 
 SMOOTH = {
-    "tanh": Smooth(_tanh, _tensors_tanh),
-    "sigmoid": Smooth(_sigmoid, _tensors_sigmoid),
-    "softplus": Smooth(_softplus, _tensors_softplus),
-    "gelu": Smooth(_gelu, _tensors_gelu),
-    "gelu_tanh": Smooth(_gelu_tanh),
-    "silu": Smooth(_silu, _tensors_silu),
-    "sin": Smooth(_sin),
-    "exp": Smooth(_exp),
-    "linear": Smooth(_linear),
+    "tanh": Smooth(smooth.tanh, _tensors_tanh),
+    "sigmoid": Smooth(smooth.sigmoid, _tensors_sigmoid),
+    "softplus": Smooth(smooth.softplus, _tensors_softplus),
+    "gelu": Smooth(smooth.gelu, _tensors_gelu),
+    "gelu_tanh": Smooth(smooth.gelu_tanh),
+    "silu": Smooth(smooth.silu, _tensors_silu),
+    "sin": Smooth(smooth.sin),
+    "exp": Smooth(smooth.exp),
+    "linear": Smooth(smooth.linear),
+    "mish": Smooth(smooth.mish),
+    "log_sigmoid": Smooth(smooth.log_sigmoid),
+    "tanhshrink": Smooth(smooth.tanhshrink),
+    "squareplus": Smooth(smooth.squareplus),
 }
-TRAINABLE = {name: smooth.tensors for name, smooth in sorted(SMOOTH.items()) if smooth.tensors}
+TRAINABLE = {name: each.tensors for name, each in sorted(SMOOTH.items()) if each.tensors}
+
+
+def _identity(z: Floats, order: int, parameter: float) -> Floats:
+    return smooth.linear(z, order)
 
 
 def _elu(z: Floats, order: int, alpha: float) -> list[Floats]:
@@ -176,30 +89,59 @@ def _celu(z: Floats, order: int, alpha: float) -> list[Floats]:
 
 
 def _leaky_relu(z: Floats, order: int, slope: float) -> Floats:
-    return slope * _linear(z, order)
+    return slope * smooth.linear(z, order)
 
 
-# What each is for z <= 0, beside z itself for z > 0; and the value of its parameter where none is given.
-PIECEWISE: dict[str, tuple[Callable, float]] = {
-    "relu": (_leaky_relu, 0.0),
-    "elu": (_elu, 1.0),
-    "celu": (_celu, 1.0),
-    "leaky_relu": (_leaky_relu, 0.01),
+def _selu_below(z: Floats, order: int, scale: float) -> list[Floats]:
+    return _elu(z, order, scale * SELU_ALPHA)
+
+
+def _selu_above(z: Floats, order: int, scale: float) -> Floats:
+    return scale * smooth.linear(z, order)
+
+
+def _softsign(z: Floats, order: int, side: float) -> list[Floats]:
+    """z / (1 + |z|) where z has the sign of `side`."""
+    size = 1 + np.abs(z)
+    return [z / size] + [factorial(k) * (-side) ** (k + 1) / size ** (k + 1) for k in range(1, order + 1)]
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+# What each is for z <= 0 and for z > 0, and the value of its parameter where none is given.
+PIECEWISE: dict[str, tuple[Callable, Callable, float]] = {
+    "relu": (_leaky_relu, _identity, 0.0),
+    "elu": (_elu, _identity, 1.0),
+    "celu": (_celu, _identity, 1.0),
+    "leaky_relu": (_leaky_relu, _identity, 0.01),
+    "selu": (_selu_below, _selu_above, SELU_SCALE),
+    "softsign": (lambda z, order, _: _softsign(z, order, -1), lambda z, order, _: _softsign(z, order, 1), 0.0),
 }
-PARAMETER = re.compile(r"(elu|celu|leaky_relu)\(([^()]+)\)")
+PARAMETER = re.compile(r"(elu|celu|leaky_relu|softplus|squareplus)\(([^()]+)\)")
+POSITIVE = ("celu", "softplus", "squareplus")
+COUNTED = re.compile(r"(.+)\*([1-9][0-9]*)")
+
+
+class Custom(NamedTuple):
+    """A function that is none of ours, by its Taylor coefficients: (z, order) -> phi, phi', phi''/2, .. (order + 1, ...)."""
+
+    name: str
+    coefficients: Callable[[Floats, int], ArrayLike]
 
 
 def parse(name: str) -> tuple[str, float | None]:
     """Return (function's name, parameter or None).
 
-    A ValueError if there is none of that name, or its parameter is not a finite number (above zero for celu).
+    A ValueError if there is none of that name, or its parameter is not a finite number (above zero for celu, softplus and
+    squareplus).
 
     Parameters
     ----------
     name : str
-        One of 'tanh', 'sigmoid', 'softplus', 'gelu', 'gelu_tanh', 'silu', 'sin', 'exp', 'linear', 'relu', 'elu',
-        'celu', 'leaky_relu'. The last three take a parameter in parentheses: 'elu(0.5)'. Without it, alpha = 1 and the
-        slope of leaky_relu is 0.01, as in PyTorch; Keras has 0.2 or 0.3, which `MLP.from_keras` writes out.
+        One of 'tanh', 'sigmoid', 'softplus', 'gelu', 'gelu_tanh', 'silu', 'sin', 'exp', 'linear', 'mish', 'log_sigmoid',
+        'tanhshrink', 'squareplus', 'relu', 'elu', 'celu', 'leaky_relu', 'selu', 'softsign'. Some take a parameter in
+        parentheses: 'elu(0.5)', 'celu(2)', 'leaky_relu(0.2)', 'softplus(20)', 'squareplus(4)'. Without it, alpha, beta and the
+        steepness are 1, b is 4, and the slope of leaky_relu is 0.01, as in PyTorch; Keras has 0.2 or 0.3, which
+        `MLP.from_keras` writes out.
 
     Examples
     --------
@@ -216,30 +158,72 @@ def _parse(name: str) -> tuple[str, float | None]:
     match = PARAMETER.fullmatch(name)
     if match is None:
         checks.choice("activation", name, (*SMOOTH, *PIECEWISE))
-        return name, PIECEWISE[name][1] if name in PIECEWISE else None
+        return name, PIECEWISE[name][-1] if name in PIECEWISE else None
     try:
         parameter = float(match[2])
     except ValueError:
         parameter = np.nan
-    if not np.isfinite(parameter) or (match[1] == "celu" and parameter <= 0):
+    if not np.isfinite(parameter) or (match[1] in POSITIVE and parameter <= 0):
         raise ValueError(
-            f"activation = {checks.brief(name)}: its parameter must be a finite number{' > 0' * (match[1] == 'celu')}"
+            f"activation = {checks.brief(name)}: its parameter must be a finite number{' > 0' * (match[1] in POSITIVE)}"
         )
     return match[1], parameter
+
+
+def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
+    """The activations of a layer's neurons: (name, how many), or one of all of them, (name, None).
+
+    Examples
+    --------
+    >>> groups("tanh"), groups("tanh*8 + linear*3")
+    ((('tanh', None),), (('tanh', 8), ('linear', 3)))
+    """
+    if isinstance(name, Custom):
+        return ((name, None),)
+    if not isinstance(name, str):
+        parse(name)  # which says that it is none
+    return _groups(name)
+
+
+@lru_cache(maxsize=64)
+def _groups(name: str) -> tuple[tuple[str, int | None], ...]:
+    if "*" not in name:
+        parse(name)
+        return ((name, None),)
+    found = []
+    for part in name.split(" + "):
+        match = COUNTED.fullmatch(part)
+        if match is None:
+            raise ValueError(f"activation = {checks.brief(name)}: {part!r} has no count; as in 'tanh*8 + linear*3'")
+        parse(match[1])
+        found.append((match[1], int(match[2])))
+    return tuple(found)
+
+
+def spelled(names: Sequence[str]) -> str:
+    """The spelling of a layer whose neurons have these activations.
+
+    Examples
+    --------
+    >>> spelled(["tanh", "tanh"]), spelled(["tanh", "tanh", "linear"])
+    ('tanh', 'tanh*2 + linear*1')
+    """
+    runs = [(name, len(list(same))) for name, same in groupby(names)]
+    return runs[0][0] if len(runs) == 1 else " + ".join(f"{name}*{count}" for name, count in runs)
 
 
 def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -> Floats:
     """phi, phi', .., phi^(order) at z, shape (order + 1, ..., units).
 
-    relu, elu, celu and leaky_relu have no derivative past the first where z = 0 exactly: a ValueError; value and slope
-    are there those of the side z < 0, as in TensorFlow and PyTorch. The error stays within some 1e-14 of the largest
+    relu and the others that are two functions, met at z = 0, have no derivative past the first there: a ValueError; value
+    and slope are those of the side z < 0, as in TensorFlow and PyTorch. The error stays within some 1e-14 of the largest
     value of that derivative, to order 8 and for ``|z| <= 50`` (tests, against 40-digit arithmetic). A result beyond the
     largest double is a ValueError too.
 
     Parameters
     ----------
     name : str
-        See `parse`.
+        See `parse`; with counts, "tanh*8 + linear*3", for neurons that have different ones.
     z : array_like of float, shape (..., units)
         Pre-activations.
     order : int
@@ -256,21 +240,36 @@ def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -
     ...
     ValueError: order 2: neuron 1 of layer 3 sits at the kink of relu, z = 0; no derivative past the first
     """
-    parse(name)
+    groups(name)
     z, order = checks.shaped("z", z, axes=0), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
     checks.finite("z", z)
     with np.errstate(over="ignore", invalid="ignore"):
         return checks.representable("z", of_layer(name, z, order, layer), "take a lower order or a smaller z")
 
 
-def of_layer(name: str, z: Floats, order: int, layer: int | None = None) -> Floats:
+def of_layer(name: str | Custom, z: Floats, order: int, layer: int | None = None) -> Floats:
     """What `derivatives` returns, finite or not, of arguments that are not checked."""
+    if isinstance(name, str) and name in SMOOTH:
+        return SMOOTH[name].derivatives(z, order)
+    begin, parts = 0, []
+    for each, count in groups(name):
+        end = z.shape[-1] if count is None and z.ndim else begin + (count or 0)
+        parts.append(_of_group(each, z[..., begin:end] if count else z, order, layer, begin))
+        begin = end
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def _of_group(name: str | Custom, z: Floats, order: int, layer: int | None, first: int) -> Floats:
+    if isinstance(name, Custom):
+        factorials = np.array([float(factorial(k)) for k in range(order + 1)]).reshape(-1, *(1,) * z.ndim)
+        return np.asarray(name.coefficients(z, order), dtype=np.float64) * factorials
     function, parameter = parse(name)
-    if parameter is None:
-        return SMOOTH[function].derivatives(z, order)
+    if function in SMOOTH:
+        return SMOOTH[function].derivatives(z, order, *(() if parameter is None else (parameter,)))
     if order > 1 and not z.all():
-        neuron = int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
+        neuron = first + int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
         place = f"neuron {neuron}" + (f" of layer {layer}" if layer is not None else "")
         raise ValueError(f"order {order}: {place} sits at the kink of {name}, z = 0; no derivative past the first")
-    below = PIECEWISE[function][0](np.minimum(z, 0), order, parameter)
-    return np.where(z > 0, _linear(z, order), np.stack(list(below)))
+    below, above, _ = PIECEWISE[function]
+    sides = below(np.minimum(z, 0), order, parameter), above(np.maximum(z, 0), order, parameter)
+    return np.where(z > 0, np.stack(list(sides[1])), np.stack(list(sides[0])))

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib._support.files import read_npz, write_npz
-from paperlib.networks import activations, converters
+from paperlib.networks import activations
+from paperlib.networks.doors import keras_models, onnx_files, pytorch, scikit
+from paperlib.networks.graph import Converted
 
 __all__ = ["MLP"]
 
@@ -57,7 +59,9 @@ class MLP:
         W^1 .. W^(L+1); L >= 0 hidden layers.
     biases : list of array_like of float, each of shape (units out,)
     activation : str or sequence of str
-        One phi for all hidden layers, or one for each; see `paperlib.activations.parse`.
+        One phi for all hidden layers, or one for each; see `paperlib.activations.parse`. Neurons of a layer that have different
+        ones are counted, "tanh*8 + linear*3": a linear neuron carries a number past a layer, as a skip does. A function that
+        is none of ours is an `activations.Custom`.
 
     Examples
     --------
@@ -70,7 +74,7 @@ class MLP:
 
     weights: Sequence[Any]
     biases: Sequence[Any]
-    activation: str | Sequence[str]
+    activation: Any
 
     def __post_init__(self) -> None:
         weights, biases = _parameters("weights", self.weights, 2), _parameters("biases", self.biases, 1)
@@ -87,21 +91,26 @@ class MLP:
                     f"biases[{layer}]: shape {bias.shape}; must be {len(weight)} long, as weights[{layer}] is "
                     f"{weight.shape}, {LAYOUT[2]}"
                 )
-        one = not isinstance(self.activation, (list, tuple))
+        one = type(self.activation) not in (list, tuple)
         names: Any = (self.activation,) if one else tuple(self.activation)
         if not one and len(names) != len(weights) - 1:
             raise ValueError(
                 f"activation: {len(names)} names; must be one, or one for each of the {len(weights) - 1} hidden layers"
             )
-        for name in names:
-            activations.parse(name)
+        for layer, name in enumerate(names * (max(1, len(weights) - 1) if one else 1)):
+            counted, units = sum(count or 0 for _, count in activations.groups(name)), len(biases[layer])
+            if counted and counted != units:
+                raise ValueError(
+                    f"activation = {checks.brief(name)}: {counted} neurons; hidden layer {layer + 1} has {units}"
+                )
         activation = names[0] if len(set(names)) == 1 else names
         for name, value in (("weights", weights), ("biases", biases), ("activation", activation)):
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        names = self.activation if isinstance(self.activation, str) else ", ".join(self.activation)
-        return f"MLP({'-'.join(map(str, (self.dim, *map(len, self.biases))))}, {names})"
+        names = dict.fromkeys([self.activation] if type(self.activation) is str else self.activations)
+        units = "-".join(map(str, (self.dim, *map(len, self.biases))))
+        return f"MLP({', '.join([units, *(getattr(name, 'name', name) for name in names)])})"
 
     @property
     def dim(self) -> int:
@@ -119,9 +128,9 @@ class MLP:
         return len(self.weights) - 1
 
     @property
-    def activations(self) -> tuple[str, ...]:
+    def activations(self) -> tuple[Any, ...]:
         """The activation of each hidden layer, a tuple of L names."""
-        return (self.activation,) * self.depth if isinstance(self.activation, str) else tuple(self.activation)
+        return tuple(self.activation) if type(self.activation) in (list, tuple) else (self.activation,) * self.depth
 
     def __call__(self, x: ArrayLike) -> Floats:
         """The output at x (..., dim): shape (...) for one output, (..., outputs) for several.
@@ -138,44 +147,54 @@ class MLP:
 
     @classmethod
     def from_keras(cls, model: Any) -> "MLP":
-        """Convert a Keras model that is a chain of Dense layers.
+        """Convert a Keras model: sequential, functional with skips, or of a class of its own that has been called.
 
-        The model is Sequential or functional, and built. Input, Flatten, Dropout, activation layers, Rescaling and
-        Normalization may stand between the Dense layers: the last two are folded into a neighbouring one. A nonlinear
-        output becomes one more hidden layer, followed by the identity. Weights of float32 convert exactly. What is no
-        such chain is a TypeError or a ValueError that names the layer.
+        Whatever its graph is made of is tried: affine maps, of whatever layers (Dense, Conv1D, BatchNormalization as in
+        inference, Reshape, Concatenate, Add, ..), are folded together, functions of single numbers are recognised by their
+        values. The inputs are those of the model, flattened. Weights of float32 convert exactly. What is neither is a
+        ValueError that names the layer. The model stays as it is.
         """
-        return cls._agreeing("model", converters.from_keras(model))
+        return cls._agreeing("model", keras_models.from_keras(model))
 
     @classmethod
-    def from_torch(cls, module: Any) -> "MLP":
-        """Convert a torch.nn.Sequential of Linear and activation modules.
+    def from_torch(cls, module: Any, example: Any = None) -> "MLP":
+        """Convert a PyTorch module of any class whose forward `torch.fx` can trace, as in evaluation mode.
 
-        Sequential, nested or not, or one Linear. Flatten, Identity and Dropout may stand in between. A nonlinear output
-        becomes one more hidden layer, followed by the identity. What is no such chain is a TypeError or a ValueError
-        that names the submodule.
+        Read as `from_keras` reads models; a nonlinear output becomes one more hidden layer, followed by the identity. `example`
+        is an input, with its batch axis, for modules that begin with no Linear or Conv1d layer. The module itself, its mode,
+        buffers and device, stays as it is. What is no such network is a TypeError or a ValueError that names the node.
         """
-        return cls._agreeing("module", converters.from_torch(module))
+        return cls._agreeing("module", pytorch.from_torch(module, example))
 
     @classmethod
     def from_sklearn(cls, model: Any) -> "MLP":
-        """Convert a fitted scikit-learn MLPRegressor, with the scalers around it.
+        """Convert a fitted scikit-learn MLPRegressor, or MLPClassifier of two classes, with the scalers around it.
 
-        A pipeline's StandardScaler, RobustScaler, MinMaxScaler or MaxAbsScaler steps are folded into the first layer,
-        and such a transformer of a TransformedTargetRegressor into the last: the network then takes and gives the
-        data's own units. A pipeline's last step alone takes scaled inputs. What is no such regressor, or not fitted, is
-        a TypeError or a ValueError that names the step.
+        A pipeline's scalers, and a ColumnTransformer of them, are folded into the first layer, and the transformer of a
+        TransformedTargetRegressor into the last, or into one more if it is a function such as exp: the network then takes and
+        gives the data's own units. A classifier's network gives the probability of the second class. A scaler that clips is
+        taken without, and a warning tells for which inputs that holds. What is no such model, or not fitted, is a TypeError or
+        a ValueError that names the step.
         """
-        return cls._agreeing("model", converters.from_sklearn(model))
+        return cls._agreeing("model", scikit.from_sklearn(model))
 
     @classmethod
-    def _agreeing(cls, name: str, found: converters.Converted) -> "MLP":
+    def from_onnx(cls, model: Any) -> "MLP":
+        """Convert a model in ONNX, an `onnx.ModelProto` or a path; needs onnx.
+
+        It has one input, of fixed shape past the first axis, and is read as `from_keras` reads models, in double precision.
+        What is no such network is a TypeError or a ValueError that names the node.
+        """
+        return cls._agreeing("model", onnx_files.from_onnx(model))
+
+    @classmethod
+    def _agreeing(cls, name: str, found: Converted) -> "MLP":
         """The network, if it gives what the original gives."""
         mlp, count = cls(found.weights, found.biases, found.activations), len(found.inputs)
         ours = np.asarray(mlp(found.inputs.reshape(count, -1).astype(np.float64))).reshape(count, -1)
         rounding = np.sqrt(np.finfo(found.outputs.dtype).eps) if found.outputs.dtype.kind == "f" else 0.05
         if np.abs(ours - found.outputs.reshape(count, -1)).max() > rounding * (1 + np.abs(ours).max()):
-            raise ValueError(f"{name}: its layers, one after the other, do not give its output; must be a plain chain")
+            raise ValueError(f"{name}: what was read of it does not give its output; must do the same to every input")
         return mlp
 
     def save(self, path: str | Path) -> None:
@@ -189,6 +208,11 @@ class MLP:
         ...     float(MLP.load(f"{folder}/line.npz")([3.0]))
         7.0
         """
+        custom = [name.name for name in self.activations if isinstance(name, activations.Custom)]
+        if custom:
+            raise ValueError(
+                f"activation = {custom[0]!r}: was handed in as a function; must have a name of ours to be saved"
+            )
         named = to_arrays(self.weights, self.biases)
         write_npz(path, format=np.array(FORMAT), activation=np.array(self.activation), **named)
 

@@ -2,6 +2,8 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+import threadpoolctl
+
 PACKAGES = (
     "numpy", "scipy", "numba", "tensorflow", "keras", "jax", "torch", "tayloranalysis", "omnibias-torch", "heyoka", "thoad",
 )  # fmt: skip
@@ -14,4 +16,6 @@ def pytest_benchmark_update_machine_info(config, machine_info):
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
+    blas = [each for each in threadpoolctl.threadpool_info() if "numpy" in each["filepath"] and "architecture" in each]
+    versions |= {"NumPy's BLAS:": f"kernels of {each['architecture']}" for each in blas}
     machine_info["versions"] = versions

@@ -1,5 +1,7 @@
 """Activations and their derivatives against arbitrary-precision arithmetic."""
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import ACTIVATIONS as EXACT
 
-from paperlib.networks.activations import PIECEWISE, SMOOTH, derivatives, parse
+from paperlib.networks.activations import PIECEWISE, SMOOTH, Custom, derivatives, groups, parse, spelled
 
 POINTS = np.array(
     [-50, -30.5, -12, -9, -6, -3.2, -1.7, -1, -0.4, -1e-9, 0, 0.1, 0.8, 1.3, 2.6, 5, 9, 12, 25, 50],
@@ -32,7 +34,7 @@ def test_derivatives_to_order_8(name):
     assert error.max() < 2e-14
 
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "silu"])
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "silu", "mish", "log_sigmoid", "squareplus"])
 def test_tails_keep_their_relative_accuracy(name):
     with mpmath.workdps(60):
         exact = [float(c * mpmath.factorial(k)) for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(-40), 6))]
@@ -62,6 +64,48 @@ def test_piecewise(name, below):
     exact = [mpmath.taylor(below if point < 0 else (lambda z: z), point, 4) for point in z]
     exact = np.array([[float(c * mpmath.factorial(k)) for k, c in enumerate(row)] for row in exact]).T
     assert np.allclose(derivatives(name, z, 4), exact, rtol=1e-14, atol=1e-16)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("selu", lambda z: mpmath.mpf("1.0507009873554804934193349852946") * (z if z > 0 else mpmath.mpf("1.6732632423543772848170429916717") * mpmath.expm1(z))),
+        ("softsign", lambda z: z / (1 + abs(z))),
+        ("softplus(20.0)", lambda z: mpmath.log1p(mpmath.exp(20 * z)) / 20),
+        ("softplus(0.5)", lambda z: mpmath.log1p(mpmath.exp(z / 2)) * 2),
+        ("squareplus(0.25)", lambda z: (z + mpmath.sqrt(z * z + 0.25)) / 2),
+    ],
+)  # fmt: skip
+def test_others_that_take_a_parameter_or_have_two_sides(name, function):
+    z = np.array([-30.0, -2.0, -0.3, 0.3, 2.0, 30.0])
+    with mpmath.workdps(60):
+        exact = [mpmath.taylor(function, mpmath.mpf(point), 8) for point in z]
+        exact = np.array([[float(c * mpmath.factorial(k)) for k, c in enumerate(row)] for row in exact]).T
+    largest = np.abs(exact).max(axis=1, keepdims=True)
+    assert (np.abs(derivatives(name, z, 8) - exact) < 2e-14 * largest).all()
+
+
+def test_the_smallest_numbers_of_tanhshrink_are_no_rounding():
+    z = np.array([1e-3, -1e-2, 0.1, 0.49, 0.51])
+    exact = [float(mpmath.mpf(x) - mpmath.tanh(mpmath.mpf(x))) for x in z]
+    np.testing.assert_allclose(derivatives("tanhshrink", z, 0)[0], exact, rtol=2e-15)
+
+
+def test_a_layer_of_several_and_a_function_by_its_coefficients():
+    z = np.random.default_rng(0).standard_normal((4, 6))
+    mixed = derivatives("tanh*2 + linear*1 + elu(0.5)*3", z, 3)
+    for name, part in (("tanh", slice(0, 2)), ("linear", slice(2, 3)), ("elu(0.5)", slice(3, 6))):
+        assert np.array_equal(mixed[..., part], derivatives(name, z[:, part], 3))
+    with pytest.raises(ValueError, match="^order 2: neuron 4 of layer 1 sits at the kink of relu, z = 0"):
+        derivatives("tanh*3 + relu*3", np.array([0.0, 0, 0, 1, 0, 1]), 2, layer=1)
+    given = Custom(
+        "cosine", lambda z, order: np.stack([np.cos(z + k * np.pi / 2) / math.factorial(k) for k in range(order + 1)])
+    )
+    np.testing.assert_allclose(derivatives(given, z, 5), derivatives("sin", z + np.pi / 2, 5), atol=1e-15)
+    assert spelled(["tanh", "tanh", "linear", "tanh"]) == "tanh*2 + linear*1 + tanh*1"
+    for name in ("tanh*2 + linear", "tanh*0", "tanh*2+linear*1", "swish*2"):
+        with pytest.raises(ValueError, match="activation = "):
+            groups(name)
 
 
 @pytest.mark.parametrize("name", PIECEWISE)
@@ -97,7 +141,7 @@ def test_unknown_names(name):
         parse(name)
 
 
-@pytest.mark.parametrize("name, positive", [("elu", ""), ("leaky_relu", ""), ("celu", " > 0")])
+@pytest.mark.parametrize("name, positive", [("elu", ""), ("leaky_relu", ""), ("celu", " > 0"), ("softplus", " > 0")])
 def test_what_a_parameter_may_be_is_said(name, positive):
     with pytest.raises(
         ValueError, match=rf"^activation = '{name}\(x\)': its parameter must be a finite number{positive}$"

@@ -72,7 +72,7 @@ def test_wrong_input(random_mlp):
         random_mlp([2, 1])(np.ones(3))
 
 
-@pytest.mark.parametrize("activation", ["gelu", ("tanh", "leaky_relu(0.3)")])
+@pytest.mark.parametrize("activation", ["gelu", ("tanh", "leaky_relu(0.3)"), ("tanh*3 + linear*1", "sin")])
 def test_save_load(random_mlp, tmp_path, activation):
     mlp = random_mlp([3, 4, 2, 2], activation)
     mlp.save(tmp_path / "net.npz")

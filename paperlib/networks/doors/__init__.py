@@ -1,0 +1,1 @@
+"""The doors through which networks of other frameworks come in: Keras, PyTorch, scikit-learn, ONNX."""

@@ -1,0 +1,130 @@
+"""Estimators of scikit-learn: perceptrons, and the scalings around them."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from paperlib._support.checks import Floats
+from paperlib.networks import graph
+from paperlib.networks.graph import Converted, Value
+
+__all__ = ["from_sklearn"]
+
+NAMES = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "exp": "exp"}
+
+
+def _fitted(estimator: Any) -> None:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        raise ValueError(f"model: {type(estimator).__name__} is not fitted") from None
+
+
+def _nested(estimator: Any) -> list[Any]:
+    parts = [part for _, part, *_ in getattr(estimator, "transformers_", ())]
+    return [estimator, *(each for part in parts if not isinstance(part, str) for each in _nested(part))]
+
+
+def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
+    """What a transformer makes of a value, or its inverse; without its clipping, of which a warning tells."""
+    _fitted(step)
+    own = copy.deepcopy(step)
+    for part in _nested(own):
+        if getattr(part, "clip", False):
+            part.clip = False
+            low, high = part.data_min_.tolist(), part.data_max_.tolist()
+            warnings.warn(
+                f"{type(part).__name__}(clip=True) is taken without its clipping: it holds for {low} <= x <= {high}",
+                stacklevel=6,
+            )
+    function = own.inverse_transform if inverse else own.transform
+    columns = getattr(own, "feature_names_in_", None)
+
+    def called(x: Floats) -> Floats:
+        rows: Any = x.reshape(1, -1)
+        if columns is not None:
+            import pandas
+
+            rows = pandas.DataFrame(rows, columns=columns)
+        found = function(rows)
+        return np.asarray(found.toarray() if hasattr(found, "toarray") else found, dtype=np.float64).reshape(-1)
+
+    return graph.applied(f"model: {type(step).__name__}", called, [value])
+
+
+def _network(model: Any, value: Value) -> Value:
+    if not hasattr(model, "coefs_"):
+        raise ValueError(f"model: {type(model).__name__} is not fitted")
+    if model.out_activation_ not in NAMES:
+        raise ValueError(f"model: its output goes through {model.out_activation_!r}; must have one or two classes")
+    for layer, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+        if layer:
+            value = graph.neurons(value, [NAMES[model.activation]] * value.size)
+        value = graph.affine((len(bias),), [(weight.T.astype(np.float64), value)], bias.astype(np.float64))
+    return graph.neurons(value, [NAMES[model.out_activation_]] * value.size)
+
+
+def _run(model: Any, value: Value) -> Value:
+    """What an estimator predicts of a value, or what a pipeline of them does."""
+    kind = type(model).__name__
+    if kind == "Pipeline":
+        *scalers, (_, last) = model.steps
+        if kind_of(last) == "network" and not hasattr(last, "coefs_"):
+            raise ValueError(f"model: {type(last).__name__} is not fitted")
+        for _, step in scalers:
+            if step is not None and step != "passthrough":
+                value = _scaled(step, value)
+        return _run(last, value)
+    if kind == "TransformedTargetRegressor":
+        _fitted(model)
+        return _scaled(model.transformer_, _run(model.regressor_, value), inverse=True)
+    if kind_of(model) != "network":
+        raise TypeError(f"model: {kind} given; must be a fitted sklearn.neural_network.MLPRegressor or MLPClassifier")
+    return _network(model, value)
+
+
+def kind_of(model: Any) -> str:
+    return "network" if hasattr(model, "predict") and hasattr(model, "hidden_layer_sizes") else "other"
+
+
+def _at_typical_inputs(model: Any, features: int) -> Floats:
+    """Inputs of the size that the first scaling expects: others would saturate the network."""
+    x = np.random.default_rng(0).uniform(0, 1, (8, features))  # where MinMaxScaler is that
+    first = model
+    while hasattr(first, "regressor_") or hasattr(first, "steps"):
+        first = first.regressor_ if hasattr(first, "regressor_") else first.steps[0][1]
+    try:
+        return np.asarray(first.inverse_transform(x), dtype=np.float64)
+    except Exception:  # it has no inverse
+        return x
+
+
+def _predictor(model: Any) -> Callable[[Floats], Any]:
+    last = model
+    while hasattr(last, "steps"):
+        last = last.steps[-1][1]
+    return (lambda x: model.predict_proba(x)[:, 1:]) if hasattr(last, "classes_") else model.predict
+
+
+def from_sklearn(model: Any) -> Converted:
+    """See `MLP.from_sklearn`."""
+    if not hasattr(model, "predict"):
+        raise TypeError(f"model: {type(model).__name__} given; must be a fitted sklearn.neural_network.MLPRegressor")
+    features = getattr(model, "n_features_in_", None)
+    output = _run(model, graph.inputs((features or 1,)))  # which says first if nothing is fitted
+    x = _at_typical_inputs(model, features or 1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        given: Any = x
+        if hasattr(model, "feature_names_in_"):
+            import pandas
+
+            given = pandas.DataFrame(x, columns=model.feature_names_in_)
+        expected = _predictor(model)(given)
+    return Converted(*graph.layers(output), x, np.asarray(expected))

@@ -1,0 +1,268 @@
+"""A network as a graph of affine maps and functions of single numbers, whatever framework spells it, and its layers.
+
+Each value on the way is an affine expression of *blocks*: the inputs, and neurons that came before. An operation is tried: it is
+affine if it adds, and then its matrix is what it makes of unit vectors; or it is a function of each number alone, recognised by
+its values, also where it was put together, z / (1 + exp(-z)); or it is refused. A block that is met again further up, as a skip's is, is carried there by linear neurons, whose
+vertices of two legs or more vanish.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import log, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from paperlib._support.checks import Floats
+from paperlib.networks import activations
+
+__all__ = ["Block", "Converted", "Value", "affine", "applied", "inputs", "layers", "neurons", "recognise"]
+
+TAKEN = "a network is taken that is made of affine maps and activations: see activations.parse"
+PROBES = np.concatenate([[-40.0, -1.0, 0.0], np.linspace(-6, 6, 49), [40.0]])
+
+
+class Converted(NamedTuple):
+    """Weights (out, in), biases and activations of a network, and what the original gives at a few inputs."""
+
+    weights: list[Floats]
+    biases: list[Floats]
+    activations: list[str]
+    inputs: np.ndarray
+    outputs: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The inputs, or neurons that are computed together: their pre-activations and the activation of each.
+
+    Without names they are a function of single numbers that is none of ours, but may be a part of one that is.
+    """
+
+    level: int
+    size: int
+    source: "Value | None" = None
+    names: tuple[str, ...] = ()
+    what: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """An array of this shape: the sum over blocks of matrix @ block, and a constant.
+
+    `made_of` are the values of which it is, number by number, a function, the nearest first.
+    """
+
+    shape: tuple[int, ...]
+    terms: dict[Block, Floats]
+    constant: Floats
+    made_of: tuple[tuple["Value", Callable[[Floats], Floats]], ...] = ()
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
+def inputs(shape: tuple[int, ...]) -> Value:
+    size = prod(shape)
+    return Value(shape, {Block(0, size): np.eye(size)}, np.zeros(size))
+
+
+def affine(shape: tuple[int, ...], parts: Sequence[tuple[Floats, Value]], constant: Floats) -> Value:
+    """The sum of matrix @ value, and a constant."""
+    terms: dict[Block, Floats] = {}
+    for matrix, value in parts:
+        constant = constant + matrix @ value.constant
+        for block, inner in value.terms.items():
+            terms[block] = terms.get(block, 0.0) + matrix @ inner
+    return Value(shape, terms, constant)
+
+
+def neurons(value: Value, names: Sequence[str], what: str = "") -> Value:
+    """What functions of single numbers, one for each, make of a value."""
+    if set(names) == {"linear"}:
+        return value
+    block = Block(1 + max((each.level for each in value.terms), default=0), value.size, value, tuple(names), what)
+    return Value(value.shape, {block: np.eye(value.size)}, np.zeros(value.size))
+
+
+def _shortest(value: float) -> float:
+    """The size of a number; of one of single precision the decimal that it stands for, 0.2 and not 0.20000000298."""
+    single = np.float32(value)
+    return abs(float(str(single) if single == value else str(float(value))))
+
+
+def recognise(values: Floats) -> str | None:
+    """The activation that has these values at PROBES, or None."""
+    floor, slope, middle = map(_shortest, values[:3])
+    names = [*activations.SMOOTH, *activations.PIECEWISE, f"leaky_relu({slope})", f"elu({floor})"]
+    names += [f"celu({floor})"] * (floor > 0)
+    if middle > 0:
+        names += [f"softplus({float(f'{log(2) / middle:.6g}')})", f"squareplus({float(f'{4 * middle * middle:.6g}')})"]
+    for name in names:
+        if np.allclose(values, activations.derivatives(name, PROBES, 0)[0], rtol=1e-5, atol=1e-6):
+            return name
+    return None
+
+
+def _adds(operation: Callable, shapes: list[tuple[int, ...]]) -> bool:
+    """Whether f(x + y) - f(y) is f(x) - f(0), at small and at large numbers."""
+    random, zero = np.random.default_rng(0), operation(*map(np.zeros, shapes))
+    for scale in (1.0, 1e3):
+        x, y = ([scale * random.standard_normal(shape) for shape in shapes] for _ in range(2))
+        both = operation(*(a + b for a, b in zip(x, y)))
+        of_x, of_y = operation(*x), operation(*y)
+        size = max(1.0, *(np.abs(each).max(initial=0) for each in (both, of_x, of_y)))
+        if not np.abs(both - of_x - of_y + zero).max(initial=0) < 1e-6 * size:
+            return False
+    return True
+
+
+def _jacobians(operation: Callable, shapes: list[tuple[int, ...]]) -> tuple[list[Floats], Floats]:
+    """The matrix of each argument of an affine operation, and its constant."""
+    at = [np.zeros(shape) for shape in shapes]
+    constant = operation(*at).ravel()
+    matrices = []
+    for argument in at:
+        matrix = np.empty((constant.size, argument.size))
+        for k in range(argument.size):
+            argument.flat[k] = 1.0
+            matrix[:, k] = operation(*at).ravel() - constant
+            argument.flat[k] = 0.0
+        matrices.append(matrix)
+    return matrices, constant
+
+
+def _is_pointwise(function: Callable, shape: tuple[int, ...]) -> bool:
+    """Whether each number of the result depends on one of the argument alone."""
+    x, other = np.random.default_rng(0).standard_normal((2, *shape))
+    changed = (np.arange(x.size) % 2 == 0).reshape(shape)
+    found = function(x)
+    if found.shape != shape or not np.isfinite(found).all():
+        return False
+    return all(
+        np.allclose(function(np.where(which, other, x))[~which], found[~which], rtol=1e-6, atol=1e-9)
+        for which in (changed, ~changed)
+    )
+
+
+def _names(function: Callable, shape: tuple[int, ...]) -> list[str]:
+    """The activation that a function of single numbers is, for each of them; none where it is none of ours."""
+    values = np.stack([function(np.full(shape, probe)).ravel() for probe in PROBES])
+    columns, which = np.unique(values, axis=1, return_inverse=True)
+    found = [recognise(column) for column in columns.T]
+    return [] if None in found else [str(found[k]) for k in which.ravel()]
+
+
+def _origins(value: Value) -> list[tuple[Value, Callable[[Floats], Floats]]]:
+    return [(value, lambda x: x), *value.made_of]
+
+
+def _pointwise(what: str, operation: Callable[..., Floats], values: Sequence[Value]) -> Value | None:
+    """What is, number by number, a function of one value, be it computed in steps; None where it is not."""
+    candidates = []
+    for base, first in _origins(values[0]):
+        others = [next((f for origin, f in _origins(value) if origin is base), None) for value in values[1:]]
+        if None in others:
+            continue
+
+        def function(x: Floats, steps: Any = (first, *others)) -> Floats:
+            return operation(*(step(x) for step in steps))
+
+        if not _is_pointwise(function, base.shape):
+            return None
+        candidates.append((base, function))
+        names = _names(function, base.shape)
+        if names:
+            return replace(neurons(base, names), made_of=_chain(candidates[-1]))
+    if not candidates:
+        return None
+    return replace(neurons(candidates[0][0], (), what), made_of=_chain(candidates[0]))
+
+
+def _chain(nearest: tuple[Value, Callable]) -> tuple:
+    base, function = nearest
+    return (nearest, *((each, lambda x, f=inner: function(f(x))) for each, inner in base.made_of))
+
+
+def applied(what: str, operation: Callable[..., Floats], values: Sequence[Value]) -> Value:
+    """What an operation, from arrays to an array, makes of values; a ValueError that names it where it is none of the two kinds."""
+    shapes = [value.shape for value in values]
+    with np.errstate(all="ignore"):
+        out = operation(*map(np.zeros, shapes))
+        if _adds(operation, shapes):
+            matrices, constant = _jacobians(operation, shapes)
+            found = affine(out.shape, list(zip(matrices, values, strict=True)), constant)
+            diagonal = (
+                len(values) == 1 and out.shape == shapes[0] and not (matrices[0] - np.diag(np.diag(matrices[0]))).any()
+            )
+            return replace(found, made_of=_chain((values[0], operation))) if diagonal else found
+        pointwise = _pointwise(what, operation, values) if out.shape == shapes[0] else None
+    if pointwise is None:
+        kind = (
+            "a product or the like of what depends on the inputs"
+            if len(values) > 1
+            else "no function of each number alone"
+        )
+        raise ValueError(f"{what} is {kind}, and not affine; {TAKEN}")
+    return pointwise
+
+
+def _consumers(output: Value) -> dict[Block | None, Value]:
+    """All that is computed: the pre-activations of each block, and the output under None; from the inputs up."""
+    found: dict[Block | None, Value] = {}
+
+    def visit(value: Value) -> None:
+        for block in value.terms:
+            if block.source is not None and block not in found:
+                visit(block.source)
+                found[block] = block.source
+
+    visit(output)
+    return found | {None: output}
+
+
+def layers(output: Value) -> tuple[list[Floats], list[Floats], list[str]]:
+    """Weights, biases and activations of the network whose output this is, one array of weights more than activations."""
+    consumers = _consumers(output)
+    for block in consumers:
+        if block is not None and not block.names:
+            raise ValueError(f"{block.what} is a function of each number, but none of ours; {TAKEN}")
+    top = 1 + max((block.level for block in consumers if block is not None), default=0)
+    level = {block: top if block is None else block.level for block in consumers}
+    origin = next(block for value in consumers.values() for block in value.terms if block.source is None)
+    # What is carried of a block past the level after its own: its numbers, or what they are needed for if that is less.
+    carried: dict[Block, tuple[Floats, int]] = {}
+    for block in [origin, *(each for each in consumers if each is not None)]:
+        later = [(c, v.terms[block]) for c, v in consumers.items() if block in v.terms and level[c] > block.level + 1]
+        if later:
+            rows = np.concatenate([matrix for _, matrix in later])
+            rows = rows if len(rows) < block.size else np.eye(block.size)
+            carried[block] = rows, max(level[c] for c, _ in later) - 1
+    weights, biases, names = [], [], []
+    below: list[tuple[Block, Floats]] = [(origin, np.eye(origin.size))]  # what is there: matrix @ block
+    for here in range(1, top + 1):
+        ends = np.cumsum([0, *(len(matrix) for _, matrix in below)])
+        places = {block: (matrix, slice(*pair)) for (block, matrix), pair in zip(below, pairwise(ends))}
+
+        def written(block: Block, matrix: Floats) -> Floats:
+            there, place = places[block]
+            row = np.zeros((len(matrix), ends[-1]))
+            # Of a block that is there whole, the matrix itself; of combinations, which of them they are.
+            row[:, place] = matrix if len(there) == block.size else np.linalg.lstsq(there.T, matrix.T, rcond=None)[0].T
+            return row
+
+        computed = [(c, v) for c, v in consumers.items() if level[c] == here]
+        passing = [(block, rows) for block, (rows, last) in carried.items() if block.level < here <= last]
+        parts = [sum((written(b, m) for b, m in v.terms.items()), np.zeros((v.size, ends[-1]))) for _, v in computed]
+        parts += [written(block, rows) for block, rows in passing]
+        weights.append(np.concatenate(parts))
+        biases.append(
+            np.concatenate([*(v.constant for _, v in computed), *(np.zeros(len(rows)) for _, rows in passing)])
+        )
+        if here < top:
+            neurons_here = [name for block, _ in computed if block is not None for name in block.names]
+            names.append(activations.spelled(neurons_here + ["linear"] * sum(len(rows) for _, rows in passing)))
+        below = [(block, np.eye(block.size)) for block, _ in computed if block is not None] + passing
+    return weights, biases, names
