@@ -26,8 +26,10 @@ class SOAP(keras.optimizers.Optimizer):
     """Adam in the eigenbasis of Shampoo's preconditioner.
 
     The last two axes of a variable are taken for its matrix and the axes before them for a batch, so that an ensemble's
-    stacked weights are preconditioned member by member. Vectors, and matrices of one row, get plain Adam. The first
-    step sets the eigenvectors and moves no weight: a gradient must not be rotated into its own eigenbasis.
+    stacked weights are preconditioned member by member. Vectors, and matrices of one row, get plain Adam, and so does a side of
+    more than `longest` entries, whose eigenvectors would be a matrix of that squared. The first step sets the eigenvectors
+    and moves no weight: a gradient must not be rotated into its own eigenbasis. Moments and eigenvectors of variables of
+    half precision are kept, and turned, in single precision.
 
     Parameters
     ----------
@@ -35,8 +37,11 @@ class SOAP(keras.optimizers.Optimizer):
     beta_1, beta_2 : float
         Decay of the momentum, and of all second moments.
     epsilon : float
+        Added to the root of the second moment; if it is 0, a weight without any gradient stays where it is.
     frequency : int
         Steps between two refreshes of the eigenvectors.
+    longest : int
+        Entries of a side that is given a basis.
     **options
         Those of `keras.optimizers.Optimizer`.
 
@@ -54,6 +59,7 @@ class SOAP(keras.optimizers.Optimizer):
         beta_2: float = 0.95,
         epsilon: float = 1e-8,
         frequency: int = 10,
+        longest: int = 10_000,
         name: str = "soap",
         **options: Any,
     ) -> None:
@@ -63,6 +69,7 @@ class SOAP(keras.optimizers.Optimizer):
                 raise ValueError(f"{label} = {beta}: must be from 0 up to, but not, 1")
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, checks.number("epsilon", epsilon, minimum=0)
         self.frequency = checks.integer("frequency", frequency, minimum=1)
+        self.longest = checks.integer("longest", longest, minimum=1)
 
     def build(self, variables: list) -> None:
         """Make the moments and the eigenvectors of every variable."""
@@ -71,14 +78,21 @@ class SOAP(keras.optimizers.Optimizer):
         super().build(variables)
         self._moments, self._bases = [], []
         for variable in variables:
-            self._moments.append([self.add_variable_from_reference(variable, name=f"moment_{n}") for n in (1, 2)])
+            kind = _kept_in(variable)
+            if kind == keras.backend.standardize_dtype(variable.dtype):
+                moments = [self.add_variable_from_reference(variable, name=f"moment_{n}") for n in (1, 2)]
+            else:
+                moments = [self.add_variable(shape=variable.shape, dtype=kind, name=f"moment_{n}") for n in (1, 2)]
+            self._moments.append(moments)
             *batch, rows, columns = variable.shape if len(variable.shape) > 1 else (1, 1)
-            bases = []
-            if rows > 1:
+            bases: list = []
+            if rows > 1 and min(rows, columns) <= self.longest:
                 for side, size in (("left", rows), ("right", columns)):
-                    shape = (*batch, size, size)
-                    names = (f"{side}_moment", f"{side}_basis")
-                    bases.append([self.add_variable(shape=shape, dtype=variable.dtype, name=name) for name in names])
+                    shape, names = (*batch, size, size), (f"{side}_moment", f"{side}_basis")
+                    made = size <= self.longest
+                    bases.append(
+                        [self.add_variable(shape=shape, dtype=kind, name=name) for name in names] if made else None
+                    )
             self._bases.append(bases)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -86,66 +100,83 @@ class SOAP(keras.optimizers.Optimizer):
         # As Keras' own optimizers find what belongs to a variable: what comes in here is TensorFlow's, not the one of `build`.
         place = self._get_variable_index(variable)
         (momentum, second), bases = self._moments[place], self._bases[place]
-        rate = ops.cast(learning_rate, variable.dtype)
+        kind = _kept_in(variable)
+        gradient, rate = ops.cast(gradient, kind), ops.cast(learning_rate, kind)
         # Counted from the first step that moves weights.
-        step = ops.cast(self.iterations, variable.dtype)
-        moves = ops.cast(self.iterations > 0, variable.dtype)
+        step = ops.cast(self.iterations, kind)
+        moves = ops.cast(self.iterations > 0, kind)
 
         rotated = _rotate(gradient, bases) if bases else gradient
         self.assign(momentum, momentum + moves * (1 - self.beta_1) * (rotated - momentum))
         self.assign(second, second + moves * (1 - self.beta_2) * (ops.square(rotated) - second))
         bias = 1 - moves * ops.power(self.beta_1, step), 1 - moves * ops.power(self.beta_2, step)
-        direction = momentum / (ops.sqrt(second) + self.epsilon) * (ops.sqrt(bias[1]) / bias[0])
-        self.assign_sub(variable, moves * rate * (_rotate_back(direction, bases) if bases else direction))
+        size = ops.sqrt(second) + self.epsilon
+        scaled = momentum / size if self.epsilon else ops.divide_no_nan(momentum, size)
+        direction = scaled * (ops.sqrt(bias[1]) / bias[0])
+        change = moves * rate * (_rotate_back(direction, bases) if bases else direction)
+        self.assign_sub(variable, ops.cast(change, variable.dtype))
         if bases:
             self._turn(gradient, momentum, second, bases)
 
     def _turn(self, gradient: Any, momentum: Any, second: Any, bases: list) -> None:
         """Average the preconditioner, and now and then refresh its eigenvectors."""
         transposed = ops.swapaxes(gradient, -1, -2)
-        for (moment, _), square in zip(bases, (gradient @ transposed, transposed @ gradient), strict=True):
-            self.assign(moment, moment + (1 - self.beta_2) * (square - moment))
-        (left, left_basis), (right, right_basis) = bases
-        old = (momentum.value, second.value, left_basis.value, right_basis.value)
+        for side, (one, other) in zip(bases, ((gradient, transposed), (transposed, gradient)), strict=True):
+            if side:
+                self.assign(side[0], side[0] + (1 - self.beta_2) * (one @ other - side[0]))
+        sides = [side for side in bases if side]
+        old = (momentum.value, second.value, *(basis.value for _, basis in sides))
 
         def first() -> tuple:
             # eigh sorts upwards; the power iteration settles the largest first.
-            new = [ops.flip(ops.linalg.eigh(moment)[1], axis=-1) for moment in (left, right)]
+            new = [ops.flip(ops.linalg.eigh(moment)[1], axis=-1) for moment, _ in sides]
             return (*old[:2], *new)
 
         def refresh() -> tuple:
-            by_left = _falling(left, left_basis)
-            by_right = _falling(right, right_basis)
-            sorted_second = ops.take_along_axis(second, by_left[..., :, None], axis=-2)
-            sorted_second = ops.take_along_axis(sorted_second, by_right[..., None, :], axis=-1)
+            orders: list[Any] = [_falling(*side) if side else None for side in bases]
+            sorted_second = second
+            if bases[0]:
+                sorted_second = ops.take_along_axis(sorted_second, orders[0][..., :, None], axis=-2)
+            if bases[1]:
+                sorted_second = ops.take_along_axis(sorted_second, orders[1][..., None, :], axis=-1)
             new = [
-                ops.qr(moment @ ops.take_along_axis(basis, order[..., None, :], axis=-1))[0]
-                for moment, basis, order in ((left, left_basis, by_left), (right, right_basis, by_right))
+                [side[0], ops.qr(side[0] @ ops.take_along_axis(side[1], order[..., None, :], axis=-1))[0]]
+                if side
+                else None
+                for side, order in zip(bases, orders, strict=True)
             ]
-            plain = left_basis @ momentum @ ops.swapaxes(right_basis, -1, -2)
-            return (ops.swapaxes(new[0], -1, -2) @ plain @ new[1], sorted_second, *new)
+            plain = _rotate_back(momentum, bases)
+            return (_rotate(plain, new), sorted_second, *(side[1] for side in new if side))
 
         def later() -> tuple:
             return ops.cond(ops.equal(self.iterations % self.frequency, 0), refresh, lambda: old)
 
         new = ops.cond(ops.equal(self.iterations, 0), first, later)
-        for variable, value in zip((momentum, second, left_basis, right_basis), new, strict=True):
+        for variable, value in zip((momentum, second, *(basis for _, basis in sides)), new, strict=True):
             self.assign(variable, value)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again."""
-        own = {name: getattr(self, name) for name in ("beta_1", "beta_2", "epsilon", "frequency")}
+        own = {name: getattr(self, name) for name in ("beta_1", "beta_2", "epsilon", "frequency", "longest")}
         return super().get_config() | own
 
 
+def _kept_in(variable: Any) -> str:
+    """The precision of a variable's moments and eigenvectors: its own, or single for one of half precision."""
+    kind = keras.backend.standardize_dtype(variable.dtype)
+    return "float32" if kind in ("bfloat16", "float16") else kind
+
+
 def _rotate(matrix: Any, bases: list) -> Any:
-    (_, left), (_, right) = bases
-    return ops.swapaxes(left, -1, -2) @ matrix @ right
+    left, right = bases
+    matrix = ops.swapaxes(left[1], -1, -2) @ matrix if left else matrix
+    return matrix @ right[1] if right else matrix
 
 
 def _rotate_back(matrix: Any, bases: list) -> Any:
-    (_, left), (_, right) = bases
-    return left @ matrix @ ops.swapaxes(right, -1, -2)
+    left, right = bases
+    matrix = left[1] @ matrix if left else matrix
+    return matrix @ ops.swapaxes(right[1], -1, -2) if right else matrix
 
 
 def _falling(moment: Any, basis: Any) -> Any:

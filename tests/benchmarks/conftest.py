@@ -17,5 +17,6 @@ def pytest_benchmark_update_machine_info(config, machine_info):
         except PackageNotFoundError:
             continue
     blas = [each for each in threadpoolctl.threadpool_info() if "numpy" in each["filepath"] and "architecture" in each]
-    versions |= {"NumPy's BLAS:": f"kernels of {each['architecture']}" for each in blas}
+    if blas:
+        versions["NumPy's BLAS:"] = f"kernels of {blas[0]['architecture']}"
     machine_info["versions"] = versions

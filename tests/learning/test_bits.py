@@ -28,7 +28,7 @@ gradients,muon,2,16,32,8,12,1 92bf0cbb0ddb 35347f9ea845
 gradients,soap,2,16,32,8,12,1 0ff5af7fc9d5 9908119f9af3
 hessian_vectors,adam,2,16,32,8,12,1 6cd5e69681e2 e35b4da0fc94
 hessian_vectors,muon,2,16,32,8,12,1 39399cbd6f15 0ff52a7d8843
-hessian_vectors,soap,2,16,32,8,12,2 e9a1346d1acc 2f059914a94f 6e047de5b150 35de41729584
+hessian_vectors,soap,2,16,32,8,12,2 e9a1346d1acc 2f059914a94f 6e047de5b150 2f6dc8a1b9c2
 third_derivatives,adam,2,16,32,8,12,1 6f132efb3c88 97fc3f976dee
 third_derivatives,muon,2,16,32,8,12,1 7e08ecd965cc a0f7a8ee6dba
 third_derivatives,soap,2,16,32,8,12,1 20e2a5fea807 29f05f5604a1

@@ -196,3 +196,68 @@ def test_it_trains_a_keras_model_and_saves_its_configuration():
 def test_bad_arguments(arguments, message):
     with pytest.raises(refusal(message), match=f"^{message}: must be[^\n]*$"):
         SOAP(**arguments)
+
+
+def test_without_epsilon_a_weight_without_gradient_stays():
+    variable = keras.Variable(np.array([[1.0, 2.0], [3.0, 4.0]], np.float32))
+    optimizer = SOAP(0.1, epsilon=0.0)
+    for step in range(12):
+        optimizer.apply([keras.ops.convert_to_tensor([[0.0, 0.0], [1.0 + step, 0.0]])], [variable])
+    left = np.asarray(variable)
+    assert np.isfinite(left).all() and left[1, 0] < 3
+    still = keras.Variable(np.ones((3, 2), np.float32))
+    optimizer = SOAP(0.1, epsilon=0.0)
+    for _ in range(12):
+        optimizer.apply([keras.ops.zeros((3, 2))], [still])
+    assert np.array_equal(np.asarray(still), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_half_precision_is_turned_in_single(kind):
+    random = np.random.default_rng(0)
+    gradients = [random.standard_normal((4, 3)).astype(np.float32) for _ in range(25)]
+    half = keras.Variable(np.ones((4, 3), np.float32), dtype=kind)
+    full = keras.Variable(np.ones((4, 3), np.float32))
+    optimizers = SOAP(1e-2), SOAP(1e-2)
+    for gradient in gradients:
+        optimizers[0].apply([keras.ops.cast(gradient, kind)], [half])
+        optimizers[1].apply([keras.ops.cast(keras.ops.cast(gradient, kind), "float32")], [full])
+    moved = np.asarray(full) - 1
+    assert np.abs(np.asarray(keras.ops.cast(half, "float32")) - np.asarray(full)).max() < 0.3 * np.abs(moved).max()
+    assert {str(variable.dtype) for variable in optimizers[0].variables if "basis" in variable.path} == {"float32"}
+
+
+@pytest.mark.parametrize("shape", [(20, 3), (3, 20)])
+def test_a_long_side_gets_no_basis(shape):
+    """Then it is SOAP of the other side alone: of a matrix whose long side's eigenvectors are the unit vectors."""
+    variable = keras.Variable(np.ones(shape, np.float32))
+    optimizer = SOAP(1e-2, longest=10)
+    random = np.random.default_rng(0)
+    for _ in range(15):
+        optimizer.apply([keras.ops.convert_to_tensor(random.standard_normal(shape).astype(np.float32))], [variable])
+    assert [tuple(each.shape) for each in optimizer.variables if "basis" in each.path] == [(3, 3)]
+    assert np.isfinite(np.asarray(variable)).all()
+    plain = keras.Variable(np.ones((20, 30), np.float32))
+    optimizer, adam = SOAP(1e-2, longest=10), SOAP(1e-2)
+    flat = keras.Variable(np.ones(600, np.float32))
+    for _ in range(5):
+        gradient = random.standard_normal((20, 30)).astype(np.float32)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [plain])
+        adam.apply([keras.ops.convert_to_tensor(gradient.ravel())], [flat])
+    np.testing.assert_allclose(np.asarray(plain).ravel(), np.asarray(flat), rtol=1e-6)
+
+
+def test_one_sided_against_the_algorithm_in_numpy():
+    random = np.random.default_rng(3)
+    gradients = random.standard_normal((8, 6, 3))
+    variable = keras.Variable(np.zeros((6, 3)), dtype="float64")
+    optimizer = SOAP(0.125, longest=5, frequency=1000)
+    for gradient in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    basis = np.linalg.eigh(0.05 * gradients[0].T @ gradients[0])[1][:, ::-1]
+    weights, m, v = np.zeros((6, 3)), np.zeros((6, 3)), np.zeros((6, 3))
+    for step, gradient in enumerate(gradients[1:], start=1):
+        rotated = gradient @ basis
+        m, v = m + 0.05 * (rotated - m), v + 0.05 * (rotated**2 - v)
+        weights -= 0.125 * (m / (np.sqrt(v) + 1e-8) * np.sqrt(1 - 0.95**step) / (1 - 0.95**step)) @ basis.T
+    np.testing.assert_allclose(np.asarray(variable), weights, rtol=1e-9)
