@@ -5,7 +5,7 @@ PROFILE ?= standard
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test test-long coverage fuzz test-matrix browser lint notebooks store wheel book lab lock clean
+.PHONY: help setup reproduce test test-long coverage fuzz test-matrix test-doors browser lint notebooks store wheel book lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,7 +67,7 @@ book: .venv/.dev ## Write README, stored notebooks and docstrings as a site, bui
 	rm -rf build/book $(BOOK)
 	mkdir -p $(BOOK)/docs
 	cp -R docs/. README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff figures notebooks $(BOOK)
-	mv $(BOOK)/architecture.md $(BOOK)/docs  # where the README and CONTRIBUTING link to
+	cd $(BOOK) && mv architecture.md networks.md related.md soap.md docs  # where the README and CONTRIBUTING link to
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/book-cache $(BOOK) build/book
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab
@@ -90,6 +90,15 @@ fuzz: .venv/.dev ## Feed strange files to their readers for ten minutes, led by 
 
 test-matrix: .venv/.ready ## Train on other processors (emulated; needs qemu-user), compare under other threads and releases (these need uv)
 	PYTHON=$(BIN)/python .ci/matrix
+
+DOORS := torch onnx onnxruntime
+
+test-doors: .venv/.ready ## Try models of PyTorch and ONNX, beside the lock, and notebook 11 with both: gigabytes
+	$(PYTHON) -m venv --system-site-packages build/doors
+	build/doors/bin/python -m pip install --quiet --constraint requirements.txt --requirement requirements.txt $(DOORS)
+	build/doors/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	build/doors/bin/python -m pytest -q tests/networks
+	build/doors/bin/python -m papermill --log-level ERROR --cwd notebooks -p compare True -p results ../build/doors/results notebooks/11_your_own_network.ipynb build/doors/11.ipynb
 
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url
 

@@ -61,13 +61,14 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 
 # Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
 INNER = {
-    "tensorflow", "centroid", "checkpoints", "checks", "loops", "cores", "explorer", "networks", "programs", "compiled_activations", "kernel", "tape",
+    "tensorflow", "centroid", "checkpoints", "checks", "loops", "cores", "explorer", "networks", "programs", "compiled_activations", "kernel", "tape", "graph", "smooth",
+    "doors.pytorch", "doors.keras_models", "doors.scikit", "doors.onnx_files",
     "compiled", "shells", "soap", "splits", "words", "pade", "reproduction.lanes", "reproduction.kernels",
     "arithmetic", "reference.manifest",
 }  # fmt: skip
 # What only keeps what it is given, or draws, or trains for minutes, or cannot be called without a cluster or a checkout.
 OUT = {
-    "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "tensors.CompiledTensor", "reproduction.comparison.Verdict",
+    "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "tensors.CompiledTensor", "activations.Custom", "activations.spelled", "reproduction.comparison.Verdict",
     "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
     "targets.automatic.from_tensorflow", "targets.target.label", "reproduction.table.Table", "reproduction.records.errors_by_order",
     "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position", "reproduction.report.provenance", "reference.retrained",
@@ -106,6 +107,7 @@ TABLE = {
     "activations.derivatives": Row(
         activations.derivatives, words=["activation"], name=st.sampled_from(["tanh", "gelu", "elu(0.5)", "sigmoid"]), z=one, order=small
     ),
+    "activations.groups": Row(activations.groups, words=["activation"], name="tanh*2 + linear*1"),
     "activations.parse": Row(activations.parse, words=["activation"], name="tanh"),
     "born.born_approximation": Row(born.born_approximation, U=arrays, order=small),
     "born.born_radius": Row(born.born_radius, U=arrays, infinite=True),
@@ -145,6 +147,7 @@ TABLE = {
     ),  # fmt: skip
     "mlp.MLP.__call__": Row(NETWORK, x=arrays),
     "mlp.MLP.from_keras": Row(MLP.from_keras, model=None),
+    "mlp.MLP.from_onnx": Row(MLP.from_onnx, model=None),
     "mlp.MLP.from_sklearn": Row(MLP.from_sklearn, model=None),
     "mlp.MLP.from_torch": Row(MLP.from_torch, module=None),
     "mlp.MLP.load": Row(MLP.load, path=stored),

@@ -33,7 +33,7 @@ def normal(requirement):
     return re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower().replace("_", "-").replace(".", "-")
 
 
-MAKERS = {"browser", "dev", "book"}
+MAKERS = {"browser", "dev", "book", "onnx"}
 EXTRAS = set(PROJECT["optional-dependencies"])
 
 

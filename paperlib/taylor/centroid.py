@@ -21,12 +21,13 @@ from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from itertools import product
 from math import comb, prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
+from paperlib.networks import activations
 from paperlib.networks.mlp import MLP, phis
 from paperlib.taylor.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
 from paperlib.taylor.symmetric import entries
@@ -85,11 +86,22 @@ def _plan(order: int) -> dict:
     return plan
 
 
+@lru_cache(maxsize=64)
+def _curved(name: str | activations.Custom, units: int) -> tuple[Any, int]:
+    """Which neurons of a layer are not linear, as an index, and how many."""
+    kinds = [each for each, count in activations.groups(name) for _ in range(count or 0)]
+    if "linear" not in kinds:
+        return slice(None), units
+    places = [place for place, each in enumerate(kinds) if each != "linear"]
+    return places, len(places)
+
+
 class _Layer:
     """One hidden layer's derivatives by the inputs, and their products, each formed when first asked for."""
 
-    def __init__(self, dim: int, phi: Floats, z: dict[int, Floats]) -> None:
-        self.dim, self.phi, self.units = dim, phi, phi.shape[-1]  # phi[m] is (..., 1, units)
+    def __init__(self, dim: int, name: str | activations.Custom, phi: Floats, z: dict[int, Floats]) -> None:
+        self.dim, self.phi = dim, phi  # phi[m] is (..., 1, units)
+        self.curved, self.units = _curved(name, phi.shape[-1])  # the neurons that have vertices, and how many
         self.z, self.adjoint = z, dict[int, Floats]()  # {order: (..., C, units)}; what vanishes is left out
         self._features: dict[Group, Floats] = {}
 
@@ -149,9 +161,9 @@ def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
     """The layers with z_B for |B| up to order // 2."""
     layers: list[_Layer] = []
     slopes: dict = {}
-    for phi, weight in zip(phis(mlp, at, order), mlp.weights):
+    for name, phi, weight in zip(mlp.activations, phis(mlp, at, order), mlp.weights):
         z = {k: slope @ weight.T for k, slope in slopes.items()} if layers else {1: weight.T.copy()}
-        layer = _Layer(mlp.dim, phi[..., None, :], z)
+        layer = _Layer(mlp.dim, name, phi[..., None, :], z)
         layers.append(layer)
         slopes = {}
         for k in range(1, order // 2 + 1):
@@ -223,9 +235,11 @@ def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
         x = np.empty((*batch, entries(mlp.dim, p), ends[-1]))
         y = np.empty((*batch, entries(mlp.dim, order - p), ends[-1]))
         for part, (layer, left, _) in zip(parts, columns):
-            x[..., part] = layer.feature(*left)
+            x[..., part] = layer.feature(*left)[..., layer.curved]
         for part, (layer, _, terms) in zip(parts, columns):
-            y[..., part] = layer.total([(weight * layer.phi[m], right) for weight, m, right in terms])
+            total = layer.total([(weight * layer.phi[m], right) for weight, m, right in terms])
+            assert total is not None, "each of them was seen to be there"
+            y[..., part] = total[..., layer.curved]
         contracted_product(out, x, y, p, order - p, mlp.dim, unordered=2 * p == order and p > 1)
     return out
 

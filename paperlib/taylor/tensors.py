@@ -87,6 +87,7 @@ class _Loop(NamedTuple):
     """The compiled loop, and what it is given beside the centres: how many together, and all else there is to know."""
 
     run: Callable[..., bool]
+    work: int  # numbers that one centre takes
     together: int
     table: NDArray[np.int64]
     numbers: NDArray[np.float64]
@@ -113,8 +114,9 @@ class CompiledTensor:
         where: Any = at if plain else centre(self.mlp, at)
         batch = where.shape[:-1]
         centres = prod(batch)
-        checks.memory("at", 8 * centres * outputs * self._size, "take fewer centres")
-        run, together, table, numbers = self._loop
+        run, work, together, table, numbers = self._loop
+        needed = centres * outputs * self._size + min(together, centres) * work
+        checks.memory("at", 8 * needed, "take fewer centres")
         points = np.array(where, dtype=np.float64, order="C", ndmin=2)  # of one kind, or numba compiles anew
         out = np.zeros((outputs, centres, self._size))
         if not run(points.reshape(centres, dim), out, together, table, numbers):
@@ -189,5 +191,5 @@ def _loop(mlp: MLP, order: int) -> _Loop | None:
     sizes = [order, z, adjoints, kept, rows, mlp.depth, len(products), max(hidden), sum(hidden)]
     codes = [CODES[name] for name, _ in parsed]
     table = np.concatenate([sizes, units, codes, places, np.ravel(heads), products.ravel()]).astype(np.int64)
-    together = TOGETHER // (kept * sum(hidden) + (rows - kept + max(1 + z, adjoints)) * max(hidden))
-    return _Loop(run, min(max(together, 4), 512), table, numbers)
+    work = kept * sum(hidden) + (rows - kept + max(1 + z, adjoints)) * max(hidden)
+    return _Loop(run, work, min(max(TOGETHER // work, 4), 512), table, numbers)

@@ -318,13 +318,13 @@ def test_call_what_it_is_given(benchmark):
 
 
 def test_call_the_compiled_loop(benchmark, random_mlp):
-    run, *rest = compiled(random_mlp(SMALL), 3)._loop
+    run, _, *rest = compiled(random_mlp(SMALL), 3)._loop
     at, out = point(SMALL[0])[None], np.zeros((1, 1, 20))
     often(benchmark, "a call: order 3, 4-8-8-1", lambda: run(at, out, *rest))
 
 
 def test_call_of_a_compiled_loop_that_has_nothing_to_do(benchmark, random_mlp):
-    run, *rest = compiled(random_mlp(SMALL), 3)._loop
+    run, _, *rest = compiled(random_mlp(SMALL), 3)._loop
     at, out = np.full((1, 4), np.nan), np.zeros((1, 1, 20))  # refused at the first number
     often(benchmark, "a call: order 3, 4-8-8-1", lambda: run(at, out, *rest))
 

@@ -80,3 +80,12 @@ def test_freed_memory_is_touched_once():
         return int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
     assert faults("centroid.keep_freed_memory()") < faults("") / 1.5
+
+
+@pytest.mark.parametrize("activation", [("tanh*3 + linear*2", "silu*4"), ("linear*5", "gelu*1 + linear*3")])
+def test_linear_neurons_are_left_out_of_the_last_sums(random_mlp, activation):
+    mlp = random_mlp([3, 5, 4, 1], activation, seed=3)
+    full = derivative_tensors(mlp, 6, AT)
+    for order in range(7):
+        got = derivative_tensor(mlp, order, AT).packed
+        assert relative_error(got, packed_entries(full[order], order, 3)) < 1e-12

@@ -42,6 +42,10 @@ def jax_function(jax, mlp):
         "exp": jax.numpy.exp,
         "linear": lambda z: z,
         "elu(0.5)": lambda z: jax.nn.elu(z, 0.5),
+        "mish": jax.nn.mish,
+        "log_sigmoid": jax.nn.log_sigmoid,
+        "tanhshrink": lambda z: z - jax.numpy.tanh(z),
+        "squareplus": jax.nn.squareplus,
     }
 
     def function(x):

@@ -1,17 +1,18 @@
 """Figures of what things cost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from numpy.typing import ArrayLike
 
 from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
 
-__all__ = ["derivative_costs", "growth", "reach", "speed_ratios", "speed_tables"]
+__all__ = ["derivative_costs", "exponent", "growth", "reach", "speed_ratios", "speed_tables"]
 
 _Lines = Mapping[str, tuple[Floats, Floats]]
 
@@ -67,7 +68,8 @@ def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         axis.imshow(np.log10(values), cmap="RdBu", vmin=-1, vmax=1, aspect="auto", alpha=0.7)
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
-                axis.text(column, row, f"{float(f'{value:.2g}'):g}", ha="center", va="center", fontsize=8)
+                dark = {"color": "white"} if abs(np.log10(value)) > 0.75 else {}
+                axis.text(column, row, f"{float(f'{value:.2g}'):g}", ha="center", va="center", fontsize=8, **dark)
         axis.set_xticks(range(values.shape[1]), [str(n + 1) for n in range(values.shape[1])])
         axis.set_yticks(range(len(rows)), list(rows))
         axis.set(title=title, xlabel="order")
@@ -75,8 +77,22 @@ def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     return figure
 
 
+def exponent(x: ArrayLike, y: ArrayLike) -> float:
+    """The slope of log y against log x, over the upper half of what is not NaN, three at least.
+
+    Examples
+    --------
+    >>> round(exponent([1, 2, 4, 8], [1, 4, 16, 64]), 12)
+    2.0
+    """
+    logs = np.log(np.asarray(x, dtype=np.float64)), np.log(np.asarray(y, dtype=np.float64))
+    timed = np.flatnonzero(np.isfinite(logs[1]))
+    timed = timed[-max(3, len(timed) // 2) :]
+    return float(np.polyfit(logs[0][timed], logs[1][timed], 1)[0])
+
+
 @style.applied
-def growth(panels: Mapping[str, _Lines], exponent: Callable[[Floats, Floats], float], label: str = "seconds") -> Figure:
+def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
     """How quantities go with others, a panel each on logarithmic axes, lines named with their fitted exponents.
 
     Panels are named by what they are drawn against, and hold (x, y) by name; `label` is of the first one's vertical axis.
