@@ -434,8 +434,7 @@ def elsewhere(monkeypatch):
 @given(data=st.data())
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_it_is_answered_or_refused(name, data):
-    if name == "mlp.MLP.from_torch":
-        pytest.importorskip("torch")
+    pytest.importorskip({"mlp.MLP.from_torch": "torch", "mlp.MLP.from_onnx": "onnx"}.get(name, "numpy"))
     row = TABLE[name]
     arguments = {argument: data.draw(strategy) for argument, strategy in row.good.items()}
     changed = data.draw(st.sampled_from(sorted(arguments)), label="changed")

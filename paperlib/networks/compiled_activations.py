@@ -100,7 +100,8 @@ def _gaussian(z: Floats, phi: Floats) -> None:
     for j in range(len(z)):
         phi[0, j] = math.erfc(-z[j] / math.sqrt(2)) / 2
         if len(phi) > 1:
-            phi[1, j] = _expm1(-z[j] * z[j] / 2)[1] / math.sqrt(2 * math.pi)
+            square = z[j] * z[j] / 2
+            phi[1, j] = _expm1(-square)[1] / math.sqrt(2 * math.pi) if square < -FLAT else 0.0
         for k in range(2, len(phi)):
             phi[k, j] = -z[j] * phi[k - 1, j] - (k - 2) * phi[k - 2, j]
 

@@ -6,7 +6,7 @@ its values, also where it was put together, z / (1 + exp(-z)); or it is refused.
 vertices of two legs or more vanish.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import log, prod
@@ -20,7 +20,9 @@ from paperlib.networks import activations
 __all__ = ["Block", "Converted", "Value", "affine", "applied", "inputs", "layers", "neurons", "recognise"]
 
 TAKEN = "a network is taken that is made of affine maps and activations: see activations.parse"
-PROBES = np.concatenate([[-40.0, -1.0, 0.0], np.linspace(-6, 6, 49), [40.0]])
+SIZES = np.logspace(-6, 6, 49) * 1.0123  # from small to large, and no round numbers, at which kinks are
+PROBES = np.concatenate([[-1e6, -1.0, 0.0], np.linspace(-6, 6, 49), SIZES, -SIZES])
+SCALES = 10.0 ** np.arange(-4, 6.5, 0.5)
 
 
 class Converted(NamedTuple):
@@ -51,13 +53,14 @@ class Block:
 class Value:
     """An array of this shape: the sum over blocks of matrix @ block, and a constant.
 
-    `made_of` are the values of which it is, number by number, a function, the nearest first.
+    `made_of` are the values of which it is, number by number, a function, the nearest first; `boolean` are masks.
     """
 
     shape: tuple[int, ...]
     terms: dict[Block, Floats]
     constant: Floats
     made_of: tuple[tuple["Value", Callable[[Floats], Floats]], ...] = ()
+    boolean: bool = False
 
     @property
     def size(self) -> int:
@@ -87,34 +90,40 @@ def neurons(value: Value, names: Sequence[str], what: str = "") -> Value:
     return Value(value.shape, {block: np.eye(value.size)}, np.zeros(value.size))
 
 
-def _shortest(value: float) -> float:
-    """The size of a number; of one of single precision the decimal that it stands for, 0.2 and not 0.20000000298."""
-    single = np.float32(value)
-    return abs(float(str(single) if single == value else str(float(value))))
+def _plain(value: float) -> float:
+    """The decimal that a number stands for: 0.2, where a float32 made float64 would read 0.20000000298."""
+    short = float(f"{value:.6g}")
+    return short if abs(short - value) <= 6e-8 * abs(value) else float(value)
 
 
 def recognise(values: Floats) -> str | None:
-    """The activation that has these values at PROBES, or None."""
-    floor, slope, middle = map(_shortest, values[:3])
-    names = [*activations.SMOOTH, *activations.PIECEWISE, f"leaky_relu({slope})", f"elu({floor})"]
-    names += [f"celu({floor})"] * (floor > 0)
+    """The activation that has these values at PROBES, or None; where a value overflows, nothing is asked."""
+    finite = np.isfinite(values)
+    if not finite[:3].all() and not finite[1:3].all():
+        return None
+    floor, slope, middle = _plain(-values[0]), _plain(-values[1]), values[2]
+    names = [*activations.SMOOTH, *activations.PIECEWISE, f"leaky_relu({slope})"]
+    if finite[0]:
+        names += [f"elu({floor})", *[f"celu({floor})"] * (floor > 0)]
     if middle > 0:
-        names += [f"softplus({float(f'{log(2) / middle:.6g}')})", f"squareplus({float(f'{4 * middle * middle:.6g}')})"]
+        names += [f"softplus({_plain(log(2) / middle)})", f"squareplus({_plain(4 * middle * middle)})"]
     for name in names:
-        if np.allclose(values, activations.derivatives(name, PROBES, 0)[0], rtol=1e-5, atol=1e-6):
+        expected = activations.of_layer(name, PROBES, 0)[0][finite]
+        if np.allclose(values[finite], expected, rtol=1e-5, atol=1e-6):
             return name
     return None
 
 
 def _adds(operation: Callable, shapes: list[tuple[int, ...]]) -> bool:
-    """Whether f(x + y) - f(y) is f(x) - f(0), at small and at large numbers."""
+    """Whether f(x + y) - f(y) is f(x) - f(0), of small and of large numbers, for each number of the result."""
     random, zero = np.random.default_rng(0), operation(*map(np.zeros, shapes))
-    for scale in (1.0, 1e3):
+    for scale in np.repeat(SCALES, 2):
         x, y = ([scale * random.standard_normal(shape) for shape in shapes] for _ in range(2))
-        both = operation(*(a + b for a, b in zip(x, y)))
-        of_x, of_y = operation(*x), operation(*y)
-        size = max(1.0, *(np.abs(each).max(initial=0) for each in (both, of_x, of_y)))
-        if not np.abs(both - of_x - of_y + zero).max(initial=0) < 1e-6 * size:
+        results = operation(*(a + b for a, b in zip(x, y))), operation(*x), operation(*y), zero
+        both, of_x, of_y, _ = results
+        sizes = np.abs(results).max(axis=0)
+        allowed = 1e-6 * sizes + 1e-10 * sizes.max(initial=0)
+        if not (np.abs(both - of_x - of_y + zero) <= allowed).all():
             return False
     return True
 
@@ -122,7 +131,7 @@ def _adds(operation: Callable, shapes: list[tuple[int, ...]]) -> bool:
 def _jacobians(operation: Callable, shapes: list[tuple[int, ...]]) -> tuple[list[Floats], Floats]:
     """The matrix of each argument of an affine operation, and its constant."""
     at = [np.zeros(shape) for shape in shapes]
-    constant = operation(*at).ravel()
+    constant = operation(*at).ravel().copy()
     matrices = []
     for argument in at:
         matrix = np.empty((constant.size, argument.size))
@@ -136,14 +145,15 @@ def _jacobians(operation: Callable, shapes: list[tuple[int, ...]]) -> tuple[list
 
 def _is_pointwise(function: Callable, shape: tuple[int, ...]) -> bool:
     """Whether each number of the result depends on one of the argument alone."""
-    x, other = np.random.default_rng(0).standard_normal((2, *shape))
-    changed = (np.arange(x.size) % 2 == 0).reshape(shape)
+    random = np.random.default_rng(0)
+    x, other = random.standard_normal((2, *shape))
     found = function(x)
     if found.shape != shape or not np.isfinite(found).all():
         return False
+    alternate, drawn = (np.arange(x.size) % 2 == 0).reshape(shape), random.random(shape) < 0.5
     return all(
         np.allclose(function(np.where(which, other, x))[~which], found[~which], rtol=1e-6, atol=1e-9)
-        for which in (changed, ~changed)
+        for which in (alternate, ~alternate, drawn, ~drawn)
     )
 
 
@@ -159,23 +169,26 @@ def _origins(value: Value) -> list[tuple[Value, Callable[[Floats], Floats]]]:
     return [(value, lambda x: x), *value.made_of]
 
 
-def _pointwise(what: str, operation: Callable[..., Floats], values: Sequence[Value]) -> Value | None:
-    """What is, number by number, a function of one value, be it computed in steps; None where it is not."""
-    candidates = []
+def _as_functions(operation: Callable[..., Floats], values: Sequence[Value]) -> Iterator[tuple[Value, Callable]]:
+    """What an operation gives as a function of one value that all of those are made of; the nearest first."""
     for base, first in _origins(values[0]):
         others = [next((f for origin, f in _origins(value) if origin is base), None) for value in values[1:]]
-        if None in others:
-            continue
+        if None not in others:
 
-        def function(x: Floats, steps: Any = (first, *others)) -> Floats:
-            return operation(*(step(x) for step in steps))
+            def function(x: Floats, steps: Any = (first, *others)) -> Floats:
+                return operation(*(step(x) for step in steps))
 
-        if not _is_pointwise(function, base.shape):
-            return None
-        candidates.append((base, function))
+            if _is_pointwise(function, base.shape):
+                yield base, function
+
+
+def _pointwise(what: str, operation: Callable[..., Floats], values: Sequence[Value]) -> Value | None:
+    """What is, number by number, a function of one value, be it computed in steps; None where it is not."""
+    candidates = list(_as_functions(operation, values))
+    for base, function in candidates:
         names = _names(function, base.shape)
         if names:
-            return replace(neurons(base, names), made_of=_chain(candidates[-1]))
+            return replace(neurons(base, names), made_of=_chain((base, function)))
     if not candidates:
         return None
     return replace(neurons(candidates[0][0], (), what), made_of=_chain(candidates[0]))
@@ -186,27 +199,30 @@ def _chain(nearest: tuple[Value, Callable]) -> tuple:
     return (nearest, *((each, lambda x, f=inner: function(f(x))) for each, inner in base.made_of))
 
 
-def applied(what: str, operation: Callable[..., Floats], values: Sequence[Value]) -> Value:
+def applied(what: str, operation: Callable[..., Any], values: Sequence[Value]) -> Value:
     """What an operation, from arrays to an array, makes of values; a ValueError that names it where it is none of the two kinds."""
     shapes = [value.shape for value in values]
+
+    def of_numbers(*arrays: Floats) -> Floats:
+        return np.array(operation(*(array.copy() for array in arrays)), dtype=np.float64)
+
     with np.errstate(all="ignore"):
-        out = operation(*map(np.zeros, shapes))
-        if _adds(operation, shapes):
-            matrices, constant = _jacobians(operation, shapes)
+        out = np.asarray(operation(*map(np.zeros, shapes)))
+        masks = out.dtype == bool or any(value.boolean for value in values)
+        if not masks and _adds(of_numbers, shapes):
+            matrices, constant = _jacobians(of_numbers, shapes)
             found = affine(out.shape, list(zip(matrices, values, strict=True)), constant)
-            diagonal = (
-                len(values) == 1 and out.shape == shapes[0] and not (matrices[0] - np.diag(np.diag(matrices[0]))).any()
-            )
-            return replace(found, made_of=_chain((values[0], operation))) if diagonal else found
-        pointwise = _pointwise(what, operation, values) if out.shape == shapes[0] else None
-    if pointwise is None:
+            made_of = next(_as_functions(of_numbers, values), None) if out.shape == shapes[0] else None
+            return replace(found, made_of=_chain(made_of)) if made_of else found
+        function = _pointwise(what, of_numbers, values) if out.shape == shapes[0] else None
+    if function is None:
         kind = (
             "a product or the like of what depends on the inputs"
             if len(values) > 1
             else "no function of each number alone"
         )
         raise ValueError(f"{what} is {kind}, and not affine; {TAKEN}")
-    return pointwise
+    return replace(function, boolean=out.dtype == bool)
 
 
 def _consumers(output: Value) -> dict[Block | None, Value]:

@@ -193,7 +193,8 @@ class MLP:
         mlp, count = cls(found.weights, found.biases, found.activations), len(found.inputs)
         ours = np.asarray(mlp(found.inputs.reshape(count, -1).astype(np.float64))).reshape(count, -1)
         rounding = np.sqrt(np.finfo(found.outputs.dtype).eps) if found.outputs.dtype.kind == "f" else 0.05
-        if np.abs(ours - found.outputs.reshape(count, -1)).max() > rounding * (1 + np.abs(ours).max()):
+        differences = np.abs(ours - found.outputs.reshape(count, -1))
+        if not (differences <= rounding * (1 + np.abs(ours).max(axis=0))).all():
             raise ValueError(f"{name}: what was read of it does not give its output; must do the same to every input")
         return mlp
 

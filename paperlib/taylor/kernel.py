@@ -142,10 +142,14 @@ def _repeat(row: Floats, some: Floats) -> None:
 
 
 @inner
-def _add_bias(row: Floats, bias: Floats) -> None:
+def _add_bias(row: Floats, bias: Floats) -> bool:
+    """Add the biases; False where a sum is not finite, which activations do not tell."""
+    nought = 0.0
     for begin in range(0, len(row), len(bias)):
         for j in range(len(bias)):
             row[begin + j] += bias[j]
+            nought += 0.0 * row[begin + j]
+    return nought == 0.0
 
 
 def run(at: Floats, out: Floats, together: int, table: Ints, numbers: Floats) -> bool:
@@ -184,8 +188,8 @@ def run(at: Floats, out: Floats, together: int, table: Ints, numbers: Floats) ->
                 _product(at[start : start + centres], forward, own[pre : pre + 1].reshape((centres, above)))
                 for row in range(min(z, below)):
                     _repeat(own[pre + 1 + row], forward[row])
-            _add_bias(own[pre], numbers[places[layer] + 2 * below * above : places[layer + 1]])
-            if not activate(codes[layer], parameters[layer], own[pre], own[:pre], shared[0]):
+            finite = _add_bias(own[pre], numbers[places[layer] + 2 * below * above : places[layer + 1]])
+            if not finite or not activate(codes[layer], parameters[layer], own[pre], own[:pre], shared[0]):
                 return False
             if z:
                 onward = _matrix(onward_work, 0, 1 + z, width)

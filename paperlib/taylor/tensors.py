@@ -167,12 +167,16 @@ def compiled(mlp: MLP, order: int) -> CompiledTensor:
 
 
 def _loop(mlp: MLP, order: int) -> _Loop | None:
-    """What the compiled loop is given; None where it does not know an activation."""
+    """What the compiled loop is given; None where it does not know an activation, or neurons of a layer have several."""
     from paperlib.networks.compiled_activations import CODES  # needs numba, as the other
     from paperlib.taylor.kernel import run
 
-    parsed = [activations.parse(name) for name in mlp.activations]
-    if not all(name in CODES for name, _ in parsed):
+    of_layers = [activations.groups(name) for name in mlp.activations]
+    if any(len(parts) > 1 or not isinstance(parts[0][0], str) for parts in of_layers):
+        return None
+    parsed = [activations.parse(str(parts[0][0])) for parts in of_layers]
+    smooth_with = [parameter is not None and name in activations.SMOOTH for name, parameter in parsed]
+    if any(smooth_with) or not all(name in CODES for name, _ in parsed):
         return None
     centroid.keep_freed_memory()
     units, hidden = [mlp.dim, *map(len, mlp.biases)], [*map(len, mlp.biases[:-1])]

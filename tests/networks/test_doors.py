@@ -9,7 +9,7 @@ import pytest
 from oracles import refusal
 
 from paperlib import taylor
-from paperlib.networks import activations
+from paperlib.networks import activations, graph
 from paperlib.networks.doors import pytorch
 from paperlib.networks.mlp import MLP
 
@@ -446,3 +446,135 @@ def test_a_custom_activation_expands_and_is_not_saved(tmp_path):
     assert repr(mlp) == "MLP(3-4-1, cosine)"
     with pytest.raises(ValueError, match="activation = 'cosine': was handed in as a function"):
         mlp.save(tmp_path / "a.npz")
+
+
+def kept(operation, shape=(1, 4)):
+    """What the reader makes of one operation on an input."""
+    return graph.layers(graph.applied("it", operation, [graph.inputs(shape)]))
+
+
+def refused(operation, shape=(1, 4)):
+    with pytest.raises(ValueError, match="^it is ") as caught:
+        kept(operation, shape)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4)])
+@pytest.mark.parametrize(
+    "bound", [lambda x, b: np.clip(x, -b, b), lambda x, b: np.clip(x, 0, b), lambda x, b: np.minimum(x, b),
+              lambda x, b: np.where(abs(x) < b / 1e4, 0, x), lambda x, b: np.where(x > b / 1e4, x, 0)]
+)  # fmt: skip
+@pytest.mark.parametrize("size", [0.5, 45.0, 70.0, 2e3, 1e5])
+def test_a_kink_is_seen_wherever_it_is(bound, size, shape):
+    """A clamp is no affine map, nor a ReLU, at whatever numbers it begins."""
+    refused(lambda x: bound(x, size), shape)
+
+
+def test_an_operation_that_gives_back_what_it_is_given():
+    weights, _, names = kept(lambda x: x)
+    assert not names and np.array_equal(weights[0], np.eye(4))
+
+
+def test_a_small_output_beside_a_large_one_is_held_to_its_own_size():
+    refused(lambda x: np.stack([1e9 * x[0], np.tanh(x[0])], axis=-1))
+
+
+def test_a_function_of_all_numbers_is_none_of_each():
+    refused(lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True), (1, 3, 2))
+    refused(lambda x: x - x.mean() + np.tanh(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (
+            lambda z: np.where(
+                z > 0, 2.5 * np.expm1(np.minimum(z, 0) / 2.5) + z, 2.5 * np.expm1(np.minimum(z, 0) / 2.5)
+            ),
+            "celu(2.5)",
+        ),
+        (lambda z: np.logaddexp(0, z / 3) * 3, f"softplus({1 / 3})"),
+        (lambda z: np.log(1 + np.exp(z)), "softplus"),
+        (lambda z: (z + np.sqrt(z * z + 4)) / 2, "squareplus"),
+        (lambda z: np.where(z > 0, z, -0.5 * z), "leaky_relu(-0.5)"),
+        (np.abs, "leaky_relu(-1.0)"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4)])
+def test_functions_are_known_by_their_values(function, name, shape):
+    _, _, (found,) = kept(function, shape)
+    (expected,) = activations.parse(name)[1:]
+    assert found.split("(")[0] == name.split("(")[0]
+    assert expected is None or activations.parse(found)[1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_masks_and_sums_of_functions_by_hand(torch):
+    class Hand(torch.nn.Module):
+        def __init__(self, function):
+            super().__init__()
+            self.first, self.last, self.function = torch.nn.Linear(3, 4), torch.nn.Linear(4, 1), function
+
+        def forward(self, x):
+            return self.last(self.function(self.first(x)))
+
+    cubic = 0.044715
+    for function, name in (
+        (lambda z: torch.where(z > 0, z, 0.1 * z), "leaky_relu(0.1)"),
+        (lambda z: z * (z > 0), "relu"),
+        (lambda z: z.masked_fill(z < 0, 0.0), "relu"),
+        (lambda z: 0.5 * z * (1 + torch.tanh((2 / math.pi) ** 0.5 * (z + cubic * z**3))), "gelu_tanh"),
+        (lambda z: torch.cat(z.chunk(2, dim=1), dim=1), None),
+        (lambda z: torch.stack(torch.tanh(z).split(2, dim=1), dim=0).sum(dim=0).repeat(1, 2), "tanh"),
+    ):
+        module = Hand(function).double()
+        mlp = MLP.from_torch(module)
+        assert mlp.activation == (name if name else ())
+        x = torch.randn(5, 3, dtype=torch.float64)
+        with torch.no_grad():
+            theirs = np.array([module(row[None]).item() for row in x])
+        np.testing.assert_allclose(mlp(x.numpy()), theirs, atol=1e-12)
+
+
+def test_torch_shapes_that_are_asked_for(torch):
+    pooled = torch.nn.Sequential(
+        torch.nn.Conv1d(1, 2, 3), torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten(), torch.nn.Linear(2, 1)
+    )
+    with pytest.raises(ValueError, match="takes inputs of any length; give an example"):
+        MLP.from_torch(pooled)
+    assert MLP.from_torch(pooled, np.zeros((1, 1, 9))).dim == 9
+    with pytest.raises(ValueError, match=r"example: shape \(3,\); must have an axis for the batch"):
+        MLP.from_torch(torch.nn.Linear(3, 1), np.zeros(3))
+
+
+def test_a_recurrent_layer_is_no_map_and_its_activation(keras):
+    model = keras.Sequential([keras.Input((3, 2)), keras.layers.SimpleRNN(4), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="SimpleRNN"):
+        MLP.from_keras(model)
+
+
+def test_keras_outputs_in_a_list_and_splits(keras):
+    x = keras.Input((4,))
+    halves = keras.ops.split(keras.layers.Dense(4, "tanh")(x), 2, axis=-1)
+    model = keras.Model([x], [keras.layers.Dense(1)(halves[0]) + halves[1][:, :1]])
+    predicted = model.predict(np.ones((2, 4), np.float32), verbose=0)[0]
+    np.testing.assert_allclose(MLP.from_keras(model)(np.ones((2, 4))), np.ravel(predicted)[0], rtol=1e-5)
+
+
+def test_estimators_whose_steps_do_nothing():
+    neural_network = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is in the [test] extra")
+    from sklearn import compose, pipeline, preprocessing
+
+    x = np.random.default_rng(0).uniform(-1, 1, (40, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = neural_network.MLPRegressor(hidden_layer_sizes=(4,), activation="tanh", max_iter=5, random_state=0)
+        nothing = pipeline.Pipeline([("a", None), ("b", "passthrough"), ("c", network)]).fit(x, x[:, 0])
+        same = pipeline.make_pipeline(preprocessing.FunctionTransformer(), network).fit(x, x[:, 0])
+        target = compose.TransformedTargetRegressor(network).fit(x, x[:, 0])
+        labels = neural_network.MLPClassifier(hidden_layer_sizes=(2,), max_iter=1).fit(x, (x > 0).astype(int))
+        inner = pipeline.make_pipeline(preprocessing.MinMaxScaler(clip=True), preprocessing.StandardScaler())
+        clipped = pipeline.make_pipeline(inner, network).fit(x, x[:, 0])
+        for model in (nothing, same, target, clipped):
+            np.testing.assert_allclose(MLP.from_sklearn(model)(x), model.predict(x), rtol=1e-9)
+        with pytest.raises(ValueError, match="must have one or two classes"):
+            MLP.from_sklearn(labels)

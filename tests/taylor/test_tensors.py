@@ -93,7 +93,8 @@ def test_past_the_size_of_one_matrix_product(random_mlp, wide, monkeypatch):
 def test_activations_keep_their_digits_in_the_tails(name):
     """A network of one neuron gives phi^(n) itself; to rounding of the largest value of that derivative, and in the tails of its own."""
     mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name)
-    z = np.concatenate([np.linspace(-40, 40, 801) + 1e-3, [1e-8, -1e-8, 1e-200]])
+    far = [] if name in ("exp", "sin") else [1e5, -1e5, 1e12, -1e12]
+    z = np.concatenate([np.linspace(-40, 40, 801) + 1e-3, [1e-8, -1e-8, 1e-200], far])
     phi = activations.derivatives(name, z, 8)
     for order in range(1, 9):
         got = compiled(mlp, order)(z[:, None])[0]
@@ -138,6 +139,7 @@ def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
     mlp = random_mlp([3, 4, 2, 1], "leaky_relu(0.1)")
     kinked = MLP([np.eye(2), [[1.0, 1.0]]], [[0.0, 1.0], [0.0]], "relu")
     steep = MLP([[[1e200, 1.0]], [[1e200]]], [[0.0], [0.0]], "tanh")
+    large = MLP([[[1e308, 1e308]], [[1.0]], [[1.0]]], [[0.0]] * 3, "tanh")
     beyond = "mlp, at: derivatives of order 2 are beyond 1.8e308; scale the inputs or the weights"
     for call, message in (
         (lambda: compiled(mlp, 2)(np.zeros(2)), "at: shape (2,); the last axis must be 3 long"),
@@ -147,6 +149,7 @@ def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
         (lambda: compiled(mlp, 1)(np.array([0.0, 0.0, np.inf])), "at[2] = inf: must be finite"),
         (lambda: compiled(kinked, 2)(np.zeros(2)), "order 2: neuron 0 of layer 1 sits at the kink of relu, z = 0"),
         (lambda: compiled(steep, 2)(np.array([1e-201, 0.0])), beyond),
+        (lambda: compiled(large, 1)(np.array([10.0, -10.0])), "mlp, at: derivatives of order 1 are beyond"),
         (lambda: compiled(mlp, 21), "order = 21: must be at most 20"),
         (lambda: compiled(mlp, -1), "order = -1: must be an integer >= 0"),
     ):
@@ -176,6 +179,12 @@ def test_where_the_roads_part(random_mlp):
     """Large tensors, networks without a hidden layer and activations that no loop knows go as products of matrices."""
     assert compiled(random_mlp([8, 4, 1]), 6)._loop and compiled(random_mlp([64, 4, 1]), 3)._loop
     assert not compiled(random_mlp([64, 4, 1]), 4)._loop and not compiled(random_mlp([3, 1]), 2)._loop
-    assert not compiled(random_mlp([3, 4, 1], "gelu_tanh"), 2)._loop
+    for activation in (
+        "gelu_tanh",
+        "softplus(3.0)",
+        "tanh*3 + linear*1",
+        activations.Custom("none", activations.derivatives),
+    ):
+        assert not compiled(random_mlp([3, 4, 1], activation), 2)._loop
     mlp, many = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((4000, 3))
     assert np.array_equal(derivative_tensor(mlp, 3, many).packed, compiled(mlp, 3)(many))

@@ -31,11 +31,18 @@ def _functional(keras: Any, model: Any, shape: tuple[int, ...]) -> Any:
             del layer._inbound_nodes[ins:], layer._outbound_nodes[outs:]
 
 
+def _activates(keras: Any, layer: Any) -> bool:
+    """Whether it is an affine map and then its activation: of a recurrent layer that would be otherwise."""
+    names = ("Dense", "EinsumDense", *(f"{kind}Conv{n}D" for kind in ("", "Depthwise", "Separable") for n in (1, 2, 3)))
+    kinds = tuple(getattr(keras.layers, name) for name in names if hasattr(keras.layers, name))
+    return type(layer) in kinds and callable(layer.activation)
+
+
 def _double(keras: Any, layer: Any) -> Any:
     """The layer in double precision, without its activation; itself where it cannot be made anew."""
     try:
         options = layer.get_config() | {"dtype": "float64"}
-        if "activation" in options and callable(getattr(layer, "activation", None)) and layer.weights:
+        if _activates(keras, layer):
             options["activation"] = "linear"
         twin = type(layer).from_config(options)
         if layer.built and hasattr(layer, "_build_shapes_dict") and layer._build_shapes_dict:
@@ -55,33 +62,43 @@ def _applied(keras: Any, operation: Any, args: tuple, kwargs: dict) -> Any:
     values = [leaf for leaf in leaves if isinstance(leaf, Value)]
     layer = isinstance(operation, keras.Layer)
     if isinstance(operation, keras.Model):
+        if len(values) != 1:
+            raise ValueError(f"model: {operation.name!r} within it has {len(values)} inputs; must have one")
         return _run(keras, operation, values[0])
     kwargs = {name: given for name, given in kwargs.items() if name not in ("training", "mask")}
     what = f"model: layer {operation.name!r} ({type(operation).__name__})"
-    if isinstance(operation, keras.layers.Dense) and len(values[0].shape) == 2:
+    if type(operation) is keras.layers.Dense and len(values[0].shape) == 2:
         kernel = _array(keras, operation.kernel)
         bias = _array(keras, operation.bias) if operation.use_bias else np.zeros(kernel.shape[1])
         out = graph.affine((1, kernel.shape[1]), [(kernel.T, values[0])], bias)
     else:
         double = _double(keras, operation) if layer else operation
 
-        def called(*arrays: Floats) -> Floats:
+        def called(*arrays: Floats) -> Any:
             following = iter(arrays)
 
             def filled(leaf: Any) -> Any:
-                return keras.ops.convert_to_tensor(next(following), "float64") if isinstance(leaf, Value) else leaf
+                if not isinstance(leaf, Value):
+                    return leaf
+                return keras.ops.convert_to_tensor(next(following), "bool" if leaf.boolean else "float64")
 
             given, named = keras.tree.map_structure(filled, (args, kwargs))
             found = double(*given, **named, training=False) if layer and _trains(double) else double(*given, **named)
-            return _array(keras, found)
+            return keras.tree.map_structure(keras.ops.convert_to_numpy, found)
 
+        found = called(*(np.zeros(value.shape) for value in values))
+        if isinstance(found, (list, tuple)):
+            return [graph.applied(what, _nth(called, place), values) for place in range(len(found))]
         out = graph.applied(what, called, values)
-        if double is operation or not layer:
+        if double is operation:
             return out
-    function = getattr(operation, "activation", None)
-    if not callable(function) or function is keras.activations.linear or not operation.weights:
+    if not layer or not _activates(keras, operation) or operation.activation is keras.activations.linear:
         return out
-    return graph.applied(f"{what}'s activation", _of_array(keras, function), [out])
+    return graph.applied(f"{what}'s activation", _of_array(keras, operation.activation), [out])
+
+
+def _nth(called: Callable, place: int) -> Callable:
+    return lambda *arrays: called(*arrays)[place]
 
 
 def _trains(layer: Any) -> bool:
@@ -99,8 +116,9 @@ def _array(keras: Any, value: Any) -> Floats:
 def _run(keras: Any, model: Any, value: Value) -> Value:
     function = _functional(keras, model, value.shape[1:])
     out = function._run_through_graph(value, lambda operation: lambda *a, **k: _applied(keras, operation, a, k))
-    if isinstance(out, Value):
-        return out
+    leaves = keras.tree.flatten(out)
+    if len(leaves) == 1 and isinstance(leaves[0], Value):
+        return leaves[0]
     raise ValueError(f"model: {model.name!r} gives more than one output; must give one")
 
 
@@ -126,4 +144,5 @@ def from_keras(model: Any) -> Converted:
         raise ValueError(f"model: input of shape {shape}; must be fixed")
     output = _run(keras, model, graph.inputs((1, *shape)))
     x = np.random.default_rng(0).standard_normal((8, *shape)).astype(np.float32)
-    return Converted(*graph.layers(output), x, keras.ops.convert_to_numpy(model(x, training=False)))
+    expected = keras.tree.flatten(model(x, training=False))[0]
+    return Converted(*graph.layers(output), x, keras.ops.convert_to_numpy(expected))

@@ -23,7 +23,7 @@ def _alone(onnx: Any, model: Any, node: Any, given: dict[str, Any]) -> Any:
     kinds = {"f": onnx.TensorProto.DOUBLE, "i": onnx.TensorProto.INT64, "b": onnx.TensorProto.BOOL}
 
     def described(name: str, array: Any) -> Any:
-        kind = "f" if isinstance(array, Value) else array.dtype.kind
+        kind = ("b" if array.boolean else "f") if isinstance(array, Value) else array.dtype.kind
         return onnx.helper.make_tensor_value_info(name, kinds.get(kind, onnx.TensorProto.DOUBLE), array.shape)
 
     ins = [described(name, array) for name, array in given.items()]
@@ -40,7 +40,10 @@ def _operation(onnx: Any, model: Any, node: Any, given: dict[str, Any]) -> Calla
     names = [name for name, each in given.items() if isinstance(each, Value)]
 
     def called(*arrays: Floats) -> list[Floats]:
-        found = evaluator.run(None, given | dict(zip(names, arrays, strict=True)))
+        masks = (
+            array.astype(bool) if given[name].boolean else array for name, array in zip(names, arrays, strict=True)
+        )
+        found = evaluator.run(None, given | dict(zip(names, masks)))
         return [_double(np.asarray(each)) for each in found]
 
     return called
@@ -55,17 +58,23 @@ def _run(onnx: Any, model: Any, x: Any) -> Any:
     known: dict[str, Any] = {each.name: _double(onnx.numpy_helper.to_array(each)) for each in model.graph.initializer}
     known |= {each.name: x for each in model.graph.input if each.name not in known}
     for node in model.graph.node:
+        missing = [name for name in node.input if name and name not in known]
+        if missing:
+            raise ValueError(
+                f"model: node {node.name or node.output[0]!r} ({node.op_type}) takes {missing[0]!r}, which is not there"
+            )
         given = {name: known[name] for name in dict.fromkeys(node.input) if name}
         values = [each for each in given.values() if isinstance(each, Value)]
         wide = node.op_type == "Cast" and any(
             attribute.name == "to" and attribute.i in (1, 10, 11, 16) for attribute in node.attribute
         )
         if wide:  # between real numbers of other sizes
-            known[node.output[0]] = given[node.input[0]]
+            only = given[node.input[0]]
+            known[node.output[0]] = only if isinstance(only, Value) else np.asarray(only, dtype=np.float64)
             continue
         what = f"model: node {node.name or node.output[0]!r} ({node.op_type})"
-        called = _operation(onnx, model, node, given)
         try:
+            called = _operation(onnx, model, node, given)
             found = called(*(np.zeros(each.shape) for each in values))
         except Exception as error:  # whatever an operator raises
             line = (str(error) or type(error).__name__).splitlines()[0]
@@ -97,6 +106,10 @@ def from_onnx(model: Any) -> Converted:
     if not shape or not all(shape):
         raise ValueError(f"model: input of shape {shape}; must be fixed past its first axis")
     output = _run(onnx, model, graph.inputs((1, *shape)))
+    if not isinstance(output, Value):
+        raise ValueError("model: its output does not depend on its input")
     x = np.random.default_rng(0).standard_normal((8, *shape))
     expected = np.concatenate([np.asarray(_run(onnx, model, row[None])) for row in x])
-    return Converted(*graph.layers(output), x, expected)
+    return Converted(
+        *graph.layers(output), x, expected.astype(np.float32)
+    )  # some operators hold single-precision constants

@@ -27,7 +27,10 @@ def _own(torch: Any, module: Any) -> Any:
 def _shapes(torch: Any, module: Any, example: Any) -> Iterator[tuple[int, ...]]:
     """Shapes that the input may have, without the batch."""
     if example is not None:
-        yield tuple(np.shape(example))[1:]
+        shape = tuple(np.shape(example))
+        if len(shape) < 2:
+            raise ValueError(f"example: shape {shape}; must have an axis for the batch, and one more")
+        yield shape[1:]
         return
     for part in module.modules():
         if isinstance(getattr(part, "in_features", None), int):
@@ -45,12 +48,22 @@ def _shape(torch: Any, module: Any, example: Any) -> tuple[int, ...]:
         except Exception as refused:  # whatever it raises, it does not take that
             error = refused
         else:
+            if len(shape) == 2 and example is None and _takes(torch, module, (shape[0], shape[1] + 1)):
+                raise ValueError("module: takes inputs of any length; give an example of its input")
             return shape
     if error is None:
         raise ValueError(
             "module: has no Linear layer, so its number of inputs is unknown; give an example of its input"
         )
     raise ValueError(f"module: takes no input of a shape that was tried ({_line(error)}); give an example of its input")
+
+
+def _takes(torch: Any, module: Any, shape: tuple[int, ...]) -> bool:
+    try:
+        module(torch.zeros((1, *shape), dtype=torch.float64))
+    except Exception:  # whatever it raises, it does not
+        return False
+    return True
 
 
 def _line(error: Exception) -> str:
@@ -65,15 +78,19 @@ def _operation(torch: Any, kind: str, target: Any, given: Any) -> tuple[list[gra
 
     def called(*arrays: Floats) -> Any:
         following = iter(arrays)
-        filled = [torch.tensor(next(following)) if isinstance(leaf, graph.Value) else leaf for leaf in leaves]
+        filled = [_tensor(torch, next(following), leaf) if isinstance(leaf, graph.Value) else leaf for leaf in leaves]
         args, kwargs = _pytree.tree_unflatten(filled, spec)
         return getattr(args[0], target)(*args[1:], **kwargs) if kind == "call_method" else target(*args, **kwargs)
 
     return [leaf for leaf in leaves if isinstance(leaf, graph.Value)], called
 
 
-def _of_arrays(called: Callable[..., Any]) -> Callable[..., Floats]:
-    return lambda *arrays: called(*arrays).numpy()
+def _tensor(torch: Any, array: Floats, value: graph.Value) -> Any:
+    return torch.tensor(array).bool() if value.boolean else torch.tensor(array)
+
+
+def _of_arrays(called: Callable[..., Any], place: int | None = None) -> Callable[..., Any]:
+    return lambda *arrays: (called(*arrays) if place is None else called(*arrays)[place]).numpy()
 
 
 def _run(torch: Any, nodes: Any, module: Any, value: graph.Value) -> graph.Value:
@@ -98,13 +115,19 @@ def _run(torch: Any, nodes: Any, module: Any, value: graph.Value) -> graph.Value
         target = _attribute(module, node.target) if node.op == "call_module" else node.target
         values, called = _operation(torch, node.op, target, given)
         found = called(*(np.zeros(each.shape) for each in values))
-        if not values or not isinstance(found, torch.Tensor):
+        what = f"module: {node.target if node.op == 'call_module' else node.name!r} ({_named(target, node)})"
+        several = isinstance(found, (tuple, list)) and any(isinstance(each, torch.Tensor) for each in found)
+        if values and several:
+            known[node.name] = tuple(
+                graph.applied(what, _of_arrays(called, place), values) if isinstance(each, torch.Tensor) else each
+                for place, each in enumerate(found)
+            )
+        elif not values or not isinstance(found, torch.Tensor):
             known[node.name] = found
         elif type(target) is torch.nn.Linear and len(values[0].shape) == 2:
             bias = np.zeros(target.out_features) if target.bias is None else target.bias.numpy()
             known[node.name] = graph.affine((1, target.out_features), [(target.weight.numpy(), values[0])], bias)
         else:
-            what = f"module: {node.target if node.op == 'call_module' else node.name!r} ({_named(target, node)})"
             known[node.name] = graph.applied(what, _of_arrays(called), values)
     raise ValueError("module: gives nothing; must give one tensor")
 
@@ -136,5 +159,5 @@ def from_torch(module: Any, example: Any = None) -> Converted:
             ) from None
         output = _run(torch, traced.graph.nodes, traced, graph.inputs((1, *shape)))
         x = np.random.default_rng(0).standard_normal((8, *shape))
-        expected = own(torch.tensor(x)).numpy()
+        expected = np.stack([own(torch.tensor(row[None])).numpy().ravel() for row in x])  # a forward may count on one
     return Converted(*graph.layers(output), x, expected)

@@ -27,8 +27,11 @@ def _fitted(estimator: Any) -> None:
 
 
 def _nested(estimator: Any) -> list[Any]:
-    parts = [part for _, part, *_ in getattr(estimator, "transformers_", ())]
-    return [estimator, *(each for part in parts if not isinstance(part, str) for each in _nested(part))]
+    parts = [part for _, part, *_ in (*getattr(estimator, "transformers_", ()), *getattr(estimator, "steps", ()))]
+    return [
+        estimator,
+        *(each for part in parts if part is not None and not isinstance(part, str) for each in _nested(part)),
+    ]
 
 
 def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
@@ -52,7 +55,12 @@ def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
             import pandas
 
             rows = pandas.DataFrame(rows, columns=columns)
-        found = function(rows)
+        try:
+            found = function(rows)
+        except Exception as error:  # an encoder of categories, for one, refuses any other number
+            raise ValueError(
+                f"model: {type(step).__name__} takes no numbers of any size ({str(error).splitlines()[0]})"
+            ) from None
         return np.asarray(found.toarray() if hasattr(found, "toarray") else found, dtype=np.float64).reshape(-1)
 
     return graph.applied(f"model: {type(step).__name__}", called, [value])
@@ -61,7 +69,7 @@ def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
 def _network(model: Any, value: Value) -> Value:
     if not hasattr(model, "coefs_"):
         raise ValueError(f"model: {type(model).__name__} is not fitted")
-    if model.out_activation_ not in NAMES:
+    if model.out_activation_ not in NAMES or (hasattr(model, "classes_") and model.n_outputs_ > 1):
         raise ValueError(f"model: its output goes through {model.out_activation_!r}; must have one or two classes")
     for layer, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
         if layer:
@@ -105,10 +113,14 @@ def _at_typical_inputs(model: Any, features: int) -> Floats:
         return x
 
 
+def _last(model: Any) -> Any:
+    while hasattr(model, "steps"):
+        model = model.steps[-1][1]
+    return model
+
+
 def _predictor(model: Any) -> Callable[[Floats], Any]:
-    last = model
-    while hasattr(last, "steps"):
-        last = last.steps[-1][1]
+    last = _last(model)
     return (lambda x: model.predict_proba(x)[:, 1:]) if hasattr(last, "classes_") else model.predict
 
 
@@ -116,9 +128,9 @@ def from_sklearn(model: Any) -> Converted:
     """See `MLP.from_sklearn`."""
     if not hasattr(model, "predict"):
         raise TypeError(f"model: {type(model).__name__} given; must be a fitted sklearn.neural_network.MLPRegressor")
-    features = getattr(model, "n_features_in_", None)
-    output = _run(model, graph.inputs((features or 1,)))  # which says first if nothing is fitted
-    x = _at_typical_inputs(model, features or 1)
+    features = getattr(model, "n_features_in_", None) or len(getattr(_last(model), "coefs_", [[0]])[0])
+    output = _run(model, graph.inputs((features,)))  # which says first if nothing is fitted
+    x = _at_typical_inputs(model, features)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         given: Any = x
