@@ -165,6 +165,24 @@ def _names(function: Callable, shape: tuple[int, ...]) -> list[str]:
     return [] if None in found else [str(found[k]) for k in which.ravel()]
 
 
+def _turned(function: Callable, base: Value) -> Value | None:
+    """What is one of ours between two scalings, the same for all numbers: cos z = sin(z + pi/2), exp(z) - 1, b^z."""
+    values = np.stack([function(np.full(base.shape, probe)).ravel() for probe in PROBES])
+    finite = np.isfinite(values).all(axis=1)
+    at_one, size = float(function(np.ones(base.shape)).flat[0]), base.size
+    rate = log(at_one) if np.isfinite(at_one) and at_one > 0 else 1.0
+    turned: list[tuple[str, Floats, float, float, float]] = [
+        ("sin", np.cos(PROBES), 1.0, np.pi / 2, 0.0),
+        ("exp", np.expm1(PROBES), 1.0, 0.0, -1.0),
+        ("exp", np.exp(rate * PROBES), rate, 0.0, 0.0),
+    ]
+    for name, expected, inner, offset, outer in turned:
+        if np.allclose(values[finite], expected[finite, None], rtol=1e-5, atol=1e-6):
+            before = affine(base.shape, [(inner * np.eye(size), base)], np.full(size, offset))
+            return affine(base.shape, [(np.eye(size), neurons(before, [name] * size))], np.full(size, outer))
+    return None
+
+
 def _origins(value: Value) -> list[tuple[Value, Callable[[Floats], Floats]]]:
     return [(value, lambda x: x), *value.made_of]
 
@@ -187,8 +205,9 @@ def _pointwise(what: str, operation: Callable[..., Floats], values: Sequence[Val
     candidates = list(_as_functions(operation, values))
     for base, function in candidates:
         names = _names(function, base.shape)
-        if names:
-            return replace(neurons(base, names), made_of=_chain((base, function)))
+        found = neurons(base, names) if names else _turned(function, base)
+        if found is not None:
+            return replace(found, made_of=_chain((base, function)))
     if not candidates:
         return None
     return replace(neurons(candidates[0][0], (), what), made_of=_chain(candidates[0]))

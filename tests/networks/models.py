@@ -218,6 +218,54 @@ def _dense_net(torch):
     return Dense()
 
 
+def _fourier(torch):
+    class Features(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("frequencies", torch.randn(2, 6))
+            self.net = torch.nn.Sequential(torch.nn.Linear(12, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+
+        def forward(self, x):
+            turned = 2 * torch.pi * x @ self.frequencies
+            return self.net(torch.cat([torch.sin(turned), torch.cos(turned)], dim=-1))
+
+    return Features()
+
+
+def _stack(torch, sizes, activation, last=()):
+    parts = []
+    for i, o in zip(sizes, sizes[1:]):
+        parts += [torch.nn.Linear(i, o), activation]
+    return torch.nn.Sequential(*parts[:-1], *last)
+
+
+def _highway(torch):
+    class Highway(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate, self.change = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+        def forward(self, x):
+            gate = torch.sigmoid(self.gate(x))
+            return gate * torch.tanh(self.change(x)) + (1 - gate) * x
+
+    return Highway()
+
+
+def _ritz(torch):
+    class Ritz(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = torch.nn.Linear(2, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 1)
+
+        def forward(self, x):
+            h = torch.nn.functional.pad(x, (0, 2))
+            h = torch.relu(self.second(torch.relu(self.first(x)) ** 3)) ** 3 + h
+            return self.last(h)
+
+    return Ritz()
+
+
 TORCH = {
     "class with two Linear and tanh in `forward`": _two_layers,
     "class that wraps a `Sequential`": _wrapped,
@@ -261,6 +309,27 @@ TORCH = {
     "an equation of state, log-sigmoid at its output": lambda torch: torch.nn.Sequential(
         torch.nn.Linear(2, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1), torch.nn.LogSigmoid()
     ),
+    "Fourier features, sin and cos of fixed projections": lambda torch: (_fourier(torch), np.zeros((1, 2))),
+    "ANI's atomic networks, celu(0.1)": lambda torch: _stack(torch, [10, 8, 6, 4, 1], torch.nn.CELU(0.1)),
+    "parton distributions, 2-5-3-8 of sigmoids": lambda torch: _stack(torch, [2, 5, 3, 8], torch.nn.Sigmoid()),
+    "a Q-network": lambda torch: _stack(torch, [4, 16, 16, 2], torch.nn.ReLU()),
+    "a policy's mean": lambda torch: _stack(torch, [6, 16, 16, 3], torch.nn.Tanh(), (torch.nn.Tanh(),)),
+    "a Hamiltonian network": lambda torch: _stack(torch, [2, 20, 20, 1], torch.nn.Tanh()),
+    "a Lagrangian network": lambda torch: _stack(torch, [4, 20, 20, 1], torch.nn.Softplus()),
+    "self-normalising, with AlphaDropout": lambda torch: torch.nn.Sequential(
+        torch.nn.Linear(5, 8), torch.nn.SELU(), torch.nn.AlphaDropout(0.1), torch.nn.Linear(8, 1)
+    ),
+    "dilated causal convolutions": lambda torch: (
+        torch.nn.Sequential(
+            torch.nn.ConstantPad1d((2, 0), 0.0),
+            torch.nn.Conv1d(1, 2, 2, dilation=2),
+            torch.nn.Tanh(),
+            torch.nn.Flatten(),
+            torch.nn.Linear(12, 1),
+        ),
+        np.zeros((1, 1, 6)),
+    ),
+    "an encoder": lambda torch: _stack(torch, [12, 8, 4, 2], torch.nn.LeakyReLU(0.2)),
     "average pooling": lambda torch: (
         torch.nn.Sequential(
             torch.nn.Unflatten(1, (1, 8)),
@@ -282,6 +351,9 @@ TORCH_REFUSED = {
         np.zeros((1, 8)),
     ),
     "a product of what depends on the inputs, as in attention": _attention,
+    "a highway network": _highway,
+    "the deep Ritz method's cubed ReLU": _ritz,
+    "an LSTM": lambda torch: (torch.nn.LSTM(3, 2, batch_first=True), np.zeros((1, 4, 3))),
     "a function that is none of ours": lambda torch: torch.nn.Sequential(
         torch.nn.Linear(3, 4), torch.nn.Hardswish(), torch.nn.Linear(4, 1)
     ),
