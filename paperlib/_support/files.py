@@ -51,6 +51,8 @@ def atomically(path: str | Path) -> Iterator[Path]:
     ['note.txt']
     """
     path = checks.path("path", path)
+    if not path.name:
+        raise ValueError(f"path = {str(path)!r}: is a folder; must name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(path)

@@ -128,3 +128,9 @@ def test_arrays_of_python_objects_are_not_written(tmp_path):
 def test_a_name_too_long_for_a_file_is_one_line():
     with pytest.raises(OSError, match=r"x: cannot be read \(File name too long\)$"):
         read_json("x" * 5000)
+
+
+@pytest.mark.parametrize("folder", [".", "/", ""])
+def test_a_folder_is_no_file_to_write(folder):
+    with pytest.raises(ValueError, match="^path = '.*': is a folder; must name a file$"):
+        write_npz(folder, a=np.zeros(1))

@@ -118,7 +118,7 @@ def digests(name: str, folder: str | Path | None = None) -> dict[str, str]:
     >>> list(digests("born_attractive"))
     ['born_attractive_1', 'born_attractive_2', 'born_attractive_3', 'born_attractive_4']
     """
-    several = name in _names("_1", folder)
+    several = checks.instance("name", name, str) in _names("_1", folder)
     return {part: manifest.digest(_file(part, folder)) for part in (_parts(name, folder) if several else [name])}
 
 
