@@ -94,8 +94,9 @@ test-matrix: .venv/.ready ## Train on other processors (emulated; needs qemu-use
 DOORS := torch onnx onnxruntime
 
 test-doors: .venv/.ready ## Try models of PyTorch and ONNX, beside the lock, and notebook 11 with both: gigabytes
-	$(PYTHON) -m venv --system-site-packages build/doors
-	build/doors/bin/python -m pip install --quiet --constraint requirements.txt --requirement requirements.txt $(DOORS)
+	$(PYTHON) -m venv build/doors
+	build/doors/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
+	build/doors/bin/python -m pip install --quiet $(DOORS)
 	build/doors/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	build/doors/bin/python -m pytest -q tests/networks
 	build/doors/bin/python -m papermill --log-level ERROR --cwd notebooks -p compare True -p results ../build/doors/results notebooks/11_your_own_network.ipynb build/doors/11.ipynb
