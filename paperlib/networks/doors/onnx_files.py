@@ -54,7 +54,7 @@ def _nth(called: Callable[..., list[Floats]], place: int) -> Callable[..., Float
 
 
 def _run(onnx: Any, model: Any, x: Any) -> Any:
-    """What the model's graph makes of its input, a value or an array; the outputs of each node by name."""
+    """What the model's graph makes of its input, a value or an array."""
     known: dict[str, Any] = {each.name: _double(onnx.numpy_helper.to_array(each)) for each in model.graph.initializer}
     known |= {each.name: x for each in model.graph.input if each.name not in known}
     for node in model.graph.node:
@@ -110,6 +110,5 @@ def from_onnx(model: Any) -> Converted:
         raise ValueError("model: its output does not depend on its input")
     x = np.random.default_rng(0).standard_normal((8, *shape))
     expected = np.concatenate([np.asarray(_run(onnx, model, row[None])) for row in x])
-    return Converted(
-        *graph.layers(output), x, expected.astype(np.float32)
-    )  # some operators hold single-precision constants
+    # Held to single precision: some operators hold constants of it.
+    return Converted(*graph.layers(output), x, expected.astype(np.float32))

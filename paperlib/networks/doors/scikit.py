@@ -83,7 +83,7 @@ def _run(model: Any, value: Value) -> Value:
     kind = type(model).__name__
     if kind == "Pipeline":
         *scalers, (_, last) = model.steps
-        if kind_of(last) == "network" and not hasattr(last, "coefs_"):
+        if _is_network(last) and not hasattr(last, "coefs_"):
             raise ValueError(f"model: {type(last).__name__} is not fitted")
         for _, step in scalers:
             if step is not None and step != "passthrough":
@@ -92,13 +92,13 @@ def _run(model: Any, value: Value) -> Value:
     if kind == "TransformedTargetRegressor":
         _fitted(model)
         return _scaled(model.transformer_, _run(model.regressor_, value), inverse=True)
-    if kind_of(model) != "network":
+    if not _is_network(model):
         raise TypeError(f"model: {kind} given; must be a fitted sklearn.neural_network.MLPRegressor or MLPClassifier")
     return _network(model, value)
 
 
-def kind_of(model: Any) -> str:
-    return "network" if hasattr(model, "predict") and hasattr(model, "hidden_layer_sizes") else "other"
+def _is_network(model: Any) -> bool:
+    return hasattr(model, "predict") and hasattr(model, "hidden_layer_sizes")
 
 
 def _at_typical_inputs(model: Any, features: int) -> Floats:
