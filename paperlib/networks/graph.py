@@ -19,7 +19,7 @@ from paperlib.networks import activations
 
 __all__ = ["Block", "Converted", "Value", "affine", "applied", "inputs", "layers", "neurons", "recognise"]
 
-TAKEN = "a network is taken that is made of affine maps and activations: see activations.parse"
+TAKEN = "bring the part before or after it alone, or with one of activations.parse in its place"
 SIZES = np.logspace(-6, 6, 49) * 1.0123  # from small to large, and no round numbers, at which kinks are
 PROBES = np.concatenate([[-1e6, -1.0, 0.0], np.linspace(-6, 6, 49), SIZES, -SIZES])
 SCALES = 10.0 ** np.arange(-4, 6.5, 0.5)
