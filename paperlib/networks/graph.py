@@ -17,7 +17,9 @@ import numpy as np
 from paperlib._support.checks import Floats
 from paperlib.networks import activations
 
-__all__ = ["Block", "Converted", "Value", "affine", "applied", "inputs", "layers", "neurons", "recognise"]
+__all__ = [
+    "Block", "Converted", "Value", "affine", "applied", "first_line", "inputs", "layers", "neurons", "nth", "recognise",
+]  # fmt: skip
 
 TAKEN = "bring the part before or after it alone, or with one of activations.parse in its place"
 SIZES = np.logspace(-6, 6, 49) * 1.0123  # from small to large, and no round numbers, at which kinks are
@@ -65,6 +67,16 @@ class Value:
     @property
     def size(self) -> int:
         return prod(self.shape)
+
+
+def first_line(error: Exception) -> str:
+    """What a framework's error says, in one line, for a message of ours."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def nth(operation: Callable[..., Any], place: int) -> Callable[..., Any]:
+    """One of the results of an operation that has several."""
+    return lambda *arrays: operation(*arrays)[place]
 
 
 def inputs(shape: tuple[int, ...]) -> Value:

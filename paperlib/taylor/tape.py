@@ -15,12 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import combinations_with_replacement, product
-from math import comb, prod
+from itertools import combinations_with_replacement
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from paperlib.taylor.words import less, ways, within
 
 __all__ = ["Tape", "tape"]
 
@@ -31,20 +32,21 @@ HANDED_ON = 2**40  # beyond any number of rows
 
 @lru_cache(maxsize=4096)
 def _dealt(pattern: Word, longest: int) -> list[tuple[Word, Word, int]]:
-    counts = Counter(pattern[1:])
-    dealt = []
-    for taken in product(*(range(count + 1) for count in counts.values())):
-        if sum(taken) < longest:
-            chosen = Counter(dict(zip(counts, taken)))
-            ways = prod(comb(counts[index], chosen[index]) for index in counts)
-            dealt.append(((0, *chosen.elements()), tuple((counts - chosen).elements()), ways))
-    return dealt
+    letters = Counter(pattern[1:])
+    counts = tuple(letters.values())
+
+    def spelled(part: Word) -> Word:
+        return tuple(Counter(dict(zip(letters, part))).elements())
+
+    return [
+        ((0, *spelled(part)), spelled(less(counts, part)), ways(counts, part)) for part in within(counts, longest - 1)
+    ]
 
 
 def _with_first(word: Word, longest: int) -> Iterator[tuple[Word, Word, int]]:
     """The ways to take from a word its first index and others, so many in all: (taken, left over, ways among equal ones)."""
-    for taken, left, ways in _dealt(tuple(map(word.index, word)), longest):  # the same for all words that repeat alike
-        yield tuple([word[i] for i in taken]), tuple([word[i] for i in left]), ways
+    for taken, left, times in _dealt(tuple(map(word.index, word)), longest):  # the same for all words that repeat alike
+        yield tuple([word[i] for i in taken]), tuple([word[i] for i in left]), times
 
 
 def _words(dim: int, lengths: range) -> list[Word]:

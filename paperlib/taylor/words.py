@@ -25,7 +25,7 @@ import numpy as np
 from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP, phis
 
-__all__ = ["along", "swept"]
+__all__ = ["along", "less", "swept", "ways", "within"]
 
 Counts: TypeAlias = tuple[int, ...]
 Letters: TypeAlias = tuple[int, ...]
@@ -33,22 +33,22 @@ Letters: TypeAlias = tuple[int, ...]
 Table: TypeAlias = dict[Counts, dict[Letters, int]]
 
 
-def _within(counts: Counts, longest: int) -> Iterator[Counts]:
+def within(counts: Counts, longest: int) -> Iterator[Counts]:
     """The counts of the words within a word, of so many letters at the most, from none up."""
     return (part for part in product(*(range(count + 1) for count in counts)) if sum(part) <= longest)
 
 
-def _less(counts: Counts, part: Counts) -> Counts:
+def less(counts: Counts, part: Counts) -> Counts:
     return tuple(count - taken for count, taken in zip(counts, part, strict=True))
 
 
-def _ways(counts: Counts, part: Counts) -> int:
+def ways(counts: Counts, part: Counts) -> int:
     return prod(comb(count, taken) for count, taken in zip(counts, part, strict=True))
 
 
 def _add_within(words: Sequence[Letters], counts: Counts, table: Table) -> None:
     """Add to a table the words of up to half as many letters within words of these counts."""
-    for part in _within(counts, sum(counts) // 2):
+    for part in within(counts, sum(counts) // 2):
         kind = tuple(filter(None, part))
         places = table.setdefault(kind, {}) if kind else {}
         for letters in words:
@@ -90,12 +90,12 @@ class _Layer:
             first = next(place for place, count in enumerate(part) if count)
             rest = tuple(count - (place == first) for place, count in enumerate(part))
             total = None
-            for other in _within(rest, longest - 1):
-                left = _less(rest, other)
-                z = kind.of(self.z, _less(part, left))
+            for other in within(rest, longest - 1):
+                left = less(rest, other)
+                z = kind.of(self.z, less(part, left))
                 outer = None if z is None else self.composed(kind, k + 1, left, longest, known)
                 if z is not None and outer is not None:
-                    term = _ways(rest, other) * (z * outer)
+                    term = ways(rest, other) * (z * outer)
                     total = term if total is None else total + term
             known[k, part] = total
         return known[k, part]
@@ -104,11 +104,11 @@ class _Layer:
         """The sum over words S of `most` letters at the most of ways lambda_S [phi^(k)]_(I - S), for each word I."""
         known: dict = {}
         total: Any = 0.0
-        for part in _within(kind.counts, most):
+        for part in within(kind.counts, most):
             adjoint = kind.of(self.adjoint, part)
-            outer = self.composed(kind, k, _less(kind.counts, part), longest, known)
+            outer = self.composed(kind, k, less(kind.counts, part), longest, known)
             if adjoint is not None and outer is not None:
-                total = total + _ways(kind.counts, part) * (adjoint * outer)
+                total = total + ways(kind.counts, part) * (adjoint * outer)
         return total
 
 

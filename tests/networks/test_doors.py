@@ -600,3 +600,23 @@ def test_estimators_whose_steps_do_nothing():
             np.testing.assert_allclose(MLP.from_sklearn(model)(x), model.predict(x), rtol=1e-9)
         with pytest.raises(ValueError, match="must have one or two classes"):
             MLP.from_sklearn(labels)
+
+
+def test_a_step_that_fails_without_a_word_is_told_in_one_line():
+    neural_network = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is in the [test] extra")
+    from sklearn import pipeline, preprocessing
+
+    def picky(x):
+        if np.asarray(x).shape[0] == 1:
+            raise ArithmeticError
+        return x
+
+    x = np.random.default_rng(0).uniform(-1, 1, (20, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = neural_network.MLPRegressor(hidden_layer_sizes=(2,), max_iter=2)
+        model = pipeline.make_pipeline(preprocessing.FunctionTransformer(picky), network).fit(x, x[:, 0])
+    with pytest.raises(
+        ValueError, match=r"^model: FunctionTransformer takes no numbers of any size \(ArithmeticError\)$"
+    ):
+        MLP.from_sklearn(model)

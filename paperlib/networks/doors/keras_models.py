@@ -24,8 +24,7 @@ def _functional(keras: Any, model: Any, shape: tuple[int, ...]) -> Any:
     try:
         return keras.Function(x, model.call(x))
     except Exception as error:
-        line = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"model: its call is no graph of Keras' own operations ({line})") from None
+        raise ValueError(f"model: its call is no graph of Keras' own operations ({graph.first_line(error)})") from None
     finally:  # what calling it has noted down in its layers
         for layer, ins, outs in counts:
             del layer._inbound_nodes[ins:], layer._outbound_nodes[outs:]
@@ -88,17 +87,13 @@ def _applied(keras: Any, operation: Any, args: tuple, kwargs: dict) -> Any:
 
         found = called(*(np.zeros(value.shape) for value in values))
         if isinstance(found, (list, tuple)):
-            return [graph.applied(what, _nth(called, place), values) for place in range(len(found))]
+            return [graph.applied(what, graph.nth(called, place), values) for place in range(len(found))]
         out = graph.applied(what, called, values)
         if double is operation:
             return out
     if not layer or not _activates(keras, operation) or operation.activation is keras.activations.linear:
         return out
     return graph.applied(f"{what}'s activation", _of_array(keras, operation.activation), [out])
-
-
-def _nth(called: Callable, place: int) -> Callable:
-    return lambda *arrays: called(*arrays)[place]
 
 
 def _trains(layer: Any) -> bool:

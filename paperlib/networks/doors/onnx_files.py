@@ -49,10 +49,6 @@ def _operation(onnx: Any, model: Any, node: Any, given: dict[str, Any]) -> Calla
     return called
 
 
-def _nth(called: Callable[..., list[Floats]], place: int) -> Callable[..., Floats]:
-    return lambda *arrays: called(*arrays)[place]
-
-
 def _run(onnx: Any, model: Any, x: Any) -> Any:
     """What the model's graph makes of its input, a value or an array."""
     known: dict[str, Any] = {each.name: _double(onnx.numpy_helper.to_array(each)) for each in model.graph.initializer}
@@ -77,11 +73,10 @@ def _run(onnx: Any, model: Any, x: Any) -> Any:
             called = _operation(onnx, model, node, given)
             found = called(*(np.zeros(each.shape) for each in values))
         except Exception as error:  # whatever an operator raises
-            line = (str(error) or type(error).__name__).splitlines()[0]
-            raise ValueError(f"{what} cannot be evaluated ({line})") from None
+            raise ValueError(f"{what} cannot be evaluated ({graph.first_line(error)})") from None
         for place, name in enumerate(node.output):
             constant = not values or node.op_type in ("Shape", "Size")
-            known[name] = found[place] if constant else graph.applied(what, _nth(called, place), values)
+            known[name] = found[place] if constant else graph.applied(what, graph.nth(called, place), values)
     return known[model.graph.output[0].name]
 
 

@@ -55,7 +55,9 @@ def _shape(torch: Any, module: Any, example: Any) -> tuple[int, ...]:
         raise ValueError(
             "module: has no Linear layer, so its number of inputs is unknown; give an example of its input"
         )
-    raise ValueError(f"module: takes no input of a shape that was tried ({_line(error)}); give an example of its input")
+    raise ValueError(
+        f"module: takes no input of a shape that was tried ({graph.first_line(error)}); give an example of its input"
+    )
 
 
 def _takes(torch: Any, module: Any, shape: tuple[int, ...]) -> bool:
@@ -64,10 +66,6 @@ def _takes(torch: Any, module: Any, shape: tuple[int, ...]) -> bool:
     except Exception:  # whatever it raises, it does not
         return False
     return True
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _operation(torch: Any, kind: str, target: Any, given: Any) -> tuple[list[graph.Value], Callable[..., Any]]:
@@ -89,8 +87,8 @@ def _tensor(torch: Any, array: Floats, value: graph.Value) -> Any:
     return torch.tensor(array).bool() if value.boolean else torch.tensor(array)
 
 
-def _of_arrays(called: Callable[..., Any], place: int | None = None) -> Callable[..., Any]:
-    return lambda *arrays: (called(*arrays) if place is None else called(*arrays)[place]).numpy()
+def _of_arrays(called: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arrays: called(*arrays).numpy()
 
 
 def _run(torch: Any, nodes: Any, module: Any, value: graph.Value) -> graph.Value:
@@ -119,7 +117,9 @@ def _run(torch: Any, nodes: Any, module: Any, value: graph.Value) -> graph.Value
         several = isinstance(found, (tuple, list)) and any(isinstance(each, torch.Tensor) for each in found)
         if values and several:
             known[node.name] = tuple(
-                graph.applied(what, _of_arrays(called, place), values) if isinstance(each, torch.Tensor) else each
+                graph.applied(what, _of_arrays(graph.nth(called, place)), values)
+                if isinstance(each, torch.Tensor)
+                else each
                 for place, each in enumerate(found)
             )
         elif not values or not isinstance(found, torch.Tensor):
@@ -155,7 +155,7 @@ def from_torch(module: Any, example: Any = None) -> Converted:
             traced = torch.fx.symbolic_trace(own)
         except Exception as error:  # a forward can fail in any way
             raise ValueError(
-                f"module: its forward cannot be traced ({_line(error)}); must not ask what its input is"
+                f"module: its forward cannot be traced ({graph.first_line(error)}); must not ask what its input is"
             ) from None
         output = _run(torch, traced.graph.nodes, traced, graph.inputs((1, *shape)))
         x = np.random.default_rng(0).standard_normal((8, *shape))

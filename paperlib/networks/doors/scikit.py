@@ -34,6 +34,15 @@ def _nested(estimator: Any) -> list[Any]:
     ]
 
 
+def _framed(estimator: Any, rows: Floats) -> Any:
+    """The rows as an estimator was fitted on them: with names, if it was."""
+    if not hasattr(estimator, "feature_names_in_"):
+        return rows
+    import pandas
+
+    return pandas.DataFrame(rows, columns=estimator.feature_names_in_)
+
+
 def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
     """What a transformer makes of a value, or its inverse; without its clipping, of which a warning tells."""
     _fitted(step)
@@ -47,19 +56,13 @@ def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
                 stacklevel=6,
             )
     function = own.inverse_transform if inverse else own.transform
-    columns = getattr(own, "feature_names_in_", None)
 
     def called(x: Floats) -> Floats:
-        rows: Any = x.reshape(1, -1)
-        if columns is not None:
-            import pandas
-
-            rows = pandas.DataFrame(rows, columns=columns)
         try:
-            found = function(rows)
+            found = function(_framed(own, x.reshape(1, -1)))
         except Exception as error:  # an encoder of categories, for one, refuses any other number
             raise ValueError(
-                f"model: {type(step).__name__} takes no numbers of any size ({str(error).splitlines()[0]})"
+                f"model: {type(step).__name__} takes no numbers of any size ({graph.first_line(error)})"
             ) from None
         return np.asarray(found.toarray() if hasattr(found, "toarray") else found, dtype=np.float64).reshape(-1)
 
@@ -133,10 +136,5 @@ def from_sklearn(model: Any) -> Converted:
     x = _at_typical_inputs(model, features)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
-        given: Any = x
-        if hasattr(model, "feature_names_in_"):
-            import pandas
-
-            given = pandas.DataFrame(x, columns=model.feature_names_in_)
-        expected = _predictor(model)(given)
+        expected = _predictor(model)(_framed(model, x))
     return Converted(*graph.layers(output), x, np.asarray(expected))
