@@ -2,17 +2,21 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
 from paperlib import explorer
+from paperlib.companion.explorer import SHAPES
 
 pytestmark = pytest.mark.browser
 
@@ -70,7 +74,8 @@ def lab(tmp_path_factory, browser):
     places = {f"JUPYTERLAB_{name.upper()}_DIR": str(folder / name) for name in ("settings", "workspaces")}
     places |= {f"JUPYTER_{name.upper()}_DIR": str(folder / name) for name in ("runtime", "config", "data")}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
+    alike = [sys.executable, "-m", "paperlib", "arithmetic"]  # as `make lab`
+    command = [*alike, sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
     with open(folder / "log", "w") as log:
         server = subprocess.Popen(
             [*command, f"--ServerApp.root_dir={folder}"],
@@ -133,23 +138,106 @@ def outputs(notebook):
 def test_a_slider_of_the_overview_moves_the_picture_and_the_numbers(lab, page):
     notebook = run_all(page, lab, "00_overview")
     assert not [output for output in outputs(notebook) if output.output_type == "error"]
-    opened = page.locator(".jp-OutputArea-output:has(.widget-slider)")
-    picture, numbers = opened.locator("img"), opened.locator("pre")
-    slider = opened.locator(".widget-slider", has_text="depth")
-    picture.wait_for()
+    opened = page.locator(".jp-OutputArea-output .explorer")
     opened.scroll_into_view_if_needed()
-    page.screenshot(path=SCREENSHOTS / "before.png")
     # What the cell printed when it was stored, static, is what the sliders open with.
     stored = nbformat.read(ROOT / "notebooks" / "00_overview.ipynb", 4).cells[-1].outputs[0].text
-    assert numbers.inner_text().strip() == stored.strip()
-    seen = picture.get_attribute("src"), numbers.inner_text(), slider.locator(".widget-readout").inner_text()
-    slider.locator(".noUi-handle").press("ArrowRight")
-    page.wait_for_function(
-        "([image, src]) => image.src != src", arg=[picture.element_handle(), seen[0]], timeout=10_000
+    assert numbers(opened) == in_words(stored)
+    before = opened.locator(".picture").inner_html()
+    opened.get_by_role("slider", name="depth").press("ArrowRight")
+    assert opened.locator(".picture").inner_html() != before
+    assert numbers(opened) == in_words(explorer.report(explorer.view("Gaussian", 8.4)))
+
+
+def in_words(report):
+    """The numbers of a report, whatever stands between them."""
+    return [float(word) for word in re.findall(r"-?\d+\.\d+", report.replace("−", "-"))]
+
+
+def numbers(opened):
+    return in_words(opened.locator(".numbers").inner_text())
+
+
+@pytest.fixture(scope="module")
+def explorer_page(tmp_path_factory):
+    """The explorer alone in a file."""
+    path = tmp_path_factory.mktemp("explorer") / "explorer.html"
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    path.write_text(f"{head}<title>explorer</title>{explorer.page()}", encoding="utf-8")
+    return path.as_uri()
+
+
+MODULE = "data:text/javascript;base64," + b64encode(explorer.script().encode()).decode()
+
+
+def test_its_numbers_are_those_of_the_library(page, explorer_page):
+    """Every shape, at random steps of its sliders and at their ends; lengths as angles, which go through a pole."""
+    page.goto(explorer_page)
+    seen_in_page = "async ([data, shape, values]) => (await import(MODULE)).view(data, shape, values)"
+    random = np.random.default_rng(11)
+    for name, shape in SHAPES.items():
+        least, _, most, step = shape.depth
+        grid = shape.grid()
+        steps = [(least, grid[0]), (most, grid[-1]), (0.0, grid[3])]
+        steps += [
+            (least + step * random.integers(round((most - least) / step)), grid[random.integers(len(grid))])
+            for _ in range(12)
+        ]
+        for depth, parameters in steps:
+            given = [explorer.data(), name, {"depth": depth, **parameters}]
+            found = page.evaluate(seen_in_page.replace("MODULE", repr(MODULE)), given)
+            seen = explorer.view(name, depth, **parameters)
+            for of in ("potential", "terms", "learned", "eigenvalue", "born", "networks", "depths"):
+                wanted = np.abs(
+                    getattr(seen, of)
+                ).max()  # what networks learned comes with twelve digits, and sums cancel
+                np.testing.assert_allclose(
+                    found[of], getattr(seen, of), rtol=1e-10, atol=1e-11 * wanted, err_msg=f"{name} {of}"
+                )
+            for of in ("a0", "exact"):
+                angles = np.arctan(found[of]), np.arctan(getattr(seen, of))
+                np.testing.assert_allclose(*angles, rtol=1e-10, atol=1e-14, err_msg=f"{name} {of}")
+            wave = seen.wave[1][::4]
+            np.testing.assert_allclose(found["wave"], wave, rtol=1e-10, atol=1e-10 * np.abs(wave).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def test_it_is_moved_by_keyboard_in_a_sixtieth_of_a_second(page, explorer_page, width, scheme):
+    faults = []
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(explorer_page)
+    page.add_style_tag(content=":root { color-scheme: light dark }")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowLeft")
+    assert page.get_by_role("slider", name="depth").input_value() == "9.6"
+    assert numbers(page.locator(".explorer")) == in_words(explorer.report(explorer.view("Gaussian", 9.6)))
+    for name in SHAPES:
+        page.get_by_label("shape").select_option(name)
+        for key in ("Home", "End"):
+            for slider in page.get_by_role("slider").all():
+                slider.press(key)
+                assert page.locator(".picture svg[role=img]").count() == 3
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not faults
+    # From the event to the layout of the new picture, the middle one of sixty.
+    moved = page.evaluate(
+        """() => {
+            const [slider] = document.querySelectorAll("input"), times = [];
+            for (let k = 0; k < 60; k++) {
+                slider.stepDown();
+                const start = performance.now();
+                slider.dispatchEvent(new Event("input"));
+                document.body.getBoundingClientRect();
+                times.push(performance.now() - start);
+            }
+            return times.sort((a, b) => a - b)[30];
+        }"""
     )
-    moved = picture.get_attribute("src"), numbers.inner_text(), slider.locator(".widget-readout").inner_text()
-    assert all(before != after for before, after in zip(seen, moved, strict=True))
-    assert moved[1].strip() == explorer.report(explorer.view("Gaussian", float(moved[2])))
+    assert moved < 16
 
 
 def test_a_network_of_ones_own(lab, page):

@@ -1,18 +1,22 @@
 r"""Move a potential by sliders and watch the orders of its scattering length come and go.
 
 Of a shape v(r) and a depth, U = depth v(r): terms of order n, the Born series' and the networks', grow as the n-th power of the
-depth, so a shape is worked out once, at depth one, and a depth costs next to nothing.
+depth.
 
 .. math:: a^{(n)}[\lambda v] = \lambda^n a^{(n)}[v], \qquad \eta[\lambda v] = \lambda\, \eta[v]
 
-Potentials have 64 shells, which is what the networks that ship (of notebook 07) read.
+Potentials have 64 shells, which is what the networks that ship (of notebook 07) read. What moves is `explorer.js`, the same in
+JupyterLab and in a page: it works the physics out by itself and is handed what the networks learned of each shape, for every step
+of its parameters.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from importlib.resources import files
 from importlib.util import find_spec
-from io import BytesIO
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,10 +28,23 @@ from paperlib.learning.perturbation import LearnedSeries
 from paperlib.physics import born, potentials, scattering
 
 if TYPE_CHECKING:
-    from ipywidgets import VBox
+    from anywidget import AnyWidget
     from matplotlib.figure import Figure
 
-__all__ = ["ORDER", "SHAPES", "View", "explore", "picture", "report", "sliders", "view"]
+__all__ = [
+    "ORDER",
+    "SHAPES",
+    "Shape",
+    "View",
+    "data",
+    "explore",
+    "page",
+    "picture",
+    "report",
+    "script",
+    "sliders",
+    "view",
+]
 
 SHELLS = 64
 ORDER = 4
@@ -35,27 +52,35 @@ ORDER = 4
 
 @dataclass(frozen=True)
 class Shape:
-    """A potential of a depth, how far that goes either way, and (least, first, largest) of each parameter."""
+    """A potential of a depth, and (least, first, largest, step) of what moves: the depth, and each parameter in units of the range."""
 
     potential: Callable[..., Floats]
-    deepest: float
-    parameters: dict[str, tuple[float, float, float]]
+    depth: tuple[float, float, float, float]
+    parameters: dict[str, tuple[float, float, float, float]]
 
-    @property
-    def ranges(self) -> dict[str, tuple[float, float, float]]:
-        """(Least, first, largest) of all that moves."""
-        return {"depth": (-self.deepest, self.deepest / 4, self.deepest), **self.parameters}
+    def grid(self) -> list[dict[str, float]]:
+        """Every step of the parameters, the last of which runs fastest."""
+        steps = [
+            np.linspace(least, most, round((most - least) / step) + 1)
+            for least, _, most, step in self.parameters.values()
+        ]
+        return [dict(zip(self.parameters, values, strict=True)) for values in product(*steps)]
 
 
+WIDE, NARROW = (0.2, 0.4, 1.0, 0.01), (0.1, 0.25, 1.0, 0.01)
 SHAPES = {
-    "square well": Shape(potentials.square_well, 6.0, {"radius": (0.3, 1.0, 1.0)}),
-    "Gaussian": Shape(potentials.gaussian, 40.0, {"width": (0.2, 0.4, 1.0)}),
-    "exponential": Shape(potentials.exponential, 60.0, {"width": (0.1, 0.25, 1.0)}),
-    "Yukawa": Shape(potentials.yukawa, 20.0, {"width": (0.1, 0.5, 1.0)}),
-    "Woods-Saxon": Shape(potentials.woods_saxon, 16.0, {"radius": (0.3, 0.6, 1.0), "diffuseness": (0.02, 0.1, 0.3)}),
-    "Pöschl-Teller": Shape(potentials.poschl_teller, 30.0, {"width": (0.2, 0.4, 1.0)}),
+    "square well": Shape(potentials.square_well, (-6.0, 1.5, 6.0, 0.05), {"radius": (0.3, 1.0, 1.0, 0.01)}),
+    "Gaussian": Shape(potentials.gaussian, (-40.0, 10.0, 40.0, 0.4), {"width": WIDE}),
+    "exponential": Shape(potentials.exponential, (-60.0, 15.0, 60.0, 0.5), {"width": NARROW}),
+    "Yukawa": Shape(potentials.yukawa, (-20.0, 5.0, 20.0, 0.2), {"width": (0.1, 0.5, 1.0, 0.01)}),
+    "Woods-Saxon": Shape(
+        potentials.woods_saxon,
+        (-16.0, 4.0, 16.0, 0.2),
+        {"radius": (0.3, 0.6, 1.0, 0.02), "diffuseness": (0.02, 0.1, 0.3, 0.01)},
+    ),
+    "Pöschl-Teller": Shape(potentials.poschl_teller, (-30.0, 7.5, 30.0, 0.25), {"width": WIDE}),
 }
-"""What can be moved, and how far."""
+"""What can be moved, how far and in what steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,35 +100,24 @@ class View:
     eigenvalue: float
 
 
-@lru_cache(maxsize=1)
+@cache
 def _series() -> LearnedSeries:
     return LearnedSeries(reference.series("born_signed").ensembles[:ORDER], ORDER)
 
 
-@lru_cache(maxsize=32)
-def _at_depth_one(shape: str, parameters: tuple[tuple[str, float], ...]) -> tuple[Any, ...]:
-    """Of one shape: U, a_0 at all depths, the Born terms, the networks' (from the constant up), and the eigenvalue."""
-    deepest = SHAPES[shape].deepest
-    U = SHAPES[shape].potential(1.0, SHELLS, **dict(parameters))
-    depths = np.linspace(-deepest, deepest, 241)
-    exact = scattering.scattering_length(depths[:, None] * U)
-    return U, depths, exact, born.born_terms(U, ORDER), _series().terms(U), born.weinberg_eigenvalues(U)[0]
-
-
 def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> dict[str, float]:
     """The depth and all parameters, those not given at their first values."""
-    checks.choice("shape", shape, tuple(SHAPES))
-    ranges = SHAPES[shape].ranges
-    if unknown := sorted(set(parameters) - set(ranges)):
-        has = ", ".join(SHAPES[shape].parameters)
+    of = SHAPES[checks.choice("shape", shape, tuple(SHAPES))]
+    if unknown := sorted(parameters.keys() - of.parameters.keys()):
+        has = ", ".join(of.parameters)
         raise ValueError(f"{unknown[0]}: no parameter of shape = {shape!r}; it has {has}")
     given = parameters if depth is None else {"depth": depth, **parameters}
-    values = {name: given.get(name, first) for name, (_, first, _) in ranges.items()}
-    for name, value in values.items():
-        least, _, most = ranges[name]
-        if not least <= checks.number(name, value) <= most:
-            raise ValueError(f"{name} = {value}: must be from {least:g} to {most:g} for shape = {shape!r}")
-    return {name: float(value) for name, value in values.items()}
+    values = {}
+    for name, (least, first, most, _) in {"depth": of.depth, **of.parameters}.items():
+        values[name] = checks.number(name, given.get(name, first))
+        if not least <= values[name] <= most:
+            raise ValueError(f"{name} = {given[name]}: must be from {least:g} to {most:g} for shape = {shape!r}")
+    return values
 
 
 def view(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> View:
@@ -122,31 +136,31 @@ def view(shape: str = "Gaussian", depth: float | None = None, **parameters: floa
     """
     values = _checked(shape, depth, parameters)
     depth = values.pop("depth")
-    v, depths, exact, terms, learned, eigenvalue = _at_depth_one(shape, tuple(values.items()))
-    powers = np.arange(ORDER + 1)
-    U = depth * v
+    v = SHAPES[shape].potential(1.0, SHELLS, **values)
+    depths, powers = np.linspace(*SHAPES[shape].depth[::2], 241), np.arange(ORDER + 1)
+    terms, learned, U = born.born_terms(v, ORDER), _series().terms(v), depth * v
     return View(
         potential=U,
         wave=scattering.wave_function(U, 4),
         a0=float(scattering.scattering_length(U)),
         depth=depth,
         depths=depths,
-        exact=exact,
+        exact=scattering.scattering_length(depths[:, None] * v),
         born=np.cumsum(terms * depths[:, None] ** powers[1:], axis=1),
         networks=np.cumsum(learned * depths[:, None] ** powers, axis=1)[:, 1:],
         terms=terms * depth ** powers[1:],
         learned=learned[1:] * depth ** powers[1:],
-        eigenvalue=float(depth * eigenvalue),
+        eigenvalue=float(depth * born.weinberg_eigenvalues(v)[0]),
     )
 
 
-def picture(seen: View, *, moved_from: "Figure | None" = None) -> "Figure":
+def picture(seen: View) -> "Figure":
     """Draw a `View`; see `figures.one_potential`."""
     import matplotlib.pyplot as plt
 
     from paperlib.companion import figures
 
-    figure = figures.one_potential(**vars(seen), moved_from=moved_from)
+    figure = figures.one_potential(**vars(seen))
     # Whoever gets the figure shows it; pyplot would show it once more.
     plt.close(figure)
     return figure
@@ -174,46 +188,70 @@ def report(seen: View) -> str:
     return "\n".join(lines)
 
 
-def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "VBox":
-    """The picture under sliders, to be shown by a front end that knows ipywidgets.
+@cache
+def data() -> dict[str, Any]:
+    """What `explorer.js` is handed: how many shells and orders, and of each shape what moves and what the networks learned.
 
-    Parameters, and the errors raised, are those of `view`.
+    `networks` has a row for each of `Shape.grid`: their terms of orders 0 to `ORDER` at depth one, to twelve digits.
+
+    Examples
+    --------
+    >>> data()["shapes"]["Gaussian"]["parameters"]
+    {'width': (0.2, 0.4, 1.0, 0.01)}
+    >>> len(data()["shapes"]["Gaussian"]["networks"])
+    81
     """
-    import ipywidgets as widgets
-
-    values = _checked(shape, depth, parameters)
-    choice = widgets.Dropdown(options=list(SHAPES), value=shape, description="shape")
-    moved = {  # each shape keeps its own
-        name: {
-            moves: widgets.FloatSlider(value=first, min=least, max=most, step=(most - least) / 200, description=moves)
-            for moves, (least, first, most) in kind.ranges.items()
-        }
-        for name, kind in SHAPES.items()
-    }
-    for name, value in values.items():
-        moved[shape][name].value = value
-    controls, numbers = widgets.HBox(layout={"flex_flow": "row wrap"}), widgets.HTML()
-    figure = picture(view(shape, **values))
-    shown = widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
-
-    def draw(_: object = None) -> None:
-        chosen = moved[choice.value]
-        controls.children = (choice, *chosen.values())
-        seen = view(choice.value, **{name: slider.value for name, slider in chosen.items()})
-        picture(seen, moved_from=figure).savefig(png := BytesIO(), format="png", pil_kwargs={"compress_level": 1})
-        shown.value = png.getvalue()
-        numbers.value = f"<pre>{report(seen)}</pre>"
-
-    for widget in (choice, *(slider for group in moved.values() for slider in group.values())):
-        widget.observe(draw, names="value")
-    draw()
-    return widgets.VBox([controls, shown, numbers])
+    shapes = {}
+    for name, shape in SHAPES.items():
+        v = np.array([shape.potential(1.0, SHELLS, **parameters) for parameters in shape.grid()])
+        networks = [[float(f"{term:.11e}") for term in row] for row in _series().terms(v)]
+        shapes[name] = {"depth": shape.depth, "parameters": shape.parameters, "networks": networks}
+    return {"shells": SHELLS, "order": ORDER, "shapes": shapes}
 
 
-def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "VBox | Figure":
+def script() -> str:
+    """`explorer.js`, the module itself."""
+    return (files("paperlib.companion") / "explorer.js").read_text(encoding="utf-8")
+
+
+def page(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> str:
+    """The sliders and their picture as a piece of HTML that needs nothing else, from a file too; shown at once where scripts run.
+
+    Parameters, and the errors raised, are those of `view`. Sliders go in steps, and open at the step that is nearest.
+
+    Examples
+    --------
+    >>> page("Yukawa", depth=1.0)[:41]
+    '<div id="explorer"></div><script type="mo'
+    """
+    opened = (data(), shape, _checked(shape, depth, parameters))
+    # A browser reads modules from files only where they are written into the page.
+    call = ", ".join(json.dumps(value, ensure_ascii=False) for value in opened)
+    start = f'mount(document.getElementById("explorer"), {call});'
+    return f'<div id="explorer"></div><script type="module">\n{script()}\n{start}\n</script>'
+
+
+def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "AnyWidget":
+    """The same in a cell of JupyterLab, or of any front end that knows widgets.
+
+    Parameters, and the errors raised, are those of `view`. Sliders go in steps, and open at the step that is nearest.
+    """
+    import anywidget
+    import traitlets
+
+    class Explorer(anywidget.AnyWidget):
+        _esm = script()
+        data = traitlets.Dict(data()).tag(sync=True)
+        shape = traitlets.Unicode().tag(sync=True)
+        values = traitlets.Dict().tag(sync=True)
+
+    return Explorer(shape=shape, values=_checked(shape, depth, parameters))
+
+
+def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "AnyWidget | Figure":
     """Sliders where someone can move them, else the picture they open with, and its numbers in print.
 
-    A notebook run by nbconvert, papermill or nbval, or read where ipywidgets is not installed, gets the picture.
+    A notebook run by nbconvert, papermill or nbval, or read where anywidget is not installed, gets the picture.
     Parameters, and the errors raised, are those of `view`.
 
     Examples
@@ -222,7 +260,7 @@ def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: f
     a_0 = -0.02...
     <Figure size ... with 3 Axes>
     """
-    if find_spec("ipywidgets") and _someone_is_there():
+    if find_spec("anywidget") and _someone_is_there():
         return sliders(shape, depth, **parameters)
     seen = view(shape, depth, **parameters)
     print(report(seen))

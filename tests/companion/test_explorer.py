@@ -27,10 +27,8 @@ def pixels(figure):
 @st.composite
 def chosen(draw):
     shape = draw(st.sampled_from(sorted(SHAPES)))
-    deepest = SHAPES[shape].deepest
-    limits = {"depth": (-deepest, deepest)} | {
-        n: (least, most) for n, (least, _, most) in SHAPES[shape].parameters.items()
-    }
+    moves = {"depth": SHAPES[shape].depth} | SHAPES[shape].parameters
+    limits = {name: (least, most) for name, (least, _, most, _) in moves.items()}
     return {"shape": shape} | {name: draw(st.floats(*ends).map(lambda x: round(x, 6))) for name, ends in limits.items()}
 
 
@@ -72,23 +70,6 @@ def test_what_does_not_converge_is_said():
     assert f"{inside.a0:.5f}" in explorer.report(inside)
 
 
-def test_a_moved_picture_is_the_picture_drawn_anew():
-    """Whatever was on it before: zero depth, another shape, a resonance."""
-    figure = explorer.picture(explorer.view("square well", 2.0))
-    before = pixels(figure)
-    views = [
-        explorer.view("Gaussian", 0.0),
-        explorer.view("Pöschl-Teller", 12.9),
-        explorer.view("Woods-Saxon", -9.0, diffuseness=0.3),
-        explorer.view("square well", 2.0),
-    ]
-    for seen in views:
-        moved = explorer.picture(seen, moved_from=figure)
-        assert moved is figure
-        assert np.array_equal(pixels(moved), pixels(explorer.picture(seen)))
-        assert np.array_equal(pixels(moved), before) == (seen is views[-1])
-
-
 def test_an_infinite_length_is_drawn_without_a_word(recwarn):
     seen = vars(explorer.view("square well", 2.0)) | {"a0": np.inf, "wave": (np.linspace(0, 1, 9), np.full(9, np.nan))}
     pixels(figures.one_potential(**seen))
@@ -106,43 +87,34 @@ def test_an_infinite_length_is_drawn_without_a_word(recwarn):
         ({"width": "wide"}, r"width = 'wide': must be a finite number"),
     ],
 )
-@pytest.mark.parametrize("opened", [explorer.view, explorer.explore, explorer.sliders])
+@pytest.mark.parametrize("opened", [explorer.view, explorer.explore, explorer.page, explorer.sliders])
 def test_bad_input(opened, wrong, message):
     if opened is explorer.sliders:
-        pytest.importorskip("ipywidgets")
+        pytest.importorskip("anywidget")
     with pytest.raises(refusal(message), match="^" + message):
         opened(**wrong)
 
 
-def test_a_slider_changes_the_picture_and_the_numbers():
-    widgets = pytest.importorskip("ipywidgets")
-    controls, shown, numbers = explorer.sliders("exponential", 20.0, width=0.3).children
-    choice, depth, width = controls.children
-    assert (depth.value, width.value) == (20.0, 0.3)
-    seen = {(shown.value, numbers.value)}
-    for slider, value in ((depth, 25.0), (width, 0.2), (choice, "Woods-Saxon")):
-        slider.value = value
-        seen.add((shown.value, numbers.value))
-    assert len({picture for picture, _ in seen}) == len({text for _, text in seen}) == 4
-    assert [slider.description for slider in controls.children] == ["shape", "depth", "radius", "diffuseness"]
-    assert explorer.report(explorer.view("Woods-Saxon")) in numbers.value
-    choice.value = "exponential"
-    assert controls.children == (choice, depth, width), "each shape keeps its own sliders"
-    assert explorer.report(explorer.view("exponential", 25.0, width=0.2)) in numbers.value
-    assert all(isinstance(slider, widgets.FloatSlider) for slider in (depth, width))
+def test_what_moves_goes_in_whole_steps_from_end_to_end():
+    for name, shape in SHAPES.items():
+        for least, first, most, step in (shape.depth, *shape.parameters.values()):
+            steps = np.array([first - least, most - first]) / step
+            np.testing.assert_allclose(steps, np.round(steps), atol=1e-9)
+        rows = explorer.data()["shapes"][name]["networks"]
+        assert len(rows) == len(shape.grid()) and {len(row) for row in rows} == {ORDER + 1}
 
 
-def test_the_ends_of_every_slider_can_be_seen_and_differ():
-    pytest.importorskip("ipywidgets")
-    controls, shown, _ = explorer.sliders().children
-    for shape in SHAPES:
-        controls.children[0].value = shape
-        for slider in controls.children[1:]:
-            pictures = set()
-            for end in (slider.min, slider.max):
-                slider.value = end
-                pictures.add(shown.value)
-            assert len(pictures) == 2, (shape, slider.description)
+def test_the_terms_handed_to_the_page_are_those_of_the_view():
+    for name in ("Yukawa", "Woods-Saxon"):
+        for number, parameters in list(enumerate(SHAPES[name].grid()))[::97]:
+            row = explorer.data()["shapes"][name]["networks"][number]
+            np.testing.assert_allclose(row[1:], explorer.view(name, 1.0, **parameters).learned, rtol=1e-11)
+
+
+def test_the_page_needs_nothing_else():
+    page = explorer.page("Yukawa", 3.0, width=0.3)
+    assert "://" not in page and page.count("</script>") == 1
+    assert '"Yukawa", {"depth": 3.0, "width": 0.3}' in page
 
 
 def test_where_no_one_moves_sliders_it_is_the_static_picture(capsys):
@@ -180,17 +152,17 @@ def test_sliders_where_someone_is_there_a_picture_elsewhere(kernel):
     code = "from paperlib import explorer; explorer.explore()"
     assert WIDGET in shown_by(kernel, code, someone=True)
     assert shown_by(kernel, code, someone=False) == {"image/png", "text/plain"}
-    without = "import sys; sys.modules['ipywidgets'] = None  # as if it were not installed\n" + code
+    without = "import sys; sys.modules['anywidget'] = None  # as if it were not installed\n" + code
     assert shown_by(kernel, without, someone=True) == {"image/png", "text/plain"}
 
 
-def test_without_ipython_or_ipywidgets():
-    code = "import sys; sys.modules |= {'ipywidgets': None, 'IPython': None}; "
+def test_without_ipython_or_anywidget():
+    code = "import sys; sys.modules |= {'anywidget': None, 'IPython': None}; "
     code += "from paperlib import explorer; assert type(explorer.explore()).__name__ == 'Figure'"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_opening_it_imports_nothing_heavy():
     code = "import sys; from paperlib import explorer; explorer.view(); "
-    code += "assert not {'tensorflow', 'matplotlib', 'ipywidgets', 'IPython'} & set(sys.modules)"
+    code += "assert not {'tensorflow', 'matplotlib', 'anywidget', 'IPython'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,13 +1,10 @@
 """Figures of the physics: potentials, waves, scattering lengths, the Born series."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
@@ -141,94 +138,50 @@ def one_potential(
     terms: Floats,
     learned: Floats,
     eigenvalue: float,
-    *,
-    moved_from: Figure | None = None,
 ) -> Figure:
     """A potential and its zero-energy wave, a_0 against depth by orders, and the size of each order.
 
-    Places and axes are fixed where they can be: what moves from one picture to the next is what the potential changed.
-
     a_0, terms and the largest Weinberg eigenvalue, by magnitude, are those at `depth`, which is among `depths`. The wave is
-    (r, u) inside the range, drawn to no scale, rising from the origin. `moved_from` is a figure that this function made of as
-    many shells and orders: it is changed and returned, which is faster.
+    (r, u) inside the range, drawn to no scale, rising from the origin.
 
     Arrays: potential (d,); depths, exact (n,); born, networks (n, orders), approximations by the first orders of the Born
     series and of what networks have learned of it; terms, learned (orders,), of the same two.
     """
-    figure = _frame(len(potential), len(terms)) if moved_from is None else moved_from
-    shape, lengths, sizes = figure.axes
-    height = np.abs(potential).max() or 1.0
-    outside = np.array([1.0, 2.0])
+    figure, (shape, lengths, sizes) = plt.subplots(1, 3, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.4, 1))
+    height, outside = np.abs(potential).max() or 1.0, np.array([1.0, 2.0])
     r, u = np.append(wave[0], outside), np.append(wave[1], outside - a0)
-    _artist(shape, "potential").set_data(potential)
-    _artist(shape, "wave").set_data(r, np.copysign(height / np.abs(u).max(), u[1]) * u)
-    _artist(shape, "length").set_data([a0], [0])
-    shape.set_ylim(-1.1 * height, 1.1 * height)
-
-    lengths.set_xlim(depths[0], depths[-1])
-    _artist(lengths, "exact").set_data(depths, style.broken_at_poles(exact, 40))
-    orders = np.arange(1, len(terms) + 1)
-    for n in orders:
-        _artist(lengths, f"Born {n}").set_data(depths, born[:, n - 1])
-        _artist(lengths, f"networks {n}").set_data(depths[5::10], networks[5::10, n - 1])
-    _artist(lengths, "depth").set_xdata([depth, depth])
-    radius = np.divide(depth, abs(eigenvalue), out=np.array(np.nan), where=eigenvalue != 0)
-    for sign in (-1, 1):
-        _artist(lengths, f"radius {sign}").set_xdata([sign * radius] * 2)
-
-    for name, values in (("Born", terms), ("networks", learned)):
-        _artist(sizes, name).set_offsets(np.column_stack([orders, np.abs(values)]))
-    verdict = "converges" if abs(eigenvalue) < 1 else "diverges"
-    title = f"a₀ = {a0:.4f} ranges,  largest Weinberg eigenvalue {eigenvalue:.3f}: the Born series {verdict}"
-    figure.suptitle(title.replace("-", "−"), fontsize=9, y=0.985)
-    return figure
-
-
-def _artist(axis: Axes, name: str) -> Any:
-    return next(artist for artist in axis.get_children() if artist.get_gid() == name)
-
-
-def _frame(d: int, orders: int) -> Figure:
-    """The picture without its potential: every artist that moves, under its name."""
-    # Places are given: to solve for them takes longer than to draw.
-    figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.4, 1), layout="none")
-    figure.subplots_adjust(left=0.06, right=0.995, bottom=0.14, top=0.79, wspace=0.33)
-    shades = style.shades(orders)
-    shape, lengths, sizes = axes
-
     shape.axhline(0, color="0.6", linewidth=0.6)
     shape.axvline(1, color="0.6", linewidth=0.6, linestyle="--")
-    shape.stairs(np.zeros(d), np.linspace(0, 1, d + 1), fill=True, color="C5", alpha=0.6, gid="potential")
-    shape.plot([], color="C0", gid="wave")
-    shape.plot([], "o", color="black", markersize=4, gid="length")
-    shape.set(xlabel="r / range", ylabel="U(r)", xlim=(-1, 2), xticks=(-1, 0, 1, 2))
+    shape.stairs(potential, np.linspace(0, 1, len(potential) + 1), fill=True, color=style.hue(5), alpha=0.6)
+    shape.plot(r, np.copysign(height / np.abs(u).max(), u[1]) * u, color="C0")
+    shape.plot(a0, 0, "o", color="black", markersize=4)
+    shape.set(xlabel="r / range", ylabel="U(r)", xlim=(-1, 2), xticks=(-1, 0, 1, 2), ylim=(-1.1 * height, 1.1 * height))
     shape.locator_params(axis="y", nbins=4)
-    shape.yaxis.set_label_coords(-0.14, 0.5)
     shape.text(0.03, 0.97, "line: u(r),\nno scale\ndot: a₀", transform=shape.transAxes, va="top", fontsize=7)
 
-    lengths.plot([], **style.EXACT, gid="exact")
-    for n, shade in enumerate(shades, 1):
-        lengths.plot([], color=shade, label=f"Born {n}", gid=f"Born {n}")
-        lengths.plot([], "o", color=shade, markersize=2.5, gid=f"networks {n}")
+    shades = style.shades(len(terms))
+    lengths.plot(depths, style.broken_at_poles(exact, 40), **style.EXACT)
+    for n, shade in enumerate(shades):
+        lengths.plot(depths, born[:, n], color=shade, label=f"Born {n + 1}")
+        lengths.plot(depths[5::10], networks[5::10, n], "o", color=shade, markersize=2.5)
     lengths.plot([], "o", color="0.4", markersize=2.5, label="networks")
-    lengths.axvline(color="C1", linewidth=1, gid="depth")
-    for sign, name in ((-1, None), (1, "radius")):
-        lengths.axvline(color="0.4", linewidth=0.9, linestyle=":", label=name, gid=f"radius {sign}")
-    lengths.set(xlabel="depth", ylabel="a₀ / range", ylim=(-4, 4), yticks=(-4, -2, 0, 2, 4))
+    lengths.axvline(depth, color="C1", linewidth=1)
+    radius = np.divide(depth, abs(eigenvalue), out=np.array(np.nan), where=eigenvalue != 0)
+    for sign, label in ((-1, None), (1, "radius")):
+        lengths.axvline(sign * radius, color="0.4", linewidth=0.9, linestyle=":", label=label)
+    lengths.set(xlabel="depth", ylabel="a₀ / range", xlim=depths[[0, -1]], ylim=(-4, 4), yticks=(-4, -2, 0, 2, 4))
     lengths.locator_params(axis="x", nbins=4)
 
-    number = np.arange(1, orders + 1)
-    sizes.scatter(number, number, 60, facecolors="none", edgecolors=shades, linewidths=1.3, gid="Born")
-    sizes.scatter(number, number, 8, color=shades, gid="networks")
-    sizes.set(xlabel="order", ylabel="|term| / range", xticks=number, xlim=(0.5, orders + 0.5))
+    orders = np.arange(1, len(terms) + 1)
+    sizes.scatter(orders, np.abs(terms), 60, facecolors="none", edgecolors=shades, linewidths=1.3)
+    sizes.scatter(orders, np.abs(learned), 8, color=shades)
+    sizes.set(xlabel="order", ylabel="|term| / range", xticks=orders, xlim=(0.5, len(terms) + 0.5))
     sizes.set(yscale="log", ylim=(1e-6, 1e3))
-    sizes.set_yticks([1e-6, 1e-3, 1, 1e3], ["10⁻⁶", "10⁻³", "1", "10³"])
-    sizes.yaxis.set_minor_locator(NullLocator())
 
-    handles, labels = lengths.get_legend_handles_labels()
+    verdict = "converges" if abs(eigenvalue) < 1 else "diverges"
+    title = f"a₀ = {a0:.4f} ranges,  largest Weinberg eigenvalue {eigenvalue:.3f}: the Born series {verdict}"
+    figure.suptitle(title.replace("-", "−"), fontsize=9)
     figure.legend(
-        handles, labels, loc="upper center", ncols=9, bbox_to_anchor=(0.5, 0.93), handlelength=1.4, columnspacing=1.2
+        *lengths.get_legend_handles_labels(), loc="outside lower center", ncols=9, handlelength=1.4, columnspacing=1.2
     )
-    # At a height that is given: to find one above all ticks, each is measured once more.
-    with plt.rc_context({"axes.titley": 1.0}):
-        return style.lettered(figure, axes)
+    return style.lettered(figure, (shape, lengths, sizes))
