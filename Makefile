@@ -35,11 +35,15 @@ test: .venv/.ready ## Run the unit tests, the stored notebooks cell by cell, and
 browser: .venv/.dev ## Open notebooks in a headless Chromium, run them, move a slider; screenshots go to build/browser (needs chromium)
 	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
 
-lint: .venv/.dev ## Check style, format and types of the library, the tests and the notebooks' cells
+lint: .venv/.dev ## Check style, format and types of the library, the tests and the notebooks' cells, and CITATION.cff and .github by their schemas
 	$(BIN)/ruff check conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/ruff format --check conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/mypy
 	$(BIN)/mypy tests/face.py
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[0-9]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 
 # In the one arithmetic, as the stored cells are run again.
 ALIKE := python -m paperlib arithmetic
