@@ -5,7 +5,7 @@ PROFILE ?= standard
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test test-long coverage fuzz test-matrix test-doors browser lint notebooks store wheel book lab lock clean
+.PHONY: help setup reproduce test test-long coverage fuzz test-matrix test-doors browser lint notebooks store wheel release release-check book lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,11 +35,15 @@ test: .venv/.ready ## Run the unit tests, the stored notebooks cell by cell, and
 browser: .venv/.dev ## Open notebooks in a headless Chromium, run them, move a slider; screenshots go to build/browser (needs chromium)
 	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
 
-lint: .venv/.dev ## Check style, format and types of the library, the tests and the notebooks' cells
-	$(BIN)/ruff check conftest.py paperlib tests notebooks docs
-	$(BIN)/ruff format --check conftest.py paperlib tests notebooks docs
+lint: .venv/.dev ## Check style, format and types of the library, the tests and the notebooks' cells, and CITATION.cff and .github by their schemas
+	$(BIN)/ruff check conftest.py .ci paperlib tests notebooks docs
+	$(BIN)/ruff format --check conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/mypy
 	$(BIN)/mypy tests/face.py
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[0-9]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 
 # In the one arithmetic, as the stored cells are run again.
 ALIKE := python -m paperlib arithmetic
@@ -60,6 +64,18 @@ wheel: .venv/.dev ## Build the wheel into build/dist, and try it in an empty env
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/python -m pip install --quiet build/dist/*.whl
 	cd / && "$(CURDIR)/build/empty/bin/python" -I "$(CURDIR)/tests/installed.py"
+
+release-check: .venv/.ready ## Show what `make release VERSION=0.2.0` would change, or in one line why it would not
+	@$(BIN)/python .ci/release.py "$(VERSION)"
+
+release: .venv/.ready ## Release VERSION=0.2.0 of main: changelog, version, metadata, commit, tag, wheel, archive; nothing is pushed
+	@$(BIN)/python .ci/release.py --write "$(VERSION)"
+	$(MAKE) metadata
+	git add --all
+	git commit --quiet --message "Release $(VERSION)"
+	git tag --annotate --message "Release $(VERSION)" "v$(VERSION)"
+	$(MAKE) wheel
+	$(MAKE) archive
 
 BOOK := build/book-source
 

@@ -1,0 +1,64 @@
+"""Say in one line why VERSION cannot be released, or show what its release changes: python .ci/release.py [--write] VERSION"""
+
+import difflib
+import re
+import subprocess
+import sys
+import tomllib
+from datetime import date
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+
+def git(*arguments):
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def refusal(text):
+    present = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]["version"]
+    if not text:
+        return f"VERSION is missing; the present one is {present}"
+    try:
+        version = Version(text)
+    except InvalidVersion:
+        return f"VERSION={text} is no version"
+    if str(version) != text:
+        return f"VERSION={text} is written {version}"
+    if version <= Version(present):
+        return f"VERSION={text} is not larger than the present one, {present}"
+    if git("status", "--porcelain"):
+        return "the tree has changes: commit them first"
+    if git("branch", "--show-current") != "main":
+        return "a release is made on the branch main"
+    if git("tag", "--list", f"v{text}"):
+        return f"the tag v{text} exists"
+    if not re.search(r"^## Unreleased\n\s*(?!## )\S", Path("CHANGELOG.md").read_text("utf-8"), re.MULTILINE):
+        return 'CHANGELOG.md has nothing under "## Unreleased"'
+
+
+def edits(version, day):
+    yield "CHANGELOG.md", r"^## Unreleased\n", f"## Unreleased\n\n## {version} ({day})\n"
+    yield "pyproject.toml", r"^version = .*\n", f'version = "{version}"\n'
+    # In quotes: to YAML 1.0 is a number, and a bare date no string.
+    yield "CITATION.cff", r"^version: .*\n(date-released: .*\n)?", f'version: "{version}"\ndate-released: "{day}"\n'
+
+
+def main(version, write):
+    if reason := refusal(version):
+        sys.exit(f"No release: {reason}.")
+    released = {}
+    for name, old, new in edits(version, date.today()):
+        before = Path(name).read_text("utf-8")
+        released[name], places = re.subn(old, new, before, flags=re.MULTILINE)
+        if places != 1:
+            sys.exit(f"No release: {name} has {places} places for the version, not one.")
+        lines = difflib.unified_diff(before.splitlines(), released[name].splitlines(), name, name, n=1, lineterm="")
+        print(*lines, sep="\n")
+    if write:
+        for name, text in released.items():
+            Path(name).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[-1], "--write" in sys.argv)
