@@ -101,6 +101,8 @@ files.write_json(FOLDER / "grid.json", {"grid": {"d": [4]}})
 RECORD = {"notebook": "01_a", "retrained": False, "numbers": {"x": {"value": 1.0, "meaning": "m"}}, "figures": {}}
 files.write_json(FOLDER / "results" / "numbers" / "01_a.json", RECORD)
 NOTEBOOK = {"cells": [], "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "p"}}}
+CLAIM = {"id": "C1", "text": "t", "notebook": "01_a", "protocol": "p", "numbers": {"x": {}}}
+files.write_json(FOLDER / "claimed" / "claims.json", {"paper": "p", "claims": [CLAIM]})
 files.write_json(FOLDER / "notebooks" / "01_a.ipynb", NOTEBOOK | {"nbformat": 4, "nbformat_minor": 5})
 
 TABLE = {
@@ -181,7 +183,8 @@ TABLE = {
     "reference.table": Row(reference.table, name="optimizers", folder=None),
     "reference.series": Row(reference.series, name="box", folder=None),
     "reference.trained": Row(reference.trained, name="box_1", train=None, folder=None),
-    "reproduction.claims.claim_table": Row(reproduction.claim_table, folder=FOLDER / "results"),
+    "reproduction.claims.read_claims": Row(reproduction.read_claims, folder=FOLDER / "claimed"),
+    "reproduction.claims.write_claims": Row(reproduction.write_claims, folder=FOLDER / "claimed", readme=None),
     "reproduction.comparison.compare": Row(
         reproduction.compare, results=FOLDER / "results", stored=FOLDER / "results", only=("01_a",)
     ),

@@ -1,3 +1,4 @@
+import json
 import platform
 import re
 import subprocess
@@ -286,15 +287,73 @@ def test_numbers_keep_their_bounds():
         Number(float("nan"), "")
 
 
-def test_claims_read_their_verdict_from_the_records(tmp_path):
-    verdicts = dict.fromkeys(claim.id for claim in reproduction.CLAIMS)
-    verdicts.update({claim.id: verdict for claim, verdict in reproduction.claim_table(tmp_path)})
-    assert set(verdicts.values()) == {"not yet shown"}
-    for value, expected in ((0.1, "holds: mape_percent = 0.1"), (0.9, "does not hold: mape_percent = 0.9")):
-        numbers = {"mape_percent": Number(value, "", at_most=0.5)}
-        reproduction.record("03_training_mlps", tmp_path, numbers=numbers, figures={})
-        verdicts = {claim.id: verdict for claim, verdict in reproduction.claim_table(tmp_path)}
-        assert verdicts["C1"] == expected and verdicts["C7"] == "not yet shown"
+@pytest.fixture
+def claimed(tmp_path):
+    """A folder with one claim and, as `error` says, the number that decides it."""
+
+    def write(error=None, **changes):
+        entry = {"id": "C1", "text": "It fits.", "notebook": "03_fit", "protocol": "ours", "numbers": {"error": {}}}
+        content = {"paper": "https://doi.org/10.1000/1", "claims": [entry | changes]}
+        (tmp_path / "claims.json").write_text(json.dumps(content))
+        if error is not None:
+            reproduction.record("03_fit", tmp_path, numbers={"error": error}, figures={})
+        return tmp_path
+
+    return write
+
+
+def test_claims_read_their_verdict_from_the_records(claimed):
+    assert [claim.because for claim in reproduction.read_claims(claimed())] == ["not yet shown"]
+    for value, verdict in ((0.1, "holds"), (0.9, "does not hold")):
+        folder = claimed(Number(value, "error (%)", at_most=0.5))
+        [claim] = reproduction.write_claims(folder)
+        assert claim.because == f"{verdict}: error = {value}"
+        [entry] = json.loads((folder / "claims.json").read_text())["claims"]
+        assert entry["numbers"]["error"] == {"value": value, "meaning": "error (%)", "at_most": 0.5}
+        assert entry["verdict"] == verdict == reproduction.read_claims(folder)[0].said
+
+
+def test_a_readme_is_told_the_verdicts(claimed, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n| C1 | old |\n| C2 | gone |\nafter\n")
+    reproduction.write_claims(claimed(Number(1.0, "", at_least=2.0)), readme)
+    row = "| C1 | It fits. | [03](notebooks/03_fit.ipynb) | does not hold | ours |"
+    assert readme.read_text() == f"before\n{row}\nafter\n"
+
+
+def test_a_claim_whose_verdict_changes_fails(claimed, tmp_path):
+    folder, results = claimed(Number(0.3, "", at_most=0.5, tolerance=10.0)), tmp_path / "results"
+    reproduction.write_claims(folder)
+    for value, passed in ((0.4, True), (0.6, False)):
+        reproduction.record("03_fit", results, numbers={"error": Number(value, "", at_most=0.5)}, figures={})
+        [verdict] = [v for v in reproduction.compare(results, folder) if v.kind == "claim"]
+        assert verdict.passed == passed and verdict.new.endswith(f"error = {value}")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"numbers": {"eror": {}}}, "C1: 03_fit has recorded no number 'eror'$"),
+        (
+            {"numbers": {"error": {"at_most": 0.5}}},
+            r"\$.claims\[0\].numbers.error: 'value' is a dependency of 'at_most'$",
+        ),
+        ({"numbers": {}}, r"\$.claims\[0\].numbers: .* non-empty$"),
+        ({"verdict": "true"}, r"\$.claims\[0\].verdict: 'true' is not one of"),
+        ({"notebook": "../03"}, r"\$.claims\[0\].notebook: '../03' does not match"),
+        ({"proof": ""}, r"\$.claims\[0\]: .*'proof' was unexpected"),
+    ],
+)
+def test_a_wrong_claims_file_is_refused_in_a_line(claimed, changes, message):
+    folder = claimed(Number(0.1, "", at_most=0.5), **changes)
+    with pytest.raises(ValueError, match=f"^[^\n]*claims.json: {message}") as refused:
+        reproduction.read_claims(folder)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_number_without_a_bound_decides_nothing(claimed):
+    with pytest.raises(ValueError, match="claims.json: C1: number 'error' of 03_fit has no bound$"):
+        reproduction.read_claims(claimed(Number(0.1, "")))
 
 
 CELLS = """

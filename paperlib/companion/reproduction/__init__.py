@@ -5,7 +5,7 @@ anew; comparing it with what the repository stores gives the verdicts of the rep
 """
 
 from paperlib._support.arithmetic import FIXED as ARITHMETIC
-from paperlib.companion.reproduction.claims import CLAIMS, Claim, claim_table
+from paperlib.companion.reproduction.claims import Claim, read_claims, write_claims
 from paperlib.companion.reproduction.comparison import Verdict, compare, compare_networks, store
 from paperlib.companion.reproduction.records import Number, errors_by_order, read_record, record
 from paperlib.companion.reproduction.report import provenance, write_report
@@ -14,7 +14,7 @@ from paperlib.companion.reproduction.spreads import bounded_numbers, measure_spr
 from paperlib.companion.reproduction.table import Table
 
 __all__ = [
-    "ARITHMETIC", "CLAIMS", "Claim", "Number", "PROFILES", "Table", "Verdict", "bounded_numbers", "claim_table", "compare",
-    "compare_networks", "errors_by_order", "measure_spreads", "notebook_parameters", "notebooks", "provenance", "read_record", "read_spreads",
-    "record", "reproduce", "run_notebook", "store", "write_report",
+    "ARITHMETIC", "Claim", "Number", "PROFILES", "Table", "Verdict", "bounded_numbers", "compare",
+    "compare_networks", "errors_by_order", "measure_spreads", "notebook_parameters", "notebooks", "provenance", "read_claims", "read_record", "read_spreads",
+    "record", "reproduce", "run_notebook", "store", "write_claims", "write_report",
 ]  # fmt: skip

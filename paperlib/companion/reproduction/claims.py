@@ -1,60 +1,108 @@
-"""The paper's claims, where each is shown, and whether the stored numbers bear it out."""
+"""The paper's claims, where each is shown, and whether the stored numbers bear it out: one file that a machine can read.
 
+FOLDER/claims.json, of which `claims.schema.json` is the form, names for each claim the notebook and the recorded numbers that
+decide it. Their values and bounds, and the verdict, are filled in from the records; notebook 00, README and report are made of it.
+"""
+
+import re
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from paperlib._support import checks
-from paperlib.companion.reproduction.records import read_record
+from paperlib._support.files import atomically, read_json, write_json
+from paperlib.companion.reproduction.records import Number, read_record
 
-__all__ = ["CLAIMS", "Claim", "claim_table"]
+__all__ = ["Claim", "read_claims", "write_claims"]
+
+CLAIMS = "claims.json"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, the recorded numbers, each with a bound, that decide it, and in three words by what protocol."""
+    """A claim of the paper, in three words by what protocol it is decided, and the numbers that do, None where not yet recorded."""
 
     id: str
     text: str
     notebook: str
-    numbers: tuple[str, ...]
     protocol: str
+    numbers: dict[str, Number | None]
+    said: str = "not yet shown"
+    """The verdict that the file holds."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether all numbers keep their bounds: "holds", "does not hold", or "not yet shown"."""
+        held = [number and number.holds for number in self.numbers.values()]
+        return "not yet shown" if None in held else "holds" if all(held) else "does not hold"
+
+    @property
+    def because(self) -> str:
+        """The verdict and the numbers.
+
+        Examples
+        --------
+        >>> Claim("C1", "It fits.", "03_fit", "ours", {"error": Number(0.25, "error (%)", at_most=0.5)}).because
+        'holds: error = 0.25'
+        """
+        values = ", ".join(f"{name} = {number.value:.3g}" for name, number in self.numbers.items() if number)
+        return f"{self.verdict}: {values}" if values else self.verdict
 
 
-CLAIMS = (
-    Claim("C1",
-          "Multilayer perceptrons predict S-wave scattering lengths of discretised, attractive, finite-range potentials.",
-          "03_training_mlps", ("mape_percent",), "attractive, values, SOAP"),
-    Claim("C2", "Any-order derivatives of an MLP are sums of diagrams made of propagators and vertices.",
-          "05_feynman_diagrams", ("diagram_sum_error",), "identity, every diagram"),
-    Claim("C3", "The n-th order Born approximation corresponds to the n-th order Taylor approximation of the MLP.",
-          "06_taylor_versus_born", tuple(f"taylor_born_{n}_relative_error" for n in (1, 2, 3)),
-          "signed, derivatives, SOAP"),
-    Claim("C4", "For shallow potentials the low orders are a local interpretation of the MLP and reproduce a_0.",
-          "06_taylor_versus_born", ("shallow_taylor_error_percent",), "signed, derivatives, SOAP"),
-    Claim("C5", "A plainly trained MLP adapts its derivatives mainly to the leading order of the target.",
-          "06_taylor_versus_born", ("plain_second_over_first_error",), "attractive, values, SOAP"),
-    Claim("C6", "Removing the leading order and training on the rest gets the 1st and 2nd Born terms right.",
-          "07_iterative_perturbation_theory", tuple(f"values_attractive_born_{n}_relative_error" for n in (1, 2)),
-          "attractive, values, SOAP"),
-    Claim("C7", "Both results combined are a machine-learned second-order Born approximation.",
-          "08_machine_learned_born", ("values_attractive_second_order_mape_percent",), "attractive, values, SOAP"),
-)  # fmt: skip
+def read_claims(folder: str | Path) -> list[Claim]:
+    """The claims of FOLDER/claims.json, with the numbers that FOLDER/numbers holds.
 
-
-def claim_table(folder: str | Path) -> list[tuple[Claim, str]]:
-    """Each claim with the verdict that the records in FOLDER/numbers, as `record` writes them, give it.
-
-    A verdict is "holds" with its numbers, "does not hold" with them, or "not yet shown".
+    A ValueError if the file is not of its form, or names a number that its notebook has not recorded, or one without a bound.
     """
-    folder, rows = checks.path("folder", folder), []
-    for claim in CLAIMS:
-        path = folder / "numbers" / f"{claim.notebook}.json"
-        recorded = read_record(path).numbers if path.exists() else {}
-        numbers = {name: recorded[name] for name in claim.numbers if name in recorded}
-        held = [number.holds for number in numbers.values()]
-        verdict = "not yet shown"
-        if len(held) == len(claim.numbers) and None not in held:
-            values = ", ".join(f"{name} = {number.value:.3g}" for name, number in numbers.items())
-            verdict = f"{'holds' if all(held) else 'does not hold'}: {values}"
-        rows.append((claim, verdict))
-    return rows
+    claims = []
+    for entry in _content(path := checks.path("folder", folder) / CLAIMS)["claims"]:
+        record = path.parent / "numbers" / f"{entry['notebook']}.json"
+        recorded = read_record(record).numbers if record.exists() else None
+        for name in entry["numbers"] if recorded is not None else ():
+            if name not in recorded:
+                raise ValueError(f"{path}: {entry['id']}: {entry['notebook']} has recorded no number {name!r}")
+            if recorded[name].holds is None:
+                raise ValueError(f"{path}: {entry['id']}: number {name!r} of {entry['notebook']} has no bound")
+        numbers = {name: recorded[name] if recorded is not None else None for name in entry["numbers"]}
+        words = {name: entry[name] for name in ("id", "text", "notebook", "protocol")}
+        claims.append(Claim(**words, numbers=numbers, said=entry.get("verdict", "not yet shown")))
+    return claims
+
+
+def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[Claim]:
+    """Fill values, bounds and verdicts of the stored numbers into FOLDER/claims.json, and into the rows of a README's table."""
+    claims, path = read_claims(folder), Path(folder) / CLAIMS
+    content = _content(path)
+    for claim, entry in zip(claims, content["claims"], strict=True):
+        entry["numbers"] = {name: _told(number) if number else {} for name, number in claim.numbers.items()}
+        entry["verdict"] = claim.verdict
+    write_json(path, content)
+    if readme is not None:
+        rows = [
+            f"| {claim.id} | {claim.text} | [{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb) | {claim.verdict} | {claim.protocol} |\n"
+            for claim in claims
+        ]
+        page = checks.path("readme", readme)
+        text = page.read_text(encoding="utf-8")
+        with atomically(page) as part:
+            part.write_text(
+                re.sub(r"(^\| C\d.*\n)+", lambda _: "".join(rows), text, flags=re.MULTILINE), encoding="utf-8"
+            )
+    return claims
+
+
+def _told(number: Number) -> dict[str, Any]:
+    told = {name: getattr(number, name) for name in ("value", "meaning", "at_most", "at_least")}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _content(path: Path) -> Any:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    content = read_json(path)
+    form = read_json(str(files(__package__) / "claims.schema.json"))
+    if error := best_match(Draft202012Validator(form).iter_errors(content)):
+        raise ValueError(f"{path}: {error.json_path}: {' '.join(error.message.split())[:200]}")
+    return content

@@ -12,6 +12,7 @@ from paperlib._support.checks import Floats
 from paperlib._support.files import atomically
 from paperlib.companion.reference import manifest
 from paperlib.companion.reproduction import spreads
+from paperlib.companion.reproduction.claims import CLAIMS, Claim, read_claims
 from paperlib.companion.reproduction.records import Record, read_record
 
 __all__ = ["Verdict", "compare", "compare_networks", "store"]
@@ -26,7 +27,7 @@ FINGERPRINT = 1e-6
 
 @dataclass(frozen=True)
 class Verdict:
-    """One comparison, its `kind` a "number", a "figure", a whole notebook's "record" or "networks"; what was compared is text."""
+    """One comparison, its `kind` a "number", "figure" or "claim", a whole notebook's "record" or "networks"; what was compared is text."""
 
     notebook: str
     kind: str
@@ -41,7 +42,8 @@ class Verdict:
 def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None = None) -> list[Verdict]:
     """Compare a results folder with the stored one, both as `record` writes them: notebooks of these names, or all.
 
-    A number or a figure that stands on one side alone fails. A FileNotFoundError if `results` holds no records at all.
+    A number or a figure that stands on one side alone fails, and so does a claim of STORED/claims.json if the new numbers give it
+    another verdict. A FileNotFoundError if `results` holds no records at all.
     """
     results, stored = checks.path("results", results), checks.path("stored", stored)
     made, kept, verdicts = _records(results), _records(stored), []
@@ -55,6 +57,9 @@ def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None 
             continue
         new, old = read_record(made[name]), read_record(kept[name])
         verdicts += [*_compare_numbers(new, old, measured.get(name)), *_compare_figures(new, old, results, stored)]
+    for claim in read_claims(stored) if (stored / CLAIMS).exists() else ():
+        if claim.notebook in made.keys() & set(names):
+            verdicts.append(_compare_claim(claim, read_record(made[claim.notebook])))
     return verdicts
 
 
@@ -88,6 +93,25 @@ def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | Non
             bound = was.at_least if was.at_most is None or now.value <= was.at_most else was.at_most
             passed, note = False, f"{note}; breaks its bound {bound:g}"
         yield Verdict(old.notebook, "number", name, f"{was.value:.9g}", f"{now.value:.9g}", text, passed, note)
+
+
+def _compare_claim(claim: Claim, new: Record) -> Verdict:
+    now = {
+        name: was and replace(was, value=new.numbers[name].value)
+        for name, was in claim.numbers.items()
+        if name in new.numbers
+    }
+    made = replace(claim, numbers=dict.fromkeys(claim.numbers) | now)
+    return Verdict(
+        claim.notebook,
+        "claim",
+        claim.id,
+        claim.said,
+        made.because,
+        "the same verdict",
+        made.verdict == claim.said,
+        claim.text,
+    )
 
 
 def _compare_figures(new: Record, old: Record, results: Path, stored: Path) -> Iterator[Verdict]:
