@@ -219,6 +219,7 @@ def test_an_archive_of_a_gibibyte_of_zeros_is_refused_unread(monkeypatch):
         ('{"a": NaN}', "NaN is no finite number"),
         ('{"a": -Infinity}', "-Infinity is no finite number"),
         ('{"a": 1e999}', "1e999 is no finite number"),
+        (f"[-{10**400}]", "-1000000000000000000 is no finite number"),
         ('{"a": 1, "a": 2}', "gives a name twice"),
         ("9" * 5000, "not JSON"),
         ("\ud800", "not JSON"),

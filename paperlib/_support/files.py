@@ -178,7 +178,9 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(f"{path}: has {path.stat().st_size} bytes; at most {MOST_JSON_BYTES} are read")
     try:
         text = path.read_text(encoding="utf-8")
-        return json.loads(text, parse_constant=_number, parse_float=_number, object_pairs_hook=_object)
+        return json.loads(
+            text, parse_constant=_number, parse_float=_number, parse_int=_integer, object_pairs_hook=_object
+        )
     except RecursionError:
         raise ValueError(f"{path}: not JSON that is read (nested too deeply)") from None
     except ValueError as error:
@@ -189,6 +191,11 @@ def _number(text: str) -> float:
     if not isfinite(value := float(text)):
         raise ValueError(f"{text[:20]} is no finite number")
     return value
+
+
+def _integer(text: str) -> int:
+    _number(text)
+    return int(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_a_hash_of_another_format_is_refused(tmp_path, found):
     content = json.loads(manifest.MANIFEST.read_text())
     content["networks"]["signed"]["sha256"] = found
     write_json(tmp_path / "manifest.json", content)
-    with pytest.raises(ValueError, match="^[^\n]*: signed: sha256 = [^\n]*; must be 64 hexadecimal digits$"):
+    with pytest.raises(ValueError, match="^[^\n]*: 'signed': sha256 = [^\n]*; must be 64 hexadecimal digits$"):
         manifest.read(tmp_path / "manifest.json")
     write_json(tmp_path / "manifest.json", {"networks": {}})
     with pytest.raises(ValueError, match="^[^\n]*: not a manifest; must hold [^\n]*$"):

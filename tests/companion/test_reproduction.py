@@ -98,13 +98,23 @@ def test_retrained_numbers_are_held_to_the_spread(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [[1], {"01": [1]}, {"01": {"a": 1}}, {"01": {"a": [1, "b"]}}, {"01": {"a": [1.0]}}, {"01": {"a": [1, -1]}}],
+    "content, what",
+    [
+        ([1], "spreads = [1]: must be an object: of each notebook its numbers"),
+        ({"01": [1]}, "spreads.01 = [1]: must be an object: of each name its values"),
+        ({"01": {"a": 1}}, "spreads.01.a = 1: must be a list of two numbers or more, of one sign"),
+        ({"01": {"a": [1, "b"]}}, "spreads.01.a[1] = 'b': must be a number"),
+        ({"01": {"a": [1.0]}}, "spreads.01.a = [1.0]: must be a list of two numbers or more, of one sign"),
+        ({"01": {"a": [1, -1]}}, "spreads.01.a[1] = -1: must be > 0, as another of its list"),
+        ({"01": {"a": [0, -1]}}, "spreads.01.a[0] = 0: must be a number other than 0"),
+        ({"01": {"a\nb": [0, 1]}}, "spreads.01.a\\nb[0] = 0: must be > 0, as another of its list"),
+    ],
 )
-def test_a_table_of_spreads_that_is_none_is_told(tmp_path, content):
+def test_a_table_of_spreads_that_is_none_is_told(tmp_path, content, what):
     write_json(tmp_path / "spreads.json", content)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(tmp_path))}/spreads.json: "):
+    with pytest.raises(ValueError) as refused:
         reproduction.read_spreads(tmp_path)
+    assert str(refused.value) == f"{tmp_path / 'spreads.json'}: {what}"
 
 
 def test_spreads_are_measured_over_seeds(tmp_path):
@@ -263,20 +273,31 @@ def test_storing_makes_the_comparison_pass(tmp_path):
     assert not failed(reproduction.compare(tmp_path / "new", tmp_path / "stored"))
 
 
+RECORD = {"notebook": "x", "retrained": False, "numbers": {}, "figures": {}}
+
+
 @pytest.mark.parametrize(
-    "content",
+    "content, what",
     [
-        "[]",
-        "{}",
-        '{"notebook": "x", "retrained": false, "numbers": {"a": {"value": "text", "meaning": ""}}, "figures": {}}',
+        ([], "record = []: must be an object with notebook, retrained, numbers, figures"),
+        ({}, "record = {}: must be an object with notebook, retrained, numbers, figures"),
+        (RECORD | {"notebook": "a\n"}, "record.notebook = 'a\\n': must be a plain name of a file"),
+        (RECORD | {"retrained": "no"}, "record.retrained = 'no': must be true or false"),
+        (RECORD | {"numbers": [1]}, "record.numbers = [1]: must be an object: of each name its number"),
+        (RECORD | {"numbers": {"a": {"value": 1}}}, "record.numbers.a = {'value': 1}: must be an object with value, meaning"),
+        (RECORD | {"numbers": {"a": {"value": True, "meaning": ""}}}, "record.numbers.a.value = True: must be a number"),
+        (RECORD | {"numbers": {"a": {"value": 1, "meaning": "", "absolute": -1}}}, "record.numbers.a.absolute = -1: must be a number >= 0"),
+        (RECORD | {"figures": {"a": [[1, "x"]]}}, "record.figures.a[0][1] = 'x': must be a number"),
+        (RECORD | {"figures": {"a/b": []}}, "record.figures.a/b = []: must be under a plain name of a file"),
+        (RECORD | {"networks": {"a\nb": 3}}, "record.networks.a\\nb = 3: must be text"),
     ],
-)
-def test_foreign_records_are_refused(tmp_path, content):
-    (tmp_path / "numbers").mkdir()
+)  # fmt: skip
+def test_foreign_records_are_refused(tmp_path, content, what):
     path = tmp_path / "numbers" / "01_test.json"
-    path.write_text(content)
-    with pytest.raises(ValueError, match="^[^\n]*01_test.json: not a notebook's record[^\n]*$"):
+    write_json(path, content)
+    with pytest.raises(ValueError) as refused:
         reproduction.read_record(path)
+    assert str(refused.value) == f"{path}: {what}"
 
 
 def test_numbers_keep_their_bounds():
@@ -333,22 +354,18 @@ def test_a_claim_whose_verdict_changes_fails(claimed, tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"numbers": {"eror": {}}}, "C1: 03_fit has recorded no number 'eror'$"),
-        (
-            {"numbers": {"error": {"at_most": 0.5}}},
-            r"\$.claims\[0\].numbers.error: 'value' is a dependency of 'at_most'$",
-        ),
-        ({"numbers": {}}, r"\$.claims\[0\].numbers: .* non-empty$"),
-        ({"verdict": "true"}, r"\$.claims\[0\].verdict: 'true' is not one of"),
-        ({"notebook": "../03"}, r"\$.claims\[0\].notebook: '../03' does not match"),
-        ({"proof": ""}, r"\$.claims\[0\]: .*'proof' was unexpected"),
+        ({"numbers": {"eror": {}}}, "C1: 03_fit has recorded no number 'eror'"),
+        ({"numbers": {"error": {"at_most": 0.5}}}, "claims.claims[0].numbers.error = {'at_most': 0.5}: must be an object of value, meaning, at_most, at_least, a bound not without a value"),
+        ({"numbers": {}}, "claims.claims[0].numbers = {}: must be an object: of each number's name what is filled in"),
+        ({"verdict": "true"}, "claims.claims[0].verdict = 'true': must be one of 'holds', 'does not hold', 'not yet shown'"),
+        ({"notebook": "../03"}, "claims.claims[0].notebook = '../03': must be a notebook's name, such as 03_training_mlps"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_claims_file_is_refused_in_a_line(claimed, changes, message):
     folder = claimed(Number(0.1, "", at_most=0.5), **changes)
-    with pytest.raises(ValueError, match=f"^[^\n]*claims.json: {message}") as refused:
+    with pytest.raises(ValueError) as refused:
         reproduction.read_claims(folder)
-    assert "\n" not in str(refused.value)
+    assert str(refused.value) == f"{folder / 'claims.json'}: {message}"
 
 
 def test_a_number_without_a_bound_decides_nothing(claimed):

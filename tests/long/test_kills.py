@@ -86,7 +86,7 @@ def test_twenty_kills(tmp_path):
     assert "Traceback" not in said
 
     expected, found = networks(tmp_path / "undisturbed"), networks(tmp_path / "build")
-    assert expected.keys() == found.keys() and len(expected) == 16 * 10
+    assert expected.keys() == found.keys() and len(expected) == 16 * 11
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
     files = [path for path in (tmp_path / "build").rglob("*") if path.is_file()]

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from paperlib._support import arithmetic
+from paperlib._support import arithmetic, checks
 from paperlib._support.files import atomically, read_json, read_npz, write_json
 from paperlib.learning.checkpoints import code
 
@@ -42,7 +42,9 @@ def read(path: str | Path = MANIFEST) -> dict[str, Any]:
     for name, entry in content["networks"].items():
         found = entry.get("sha256") if isinstance(entry, dict) else None
         if not isinstance(found, str) or not re.fullmatch("[0-9a-f]{64}", found):
-            raise ValueError(f"{path}: {name}: sha256 = {found!r}; must be 64 hexadecimal digits")
+            raise ValueError(
+                f"{path}: {checks.brief(name)}: sha256 = {checks.brief(found)}; must be 64 hexadecimal digits"
+            )
     return content
 
 

@@ -6,12 +6,12 @@ decide it. Their values and bounds, and the verdict, are filled in from the reco
 
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from paperlib._support import checks
-from paperlib._support.files import atomically, read_json, write_json
+from paperlib._support.files import atomically, write_json
+from paperlib.companion.reproduction import schemas
 from paperlib.companion.reproduction.records import Number, read_record
 
 __all__ = ["Claim", "read_claims", "write_claims"]
@@ -55,8 +55,8 @@ def read_claims(folder: str | Path) -> list[Claim]:
 
     A ValueError if the file is not of its form, or names a number that its notebook has not recorded, or one without a bound.
     """
-    claims = []
-    for entry in _content(path := checks.path("folder", folder) / CLAIMS)["claims"]:
+    claims, path = [], checks.path("folder", folder) / CLAIMS
+    for entry in schemas.read(path, "claims")["claims"]:
         record = path.parent / "numbers" / f"{entry['notebook']}.json"
         recorded = read_record(record).numbers if record.exists() else None
         for name in entry["numbers"] if recorded is not None else ():
@@ -73,7 +73,7 @@ def read_claims(folder: str | Path) -> list[Claim]:
 def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[Claim]:
     """Fill values, bounds and verdicts of the stored numbers into FOLDER/claims.json, and into the rows of a README's table."""
     claims, path = read_claims(folder), Path(folder) / CLAIMS
-    content = _content(path)
+    content = schemas.read(path, "claims")
     for claim, entry in zip(claims, content["claims"], strict=True):
         entry["numbers"] = {name: _told(number) if number else {} for name, number in claim.numbers.items()}
         entry["verdict"] = claim.verdict
@@ -96,13 +96,3 @@ def _told(number: Number) -> dict[str, Any]:
     told = {name: getattr(number, name) for name in ("value", "meaning", "at_most", "at_least")}
     return {name: value for name, value in told.items() if value is not None}
 
-
-def _content(path: Path) -> Any:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
-    content = read_json(path)
-    form = read_json(str(files(__package__) / "claims.schema.json"))
-    if error := best_match(Draft202012Validator(form).iter_errors(content)):
-        raise ValueError(f"{path}: {error.json_path}: {' '.join(error.message.split())[:200]}")
-    return content

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paperlib._support import checks
-from paperlib._support.files import atomically, read_json, write_json
+from paperlib._support.files import atomically, write_json
 from paperlib.companion import reference
+from paperlib.companion.reproduction import schemas
 from paperlib.companion.reproduction.table import Table
 
 if TYPE_CHECKING:
@@ -158,21 +159,14 @@ def _shortest(number: Number) -> dict[str, Any]:
 
 def read_record(path: str | Path) -> Record:
     """Read a notebook's record; a FileNotFoundError if there is none, a ValueError if the file is something else."""
-    content = read_json(path)
-    try:
-        known = {field.name for field in fields(Number)}
-        numbers = {
-            name: Number(**{key: value for key, value in number.items() if key in known})
-            for name, number in content["numbers"].items()
-        }
-        figures = {
-            _name("figures", name): [[checks.number("figures", x) for x in row] for row in rows]
-            for name, rows in content["figures"].items()
-        }
-        networks = {name: checks.instance(name, digest, str) for name, digest in content.get("networks", {}).items()}
-        return Record(_name("notebook", content["notebook"]), bool(content["retrained"]), numbers, figures, networks)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}: not a notebook's record ({type(error).__name__}: {error})") from None
+    content = schemas.read(path, "record")
+    known = {field.name for field in fields(Number)}
+    numbers = {
+        name: Number(**{key: value for key, value in number.items() if key in known})
+        for name, number in content["numbers"].items()
+    }
+    networks = content.get("networks", {})
+    return Record(content["notebook"], content["retrained"], numbers, content["figures"], networks)
 
 
 def _fingerprint(figure: "Figure") -> list[list[float]]:

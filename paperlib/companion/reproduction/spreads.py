@@ -13,7 +13,8 @@ import numpy as np
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
-from paperlib._support.files import read_json, write_json
+from paperlib._support.files import write_json
+from paperlib.companion.reproduction import schemas
 from paperlib.companion.reproduction.records import Number, read_record
 from paperlib.companion.reproduction.runner import reproduce
 
@@ -62,19 +63,10 @@ def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
     path = checks.path("folder", folder) / SPREADS
     if not path.exists():
         return {}
-    content = read_json(path)
-    try:
-        found = {
-            notebook: {name: np.array([checks.number(name, value) for value in row]) for name, row in numbers.items()}
-            for notebook, numbers in content.items()
-        }
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a table of spreads ({type(error).__name__}: {error})") from None
-    for notebook, numbers in found.items():
-        for name, values in numbers.items():
-            if len(values) < 2 or (values == 0).any() or len(set(np.sign(values))) > 1:
-                raise ValueError(f"{path}: {notebook}: {name}: must be two values or more, of one sign")
-    return found
+    content = schemas.read(path, "spreads")
+    return {
+        notebook: {name: np.array(row, float) for name, row in numbers.items()} for notebook, numbers in content.items()
+    }
 
 
 def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
