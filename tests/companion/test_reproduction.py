@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from paperlib import Ensemble, reproduction
 from paperlib.__main__ import main
@@ -247,7 +248,12 @@ def test_the_report_opens_with_what_computed_it_and_leads_to_the_notebooks(tmp_p
     page = (tmp_path / "report.html").read_text()
     head = page[: page.index("Networks trained anew")]
     assert "2 passed, 0 failed" in head, "networks with other bits are no failure"
-    for text in ("standard: ", "1 of 2 trained anew are identical", "a processor of another kind", "not known: no git", "12 s",
+    loaded = [
+        f"for {pool['architecture']}, threads: {pool['num_threads']}"
+        for pool in threadpool_info()
+        if "architecture" in pool
+    ]
+    for text in (*loaded, "standard: ", "1 of 2 trained anew are identical", "a processor of another kind", "not known: no git", "12 s",
                  arithmetic.processor(), np.__version__, platform.python_version(), f"cores</th><td>{cores.count()}<"):  # fmt: skip
         assert text in head
     assert page.count('href="new/notebooks/01_test.html"') == 3, "of the notebook, its number and its figure"

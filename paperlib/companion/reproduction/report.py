@@ -21,10 +21,14 @@ def provenance(root: str | Path, profile: str, seconds: float, networks: Sequenc
 
     `seconds` is the run's wall time, `networks` what became of those that it has trained anew.
     """
+    from threadpoolctl import threadpool_info
+
     identical = sum(verdict.passed for verdict in networks)
     said = f"{identical} of {len(networks)} trained anew are identical to those that ship, bit for bit"
     others = sorted({verdict.note for verdict in networks if not verdict.passed})
-    threads = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+    # What is loaded, which variables only ask for: a kind of processor that it does not know moves no library.
+    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    each = "{internal_api} {version} for {architecture}, threads: {num_threads}"
     return {
         "profile": f"{profile}: {PROFILES[profile]}",
         "networks": "; ".join([said, *others]) if networks else "none trained anew",
@@ -32,8 +36,7 @@ def provenance(root: str | Path, profile: str, seconds: float, networks: Sequenc
         "date": datetime.now(UTC).isoformat(" ", "seconds"),
         "wall time": f"{seconds:.0f} s, less what earlier runs had finished",
         "arithmetic": arithmetic.departures() or "the one arithmetic, alike on every x86-64 processor with AVX2",
-        "threads": ", ".join(f"{name} = {value}" for name, value in sorted(threads.items()))
-        or "as many as there are cores",
+        "linear algebra": "; ".join(sorted(each.format(**{"architecture": "any processor"} | pool) for pool in blas)),
         **arithmetic.machine(),
     }
 
