@@ -117,8 +117,9 @@ def _store(options: Namespace) -> int:
     results = options.results or options.root / "build" / "results"
     for name in reproduction.store(results, options.root / "figures", _names(options)):
         print(f"stored figures/{name}")
-    for claim in reproduction.write_claims(options.root / "figures", options.root / "README.md"):
-        print(f"claim {claim.id} {claim.because}")
+    if (options.root / "figures" / "claims.json").exists():
+        for claim in reproduction.write_claims(options.root / "figures", options.root / "README.md"):
+            print(f"claim {claim.id} {claim.because}")
     if (results / "reference").exists() and options.only is None:
         for path in reference.ship(results / "reference"):
             print(f"ships {path.name}")

@@ -63,7 +63,7 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 INNER = {
     "tensorflow", "centroid", "checkpoints", "checks", "loops", "cores", "explorer", "networks", "programs", "compiled_activations", "kernel", "tape", "graph", "smooth",
     "doors.pytorch", "doors.keras_models", "doors.scikit", "doors.onnx_files",
-    "compiled", "shells", "soap", "splits", "words", "pade", "reproduction.lanes", "reproduction.kernels",
+    "compiled", "shells", "soap", "splits", "words", "pade", "reproduction.lanes", "reproduction.kernels", "reproduction.schemas",
     "arithmetic", "reference.manifest",
 }  # fmt: skip
 # What only keeps what it is given, or draws, or trains for minutes, or cannot be called without a cluster or a checkout.

@@ -58,13 +58,15 @@ def read_claims(folder: str | Path) -> list[Claim]:
     claims, path = [], checks.path("folder", folder) / CLAIMS
     for entry in schemas.read(path, "claims")["claims"]:
         record = path.parent / "numbers" / f"{entry['notebook']}.json"
-        recorded = read_record(record).numbers if record.exists() else None
-        for name in entry["numbers"] if recorded is not None else ():
-            if name not in recorded:
-                raise ValueError(f"{path}: {entry['id']}: {entry['notebook']} has recorded no number {name!r}")
-            if recorded[name].holds is None:
-                raise ValueError(f"{path}: {entry['id']}: number {name!r} of {entry['notebook']} has no bound")
-        numbers = {name: recorded[name] if recorded is not None else None for name in entry["numbers"]}
+        numbers: dict[str, Number | None] = dict.fromkeys(entry["numbers"])
+        if record.exists():
+            recorded = read_record(record).numbers
+            for name in numbers:
+                if name not in recorded:
+                    raise ValueError(f"{path}: {entry['id']}: {entry['notebook']} has recorded no number {name!r}")
+                if recorded[name].holds is None:
+                    raise ValueError(f"{path}: {entry['id']}: number {name!r} of {entry['notebook']} has no bound")
+                numbers[name] = recorded[name]
         words = {name: entry[name] for name in ("id", "text", "notebook", "protocol")}
         claims.append(Claim(**words, numbers=numbers, said=entry.get("verdict", "not yet shown")))
     return claims
@@ -95,4 +97,3 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
 def _told(number: Number) -> dict[str, Any]:
     told = {name: getattr(number, name) for name in ("value", "meaning", "at_most", "at_least")}
     return {name: value for name, value in told.items() if value is not None}
-
