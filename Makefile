@@ -5,7 +5,7 @@ PROFILE ?= standard
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test test-long coverage fuzz test-matrix test-doors browser lint notebooks store wheel release release-check book lab lock clean
+.PHONY: help setup reproduce test test-long coverage fuzz test-matrix test-doors browser lint notebooks store wheel metadata archive release release-check book lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,16 @@ wheel: .venv/.dev ## Build the wheel into build/dist, and try it in an empty env
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/python -m pip install --quiet build/dist/*.whl
 	cd / && "$(CURDIR)/build/empty/bin/python" -I "$(CURDIR)/tests/installed.py"
+
+metadata: ## Make codemeta.json, .zenodo.json and codecheck.yml from CITATION.cff and the stored results
+	# Its requirements are older than those of the lock.
+	$(PYTHON) -m venv build/metadata
+	build/metadata/bin/python -m pip install --quiet cffconvert==2.0.0 pyyaml
+	build/metadata/bin/python .ci/metadata.py
+
+archive: .venv/.ready ## Write build/archive/*.zip, an RO-Crate of all that a referee needs, and reproduce from it in an empty folder
+	$(BIN)/python -m paperlib reproduce
+	$(BIN)/python .ci/archive.py
 
 release-check: .venv/.ready ## Show what `make release VERSION=0.2.0` would change, or in one line why it would not
 	@$(BIN)/python .ci/release.py "$(VERSION)"

@@ -1,0 +1,80 @@
+"""Make codemeta.json, .zenodo.json and codecheck.yml, from CITATION.cff and the stored results: python .ci/metadata.py (needs cffconvert)"""
+
+import json
+from pathlib import Path
+
+import yaml
+
+CODECHECK = "https://codecheck.org.uk/spec/config/1.0/"
+
+
+def citation(root):
+    return yaml.safe_load((root / "CITATION.cff").read_text("utf-8"))
+
+
+def written(root):
+    """Each file's name and its text."""
+    from cffconvert import Citation
+
+    source = Citation((root / "CITATION.cff").read_text("utf-8"))
+    paper = citation(root)["preferred-citation"]
+    # What the tool leaves out of both: whose companion this is.
+    article = {"@type": "ScholarlyArticle", "@id": f"https://doi.org/{paper['doi']}", "name": paper["title"]}
+    related = [{"identifier": paper["doi"], "relation": "isSupplementTo", "scheme": "doi"}]
+    codemeta = json.loads(source.as_codemeta()) | {"referencePublication": article}
+    zenodo = json.loads(source.as_zenodo()) | {"upload_type": "software", "related_identifiers": related}
+    for name, content in (("codemeta.json", codemeta), (".zenodo.json", zenodo)):
+        yield name, json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    yield "codecheck.yml", yaml.safe_dump(codecheck(root, paper), allow_unicode=True, sort_keys=False, width=120)
+
+
+def codecheck(root, paper):
+    """What a codechecker makes anew and compares; who, when and the certificate are theirs to add."""
+    manifest = [{"file": "figures/claims.json", "comment": "The claims of the paper, and the numbers that decide them"}]
+    for path in sorted((root / "figures" / "numbers").glob("*.json")):
+        notebook = json.loads((root / "notebooks" / f"{path.stem}.ipynb").read_text("utf-8"))
+        title = "".join(notebook["cells"][0]["source"]).splitlines()[0].lstrip("# ")
+        manifest.append({"file": f"figures/numbers/{path.name}", "comment": f"The numbers of {title}"})
+        for figure in json.loads(path.read_text("utf-8"))["figures"]:
+            manifest.append({"file": f"figures/{figure}.png", "comment": f"A figure of {title}"})
+    authors = [{"name": f"{author['given-names']} {author['family-names']}"} for author in paper["authors"]]
+    about = {"title": paper["title"], "authors": authors, "reference": f"https://doi.org/{paper['doi']}"}
+    return {"version": CODECHECK, "paper": about, "manifest": manifest}
+
+
+def disagreement(root):
+    """In a line, what CITATION.cff says otherwise than one of the files made from it; None where all agree."""
+    source, [codemeta, zenodo] = citation(root), [json.loads((root / name).read_text("utf-8")) for name in MADE[:2]]
+    checked = yaml.safe_load((root / MADE[2]).read_text("utf-8"))
+    paper = source["preferred-citation"]
+    address, authors = f"https://doi.org/{paper['doi']}", [author["name"] for author in source["authors"]]
+    said = {
+        "title": (source["title"], codemeta["name"], zenodo["title"]),
+        "abstract": (source["abstract"], codemeta["description"], zenodo["description"]),
+        "version": (source["version"], codemeta["version"], zenodo["version"]),
+        "license": (source["license"], codemeta["license"].rpartition("/")[2], zenodo["license"]["id"]),
+        "keywords": (source["keywords"], codemeta["keywords"], zenodo["keywords"]),
+        "authors": (authors, [a["name"] for a in codemeta["author"]], [a["name"] for a in zenodo["creators"]]),
+        "date-released": (source.get("date-released"), codemeta.get("datePublished"), zenodo.get("publication_date")),
+        "the paper's DOI": (
+            address,
+            codemeta["referencePublication"]["@id"],
+            "https://doi.org/" + zenodo["related_identifiers"][0]["identifier"],
+            checked["paper"]["reference"],
+        ),
+        "the paper's title": (paper["title"], codemeta["referencePublication"]["name"], checked["paper"]["title"]),
+    }
+    for what, (wanted, *others) in said.items():
+        for other in others:
+            if other != wanted:
+                return f"{what}: CITATION.cff has {wanted!r}, a file made from it {other!r}; run make metadata"
+    if checked != codecheck(root, paper):
+        return "codecheck.yml: its manifest is not that of the stored figures and numbers; run make metadata"
+
+
+MADE = ("codemeta.json", ".zenodo.json", "codecheck.yml")
+
+if __name__ == "__main__":
+    for name, text in written(Path()):
+        Path(name).write_text(text, "utf-8")
+        print(name)
