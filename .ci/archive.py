@@ -9,6 +9,7 @@ make the same bytes.
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -93,7 +94,9 @@ def difference(path):
         with zipfile.ZipFile(path) as archive:
             entities = json.loads(archive.read(CRATE))["@graph"]
             named = {entity["@id"]: entity["sha256"] for entity in entities if "sha256" in entity}
-            held = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist() if name != CRATE}
+            held = {
+                name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist() if name != CRATE
+            }
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         return f"{path}: no archive that can be read ({' '.join(str(error).split())})"
     for name in sorted(named | held):
@@ -104,7 +107,7 @@ def difference(path):
 def reproduce(path):
     """Run the README's first command where nothing but the archive is."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["unzip", "-q", Path(path).resolve(), "-d", folder], check=True)
+        shutil.unpack_archive(path, folder)
         subprocess.run(["make", "reproduce"], cwd=folder, check=True)
 
 
