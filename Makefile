@@ -36,8 +36,8 @@ browser: .venv/.dev ## Open notebooks in a headless Chromium, run them, move a s
 	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
 
 lint: .venv/.dev ## Check style, format and types of the library, the tests and the notebooks' cells, and CITATION.cff and .github by their schemas
-	$(BIN)/ruff check conftest.py .ci paperlib tests notebooks docs
-	$(BIN)/ruff format --check conftest.py .ci paperlib tests notebooks docs
+	$(BIN)/ruff check setup.py conftest.py .ci paperlib tests notebooks docs
+	$(BIN)/ruff format --check setup.py conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/mypy
 	$(BIN)/mypy tests/face.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
@@ -89,11 +89,11 @@ release: .venv/.ready ## Release VERSION=0.2.0 of main: changelog, version, meta
 
 BOOK := build/book-source
 
-book: .venv/.dev ## Write README, stored notebooks and docstrings as a site, build/book/index.html; any broken link is an error
+book: .venv/.dev ## Write the explorer, stored notebooks, pages and docstrings as a site, build/book/index.html; any broken link is an error
 	rm -rf build/book $(BOOK)
-	mkdir -p $(BOOK)/docs
-	cp -R docs/. README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff figures notebooks $(BOOK)
-	cd $(BOOK) && mv architecture.md networks.md related.md soap.md docs  # where the README and CONTRIBUTING link to
+	mkdir -p $(BOOK)
+	cp -R docs README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff figures notebooks $(BOOK)
+	cd $(BOOK)/docs && mv conf.py index.md api.md _static _templates ..
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/book-cache $(BOOK) build/book
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab

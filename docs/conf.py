@@ -1,6 +1,11 @@
-"""The book: the README, the notebooks as they are stored, and the library's docstrings. Built by `make book`."""
+"""The book: the explorer, the notebooks as they are stored, and the library's docstrings. Built by `make book`."""
 
 from importlib import metadata
+
+from docutils.nodes import raw
+from sphinx.util.docutils import SphinxDirective
+
+from paperlib import explorer
 
 project = "paperlib"
 author = copyright = "The paperlib authors"
@@ -32,3 +37,12 @@ html_title = "paperlib"
 html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
+
+
+class Explorer(SphinxDirective):
+    def run(self):
+        return [raw("", explorer.page(), format="html")]
+
+
+def setup(app):
+    app.add_directive("explorer", Explorer)

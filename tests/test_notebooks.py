@@ -104,6 +104,29 @@ def test_each_tells_a_claim_and_can_be_tried(path):
     assert "results" in reproduction.notebook_parameters(path)
 
 
+def equations(path):
+    prose = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+    return re.findall(r"\$\$(.*?)\$\$", prose, re.DOTALL)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_equations_are_numbered_by_notebook_and_place(path):
+    tags = [re.findall(r"\\tag\{(.*?)\}", equation) for equation in equations(path)]
+    assert tags == [[f"{int(path.stem[:2])}.{k}"] for k in range(1, len(tags) + 1)]
+
+
+def test_the_page_of_notation_leads_to_equations_and_names_that_exist():
+    page = (ROOT / "docs" / "notation.md").read_text("utf-8")
+    tags = {path.name: re.findall(r"\\tag\{(.*?)\}", "".join(equations(path))) for path in NOTEBOOKS}
+    links = re.findall(r"\[\((\d+\.\d+)\)\]\(\.\./notebooks/(.*?)\)", page)
+    assert len(links) > 20 and all(number in tags[name] for number, name in links)
+    for name in re.findall(r"`([A-Za-z_.]+)`", re.sub(r"^(?!\|).*", "", page, flags=re.MULTILINE)):
+        found = paperlib
+        for part in name.split("."):
+            fields = getattr(found, "__dataclass_fields__", {})
+            found = None if part in fields else getattr(found, part)
+
+
 def test_every_notebook_is_stored_and_every_stored_record_has_its_notebook():
     stored = {path.stem for path in (ROOT / "figures" / "numbers").glob("*.json")}
     assert stored == {path.stem for path in NOTEBOOKS}

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -106,11 +107,49 @@ def test_claims_and_readme_have_the_verdicts_of_the_stored_numbers(tmp_path):
         assert (tmp_path / name).read_text() == (ROOT / name).read_text(), name
 
 
-def test_the_examples_of_the_readme_run():
-    physics, network, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_examples_run():
+    [network] = blocks("README.md")
+    physics, *_ = blocks("docs/using.md")
     assert "born.born_terms(" in physics and "taylor.taylor_expand(" in network
     for code in (physics, network):
         exec(code, {})
+
+
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+
+
+def test_the_readme_is_read_in_a_screen_and_a_half():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 65 and len(text.split()) <= 700
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings(page):
+    folder = ROOT if page.name in ("index.md", "api.md") else page.parent  # the book puts these two at its root
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text("utf-8")):
+        name, _, heading = link.partition("#")
+        target = (folder / name).resolve() if name else page
+        assert target.exists(), link
+        headings = re.findall(r"^#+ (.*)", target.read_text("utf-8"), re.MULTILINE) if heading else []
+        assert not heading or heading in {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+def test_on_a_package_index_no_link_leads_nowhere():
+    made = runpy.run_path(str(ROOT / "setup.py"))["page"]
+    text = (ROOT / "README.md").read_text("utf-8")
+    relative = r"\]\((?!https?://)"
+    assert re.search(relative, text)
+    home = "https://example.org/blob/HEAD/"
+    for page in (made(text, None), made(text, home)):
+        assert not re.search(relative, page)
+        assert page.count("doi.org") == text.count("doi.org")
+    assert "![" not in made(text, None)
+    links = [link for link in re.findall(rf"\({home}([^)?]*)", made(text, home))]
+    assert len(links) > 10 and all((ROOT / link.partition("#")[0]).exists() for link in links)
 
 
 def test_the_development_container_is_made_by_the_command_of_the_readme():

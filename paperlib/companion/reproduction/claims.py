@@ -89,7 +89,7 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
         text = page.read_text(encoding="utf-8")
         with atomically(page) as part:
             part.write_text(
-                re.sub(r"(^\| C\d.*\n)+", lambda _: "".join(rows), text, flags=re.MULTILINE), encoding="utf-8"
+                re.sub(r"(^\| [A-Z]+\d.*\n)+", lambda _: "".join(rows), text, flags=re.MULTILINE), encoding="utf-8"
             )
     return claims
 

@@ -89,7 +89,7 @@ def reproduce(
 ) -> Path:
     """Run the notebooks of a checkout, side by side where there are cores; the folder of their results.
 
-    Those that an earlier run finished, unchanged since, are not run again. In `root` lie `notebooks` and `paperlib`; to
+    Those that an earlier run finished, unchanged since, are not run again. In `root` lie `notebooks` and the packages that they call; to
     `build` go executed notebooks, results and what is trained. The profile "full" trains every network anew, "standard"
     two ensembles, and "quick" none; both use those that ship in the notebooks. `only` begins a notebook's name; in a full run, those whose networks it reads are run too.
     `parameters` are given to the notebooks, of which those that do not have them all are not run.
@@ -108,7 +108,10 @@ def reproduce(
     for path in wanted:
         plans[path.stem] = _plan(path, results, build, profile, given)
         wanted += [notebooks(path.parent, name)[0] for name in plans[path.stem].reads if name not in plans]
-    library = _digest(sorted(path for path in (root / "paperlib").rglob("*") if path.suffix in (".py", ".npz")))
+    packages = [path.parent for path in root.glob("*/__init__.py")]
+    library = _digest(
+        sorted(path for package in packages for path in package.rglob("*") if path.suffix in (".py", ".npz"))
+    )
     numbers = _digest(sorted((root / "figures").rglob("*.json")))
 
     def fingerprint_of(plan: _Plan, *readers: _Plan) -> str:

@@ -1,0 +1,71 @@
+"""The page on how to make a companion of another paper, followed word by word in an empty folder."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).parent.parent
+FENCES = re.findall(
+    r"^```(\w*)\n(.*?)^```", (ROOT / "docs" / "companion.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+)
+
+
+def files():
+    """The blocks that name a file in their first line, and the claims."""
+    found = {match[1]: text for _, text in FENCES if (match := re.match(r"# (\S+\.(?:py|toml))\n", text))}
+    [claims] = [text for kind, text in FENCES if kind == "json"]
+    return found | {"figures/claims.json": claims}
+
+
+def notebook():
+    cells = [(kind, text) for kind, text in FENCES if kind in ("markdown", "python") and text not in files().values()]
+    made = [
+        nbformat.v4.new_markdown_cell(text) if kind == "markdown" else nbformat.v4.new_code_cell(text.rstrip("\n"))
+        for kind, text in cells
+    ]
+    made[1].metadata["tags"] = ["parameters"]
+    python = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": python})
+
+
+def commands():
+    """Those after the installation, with the environment that runs this test in place of the page's."""
+    lines = [line for kind, text in FENCES if not kind for line in text.splitlines()]
+    return [line for line in lines if line.startswith((".venv/bin/python -m", ".venv/bin/jupyter"))]
+
+
+def test_a_companion_of_another_paper_is_made_by_its_words(tmp_path):
+    for name, text in files().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(notebook(), tmp_path / "notebooks" / "01_period.ipynb")
+    (tmp_path / "README.md").write_text("| P1 | |\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    first, *others = commands()
+    assert len(others) == 4
+
+    def run(line):
+        words = shlex.split(line.replace("notebooks/*.ipynb", "notebooks/01_period.ipynb"))
+        words[0] = str(Path(sys.executable).with_name(Path(words[0]).name))
+        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    made = run(first)
+    assert made.returncode == 1 and "made, but not stored" in made.stdout, made.stdout + made.stderr
+    for line in others:
+        done = run(line)
+        assert done.returncode == 0, line + done.stdout + done.stderr
+    [claim] = json.loads((tmp_path / "figures" / "claims.json").read_text())["claims"]
+    assert claim["verdict"] == "holds" and claim["numbers"]["error_at_half_a_radian_percent"]["value"] < 0.1
+    assert "(notebooks/01_period.ipynb) | holds |" in (tmp_path / "README.md").read_text()
+    # And it would notice: a wrong constant, in the package that the notebook calls.
+    path = tmp_path / "pendulum" / "__init__.py"
+    path.write_text(path.read_text().replace("2 / np.pi", "2.01 / np.pi"))
+    broken = run(first)
+    assert broken.returncode == 1 and "FAILED 01_period number error_at_half_a_radian_percent" in broken.stdout
