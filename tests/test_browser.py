@@ -247,3 +247,30 @@ def test_a_network_of_ones_own(lab, page):
     assert not [
         output for output in outputs(notebook) if output.output_type == "error" or output.get("name") == "stderr"
     ]
+
+
+BOOK = ROOT / "build" / "book"
+
+
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def test_every_page_of_the_book_fits_and_raises_nothing(page, width, scheme):
+    pages = [*BOOK.glob("*.html"), *BOOK.glob("notebooks/*.html"), *BOOK.glob("docs/*.html"), *BOOK.glob("api/*.html")]
+    if not pages:
+        pytest.skip("the book is not built: make book")
+    faults = []
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(color_scheme=scheme)
+    for path in pages:
+        page.goto(path.as_uri())
+        page.wait_for_function("window.MathJax?.startup?.promise?.then(() => true) ?? true")
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            faults.append(f"{path.name} is wider than the window")
+        page.screenshot(
+            path=SCREENSHOTS / "book" / f"{path.parent.name}-{path.stem}-{width}-{scheme}.png", full_page=True
+        )
+    assert not faults
+    page.goto((BOOK / "index.html").as_uri())
+    page.get_by_role("slider", name="depth").press("ArrowRight")
+    assert numbers(page.locator(".explorer")) == in_words(explorer.report(explorer.view("Gaussian", 10.4)))
