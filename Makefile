@@ -93,7 +93,7 @@ book: .venv/.dev ## Write README, stored notebooks and docstrings as a site, bui
 	rm -rf build/book $(BOOK)
 	mkdir -p $(BOOK)/docs
 	cp -R docs/. README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff figures notebooks $(BOOK)
-	cd $(BOOK) && mv architecture.md networks.md related.md soap.md docs  # where the README and CONTRIBUTING link to
+	cd $(BOOK) && mv architecture.md bibliography.md networks.md references.bib related.md soap.md docs  # where the README and CONTRIBUTING link to
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/book-cache $(BOOK) build/book
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab
