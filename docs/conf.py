@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "numpydoc",
+    "sphinxcontrib.bibtex",
     "sphinx-mathjax-offline",
 ]
 templates_path = ["_templates"]
@@ -27,6 +28,8 @@ nb_merge_streams = True
 nb_render_markdown_format = "myst"  # tables that cells print are tables
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 2
+
+bibtex_bibfiles = ["docs/references.bib"]
 
 default_role = "py:obj"
 autodoc_default_options = {"members": True, "member-order": "bysource"}

@@ -1,7 +1,12 @@
-"""A companion to "Neural network perturbation theory and its application to the Born series" (arXiv:2009.03192).
+"""A companion to "Neural network perturbation theory and its application to the Born series".
 
 The public names are those of the stub beside this file; each is loaded when it is first used, so that importing the
 package imports neither TensorFlow nor matplotlib.
+
+References
+----------
+- Kaspschak and Meißner, the paper (2021): https://doi.org/10.1103/PhysRevResearch.3.023223
+- Its preprint (2020): https://arxiv.org/abs/2009.03192
 """
 
 import lazy_loader

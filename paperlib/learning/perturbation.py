@@ -15,6 +15,10 @@ left, one order more each time.
 with :math:`\sigma^2` the squared standard error of the mean over members, by their own spread; s = 0 if there is but one
 member, and one for n = k. The paper's second version proposes to remove the leading order, train on the rest and combine;
 the protocols are ours.
+
+References
+----------
+- Kaspschak and Meißner, the paper (2021): https://doi.org/10.1103/PhysRevResearch.3.023223
 """
 
 import warnings

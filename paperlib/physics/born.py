@@ -6,6 +6,12 @@ With G(r, s) = min(r, s), u = r + G U u, and
 
 a^(n) is homogeneous of degree n in U: the Born series is the Taylor series of a_0 at U = 0. Nothing here is
 integrated numerically: min(r, s) is separable, and the powers of the coupling are carried across the shells.
+
+References
+----------
+- Born, Quantenmechanik der Stoßvorgänge (1926): https://doi.org/10.1007/BF01397184
+- Lippmann and Schwinger, Variational Principles for Scattering Processes (1950): https://doi.org/10.1103/PhysRev.79.469
+- Weinberg, Quasiparticles and the Born Series (1963): https://doi.org/10.1103/PhysRev.131.440
 """
 
 from itertools import combinations

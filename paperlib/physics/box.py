@@ -5,7 +5,12 @@ The box is [0, 1] with d inner grid points, energies in units of :math:`\hbar^2 
 .. math:: H[V] = K + \operatorname{diag}(V), \qquad K = (d + 1)^2 \operatorname{tridiag}(-1, 2, -1), \qquad
           E[V] = \min \operatorname{spec} H[V]
 
-Learning E from samples of V with a network is the problem of Wu, Zhang, Shen and Zhai (Phys. Rev. A 98, 010701, 2018).
+Learning E from samples of V with a network is the problem of Mills, Spanner and Tamblyn.
+
+References
+----------
+- Schrödinger, Quantisierung als Eigenwertproblem III (1926): https://doi.org/10.1002/andp.19263851302
+- Mills, Spanner and Tamblyn, Deep learning and the Schrödinger equation (2017): https://arxiv.org/abs/1702.01361
 """
 
 from itertools import permutations

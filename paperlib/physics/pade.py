@@ -2,6 +2,10 @@
 
 The equations for the denominator lose digits as fast as the degrees grow. In a series' terms, rounded as they are, the higher
 degrees are then no longer to be told apart; in numerator and denominator of a_0 they are, and nothing is lost.
+
+References
+----------
+- Baker and Graves-Morris, Padé Approximants (1996): https://doi.org/10.1017/CBO9780511530074
 """
 
 import numpy as np

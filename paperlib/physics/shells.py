@@ -11,6 +11,10 @@ small effect is summed from small numbers and never found as a difference of lar
 
 What a shell does is said once, in `across`, `square` and their tangents, for numbers as for arrays: the sweeps here are
 made of them, the one in NumPy and the compiled one.
+
+References
+----------
+- Stiefel and Scheifele, Linear and Regular Celestial Mechanics (1971): https://doi.org/10.1007/978-3-642-65027-7
 """
 
 from collections.abc import Callable, Iterator

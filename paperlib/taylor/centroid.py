@@ -14,6 +14,10 @@ neurons of all layers side by side.
 
 A group is written (s, blocks): `blocks` the sizes of its z's, largest first, and s the size of S, or None if
 lambda is not in it. Tensors are arrays (..., C, units), see `splits`; order 0 has one entry.
+
+References
+----------
+- Gonze, Perturbation expansion of variational principles (1995): https://doi.org/10.1103/PhysRevA.52.1086
 """
 
 from collections import Counter

@@ -11,6 +11,10 @@ output, and the rules are
 
 P is `taylor.propagator`; the line G stops short of the factor phi' of its lower end, because the vertex there has
 phi^(k) in its place. Unlabelled trees are counted by OEIS A000669, the ways to label them, in sum, by A000311.
+
+References
+----------
+- The On-Line Encyclopedia of Integer Sequences: https://oeis.org
 """
 
 from collections import Counter

@@ -12,6 +12,10 @@ words B within S that hold its first letter (Faa di Bruno),
 and a derivative of the output is one over hidden neurons and over what of the word falls to the adjoint,
 
     D f[I] = sum over S of ways(S) lambda_S [phi]_(I - S),            |S| <= (n - 1)/2,  every |B| <= n/2.
+
+References
+----------
+- Johnson, The Curious History of Faà di Bruno's Formula (2002): https://doi.org/10.1080/00029890.2002.11919857
 """
 
 from collections.abc import Iterator, Sequence

@@ -540,6 +540,10 @@ try each line (`tests/networks/models.py`).
 What to do with what is refused: a softmax or another last step is left off, and what goes into it is expanded (the logits); a
 LayerNorm is expanded around with its statistics held, by a module that divides by constants; the part before or after a product
 comes in alone; a function that is none of ours is handed to `MLP` as an `activations.Custom`, by its Taylor coefficients.
+
+Some of the table's names are those of their authors' works: [SIREN](https://arxiv.org/abs/2006.09661), [DeepONet](https://arxiv.org/abs/1910.03193),
+[ANI](https://arxiv.org/abs/1610.08935), [physics-informed](https://doi.org/10.1016/j.jcp.2018.10.045), [Hamiltonian](https://arxiv.org/abs/1906.01563),
+[Lagrangian](https://arxiv.org/abs/2003.04630) and [highway](https://arxiv.org/abs/1505.00387) networks, and [the deep Ritz method](https://arxiv.org/abs/1710.00211).
 """
 
 

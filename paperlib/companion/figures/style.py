@@ -1,4 +1,9 @@
-"""The style that every figure shares, and the few strokes that several of them need."""
+"""The style that every figure shares, and the few strokes that several of them need.
+
+References
+----------
+- Okabe and Ito, Color Universal Design, whose colours these are (2008): https://jfly.uni-koeln.de/color/
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
