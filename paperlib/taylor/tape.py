@@ -28,6 +28,7 @@ __all__ = ["Tape", "tape"]
 Word: TypeAlias = tuple[int, ...]
 Term: TypeAlias = tuple[int, int, float]  # two rows, and how often their product is met
 HANDED_ON = 2**40  # beyond any number of rows
+BLOCK = 8  # as many numbers as a vector has at most
 
 
 @lru_cache(maxsize=4096)
@@ -124,15 +125,19 @@ class _Recorder:
 
 
 def _runs(dots: Sequence[tuple[int, int, int, float]]) -> tuple[list[tuple[int, int, int, int]], list[float]]:
-    """Dot products (entry, left, right, times), those that follow one another as one."""
+    """Dot products (entry, left, right, times), those that follow one another as one, of BLOCK at most.
+
+    Those with the same right rows come one after the other: while these are in cache, the left ones go by.
+    """
     runs: list = []
     for entry, left, right, times in sorted(dots, key=lambda dot: (dot[1], dot[2] - dot[0], dot[3], dot[0])):
-        if runs:
+        if runs and right % BLOCK:
             first, same, row, count, often = runs[-1]
             if (same, row + count, first + count, often) == (left, right, entry, times):
                 runs[-1] = (first, same, row, count + 1, times)
                 continue
         runs.append((entry, left, right, 1, times))
+    runs.sort(key=lambda run: (run[2] // BLOCK, run[1], run[2]))
     return [run[:4] for run in runs], [run[4] for run in runs]
 
 

@@ -170,6 +170,7 @@ def _loop(mlp: MLP, order: int) -> _Loop | None:
     """What the compiled loop is given; None where it does not know an activation, or neurons of a layer have several."""
     from paperlib.networks.compiled_activations import CODES  # needs numba, as the other
     from paperlib.taylor.kernel import run
+    from paperlib.taylor.registers import LANES
 
     of_layers = [activations.groups(name) for name in mlp.activations]
     if any(len(parts) > 1 or not isinstance(parts[0][0], str) for parts in of_layers):
@@ -189,11 +190,12 @@ def _loop(mlp: MLP, order: int) -> _Loop | None:
     products = np.where(products >= HANDED_ON, products - HANDED_ON + rows, products)
     layers = [np.concatenate([w.T.ravel(), w.ravel(), b]) for w, b in zip(mlp.weights[:-1], mlp.biases)]
     times, parameters = np.concatenate([each.times for each in distinct]), [given or 0.0 for _, given in parsed]
-    numbers = np.concatenate([times, parameters, *layers, mlp.weights[-1].ravel()])
+    # Nothing, at the end: what is added where there is no bias, and some numbers to read past an end.
+    numbers = np.concatenate([times, parameters, *layers, mlp.weights[-1].ravel(), np.zeros(max(hidden) + 2 * LANES)])
     places = np.cumsum([len(times) + mlp.depth, *map(len, layers)])
     z, adjoints, kept = tapes[0].z, tapes[0].adjoints, tapes[0].kept
     sizes = [order, z, adjoints, kept, rows, mlp.depth, len(products), max(hidden), sum(hidden)]
     codes = [CODES[name] for name, _ in parsed]
     table = np.concatenate([sizes, units, codes, places, np.ravel(heads), products.ravel()]).astype(np.int64)
     work = kept * sum(hidden) + (rows - kept + max(1 + z, adjoints)) * max(hidden)
-    return _Loop(run, work, min(max(TOGETHER // work, 4), 512), table, numbers)
+    return _Loop(run, work, min(max(TOGETHER // work // 8, 1), 64) * 8, table, numbers)  # eight rows at a time
