@@ -51,7 +51,7 @@ def _expm1(x: float) -> tuple[float, float]:
     times = shifted - ROUNDING
     power = _from_bits((_bits(shifted) << 52) + (1023 << 52))
     r = (x - times * HIGH) - times * LOW
-    p = 1 / 479001600 + r / 6227020800
+    p = 1 / 479001600 + (1 / 6227020800) * r
     p = 1 / 39916800 + p * r
     p = 1 / 3628800 + p * r
     p = 1 / 362880 + p * r
