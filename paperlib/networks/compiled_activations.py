@@ -77,13 +77,14 @@ def _logistic(z: Floats, phi: Floats, spare: Floats, sigmoid: bool) -> None:
         if sigmoid:
             spare[j] = part if z[j] > 0 else e * part
     for k in range(1, len(phi) - 1):
-        for j in range(len(z)):
-            phi[k + 1, j] = phi[1, j] * phi[k - 1, j]
-        for i in range(1, k):
-            for j in range(len(z)):
-                phi[k + 1, j] += (i + 1) * phi[i + 1, j] * phi[k - 1 - i, j]
-        for j in range(len(z)):
-            phi[k + 1, j] *= -2 / (k * (k + 1))
+        for i in range(k):
+            weight = -2 * (i + 1) / (k * (k + 1))
+            if i == 0:
+                for j in range(len(z)):
+                    phi[k + 1, j] = weight * phi[1, j] * phi[k - 1, j]
+            else:
+                for j in range(len(z)):
+                    phi[k + 1, j] += weight * phi[i + 1, j] * phi[k - 1 - i, j]
     factor = 0.5 if sigmoid else 1.0
     for k in range(1, len(phi)):
         factor *= k * rate / 2

@@ -1,16 +1,16 @@
-"""The compiled loop that runs over a tape: all layers, all centres, and no call of NumPy's but for tall matrix products.
+"""The compiled loop that runs over a tape: all layers, all centres, and no call of NumPy's.
 
 This module needs numba. A row is one number for each centre and neuron, so that the innermost loops are over contiguous numbers
 and the processor takes several at a time.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba.core import cgutils
+from numba.core import types
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 from numpy.typing import NDArray
 
 from paperlib._support import compiled
@@ -22,7 +22,6 @@ __all__ = ["run"]
 
 Ints: TypeAlias = NDArray[np.int64]
 
-FEW = LANES // 2  # rows, below which a vector's worth of them is too much
 FLAGS = frozenset({"contract", "reassoc"})  # sums in any order, else they are taken one number at a time
 
 
@@ -30,22 +29,30 @@ def inner(function: Callable) -> Any:
     return compiled.jit(function, flags=FLAGS, inner=True)
 
 
-def _as_borrowed(context: Any, array: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        copy = context.make_array(array)(context, builder, given[0])
-        copy.meminfo = cgutils.get_null_value(copy.meminfo.type)
-        return copy._getvalue()
+def _view(axes: int) -> Any:
+    """An array within an array (numbers, begin, *shape), as a call in compiled code."""
 
-    return array(array), code
+    def view(context: Any, numbers: Any, begin: Any, *shape: Any) -> Any:
+        made = types.Array(numbers.dtype, axes, "C")
+
+        def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(numbers.dtype)))
+            array, shape = context.make_array(made)(context, builder), given[2:]
+            data = builder.gep(context.make_array(numbers)(context, builder, given[0]).data, [given[1]])
+            strides = [*(builder.mul(length, size) for length in shape[1:]), size]
+            populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+            return array._getvalue()
+
+        return made(numbers, *[types.intp] * (1 + axes)), code
+
+    return view
 
 
-# The same array, whose references are not counted: to count those of a hundred rows takes as long as their products.
-_borrowed: Any = intrinsic(_as_borrowed)
-
-
-@inner
-def _matrix(numbers: Any, begin: int, rows: int, columns: int) -> Any:
-    return numbers[begin : begin + rows * columns].reshape((rows, columns))
+# In place of slices: to count references to a hundred rows takes as long as their products, and slices take a second to compile.
+_row: Any = intrinsic(lambda context, numbers, begin, length: _view(1)(context, numbers, begin, length))
+_matrix: Any = intrinsic(
+    lambda context, numbers, begin, rows, columns: _view(2)(context, numbers, begin, rows, columns)
+)
 
 
 @inner
@@ -73,12 +80,12 @@ def _add_dots(
 
     As many at a time as a vector has numbers: of one row with others, or, where these are few, of two rows at several centres.
     """
-    width, vectors = shared.shape[1], units % LANES == 0
+    width, vectors, few = shared.shape[1], units % LANES == 0, LANES if len(out) >= LANES else LANES // 2
     for number in range(len(dots)):
         entry, left, first, count = dots[number]
         x, weight = own[left] if left < kept else shared[left - kept], times[number]
         first, end = first - kept, first - kept + count
-        while vectors and end - first >= FEW and end >= LANES:
+        while vectors and end - first >= few and end >= LANES:
             # Rows before the first are multiplied, too, and not added.
             some, end = min(LANES, end - first), max(first, end - LANES)
             for c in range(len(out)):
@@ -92,7 +99,7 @@ def _add_dots(
                 for i in range(LANES):
                     out[c + i, entry + n - first] += weight * spare[i]
             for c in range(together, len(out)):
-                x_part, y_part, total = x[c * units : (c + 1) * units], y[c * units : (c + 1) * units], 0.0
+                x_part, y_part, total = _row(x, c * units, units), _row(y, c * units, units), 0.0
                 for j in range(units):
                     total += x_part[j] * y_part[j]
                 out[c, entry + n - first] += weight * total
@@ -102,7 +109,7 @@ def _add_dots(
 def _repeat(row: Floats, some: Floats) -> None:
     """A layer's numbers for every centre."""
     for begin in range(0, len(row), len(some)):
-        part = row[begin : begin + len(some)]
+        part = _row(row, begin, len(some))
         for j in range(len(some)):
             part[j] = some[j]
 
@@ -121,78 +128,74 @@ def run(at: Floats, out: Floats, together: int, table: Ints, numbers: Floats) ->
 
     `table` and `numbers` hold one after the other what does not depend on the centres; see `tensors`.
     """
-    at, out, table, numbers = _borrowed(at), _borrowed(out), _borrowed(table), _borrowed(numbers)
     order, z, adjoints, kept, rows, depth, count, widest, total = table[:9]
-    layers = table[9:]
-    units, codes, places = layers[: depth + 2], layers[depth + 2 : 2 * depth + 2], layers[2 * depth + 2 : 3 * depth + 3]
-    heads, products = _matrix(layers, 3 * depth + 3, depth, 4), _matrix(layers, 7 * depth + 3, count, 4)
-    parameters = numbers[count : count + depth]
-    for c in range(len(at)):
-        for i in range(units[0]):
-            if not math.isfinite(at[c, i]):
-                return False
+    units, codes, places = (
+        _row(table, 9, depth + 2),
+        _row(table, 11 + depth, depth),
+        _row(table, 11 + 2 * depth, depth + 1),
+    )
+    heads, products = _matrix(table, 12 + 3 * depth, depth, 4), 12 + 7 * depth
+    dim, entries, pre = units[0], out.shape[2], order + 1
+    if not _finite(_row(at, 0, len(at) * dim)):
+        return False
     together = min(together, len(at))
     own_size, shared_size = together * kept * total, together * (rows - kept) * widest
-    owner = np.empty(LANES + SPARE + own_size + shared_size + together * max(1 + z, adjoints) * widest)
-    work = _borrowed(owner)[aligned(owner) :]
-    spare, work, none = work[:SPARE], work[SPARE:], numbers[len(numbers) - widest - 2 * LANES :]
-    own_work, shared_work, onward_work = work[:own_size], work[own_size:], work[own_size + shared_size :]
+    work = np.empty(LANES + SPARE + own_size + shared_size + together * max(1 + z, adjoints) * widest)
+    own_begin = aligned(work) + SPARE
+    shared_begin, onward_begin = own_begin + own_size, own_begin + own_size + shared_size
+    spare, none = _row(work, own_begin - SPARE, SPARE), _row(numbers, len(numbers) - widest - 2 * LANES, widest + LANES)
     for start in range(0, len(at), together):
         centres = min(together, len(at) - start)
-        own_end, y_begin = 0, 0
+        own_end, y_begin = own_begin, 0
         for layer in range(depth):
             below, above, width = units[layer], units[layer + 1], centres * units[layer + 1]
-            own, shared = _matrix(own_work, own_end, kept, width), _matrix(shared_work, 0, rows - kept, width)
-            forward, bias = _matrix(numbers, places[layer], below, above), numbers[places[layer] + 2 * below * above :]
-            pre = order + 1
+            own, shared = _matrix(work, own_end, kept, width), _matrix(work, shared_begin, rows - kept, width)
+            forward = _matrix(numbers, places[layer], below, above)
+            bias = _row(numbers, places[layer] + 2 * below * above, above)
+            of_z = _matrix(work, own_end + pre * width, centres, above)
             if layer:
-                given = (1 + z) * centres
-                x = _matrix(onward_work, 0, given, below) if z else _matrix(own_work, y_begin, centres, below)
-                to = own[pre:].reshape((given, above))
-                product(x[:centres], forward, bias, to[:centres], spare)
-                product(x[centres:], forward, none, to[centres:], spare)
+                x = onward_begin if z else y_begin
+                product(_matrix(work, x, centres, below), forward, bias, of_z, spare)
+                slopes = _matrix(work, own_end + (pre + 1) * width, z * centres, above)
+                product(_matrix(work, x + centres * below, z * centres, below), forward, none, slopes, spare)
             else:
-                to = own[pre : pre + 1].reshape((centres, above))
-                product(at[start : start + centres], forward, bias, to, spare)
-                for row in range(min(z, below)):
-                    _repeat(own[pre + 1 + row], forward[row])
-            if not _finite(own[pre]) or not activate(codes[layer], parameters[layer], own[pre], own[:pre], shared[0]):
+                product(_matrix(at, start * dim, centres, dim), forward, bias, of_z, spare)
+                for i in range(min(z, dim)):
+                    _repeat(own[pre + 1 + i], forward[i])
+            parameter = numbers[count + layer]
+            if not _finite(own[pre]) or not activate(codes[layer], parameter, own[pre], own[:pre], shared[0]):
                 return False
-            if z:
-                onward = _matrix(onward_work, 0, 1 + z, width)
+            if z and layer < depth - 1:
+                onward, begin = _matrix(work, onward_begin, 1 + z, width), heads[layer, 0]
                 _repeat(onward[0], own[0])
-                begin, end = heads[layer, 0], heads[layer, 0] + heads[layer, 1]
-                _play(products[begin:end], numbers[begin:end], own, shared, onward, kept)
+                up = _matrix(table, products + 4 * begin, heads[layer, 1], 4)
+                _play(up, _row(numbers, begin, len(up)), own, shared, onward, kept)
             y_begin = own_end
             own_end += kept * width
-        for output in range(units[depth + 1]):
-            tensors, own_begin = out[output][start : start + centres], own_end
+        for output in range(len(out)):
+            end, tensors = own_end, _matrix(out, (output * len(at) + start) * entries, centres, entries)
             for layer in range(depth - 1, -1, -1):
                 above, beyond, width = units[layer + 1], units[layer + 2], centres * units[layer + 1]
-                own_begin -= kept * width
-                own, shared = _matrix(own_work, own_begin, kept, width), _matrix(shared_work, 0, rows - kept, width)
-                adjoint = shared[:adjoints]
+                end -= kept * width
+                own, shared = _matrix(work, end, kept, width), _matrix(work, shared_begin, rows - kept, width)
+                onward = _matrix(work, onward_begin, adjoints, width)
                 if layer == depth - 1:
-                    _repeat(adjoint[0], numbers[places[depth] + output * above :][:above])
+                    _repeat(shared[0], _row(numbers, places[depth] + output * above, above))
                 else:
                     backward = _matrix(numbers, places[layer + 1] + above * beyond, beyond, above)
-                    given = adjoints * centres
-                    product(
-                        _matrix(onward_work, 0, given, beyond), backward, none, adjoint.reshape((given, above)), spare
-                    )
+                    given = _matrix(work, onward_begin, adjoints * centres, beyond)
+                    product(given, backward, none, _matrix(work, shared_begin, adjoints * centres, above), spare)
                 begin = heads[layer, 0] + heads[layer, 1]
-                middle, end = begin + heads[layer, 2], begin + heads[layer, 2] + heads[layer, 3]
-                onward = _matrix(onward_work, 0, adjoints, width)
-                _play(products[begin:middle], numbers[begin:middle], own, shared, onward, kept)
-                _add_dots(products[middle:end], numbers[middle:end], own, shared, kept, above, tensors, spare)
+                down = _matrix(table, products + 4 * begin, heads[layer, 2], 4)
+                dots = _matrix(table, products + 4 * (begin + len(down)), heads[layer, 3], 4)
+                _play(down, _row(numbers, begin, len(down)), own, shared, onward, kept)
+                _add_dots(dots, _row(numbers, begin + len(down), len(dots)), own, shared, kept, above, tensors, spare)
             if order == 1:
-                backward = _matrix(numbers, places[0] + units[0] * units[1], units[1], units[0])
-                product(_matrix(onward_work, 0, centres, units[1]), backward, none, tensors, spare)
-            for c in range(centres):
-                for entry in range(tensors.shape[1]):
-                    if not math.isfinite(tensors[c, entry]):
-                        return False
-    return len(owner) > 0  # which must live until here
+                backward = _matrix(numbers, places[0] + dim * units[1], units[1], dim)
+                product(_matrix(work, onward_begin, centres, units[1]), backward, none, tensors, spare)
+            if not _finite(_row(out, (output * len(at) + start) * entries, centres * entries)):
+                return False
+    return len(work) > 0  # which must live until here
 
 
 run = compiled.jit(run, flags=FLAGS)

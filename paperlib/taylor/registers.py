@@ -5,6 +5,7 @@ that is loaded is used eight times, and each number three times. LLVM takes what
 vectors too, but not into blocks, and a BLAS that does not know the processor runs at half of this.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -32,6 +33,10 @@ def _at(builder: Any, array: Any, index: Any, kind: ir.Type) -> Any:
 def _add_times(builder: Any, total: Any, a: Any, b: Any) -> None:
     times = builder.fmul(a, b, flags=("contract",))
     builder.store(builder.fadd(builder.load(total), times, flags=("contract",)), total)
+
+
+def _lanes(numbers: Any) -> Any:
+    return ir.VectorType(ir.IntType(32), LANES)(list(numbers))
 
 
 def _block(rows: int, vectors: int) -> Any:
@@ -66,10 +71,6 @@ def _block(rows: int, vectors: int) -> Any:
     return intrinsic(lambda context, x, y, start, out, m, n, j: (types.void(x, y, start, out, m, n, j), code))
 
 
-def _lanes(numbers: Any) -> Any:
-    return ir.VectorType(ir.IntType(32), LANES)(list(numbers))
-
-
 def _dots(one_x: bool) -> Any:
     """out[i] = x[begin + i step :][:units] @ y[begin + i step :][:units] for LANES of i, or, of `one_x`, x[begin :] each time.
 
@@ -77,8 +78,7 @@ def _dots(one_x: bool) -> Any:
     """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        arrays = [context.make_array(a)(context, builder, v) for a, v in zip(signature.args[:3], given)]
-        x, y, out = arrays
+        x, y, out = (context.make_array(a)(context, builder, v) for a, v in zip(signature.args[:3], given))
         begin, units, step = given[3:]
         starts = [builder.add(begin, builder.mul(step, INDEX(i))) for i in range(LANES)]
         sums = [cgutils.alloca_once_value(builder, VECTOR([0.0] * LANES)) for _ in range(LANES)]
@@ -115,7 +115,7 @@ def _as_address(context: Any, array: Any) -> Any:
 _address: Any = intrinsic(_as_address)
 
 
-def inner(function: Any) -> Any:
+def inner(function: Callable) -> Any:
     return compiled.jit(function, flags=frozenset({"contract", "reassoc"}), inner=True)
 
 
@@ -137,7 +137,7 @@ def product(x: Floats, y: Floats, start: Floats, out: Floats, spare: Floats) -> 
     """
     width, whole = out.shape[1], len(x) - len(x) % ROWS
     if width < LANES:
-        part = spare[: ROWS * LANES].reshape((ROWS, LANES))
+        part = spare.reshape((ROWS, LANES))
         for m in range(0, len(x)):
             if m < whole and m % ROWS == 0:
                 _block_1(x, y, start, part, m, 0, 0)
