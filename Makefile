@@ -58,7 +58,7 @@ store: .venv/.ready ## Make the results in build/results the stored ones, and ha
 
 wheel: .venv/.dev ## Build the wheel into build/dist, and try it in an empty environment outside the checkout
 	rm -rf build/dist build/empty
-	$(BIN)/python -m build --no-isolation --outdir build/dist
+	$(BIN)/python -m build --no-isolation --sdist --wheel --outdir build/dist
 	$(BIN)/twine check --strict build/dist/*
 	@find build/dist -name '*.whl' -size -5120k | grep -q . || { echo "The wheel is above 5 MiB"; exit 1; }
 	$(PYTHON) -m venv build/empty

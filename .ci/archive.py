@@ -16,6 +16,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from release import git
+
 FOLDER = Path("build/archive")
 REPORT = "build/report.html"
 CRATE = "ro-crate-metadata.json"
@@ -33,13 +35,11 @@ DESCRIPTIONS = {
 }
 
 
-def git(*words):
-    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout.strip()
-
-
 def write(folder=FOLDER):
     import metadata
 
+    if not Path(".git").exists():
+        sys.exit("No archive: it is written of a checkout, and here is none.")
     if git("status", "--porcelain"):
         sys.exit("No archive: the tree has changes; commit them first.")
     if not Path(REPORT).exists():
@@ -97,7 +97,7 @@ def difference(path):
             held = {
                 name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist() if name != CRATE
             }
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # a damaged zip raises one of a dozen types
         return f"{path}: no archive that can be read ({' '.join(str(error).split())})"
     for name in sorted(named | held):
         if named.get(name) != held.get(name):
@@ -108,7 +108,8 @@ def reproduce(path):
     """Run the README's first command where nothing but the archive is."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.unpack_archive(path, folder)
-        subprocess.run(["make", "reproduce"], cwd=folder, check=True)
+        if subprocess.run(["make", "reproduce"], cwd=folder).returncode:
+            sys.exit(f"{path}: what it holds does not reproduce; see above")
 
 
 def main(given):

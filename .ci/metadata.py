@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+MADE = ("codemeta.json", ".zenodo.json", "codecheck.yml")
 CODECHECK = "https://codecheck.org.uk/spec/config/1.0/"
 
 
@@ -21,11 +22,12 @@ def written(root):
     # What the tool leaves out of both: whose companion this is.
     article = {"@type": "ScholarlyArticle", "@id": f"https://doi.org/{paper['doi']}", "name": paper["title"]}
     related = [{"identifier": paper["doi"], "relation": "isSupplementTo", "scheme": "doi"}]
-    codemeta = json.loads(source.as_codemeta()) | {"referencePublication": article}
+    makers = [{"@type": "Organization", "name": author["name"]} for author in citation(root)["authors"]]
+    codemeta = json.loads(source.as_codemeta()) | {"author": makers, "referencePublication": article}
     zenodo = json.loads(source.as_zenodo()) | {"upload_type": "software", "related_identifiers": related}
-    for name, content in (("codemeta.json", codemeta), (".zenodo.json", zenodo)):
+    for name, content in zip(MADE, (codemeta, zenodo)):
         yield name, json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    yield "codecheck.yml", yaml.safe_dump(codecheck(root, paper), allow_unicode=True, sort_keys=False, width=120)
+    yield MADE[2], yaml.safe_dump(codecheck(root, paper), allow_unicode=True, sort_keys=False, width=120)
 
 
 def codecheck(root, paper):
@@ -71,8 +73,6 @@ def disagreement(root):
     if checked != codecheck(root, paper):
         return "codecheck.yml: its manifest is not that of the stored figures and numbers; run make metadata"
 
-
-MADE = ("codemeta.json", ".zenodo.json", "codecheck.yml")
 
 if __name__ == "__main__":
     for name, text in written(Path()):

@@ -53,7 +53,7 @@ def _parser() -> ArgumentParser:
     for run, name, what in ((_check, "check", compares), (_store, "store", stores)):
         sub = of_a_checkout(run, f"{name} --results build/results", what)
         sub.add_argument("--results", type=Path, help="the run's folder (default: ROOT/build/results)")
-    what = "Retrain everything with other seeds, some hours, and write how far its numbers lie apart to figures/spreads.json."
+    what = "Retrain everything with other seeds, in an hour and a half, and write how far its numbers lie apart to figures/spreads.json."
     sub = command(_spreads, "spreads --trainings 8", what)
     sub.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: this folder)")
     sub.add_argument("--build", type=Path, help="where results go, to go on in (default: ROOT/build)")
@@ -117,8 +117,9 @@ def _store(options: Namespace) -> int:
     results = options.results or options.root / "build" / "results"
     for name in reproduction.store(results, options.root / "figures", _names(options)):
         print(f"stored figures/{name}")
-    if (options.root / "figures" / "claims.json").exists():
-        for claim in reproduction.write_claims(options.root / "figures", options.root / "README.md"):
+    if (options.root / "figures" / reproduction.claims.CLAIMS).exists():
+        readme = options.root / "README.md"
+        for claim in reproduction.write_claims(options.root / "figures", readme if readme.exists() else None):
             print(f"claim {claim.id} {claim.because}")
     if (results / "reference").exists() and options.only is None:
         for path in reference.ship(results / "reference"):

@@ -6,8 +6,9 @@ A doctest that asks for a package that is not there is left out and listed; any 
 import doctest
 import importlib
 import pkgutil
+import re
 import sys
-from importlib.metadata import requires
+from importlib.metadata import metadata, requires
 from importlib.util import find_spec
 
 import numpy as np
@@ -21,6 +22,12 @@ def missing(error):
     if name == "paperlib" or not name.isidentifier() or find_spec(name):
         raise error
     return name
+
+
+def description():
+    """What a package index shows: words of the README, no link to where there is nothing."""
+    text = metadata("neural-born-series").get_payload()
+    assert len(text) > 1000 and not re.search(r"\]\((?!https?://)", text)
 
 
 def doctests():
@@ -64,6 +71,7 @@ def main():
     assert paperlib.__file__.startswith(sys.prefix), f"{paperlib.__file__}: not the installed one"
     needed = [line for line in requires("neural-born-series") if "extra ==" not in line]
     assert sorted(line.partition(">")[0] for line in needed) == ["lazy-loader", "numpy", "scipy"], needed
+    description()
     smoke()
     ran, left_out = doctests()
     assert ran, "no doctest ran"

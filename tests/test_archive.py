@@ -124,6 +124,22 @@ def test_an_archive_that_was_changed_is_told_in_a_line(ci, checkout, name, conte
     assert told.returncode == 1 and told.stderr == f"{path}: {line}\n"
 
 
+def test_a_damaged_archive_is_told_in_a_line(ci, checkout):
+    """A byte changed anywhere is told; but for what the zip itself does not use."""
+    pytest.importorskip("rocrate")
+    archive = ci("archive")
+    path = archive.write()
+    whole = path.read_bytes()
+    told = []
+    for place in range(0, len(whole), len(whole) // 60):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        told.append(archive.difference(path))
+    path.write_bytes(whole[: len(whole) // 2])
+    told.append(archive.difference(path))
+    assert sum(line is not None for line in told) >= 55
+    assert all(line is None or (line.startswith(f"{path}: ") and "\n" not in line) for line in told)
+
+
 def test_what_is_no_archive_is_told_in_a_line(ci, tmp_path):
     for name, content in (("text.zip", b"text"), ("gone.zip", None)):
         if content:

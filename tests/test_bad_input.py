@@ -62,7 +62,7 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 # Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
 INNER = {
     "tensorflow", "centroid", "checkpoints", "checks", "loops", "cores", "explorer", "networks", "programs", "compiled_activations", "kernel", "tape", "graph", "smooth",
-    "doors.pytorch", "doors.keras_models", "doors.scikit", "doors.onnx_files",
+    "registers", "doors.pytorch", "doors.keras_models", "doors.scikit", "doors.onnx_files",
     "compiled", "shells", "soap", "splits", "words", "pade", "reproduction.lanes", "reproduction.kernels", "reproduction.schemas",
     "arithmetic", "reference.manifest",
 }  # fmt: skip

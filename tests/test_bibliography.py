@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 BIB = ROOT / "docs" / "references.bib"
 ENTRIES = {
     key: dict(re.findall(r"^  (\w+) = \{(.*)\},$", fields, re.MULTILINE))
-    for key, fields in re.findall(r"^@\w+\{(\w+),\n(.*?)^\}$", BIB.read_text(), re.MULTILINE | re.DOTALL)
+    for key, fields in re.findall(r"^@\w+\{(\w+),\n(.*?)^\}$", BIB.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 }
 LINK = r"""https?://[^\s()<>"'`\]]*[^\s()<>"'`\].,;:]"""
 # Without an address: arXiv:.. in a text, and the fields `doi` of CITATION.cff.
@@ -29,15 +29,15 @@ def texts():
     """name -> what cites: pages, the notebooks' text, the library's sources, the metadata."""
     pages = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "bibliography.md"]
     for path in [*pages, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CITATION.cff"))]:
-        yield str(path.relative_to(ROOT)), path.read_text()
+        yield str(path.relative_to(ROOT)), path.read_text("utf-8")
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        cells = json.loads(path.read_text())["cells"]
+        cells = json.loads(path.read_text("utf-8"))["cells"]
         yield (
             str(path.relative_to(ROOT)),
             "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"),
         )
     for path in sorted((ROOT / "paperlib").rglob("*.py")):
-        yield str(path.relative_to(ROOT)), path.read_text()
+        yield str(path.relative_to(ROOT)), path.read_text("utf-8")
 
 
 def links(text):
@@ -60,7 +60,7 @@ def test_every_entry_is_cited():
 
 
 def test_entries_are_whole_and_in_order():
-    assert BIB.read_text().count("@") == len(ENTRIES) > 0, "an entry is not of the form that is read here"
+    assert BIB.read_text("utf-8").count("@") == len(ENTRIES) > 0, "an entry is not of the form that is read here"
     assert list(ENTRIES) == sorted(ENTRIES)
     assert len({address(entry) for entry in ENTRIES.values()}) == len(ENTRIES), "one work twice"
     for key, entry in ENTRIES.items():

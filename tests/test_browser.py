@@ -201,6 +201,15 @@ def test_its_numbers_are_those_of_the_library(page, explorer_page):
             np.testing.assert_allclose(found["wave"], wave, rtol=1e-10, atol=1e-10 * np.abs(wave).max(), err_msg=name)
 
 
+def test_it_opens_at_a_step_and_stands_beside_another(page, tmp_path):
+    pieces = [explorer.page("Gaussian", 9.9, width=0.404), explorer.page("Yukawa", 3.0)]
+    (tmp_path / "two.html").write_text(f'<!doctype html><meta charset="utf-8">{"".join(pieces)}', encoding="utf-8")
+    page.goto((tmp_path / "two.html").as_uri())
+    first, second = page.locator(".explorer").all()
+    assert numbers(first) == in_words(explorer.report(explorer.view("Gaussian", 10.0, width=0.4)))
+    assert numbers(second) == in_words(explorer.report(explorer.view("Yukawa", 3.0)))
+
+
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_it_is_moved_by_keyboard_in_a_sixtieth_of_a_second(page, explorer_page, width, scheme):
     faults = []

@@ -156,7 +156,7 @@ function picture(seen) {
   const stairs = seen.potential.flatMap((U, i) => [[i / d, U], [(i + 1) / d, U]]);
   const nice = Number((height / 2).toPrecision(1));
   const potential = panel("The potential and its wave", {
-    x: [-1, 2], y: [-1.1 * height, 1.1 * height], xticks: [-1, 0, 1, 2], yticks: [-2, -1, 0, 1, 2].map(k => k * nice),
+    x: [-1, 2], y: [-1.1 * height, 1.1 * height], xticks: [-1, 0, 1, 2], yticks: [-2, -1, 0, 1, 2].map(k => k * nice).filter(U => Math.abs(U) < 1.1 * height),
     xlabel: "r / range", ylabel: "U(r)",
   }, (across, up) => `<path class="potential" d="${line([[0, 0], ...stairs, [1, 0]], across, up)}Z"/>
     <path class="thin" d="M${across(-1)} ${up(0)}H${across(2)}M${across(1)} ${up(-2 * height)}V${up(2 * height)}"/>
@@ -192,8 +192,7 @@ function report(seen) {
   const columns = [seen.terms, seen.learned, sums(seen.terms), sums(seen.learned)];
   const rows = COLOURS.map((_, n) => `<tr><th scope="row">${n + 1}</th>${columns.map(column => `<td>${rounded(column[n])}</td>`).join("")}</tr>`);
   const verdict = Math.abs(seen.eigenvalue) < 1 ? "converges" : "diverges";
-  return `<p role="status">a₀ = ${rounded(seen.a0)} ranges; largest Weinberg eigenvalue ${rounded(seen.eigenvalue)}: the Born series ${verdict}</p>
-    <table><tr><th>order</th><th>Born term</th><th>networks</th><th>Born sum</th><th>networks</th></tr>${rows.join("")}</table>`;
+  return [`a₀ = ${rounded(seen.a0)} ranges; largest Weinberg eigenvalue ${rounded(seen.eigenvalue)}: the Born series ${verdict}`, `<table><tr><th>order</th><th>Born term</th><th>networks</th><th>Born sum</th><th>networks</th></tr>${rows.join("")}</table>`];
 }
 
 // ---- what moves it ----
@@ -228,13 +227,13 @@ export function mount(element, data, shape, values) {
   Object.assign(kept[shape], values);
   element.innerHTML = `<style>${STYLE}</style><div class="explorer"><div class="controls"><label>shape <select ${KEYS}>${
     Object.keys(ranges).map(name => `<option>${name}</option>`).join("")}</select></label><span class="controls sliders"></span></div>
-    <div class="key">${KEY.map(entry => `<span>${entry}</span>`).join("")}</div><div class="picture"></div><div class="numbers"></div></div>`;
-  const [select, sliders, drawn, numbers] = ["select", ".sliders", ".picture", ".numbers"].map(name => element.querySelector(name));
+    <div class="key">${KEY.map(entry => `<span>${entry}</span>`).join("")}</div><div class="picture"></div><div class="numbers"><p role="status"></p><div></div></div></div>`;
+  const [select, sliders, drawn, verdict, numbers] = ["select", ".sliders", ".picture", "p", ".numbers div"].map(name => element.querySelector(name));
 
   function draw() {
     const seen = view(data, shape, kept[shape]);
     drawn.innerHTML = picture(seen);
-    numbers.innerHTML = report(seen);
+    [verdict.textContent, numbers.innerHTML] = report(seen);
   }
   function choose() {
     shape = select.value;
@@ -242,6 +241,7 @@ export function mount(element, data, shape, values) {
       const label = document.createElement("label");
       label.innerHTML = `${name} <input ${KEYS} type="range" min="${least}" max="${most}" step="${step}" value="${kept[shape][name]}"> <output></output>`;
       const [input, output] = label.children;
+      kept[shape][name] = Number(input.value); // at a step
       output.value = signed(input.value);
       input.addEventListener("input", () => {
         kept[shape][name] = Number(input.value);

@@ -221,14 +221,15 @@ def page(shape: str = "Gaussian", depth: float | None = None, **parameters: floa
 
     Examples
     --------
-    >>> page("Yukawa", depth=1.0)[:41]
-    '<div id="explorer"></div><script type="mo'
+    >>> '"Yukawa", {"depth": 1.0, "width": 0.5}' in page("Yukawa", depth=1.0)
+    True
     """
     opened = (data(), shape, _checked(shape, depth, parameters))
     # A browser reads modules from files only where they are written into the page.
     call = ", ".join(json.dumps(value, ensure_ascii=False) for value in opened)
-    start = f'mount(document.getElementById("explorer"), {call});'
-    return f'<div id="explorer"></div><script type="module">\n{script()}\n{start}\n</script>'
+    start = f'mount(document.querySelector(".explorer-here:empty"), {call});'
+    none = "<noscript>Sliders, and a picture that they move, are here where scripts run.</noscript>"
+    return f'{none}<div class="explorer-here"></div><script type="module">\n{script()}\n{start}\n</script>'
 
 
 def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "AnyWidget":

@@ -5,6 +5,8 @@ and the processor takes several at a time.
 """
 
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,18 +17,14 @@ from numpy.typing import NDArray
 
 from paperlib._support import compiled
 from paperlib._support.checks import Floats
+from paperlib.networks import compiled_activations
 from paperlib.networks.compiled_activations import activate
-from paperlib.taylor.registers import LANES, SPARE, aligned, dots_of_centres, dots_of_rows, product
+from paperlib.taylor import registers
+from paperlib.taylor.registers import FLAGS, LANES, SPARE, aligned, dots_of_centres, dots_of_rows, inner, product
 
 __all__ = ["run"]
 
 Ints: TypeAlias = NDArray[np.int64]
-
-FLAGS = frozenset({"contract", "reassoc"})  # sums in any order, else they are taken one number at a time
-
-
-def inner(function: Callable) -> Any:
-    return compiled.jit(function, flags=FLAGS, inner=True)
 
 
 def _view(axes: int) -> Any:
@@ -123,79 +121,91 @@ def _finite(row: Floats) -> bool:
     return nought == 0.0
 
 
-def run(at: Floats, out: Floats, together: int, table: Ints, numbers: Floats) -> bool:
-    """Add the tensors at centres (n, dim) to `out` (outputs, n, entries), so many `together`; False: at a kink, or not finite.
+def _of(sources: int) -> Callable:
+    """The loop, of a number that tells what it was made of.
 
-    `table` and `numbers` hold one after the other what does not depend on the centres; see `tensors`.
+    numba finds again what it has compiled by a function's own file and what it closes over, not by the files of what it calls.
     """
-    order, z, adjoints, kept, rows, depth, count, widest, total = table[:9]
-    units, codes, places = (
-        _row(table, 9, depth + 2),
-        _row(table, 11 + depth, depth),
-        _row(table, 11 + 2 * depth, depth + 1),
-    )
-    heads, products = _matrix(table, 12 + 3 * depth, depth, 4), 12 + 7 * depth
-    dim, entries, pre = units[0], out.shape[2], order + 1
-    if not _finite(_row(at, 0, len(at) * dim)):
-        return False
-    together = min(together, len(at))
-    own_size, shared_size = together * kept * total, together * (rows - kept) * widest
-    work = np.empty(LANES + SPARE + own_size + shared_size + together * max(1 + z, adjoints) * widest)
-    own_begin = aligned(work) + SPARE
-    shared_begin, onward_begin = own_begin + own_size, own_begin + own_size + shared_size
-    spare, none = _row(work, own_begin - SPARE, SPARE), _row(numbers, len(numbers) - widest - 2 * LANES, widest + LANES)
-    for start in range(0, len(at), together):
-        centres = min(together, len(at) - start)
-        own_end, y_begin = own_begin, 0
-        for layer in range(depth):
-            below, above, width = units[layer], units[layer + 1], centres * units[layer + 1]
-            own, shared = _matrix(work, own_end, kept, width), _matrix(work, shared_begin, rows - kept, width)
-            forward = _matrix(numbers, places[layer], below, above)
-            bias = _row(numbers, places[layer] + 2 * below * above, above)
-            of_z = _matrix(work, own_end + pre * width, centres, above)
-            if layer:
-                x = onward_begin if z else y_begin
-                product(_matrix(work, x, centres, below), forward, bias, of_z, spare)
-                slopes = _matrix(work, own_end + (pre + 1) * width, z * centres, above)
-                product(_matrix(work, x + centres * below, z * centres, below), forward, none, slopes, spare)
-            else:
-                product(_matrix(at, start * dim, centres, dim), forward, bias, of_z, spare)
-                for i in range(min(z, dim)):
-                    _repeat(own[pre + 1 + i], forward[i])
-            parameter = numbers[count + layer]
-            if not _finite(own[pre]) or not activate(codes[layer], parameter, own[pre], own[:pre], shared[0]):
-                return False
-            if z and layer < depth - 1:
-                onward, begin = _matrix(work, onward_begin, 1 + z, width), heads[layer, 0]
-                _repeat(onward[0], own[0])
-                up = _matrix(table, products + 4 * begin, heads[layer, 1], 4)
-                _play(up, _row(numbers, begin, len(up)), own, shared, onward, kept)
-            y_begin = own_end
-            own_end += kept * width
-        for output in range(len(out)):
-            end, tensors = own_end, _matrix(out, (output * len(at) + start) * entries, centres, entries)
-            for layer in range(depth - 1, -1, -1):
-                above, beyond, width = units[layer + 1], units[layer + 2], centres * units[layer + 1]
-                end -= kept * width
-                own, shared = _matrix(work, end, kept, width), _matrix(work, shared_begin, rows - kept, width)
-                onward = _matrix(work, onward_begin, adjoints, width)
-                if layer == depth - 1:
-                    _repeat(shared[0], _row(numbers, places[depth] + output * above, above))
+
+    def run(at: Floats, out: Floats, together: int, table: Ints, numbers: Floats) -> bool:
+        """Add the tensors at centres (n, dim) to `out` (outputs, n, entries), so many `together`; False: at a kink, or not finite.
+
+        `table` and `numbers` hold one after the other what does not depend on the centres; see `tensors`.
+        """
+        order, z, adjoints, kept, rows, depth, count, widest, total = table[:9]
+        units, codes, places = (
+            _row(table, 9, depth + 2),
+            _row(table, 11 + depth, depth),
+            _row(table, 11 + 2 * depth, depth + 1),
+        )
+        heads, products = _matrix(table, 12 + 3 * depth, depth, 4), 12 + 7 * depth
+        dim, entries, pre = units[0], out.shape[2], order + 1
+        if not _finite(_row(at, 0, len(at) * dim)):
+            return False
+        together, longest = min(together, len(at)), max(dim, widest) + LANES
+        own_size, shared_size = together * kept * total, together * (rows - kept) * widest
+        work = np.empty(LANES + SPARE + own_size + shared_size + together * max(1 + z, adjoints) * widest)
+        own_begin = aligned(work) + SPARE
+        shared_begin, onward_begin = own_begin + own_size, own_begin + own_size + shared_size
+        spare, none = _row(work, own_begin - SPARE, SPARE), _row(numbers, len(numbers) - longest, longest)
+        for start in range(0, len(at), together):
+            centres = min(together, len(at) - start)
+            own_end, y_begin = own_begin, 0
+            for layer in range(depth):
+                below, above, width = units[layer], units[layer + 1], centres * units[layer + 1]
+                own, shared = _matrix(work, own_end, kept, width), _matrix(work, shared_begin, rows - kept, width)
+                forward = _matrix(numbers, places[layer], below, above)
+                bias = _row(numbers, places[layer] + 2 * below * above, above)
+                of_z = _matrix(work, own_end + pre * width, centres, above)
+                if layer:
+                    x = onward_begin if z else y_begin
+                    product(_matrix(work, x, centres, below), forward, bias, of_z, spare)
+                    slopes = _matrix(work, own_end + (pre + 1) * width, z * centres, above)
+                    product(_matrix(work, x + centres * below, z * centres, below), forward, none, slopes, spare)
                 else:
-                    backward = _matrix(numbers, places[layer + 1] + above * beyond, beyond, above)
-                    given = _matrix(work, onward_begin, adjoints * centres, beyond)
-                    product(given, backward, none, _matrix(work, shared_begin, adjoints * centres, above), spare)
-                begin = heads[layer, 0] + heads[layer, 1]
-                down = _matrix(table, products + 4 * begin, heads[layer, 2], 4)
-                dots = _matrix(table, products + 4 * (begin + len(down)), heads[layer, 3], 4)
-                _play(down, _row(numbers, begin, len(down)), own, shared, onward, kept)
-                _add_dots(dots, _row(numbers, begin + len(down), len(dots)), own, shared, kept, above, tensors, spare)
-            if order == 1:
-                backward = _matrix(numbers, places[0] + dim * units[1], units[1], dim)
-                product(_matrix(work, onward_begin, centres, units[1]), backward, none, tensors, spare)
-            if not _finite(_row(out, (output * len(at) + start) * entries, centres * entries)):
-                return False
-    return len(work) > 0  # which must live until here
+                    product(_matrix(at, start * dim, centres, dim), forward, bias, of_z, spare)
+                    for i in range(min(z, dim)):
+                        _repeat(own[pre + 1 + i], forward[i])
+                parameter = numbers[count + layer]
+                if not _finite(own[pre]) or not activate(codes[layer], parameter, own[pre], own[:pre], shared[0]):
+                    return False
+                if z and layer < depth - 1:
+                    onward, begin = _matrix(work, onward_begin, 1 + z, width), heads[layer, 0]
+                    _repeat(onward[0], own[0])
+                    up = _matrix(table, products + 4 * begin, heads[layer, 1], 4)
+                    _play(up, _row(numbers, begin, len(up)), own, shared, onward, kept)
+                y_begin = own_end
+                own_end += kept * width
+            for output in range(len(out)):
+                end, tensors = own_end, _matrix(out, (output * len(at) + start) * entries, centres, entries)
+                for layer in range(depth - 1, -1, -1):
+                    above, beyond, width = units[layer + 1], units[layer + 2], centres * units[layer + 1]
+                    end -= kept * width
+                    own, shared = _matrix(work, end, kept, width), _matrix(work, shared_begin, rows - kept, width)
+                    onward = _matrix(work, onward_begin, adjoints, width)
+                    if layer == depth - 1:
+                        _repeat(shared[0], _row(numbers, places[depth] + output * above, above))
+                    else:
+                        backward = _matrix(numbers, places[layer + 1] + above * beyond, beyond, above)
+                        given = _matrix(work, onward_begin, adjoints * centres, beyond)
+                        product(given, backward, none, _matrix(work, shared_begin, adjoints * centres, above), spare)
+                    begin = heads[layer, 0] + heads[layer, 1]
+                    down = _matrix(table, products + 4 * begin, heads[layer, 2], 4)
+                    dots = _matrix(table, products + 4 * (begin + len(down)), heads[layer, 3], 4)
+                    _play(down, _row(numbers, begin, len(down)), own, shared, onward, kept)
+                    _add_dots(
+                        dots, _row(numbers, begin + len(down), len(dots)), own, shared, kept, above, tensors, spare
+                    )
+                if order == 1:
+                    backward = _matrix(numbers, places[0] + dim * units[1], units[1], dim)
+                    product(_matrix(work, onward_begin, centres, units[1]), backward, none, tensors, spare)
+                if not _finite(_row(out, (output * len(at) + start) * entries, centres * entries)):
+                    return False
+        return len(work) > 0 and sources > 0  # the work must live until here
+
+    return run
 
 
-run = compiled.jit(run, flags=FLAGS)
+_FILES = [Path(str(module.__file__)) for module in (registers, compiled_activations)]
+_SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
+run = compiled.jit(_of(_SOURCES), flags=FLAGS)

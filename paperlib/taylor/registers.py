@@ -16,13 +16,14 @@ from numba.extending import intrinsic
 from paperlib._support import compiled
 from paperlib._support.checks import Floats
 
-__all__ = ["LANES", "SPARE", "aligned", "dots_of_centres", "dots_of_rows", "product"]
+__all__ = ["FLAGS", "LANES", "SPARE", "aligned", "dots_of_centres", "dots_of_rows", "inner", "product"]
 
 NUMBER, INDEX = ir.DoubleType(), ir.IntType(64)
 WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
 LANES, ROWS = (8, 8) if WIDE else (4, 4)  # with half as many registers, half as many rows
 VECTOR = ir.VectorType(NUMBER, LANES)
 SPARE = ROWS * LANES
+FLAGS = frozenset({"contract", "reassoc"})  # sums in any order, else they are taken one number at a time
 
 
 def _at(builder: Any, array: Any, index: Any, kind: ir.Type) -> Any:
@@ -116,7 +117,7 @@ _address: Any = intrinsic(_as_address)
 
 
 def inner(function: Callable) -> Any:
-    return compiled.jit(function, flags=frozenset({"contract", "reassoc"}), inner=True)
+    return compiled.jit(function, flags=FLAGS, inner=True)
 
 
 @inner
@@ -133,7 +134,8 @@ _row_8, _row_3, _row_1 = (_block(1, vectors) for vectors in (8, 3, 1))
 def product(x: Floats, y: Floats, start: Floats, out: Floats, spare: Floats) -> None:
     """out = start + x y, of matrices whose rows follow one another; `spare` is of SPARE numbers.
 
-    LANES numbers are read where y ends, and start, and not used.
+    Where there are fewer columns than LANES, so many numbers are read of `start`, and of y from where its last row begins: others
+    must follow them in memory, and are not used.
     """
     width, whole = out.shape[1], len(x) - len(x) % ROWS
     if width < LANES:

@@ -191,7 +191,8 @@ def _loop(mlp: MLP, order: int) -> _Loop | None:
     layers = [np.concatenate([w.T.ravel(), w.ravel(), b]) for w, b in zip(mlp.weights[:-1], mlp.biases)]
     times, parameters = np.concatenate([each.times for each in distinct]), [given or 0.0 for _, given in parsed]
     # Nothing, at the end: what is added where there is no bias, and some numbers to read past an end.
-    numbers = np.concatenate([times, parameters, *layers, mlp.weights[-1].ravel(), np.zeros(max(hidden) + 2 * LANES)])
+    none = np.zeros(max(units[:-1]) + LANES)
+    numbers = np.concatenate([times, parameters, *layers, mlp.weights[-1].ravel(), none])
     places = np.cumsum([len(times) + mlp.depth, *map(len, layers)])
     z, adjoints, kept = tapes[0].z, tapes[0].adjoints, tapes[0].kept
     sizes = [order, z, adjoints, kept, rows, mlp.depth, len(products), max(hidden), sum(hidden)]

@@ -1,8 +1,13 @@
 """What a benchmark's JSON says about the machine: the versions of ours and of the peers that were there."""
 
+import os
 from importlib.metadata import PackageNotFoundError, version
 
 import threadpoolctl
+
+# One thread is one core: a peer that heeds no such variable would take another one.
+if os.environ.get("OMP_NUM_THREADS") == "1" and hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 PACKAGES = (
     "numpy", "scipy", "numba", "tensorflow", "keras", "jax", "torch", "tayloranalysis", "omnibias-torch", "heyoka", "thoad",

@@ -341,11 +341,22 @@ def test_claims_read_their_verdict_from_the_records(claimed):
 
 
 def test_a_readme_is_told_the_verdicts(claimed, tmp_path):
+    """In the rows that begin with a claim, and in no others."""
     readme = tmp_path / "README.md"
-    readme.write_text("before\n| C1 | old |\n| C2 | gone |\nafter\n")
-    reproduction.write_claims(claimed(Number(1.0, "", at_least=2.0)), readme)
-    row = "| C1 | It fits. | [03](notebooks/03_fit.ipynb) | does not hold | ours |"
-    assert readme.read_text() == f"before\n{row}\nafter\n"
+    readme.write_text("before\n| C1 | old |\n| C10 | other |\n| A100 | 3 s |\nafter\n| C1 | last |")
+    reproduction.write_claims(claimed(Number(1.0, "", at_least=2.0), text="It | fits."), readme)
+    row = "| C1 | It \\| fits. | [03](notebooks/03_fit.ipynb) | does not hold | ours |"
+    assert readme.read_text() == f"before\n{row}\n| C10 | other |\n| A100 | 3 s |\nafter\n{row}"
+
+
+def test_a_claim_may_name_a_number_before_it_is_stored(claimed, tmp_path):
+    folder, results = claimed(Number(0.3, "", at_most=0.5), numbers={"error": {}, "more": {}}), tmp_path / "results"
+    numbers = {"error": Number(0.3, "", at_most=0.5), "more": Number(1.0, "", at_most=2.0)}
+    reproduction.record("03_fit", results, numbers=numbers, figures={})
+    [verdict] = [v for v in reproduction.compare(results, folder) if v.kind == "claim"]
+    assert verdict.new.startswith("not yet shown")
+    with pytest.raises(ValueError, match="C1: 03_fit has recorded no number 'more'$"):
+        reproduction.write_claims(folder)
 
 
 def test_a_claim_whose_verdict_changes_fails(claimed, tmp_path):
@@ -360,7 +371,7 @@ def test_a_claim_whose_verdict_changes_fails(claimed, tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"numbers": {"eror": {}}}, "C1: 03_fit has recorded no number 'eror'"),
+        ({"numbers": {"error": {}, "eror": {}}}, "C1: 03_fit has recorded no number 'eror'"),
         ({"numbers": {"error": {"at_most": 0.5}}}, "claims.claims[0].numbers.error = {'at_most': 0.5}: must be an object of value, meaning, at_most, at_least, a bound not without a value"),
         ({"numbers": {}}, "claims.claims[0].numbers = {}: must be an object: of each number's name what is filled in"),
         ({"verdict": "true"}, "claims.claims[0].verdict = 'true': must be one of 'holds', 'does not hold', 'not yet shown'"),
@@ -370,13 +381,13 @@ def test_a_claim_whose_verdict_changes_fails(claimed, tmp_path):
 def test_a_wrong_claims_file_is_refused_in_a_line(claimed, changes, message):
     folder = claimed(Number(0.1, "", at_most=0.5), **changes)
     with pytest.raises(ValueError) as refused:
-        reproduction.read_claims(folder)
+        reproduction.write_claims(folder)
     assert str(refused.value) == f"{folder / 'claims.json'}: {message}"
 
 
 def test_a_number_without_a_bound_decides_nothing(claimed):
     with pytest.raises(ValueError, match="claims.json: C1: number 'error' of 03_fit has no bound$"):
-        reproduction.read_claims(claimed(Number(0.1, "")))
+        reproduction.write_claims(claimed(Number(0.1, "")))
 
 
 CELLS = """

@@ -2,20 +2,22 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from paperlib import MLP, taylor
+
 numba = pytest.importorskip("numba")
-
-from paperlib.taylor import registers
-from paperlib.taylor.registers import LANES, SPARE
-
-EPSILON = np.finfo(float).eps
+registers = pytest.importorskip("paperlib.taylor.registers")
+ROOT = Path(__file__).parent.parent.parent
+LANES, SPARE, EPSILON = registers.LANES, registers.SPARE, np.finfo(float).eps
 
 
 @numba.njit
@@ -64,6 +66,38 @@ def test_dot_products_of_rows_that_follow_one_another(vectors, begin, more, seed
         np.testing.assert_allclose(row, wanted, atol=units * EPSILON * np.abs(x).max() * np.abs(y).max() * 4)
 
 
+@pytest.mark.parametrize("dim, hidden", [(25, 8), (64, 8), (64, 32), (300, 1), (7, 40), (1000, 3)])
+def test_gradients_of_networks_wide_at_one_end(dim, hidden):
+    """What is added where there is no bias is as wide as the widest."""
+    random = np.random.default_rng(0)
+    weights = [random.normal(size=(hidden, dim)) / dim**0.5, random.normal(size=(1, hidden))]
+    mlp = MLP(weights, [random.normal(size=hidden), np.zeros(1)], "tanh")
+    at = random.normal(size=(9, dim))
+    wanted = np.transpose([taylor.derivative_tensor(mlp, 1, one).packed for one in at])
+    np.testing.assert_allclose(taylor.compiled(mlp, 1)(at), wanted, rtol=0, atol=1e-13 * np.abs(wanted).max())
+
+
+def test_a_loop_that_was_kept_is_not_taken_for_one_of_other_sources(tmp_path):
+    """numba looks at a function's own file alone; here at those of all that it calls."""
+    shutil.copytree(ROOT / "paperlib", tmp_path / "paperlib", ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+    code = "from paperlib import MLP, taylor; print(taylor.compiled(MLP([[[2.0]], [[1.0]]], [[0.0], [0.0]], 'exp'), 1)([0.0]))"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+
+    def made():
+        run = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    assert made() == "[2.]\n"
+    path = tmp_path / "paperlib" / "networks" / "compiled_activations.py"
+    source = path.read_text()
+    assert source.count("value = slope = bend = math.exp(x)") == 1
+    path.write_text(source.replace("bend = math.exp(x)", "bend = 3 * math.exp(x)"))
+    assert made() == "[6.]\n"
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the other width is of x86-64")
 def test_tensors_by_narrower_vectors(tmp_path):
     code = """
@@ -72,7 +106,7 @@ from paperlib import MLP, taylor
 from paperlib.taylor.registers import LANES
 assert LANES == 4
 random = np.random.default_rng(0)
-for widths in ([2, 16, 1], [9, 5, 24, 2], [8, 32, 32, 1]):
+for widths in ([2, 16, 1], [9, 5, 24, 2], [8, 32, 32, 1], [30, 3, 1]):
     weights = [random.normal(size=(out, into)) / into**0.5 for into, out in zip(widths, widths[1:])]
     mlp = MLP(weights, [random.normal(size=len(w)) for w in weights], "tanh")
     for order in (1, 2, 3):

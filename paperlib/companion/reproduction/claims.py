@@ -51,46 +51,44 @@ class Claim:
 
 
 def read_claims(folder: str | Path) -> list[Claim]:
-    """The claims of FOLDER/claims.json, with the numbers that FOLDER/numbers holds.
-
-    A ValueError if the file is not of its form, or names a number that its notebook has not recorded, or one without a bound.
-    """
+    """The claims of FOLDER/claims.json, with the numbers that FOLDER/numbers holds; a ValueError if the file is not of its form."""
     claims, path = [], checks.path("folder", folder) / CLAIMS
     for entry in schemas.read(path, "claims")["claims"]:
         record = path.parent / "numbers" / f"{entry['notebook']}.json"
-        numbers: dict[str, Number | None] = dict.fromkeys(entry["numbers"])
-        if record.exists():
-            recorded = read_record(record).numbers
-            for name in numbers:
-                if name not in recorded:
-                    raise ValueError(f"{path}: {entry['id']}: {entry['notebook']} has recorded no number {name!r}")
-                if recorded[name].holds is None:
-                    raise ValueError(f"{path}: {entry['id']}: number {name!r} of {entry['notebook']} has no bound")
-                numbers[name] = recorded[name]
+        recorded = read_record(record).numbers if record.exists() else {}
+        numbers = {name: recorded.get(name) for name in entry["numbers"]}
         words = {name: entry[name] for name in ("id", "text", "notebook", "protocol")}
         claims.append(Claim(**words, numbers=numbers, said=entry.get("verdict", "not yet shown")))
     return claims
 
 
 def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[Claim]:
-    """Fill values, bounds and verdicts of the stored numbers into FOLDER/claims.json, and into the rows of a README's table."""
+    """Fill values, bounds and verdicts of the stored numbers into FOLDER/claims.json, and into a README's rows that begin with a claim.
+
+    A ValueError if the file is not of its form, or names a number that its notebook has not recorded, or one without a bound.
+    """
     claims, path = read_claims(folder), Path(folder) / CLAIMS
+    for claim in claims:
+        for name, number in claim.numbers.items() if any(claim.numbers.values()) else ():
+            if number is None:
+                raise ValueError(f"{path}: {claim.id}: {claim.notebook} has recorded no number {name!r}")
+            if number.holds is None:
+                raise ValueError(f"{path}: {claim.id}: number {name!r} of {claim.notebook} has no bound")
     content = schemas.read(path, "claims")
     for claim, entry in zip(claims, content["claims"], strict=True):
         entry["numbers"] = {name: _told(number) if number else {} for name, number in claim.numbers.items()}
         entry["verdict"] = claim.verdict
     write_json(path, content)
     if readme is not None:
-        rows = [
-            f"| {claim.id} | {claim.text} | [{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb) | {claim.verdict} | {claim.protocol} |\n"
-            for claim in claims
-        ]
         page = checks.path("readme", readme)
         text = page.read_text(encoding="utf-8")
+        for claim in claims:
+            shown = f"[{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb)"
+            cells = (claim.id, claim.text.replace("|", "\\|"), shown, claim.verdict, claim.protocol.replace("|", "\\|"))
+            row = f"| {' | '.join(cells)} |"
+            text = re.sub(rf"^\| {claim.id} \|.*", lambda _: row, text, flags=re.MULTILINE)
         with atomically(page) as part:
-            part.write_text(
-                re.sub(r"(^\| [A-Z]+\d.*\n)+", lambda _: "".join(rows), text, flags=re.MULTILINE), encoding="utf-8"
-            )
+            part.write_text(text, encoding="utf-8")
     return claims
 
 

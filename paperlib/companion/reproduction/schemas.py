@@ -15,7 +15,12 @@ __all__ = ["read"]
 
 @cache
 def _validator(kind: str) -> Callable[[Any], Any]:
-    import fastjsonschema
+    try:
+        import fastjsonschema
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "fastjsonschema: records are read with it; pip install 'neural-born-series[notebooks]'"
+        ) from None
 
     schema = (files(__package__) / f"{kind}.schema.json").read_text(encoding="utf-8")
     return fastjsonschema.compile(json.loads(schema))
@@ -23,10 +28,11 @@ def _validator(kind: str) -> Callable[[Any], Any]:
 
 def read(path: str | Path, kind: str) -> Any:
     """Read JSON of a kind, "record", "spreads" or "claims"; a ValueError if the file holds something else."""
+    validate, content = _validator(kind), read_json(path)
     from fastjsonschema import JsonSchemaValueException
 
     try:
-        return _validator(kind)(read_json(path))
+        return validate(content)
     except JsonSchemaValueException as error:
         # A name in its path may be long, and of several lines; its message does not tell the value.
         place = checks.brief(str(error.name).replace("data", kind, 1))[1:-1]
