@@ -276,6 +276,8 @@ def test_every_page_of_the_book_fits_and_raises_nothing(page, width, scheme):
         page.wait_for_function("window.MathJax?.startup?.promise?.then(() => true) ?? true")
         if page.evaluate("document.documentElement.scrollWidth") > width:
             faults.append(f"{path.name} is wider than the window")
+        if page.locator("mjx-merror").count():
+            faults.append(f"{path.name} has an equation that MathJax refuses")
         page.screenshot(
             path=SCREENSHOTS / "book" / f"{path.parent.name}-{path.stem}-{width}-{scheme}.png", full_page=True
         )
