@@ -133,11 +133,8 @@ def _of(sources: int) -> Callable:
         `table` and `numbers` hold one after the other what does not depend on the centres; see `tensors`.
         """
         order, z, adjoints, kept, rows, depth, count, widest, total = table[:9]
-        units, codes, places = (
-            _row(table, 9, depth + 2),
-            _row(table, 11 + depth, depth),
-            _row(table, 11 + 2 * depth, depth + 1),
-        )
+        units, codes = _row(table, 9, depth + 2), _row(table, 11 + depth, depth)
+        places = _row(table, 11 + 2 * depth, depth + 1)
         heads, products = _matrix(table, 12 + 3 * depth, depth, 4), 12 + 7 * depth
         dim, entries, pre = units[0], out.shape[2], order + 1
         if not _finite(_row(at, 0, len(at) * dim)):
@@ -164,7 +161,8 @@ def _of(sources: int) -> Callable:
                     product(_matrix(work, x + centres * below, z * centres, below), forward, none, slopes, spare)
                 else:
                     product(_matrix(at, start * dim, centres, dim), forward, bias, of_z, spare)
-                    for i in range(min(z, dim)):
+                    # The same for all centres: they stay where they are while the rows keep their length.
+                    for i in range(min(z, dim) if start == 0 or centres < together else 0):
                         _repeat(own[pre + 1 + i], forward[i])
                 parameter = numbers[count + layer]
                 if not _finite(own[pre]) or not activate(codes[layer], parameter, own[pre], own[:pre], shared[0]):
