@@ -71,6 +71,12 @@ def _play(products: Ints, times: Floats, own: Floats, shared: Floats, onward: Fl
 
 
 @inner
+def _clear(spare: Floats) -> None:
+    for i in range(LANES):
+        spare[i] = 0.0
+
+
+@inner
 def _add_dots(
     dots: Ints, times: Floats, own: Floats, shared: Floats, kept: int, units: int, out: Floats, spare: Floats
 ) -> None:
@@ -78,7 +84,7 @@ def _add_dots(
 
     As many at a time as a vector has numbers: of one row with others, or, where these are few, of two rows at several centres.
     """
-    width, vectors, few = shared.shape[1], units % LANES == 0, LANES if len(out) >= LANES else LANES // 2
+    width, vectors, few = shared.shape[1], units % LANES == 0, 3 * LANES // 4 if len(out) >= LANES else LANES // 2
     for number in range(len(dots)):
         entry, left, first, count = dots[number]
         x, weight = own[left] if left < kept else shared[left - kept], times[number]
@@ -86,16 +92,22 @@ def _add_dots(
         while vectors and end - first >= few and end >= LANES:
             # Rows before the first are multiplied, too, and not added.
             some, end = min(LANES, end - first), max(first, end - LANES)
+            y, to = shared[end + some - LANES], entry + end - first
             for c in range(len(out)):
-                dots_of_rows(x, shared[end + some - LANES], spare, c * units, units, width)
+                if some == LANES:
+                    dots_of_rows(x, y, _row(out, c * out.shape[1] + to, LANES), weight, c * units, units, width)
+                    continue
+                _clear(spare)
+                dots_of_rows(x, y, spare, weight, c * units, units, width)
                 for i in range(some):
-                    out[c, entry + end - first + i] += weight * spare[LANES - some + i]
+                    out[c, to + i] += spare[LANES - some + i]
         for n in range(first, end):
             y, together = shared[n], len(out) - len(out) % LANES if vectors else 0
             for c in range(0, together, LANES):
-                dots_of_centres(x, y, spare, c * units, units, units)
+                _clear(spare)
+                dots_of_centres(x, y, spare, weight, c * units, units, units)
                 for i in range(LANES):
-                    out[c + i, entry + n - first] += weight * spare[i]
+                    out[c + i, entry + n - first] += spare[i]
             for c in range(together, len(out)):
                 x_part, y_part, total = _row(x, c * units, units), _row(y, c * units, units), 0.0
                 for j in range(units):

@@ -40,6 +40,11 @@ def _lanes(numbers: Any) -> Any:
     return ir.VectorType(ir.IntType(32), LANES)(list(numbers))
 
 
+def _everywhere(builder: Any, number: Any) -> Any:
+    first = builder.insert_element(VECTOR(ir.Undefined), number, INDEX(0))
+    return builder.shuffle_vector(first, first, _lanes([0] * LANES))
+
+
 def _block(rows: int, vectors: int) -> Any:
     """out[n : n + rows, j : j + w] = start[j : j + w] + x[m : m + rows] @ y[:, j : j + w], w = vectors * LANES."""
 
@@ -59,8 +64,7 @@ def _block(rows: int, vectors: int) -> Any:
             loaded = [builder.load(place(y, loop.index, column, VECTOR), align=8) for column in columns]
             for r, line in enumerate(lines):
                 number = builder.load(place(x, line, loop.index, NUMBER))
-                first = builder.insert_element(VECTOR(ir.Undefined), number, INDEX(0))
-                everywhere = builder.shuffle_vector(first, first, _lanes([0] * LANES))
+                everywhere = _everywhere(builder, number)
                 for v, vector in enumerate(loaded):
                     _add_times(builder, sums[r * vectors + v], everywhere, vector)
         for r in range(rows):
@@ -73,14 +77,14 @@ def _block(rows: int, vectors: int) -> Any:
 
 
 def _dots(one_x: bool) -> Any:
-    """out[i] = x[begin + i step :][:units] @ y[begin + i step :][:units] for LANES of i, or, of `one_x`, x[begin :] each time.
+    """out[i] += weight * x[begin + i step :][:units] @ y[begin + i step :][:units], LANES of i; of `one_x`, x[begin :] each time.
 
     The rows that `x` and `y` begin go on in memory. `units` are a multiple of LANES.
     """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         x, y, out = (context.make_array(a)(context, builder, v) for a, v in zip(signature.args[:3], given))
-        begin, units, step = given[3:]
+        weight, begin, units, step = given[3:]
         starts = [builder.add(begin, builder.mul(step, INDEX(i))) for i in range(LANES)]
         sums = [cgutils.alloca_once_value(builder, VECTOR([0.0] * LANES)) for _ in range(LANES)]
         with cgutils.for_range_slice(builder, INDEX(0), units, INDEX(LANES), INDEX) as (j, _):
@@ -97,10 +101,14 @@ def _dots(one_x: bool) -> Any:
                 for a, b in zip(each[::2], each[1::2])
             ]
             each = [builder.fadd(even, odd) for even, odd in both]
-        builder.store(each[0], _at(builder, out, INDEX(0), VECTOR), align=8)
+        to = _at(builder, out, INDEX(0), VECTOR)
+        times = builder.fmul(_everywhere(builder, weight), each[0])
+        builder.store(builder.fadd(builder.load(to, align=8), times), to, align=8)
         return context.get_dummy_value()
 
-    return intrinsic(lambda context, x, y, out, begin, units, step: (types.void(x, y, out, begin, units, step), code))
+    return intrinsic(
+        lambda context, x, y, out, weight, begin, units, step: (types.void(x, y, out, weight, begin, units, step), code)
+    )
 
 
 dots_of_rows, dots_of_centres = _dots(one_x=True), _dots(one_x=False)

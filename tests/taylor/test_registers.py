@@ -27,8 +27,8 @@ def product(x, y, start, out, spare):
 
 @numba.njit
 def dots(x, y, out, begin, units, step):
-    registers.dots_of_rows(x, y, out[0], begin, units, step)
-    registers.dots_of_centres(x, y, out[1], begin, units, step)
+    registers.dots_of_rows(x, y, out[0], 2.0, begin, units, step)
+    registers.dots_of_centres(x, y, out[1], 0.5, begin, units, step)
 
 
 def followed(random, *shape):
@@ -58,11 +58,11 @@ def test_dot_products_of_rows_that_follow_one_another(vectors, begin, more, seed
     random, units = np.random.default_rng(seed), vectors * LANES
     step = units + more
     x, y = random.normal(size=(2, begin + LANES * step))
-    out = np.empty((2, LANES))
+    out = np.ones((2, LANES))
     dots(x, y, out, begin, units, step)
     starts = [begin + i * step for i in range(LANES)]
-    for row, firsts in zip(out, ([begin] * LANES, starts)):
-        wanted = [x[a : a + units] @ y[b : b + units] for a, b in zip(firsts, starts)]
+    for row, firsts, weight in zip(out, ([begin] * LANES, starts), (2.0, 0.5)):
+        wanted = [1 + weight * x[a : a + units] @ y[b : b + units] for a, b in zip(firsts, starts)]
         np.testing.assert_allclose(row, wanted, atol=units * EPSILON * np.abs(x).max() * np.abs(y).max() * 4)
 
 
