@@ -80,7 +80,10 @@ SHAPES = {
     ),
     "Pöschl-Teller": Shape(potentials.poschl_teller, (-30.0, 7.5, 30.0, 0.25), {"width": WIDE}),
 }
-"""What can be moved, how far and in what steps."""
+"""What can be moved, how far and in what steps.
+
+:meta hide-value:
+"""
 
 
 @dataclass(frozen=True, eq=False)
