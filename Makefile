@@ -65,8 +65,8 @@ wheel: .venv/.dev ## Build the wheel into build/dist, and try it in an empty env
 	build/empty/bin/python -m pip install --quiet build/dist/*.whl
 	cd / && "$(CURDIR)/build/empty/bin/python" -I "$(CURDIR)/tests/installed.py"
 
+# The tool's requirements are older than those of the lock.
 metadata: ## Make codemeta.json, .zenodo.json and codecheck.yml from CITATION.cff and the stored results
-	# Its requirements are older than those of the lock.
 	$(PYTHON) -m venv build/metadata
 	build/metadata/bin/python -m pip install --quiet cffconvert==2.0.0 pyyaml
 	build/metadata/bin/python .ci/metadata.py

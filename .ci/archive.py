@@ -16,8 +16,6 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from release import git
-
 FOLDER = Path("build/archive")
 REPORT = "build/report.html"
 CRATE = "ro-crate-metadata.json"
@@ -35,8 +33,10 @@ DESCRIPTIONS = {
 }
 
 
+# What only a writer needs is imported there: to look into an archive, Python is enough.
 def write(folder=FOLDER):
     import metadata
+    from release import git
 
     if not Path(".git").exists():
         sys.exit("No archive: it is written of a checkout, and here is none.")
@@ -48,9 +48,10 @@ def write(folder=FOLDER):
         sys.exit(f"No archive: {reason}.")
     names = sorted([*git("ls-files").splitlines(), REPORT])
     contents = {name: Path(name).read_bytes() for name in names}
-    contents[CRATE] = described(contents)
+    about = metadata.citation(Path())
+    contents[CRATE] = described(contents, about)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"neural-born-series-{metadata.citation(Path())['version']}.zip"
+    path = folder / f"neural-born-series-{about['version']}.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in contents.items():
             entry = zipfile.ZipInfo(name)  # of 1980: when a file was checked out is nobody's concern
@@ -60,13 +61,12 @@ def write(folder=FOLDER):
     return path
 
 
-def described(contents):
+def described(contents, about):
     """The crate's metadata: the files with their hashes, the folders that have something to say, and the paper."""
-    import metadata
+    from release import git
     from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
 
-    about = metadata.citation(Path())
     paper = about["preferred-citation"]
     crate = ROCrate()
     crate.name, crate.description, crate.keywords = about["title"], about["abstract"], about["keywords"]

@@ -117,7 +117,7 @@ def replaced(path, name, content):
 def test_an_archive_that_was_changed_is_told_in_a_line(ci, checkout, name, content, line):
     pytest.importorskip("rocrate")
     path = ci("archive").write()
-    verify = [sys.executable, ROOT / ".ci" / "archive.py", path]
+    verify = [sys.executable, "-S", ROOT / ".ci" / "archive.py", path]  # with no package beside Python's own
     assert subprocess.run(verify, capture_output=True, text=True, check=True).stdout.startswith(f"{path}: as it was")
     replaced(path, name, content)
     told = subprocess.run(verify, capture_output=True, text=True)
