@@ -7,6 +7,7 @@ const EIGENVALUE_ORDER = 20; // of a series in the coupling: up to where u'(1) f
 
 const range = n => [...Array(n).keys()];
 const sum = values => values.reduce((total, value) => total + value, 0);
+const sums = (values, first = 0) => values.map(value => first += value);
 const factorial = [1];
 for (let n = 1; n <= 2 * EIGENVALUE_ORDER + 1; n++) factorial.push(n * factorial[n - 1]);
 
@@ -28,11 +29,11 @@ const rule = [
 
 /** A shape at depth one, averaged over the volumes of d shells. */
 function discretized(shape, parameters, d) {
+  const well = shape === "square well", v = well || shapes[shape](parameters);
   return range(d).map(i => {
     const left = i / d, right = (i + 1) / d, volume = (right ** 3 - left ** 3) / 3;
     // No quadrature sees where a well ends.
-    if (shape === "square well") return (Math.min(right, parameters.radius) ** 3 - Math.min(left, parameters.radius) ** 3) / (3 * volume);
-    const v = shapes[shape](parameters);
+    if (well) return (Math.min(right, parameters.radius) ** 3 - Math.min(left, parameters.radius) ** 3) / (3 * volume);
     return sum(rule.map(([x, weight]) => {
       const r = (left + right + x / d) / 2;
       return weight * v(r) * r * r;
@@ -109,14 +110,13 @@ export function view(data, shape, values) {
   const v = discretized(shape, values, data.shells), { terms, eigenvalue } = born(v, data.order);
   const [constant, ...learned] = learnedTerms(of, values);
   const at = (terms, depth) => terms.map((term, n) => term * depth ** (n + 1));
-  const sums = (first, terms) => terms.map(term => first += term);
   const [, , deepest] = of.depth, depths = range(241).map(k => -deepest + k * deepest / 120);
   const potential = v.map(height => depth * height);
   return {
     potential, ...scattering(potential), depth, depths,
     exact: depths.map(depth => scattering(v.map(height => depth * height)).a0),
-    born: depths.map(depth => sums(0, at(terms, depth))),
-    networks: depths.map(depth => sums(constant, at(learned, depth))),
+    born: depths.map(depth => sums(at(terms, depth))),
+    networks: depths.map(depth => sums(at(learned, depth), constant)),
     terms: at(terms, depth), learned: at(learned, depth), eigenvalue: depth * eigenvalue,
   };
 }
@@ -188,7 +188,7 @@ function picture(seen) {
 }
 
 function report(seen) {
-  const rounded = value => signed((Math.round(value * 1e5) / 1e5 + 0).toFixed(5)), sums = terms => terms.map((total => term => total += term)(0));
+  const rounded = value => signed((Math.round(value * 1e5) / 1e5 + 0).toFixed(5));
   const columns = [seen.terms, seen.learned, sums(seen.terms), sums(seen.learned)];
   const rows = COLOURS.map((_, n) => `<tr><th scope="row">${n + 1}</th>${columns.map(column => `<td>${rounded(column[n])}</td>`).join("")}</tr>`);
   const verdict = Math.abs(seen.eigenvalue) < 1 ? "converges" : "diverges";
@@ -241,13 +241,12 @@ export function mount(element, data, shape, values) {
       const label = document.createElement("label");
       label.innerHTML = `${name} <input ${KEYS} type="range" min="${least}" max="${most}" step="${step}" value="${kept[shape][name]}"> <output></output>`;
       const [input, output] = label.children;
-      kept[shape][name] = Number(input.value); // at a step
-      output.value = signed(input.value);
-      input.addEventListener("input", () => {
-        kept[shape][name] = Number(input.value);
+      const read = () => {
+        kept[shape][name] = Number(input.value); // at a step
         output.value = signed(input.value);
-        draw();
-      });
+      };
+      read();
+      input.addEventListener("input", () => { read(); draw(); });
       return label;
     }));
     draw();
