@@ -1,10 +1,10 @@
 """When an inner loop is compiled: numba is installed, and the work is worth loading and running it for."""
 
 from collections.abc import Callable, Hashable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-__all__ = ["jit", "loop", "numba"]
+__all__ = ["inner", "jit", "loop", "numba"]
 
 _made: dict[Hashable, Callable] = {}
 
@@ -34,14 +34,18 @@ def numba() -> Any:
     return numba
 
 
-def jit(function: Callable, *, flags: frozenset[str] = frozenset(), inner: bool = False) -> Callable:
+def jit(function: Callable, *, flags: frozenset[str] = frozenset({"contract"}), inner: bool = False) -> Callable:
     """A function compiled, and kept on disk where there is a folder for it; `flags` are LLVM's, and one `inner` is no door.
 
-    What is called from compiled functions alone compiles in less time without a door to Python.
+    What is called from compiled functions alone compiles in less time without a door to Python, and what makes no arrays
+    without a count of who holds them.
     """
-    options = {"error_model": "numpy", "nogil": True, "fastmath": set(flags)}
-    options |= {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner}
+    options = {"error_model": "numpy", "nogil": True, "fastmath": set(flags), "_nrt": False}
+    options |= {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
     try:
         return numba().njit(function, cache=True, **options)  # on disk, which takes a function with a file
     except RuntimeError:  # no folder in which numba may keep what it compiled
         return numba().njit(function, **options)
+
+
+inner = partial(jit, inner=True)

@@ -1,22 +1,25 @@
-"""The activations' derivatives in compiled loops, for `taylor.kernel`; the definitions, in NumPy, are in `activations`.
+"""The activations in compiled loops, for `taylor.kernel`; the definitions, in NumPy, are in `activations`.
 
 This module needs numba. A row is many neurons side by side, and the innermost loops are over them, so that the processor takes
-several at a time. The exponential is written out here: the one that numba calls takes one number at a time.
+several at a time. Only what is no sum of products is worked out in loops: value and slope, and some rows more, of which
+`recurrence` makes the higher derivatives. The exponential is written out: the one that numba calls takes one number at a time.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator, Sequence
+from math import comb
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from paperlib._support import compiled
 from paperlib._support.checks import Floats
+from paperlib._support.compiled import inner
 
-__all__ = ["CODES", "activate"]
+__all__ = ["CODES", "activate", "recurrence"]
 
+Sum: TypeAlias = tuple[int, Sequence[tuple[int, int, float]]]  # of products (left, right, how often), and in which row
 TANH, SIGMOID, SILU, SOFTPLUS, GELU, SIN, EXP, LINEAR, LEAKY_RELU, ELU, CELU = range(11)
 CODES = {
     "tanh": TANH, "sigmoid": SIGMOID, "silu": SILU, "softplus": SOFTPLUS, "gelu": GELU, "sin": SIN, "exp": EXP,
@@ -27,8 +30,34 @@ ROUNDING = 1.5 * 2.0**52  # added to a small number, it leaves the nearest integ
 FLAT = -708.0  # below it the exponential has not all its digits
 
 
-def inner(function: Callable) -> Any:
-    return compiled.jit(function, flags=frozenset({"contract"}), inner=True)
+def recurrence(name: str, order: int, spare: int) -> Iterator[Sum]:
+    """The rows 2 to `order` of derivatives, from what `activate` gives, z in row order + 1, and rows from `spare` on."""
+    z, ones = order + 1, spare + order + 1
+    if name in ("tanh", "sigmoid"):
+        yield from _logistic(0, order, *((0, -2) if name == "tanh" else (spare, -1)))
+    elif name == "softplus":
+        if order > 1:
+            yield 2, [(1, spare + 1, 1)]
+        yield from _logistic(1, order, spare, -1)
+    elif name in ("silu", "gelu"):  # z times what is in the rows from `spare` on
+        if name == "silu":
+            yield from _logistic(spare, spare + order, spare, -1)
+        for k in range(2, order + 1):
+            row = spare + k
+            if name == "gelu":
+                yield row, [(z, row - 1, -1), (ones, row - 2, 2 - k)][: k - 1]
+            yield k, [(z, row, 1), (ones, row - 1, k)]
+    else:
+        yield from ((k, [(spare, k - (2 if name == "sin" else 1), 1)]) for k in range(2, order + 1))
+
+
+def _logistic(first: int, last: int, t: int, weight: float) -> Iterator[Sum]:
+    """Rows of derivatives of f, f' in row first + 1: f'' = weight t f', t' = (-2 / weight) f'."""
+    for k in range(1, last - first):
+        terms = [(t, first + k, weight)]
+        for i in range(1, k // 2 + 1):
+            terms.append((first + i, first + k - i, -2 * comb(k, i) / (2 if 2 * i == k else 1)))
+        yield first + k + 1, terms
 
 
 def _as_bits(context: Any, number: Any) -> Any:
@@ -46,7 +75,7 @@ _from_bits: Any = intrinsic(_as_number)
 @inner
 def _expm1(x: float) -> tuple[float, float]:
     """exp(x) - 1 and exp(x) of x <= 0, each to its last digits: 2^n (1 + p), p a series at the remainder."""
-    x = max(x, FLAT)
+    x = x if x > FLAT else FLAT
     shifted = x * LOG2_E + ROUNDING
     times = shifted - ROUNDING
     power = _from_bits((_bits(shifted) << 52) + (1023 << 52))
@@ -67,103 +96,52 @@ def _expm1(x: float) -> tuple[float, float]:
 
 
 @inner
-def _logistic(z: Floats, phi: Floats, spare: Floats, sigmoid: bool) -> None:
-    """tanh(z), or (1 + tanh(z / 2)) / 2, and its derivatives: t' = w, w' = -2 t w (see `activations`)."""
-    rate = 1.0 if sigmoid else 2.0
-    for j in range(len(z)):
-        less, e = _expm1(-rate * abs(z[j]))
-        part = 1 / (1 + e)
-        phi[0, j], phi[1, j] = math.copysign(less * part, z[j]), 4 * e * part * part
-        if sigmoid:
-            spare[j] = part if z[j] > 0 else e * part
-    for k in range(1, len(phi) - 1):
-        for i in range(k):
-            weight = -2 * (i + 1) / (k * (k + 1))
-            if i == 0:
-                for j in range(len(z)):
-                    phi[k + 1, j] = weight * phi[1, j] * phi[k - 1, j]
-            else:
-                for j in range(len(z)):
-                    phi[k + 1, j] += weight * phi[i + 1, j] * phi[k - 1 - i, j]
-    factor = 0.5 if sigmoid else 1.0
-    for k in range(1, len(phi)):
-        factor *= k * rate / 2
-        if factor != 1:
-            for j in range(len(z)):
-                phi[k, j] *= factor
-    if sigmoid:
+def activate(code: int, parameter: float, own: Floats, spare: Floats) -> bool:
+    """Value and slope at the last of a layer's rows into its first two, and what `recurrence` needs; False at a kink.
+
+    Into the spare rows go, of sigmoids, tanh(z / 2) and 1 - sigmoid; of the SiLU and the GELU the slope of what z is multiplied
+    with, and ones into the last row; of all others the second derivative over what is the first or, of the sine, the value.
+    """
+    z, phi, slope, a, b, ones = own[len(own) - 1], own[0], own[1], spare[0], spare[1], spare[len(spare) - 1]
+    if code == TANH:
         for j in range(len(z)):
-            phi[0, j] = spare[j]
-
-
-@inner
-def _gaussian(z: Floats, phi: Floats) -> None:
-    for j in range(len(z)):
-        phi[0, j] = math.erfc(-z[j] / math.sqrt(2)) / 2
-        if len(phi) > 1:
-            square = z[j] * z[j] / 2
-            phi[1, j] = _expm1(-square)[1] / math.sqrt(2 * math.pi) if square < -FLAT else 0.0
-        for k in range(2, len(phi)):
-            phi[k, j] = -z[j] * phi[k - 1, j] - (k - 2) * phi[k - 2, j]
-
-
-@inner
-def _integrate(z: Floats, phi: Floats) -> None:
-    """The softplus, whose derivative the sigmoid is."""
-    for k in range(len(phi) - 1, 0, -1):
+            less, e = _expm1(-2 * abs(z[j]))
+            part = 1 / (1 + e)
+            phi[j], slope[j] = math.copysign(less * part, z[j]), 4 * e * part * part
+    elif code <= SOFTPLUS:
         for j in range(len(z)):
-            phi[k, j] = phi[k - 1, j]
-    for j in range(len(z)):
-        phi[0, j] = max(z[j], 0.0) + math.log1p(_expm1(-abs(z[j]))[1])
-
-
-@inner
-def _z_times(z: Floats, phi: Floats) -> None:
-    for k in range(len(phi) - 1, 0, -1):
+            less, e = _expm1(-abs(z[j]))
+            part = 1 / (1 + e)
+            of_less = e * part
+            a[j], phi[j] = math.copysign(less * part, z[j]), part if z[j] > 0 else of_less
+            slope[j], b[j] = of_less * part, of_less if z[j] > 0 else part
+        for j in range(len(z) if code == SILU else 0):
+            b[j], ones[j] = slope[j], 1.0
+            phi[j], slope[j] = z[j] * phi[j], z[j] * slope[j] + phi[j]
+        for j in range(len(z) if code == SOFTPLUS else 0):
+            slope[j] = phi[j]
+            above = z[j] > 0
+            phi[j] = (z[j] if above else 0.0) + math.log1p(b[j] / slope[j] if above else slope[j] / b[j])
+    elif code == GELU:
         for j in range(len(z)):
-            phi[k, j] = z[j] * phi[k, j] + k * phi[k - 1, j]
-    for j in range(len(z)):
-        phi[0, j] *= z[j]
-
-
-@inner
-def _simple(code: int, parameter: float, z: Floats, phi: Floats) -> bool:
-    """What is the second derivative before it, but for a factor; False at a kink."""
-    rate = 1 / parameter if code == CELU else 1.0
-    for j in range(len(z)):
-        x, factor, bend = z[j], 0.0, 0.0
-        if code == SIN:
-            value, slope, factor = math.sin(x), math.cos(x), -1.0
-            bend = -value
-        elif code == EXP:
-            value = slope = bend = math.exp(x)
-            factor = 1.0
-        elif code == LINEAR or x > 0:
-            value, slope = x, 1.0
-        elif x == 0 and len(phi) > 2:
-            return False
-        elif code == LEAKY_RELU:
-            value, slope = parameter * x, parameter
-        else:
-            value, slope, factor = parameter * math.expm1(x * rate), parameter * rate * math.exp(x * rate), rate * rate
-            bend = rate * slope
-        phi[0, j], phi[1, j] = value, slope
-        for k in range(2, len(phi)):
-            phi[k, j] = bend if k == 2 else factor * phi[k - 2, j]
-    return True
-
-
-@inner
-def activate(code: int, parameter: float, z: Floats, phi: Floats, spare: Floats) -> bool:
-    """phi, phi', .. of a row, as `activations.of_layer` has them; False at a kink."""
-    if code >= SIN:
-        return _simple(code, parameter, z, phi)
-    if code == GELU:
-        _gaussian(z, phi)
+            part, square = math.erfc(-z[j] / math.sqrt(2)) / 2, z[j] * z[j] / 2
+            b[j] = _expm1(-square)[1] / math.sqrt(2 * math.pi) if square < -FLAT else 0.0
+            phi[j], slope[j], ones[j] = z[j] * part, z[j] * b[j] + part, 1.0
     else:
-        _logistic(z, phi, spare, code != TANH)
-    if code == SOFTPLUS:
-        _integrate(z, phi)
-    if code == GELU or code == SILU:
-        _z_times(z, phi)
+        rate = 1 / parameter if code == CELU else 1.0
+        for j in range(len(z)):
+            x, a[j] = z[j], 0.0
+            if code == SIN:
+                phi[j], slope[j], a[j] = math.sin(x), math.cos(x), -1.0
+            elif code == EXP:
+                phi[j] = slope[j] = math.exp(x)
+                a[j] = 1.0
+            elif code == LINEAR or x > 0:
+                phi[j], slope[j] = x, 1.0
+            elif x == 0 and len(own) > 3:
+                return False
+            elif code == LEAKY_RELU:
+                phi[j], slope[j] = parameter * x, parameter
+            else:
+                phi[j], slope[j], a[j] = parameter * math.expm1(x * rate), parameter * rate * math.exp(x * rate), rate
     return True

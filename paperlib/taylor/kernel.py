@@ -1,13 +1,15 @@
 """The compiled loop that runs over a tape: all layers, all centres, and no call of NumPy's.
 
 This module needs numba. A row is one number for each centre and neuron, so that the innermost loops are over contiguous numbers
-and the processor takes several at a time.
+and the processor takes several at a time. Layers are filled up to whole vectors with neurons from which nothing leads. Rows are
+places in `work`; whatever does not depend on the centres is in two arrays more, which `loop` writes and the loop reads.
 """
 
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numba.core import types
@@ -17,120 +19,179 @@ from numpy.typing import NDArray
 
 from paperlib._support import compiled
 from paperlib._support.checks import Floats
-from paperlib.networks import compiled_activations
-from paperlib.networks.compiled_activations import activate
+from paperlib._support.compiled import inner
+from paperlib.networks import activations, compiled_activations
+from paperlib.networks.compiled_activations import CODES, activate, recurrence
+from paperlib.networks.mlp import MLP
 from paperlib.taylor import registers
-from paperlib.taylor.registers import FLAGS, LANES, SPARE, aligned, dots_of_centres, dots_of_rows, inner, product
+from paperlib.taylor.registers import LANES, aligned, dots, multiply, multiply_and_add, product
+from paperlib.taylor.symmetric import entries
+from paperlib.taylor.tape import HANDED_ON, Tape, tape
 
-__all__ = ["run"]
+__all__ = ["Loop", "loop", "run"]
 
 Ints: TypeAlias = NDArray[np.int64]
+TOGETHER = 2**15  # numbers at work together, which stay in cache
+FEW = 3 * LANES // 4  # rows, from which on a vector of dot products is of rows and not of centres
+# What the table says of a layer: its sizes, its activation, where its numbers and its products are, and how many of these.
+BELOW, ABOVE, CODE, PARAMETER, FORWARD, BIAS, BACKWARD, BEGIN, OWN, UP, DOWN, DOTS = range(12)
 
 
-def _view(axes: int) -> Any:
-    """An array within an array (numbers, begin, *shape), as a call in compiled code."""
+class Loop(NamedTuple):
+    """The compiled loop, and what it is given beside the centres; see `loop`."""
 
-    def view(context: Any, numbers: Any, begin: Any, *shape: Any) -> Any:
-        made = types.Array(numbers.dtype, axes, "C")
-
-        def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-            size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(numbers.dtype)))
-            array, shape = context.make_array(made)(context, builder), given[2:]
-            data = builder.gep(context.make_array(numbers)(context, builder, given[0]).data, [given[1]])
-            strides = [*(builder.mul(length, size) for length in shape[1:]), size]
-            populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
-            return array._getvalue()
-
-        return made(numbers, *[types.intp] * (1 + axes)), code
-
-    return view
+    run: Callable[..., bool]
+    size: int  # of a tensor, with what fills up a vector
+    work: int  # numbers that a centre takes
+    together: int  # centres
+    table: Ints
+    numbers: Floats
 
 
-# In place of slices: to count references to a hundred rows takes as long as their products, and slices take a second to compile.
-_row: Any = intrinsic(lambda context, numbers, begin, length: _view(1)(context, numbers, begin, length))
-_matrix: Any = intrinsic(
-    lambda context, numbers, begin, rows, columns: _view(2)(context, numbers, begin, rows, columns)
-)
+def loop(mlp: MLP, order: int) -> Loop | None:
+    """Write down what does not depend on the centres.
+
+    None where the loop does not know an activation, or neurons of a layer have several.
+    """
+    of_layers = [activations.groups(name) for name in mlp.activations]
+    if any(len(parts) > 1 or not isinstance(parts[0][0], str) for parts in of_layers):
+        return None
+    parsed = [activations.parse(str(parts[0][0])) for parts in of_layers]
+    if any(name not in CODES or (given is not None and name in activations.SMOOTH) for name, given in parsed):
+        return None
+    tapes = [tape(mlp.dim, order, LANES, layer == 0, layer == mlp.depth - 1) for layer in range(mlp.depth)]
+    z, adjoints, kept = tapes[0].z, tapes[0].adjoints, tapes[0].kept
+    rows = max(kept + order + 2, *(each.rows for each in tapes))
+    kinds = [(name, each) for (name, _), each in zip(parsed, tapes)]
+    played = {kind: _played(*kind) for kind in kinds}
+    begins = dict(zip(played, np.cumsum([0, *(len(times) for _, times, _ in played.values())]).tolist()))
+    products = np.concatenate([each for each, _, _ in played.values()])
+    products = np.where(products >= HANDED_ON, products - HANDED_ON + rows, products)
+    times = np.concatenate([each for _, each, _ in played.values()])
+
+    dim, *hidden = units = [-(-n // LANES) * LANES for n in (mlp.dim, *map(len, mlp.biases[:-1]))]
+    parts: list[Any] = [[*times, *(given or 0.0 for _, given in parsed)]]
+    for weights, bias, shape in zip(mlp.weights, mlp.biases, zip(hidden, units)):
+        filled = _filled(weights, *shape)
+        parts += [filled.T, [*bias, *[1.0] * (shape[0] - len(bias))], filled]  # at 1, far from a kink
+    parts += [_filled(mlp.weights[-1], mlp.outputs, units[-1]), np.zeros(max(units))]
+    parts = [np.pad(np.ravel(part), (0, -np.size(part) % LANES)) for part in parts]
+    _, *places, last, none, _ = np.cumsum([0, *map(len, parts)]).tolist()
+
+    size = dim if order == 1 else entries(mlp.dim, order)
+    head = [order, mlp.dim, size, z, adjoints, kept, rows, mlp.depth, max(hidden), sum(hidden), last, none]
+    layers = [
+        [mlp.dim if n == 0 else units[n], units[n + 1], CODES[kind[0]], len(times) + n]
+        + [*places[3 * n : 3 * n + 3], begins[kind], *played[kind][2]]
+        for n, kind in enumerate(kinds)
+    ]
+    table = np.concatenate([head, *layers, products.ravel()]).astype(np.int64)
+    work = kept * sum(hidden) + (rows - kept + max(1 + z, adjoints)) * max(hidden)
+    together = min(max(TOGETHER // work // 8, 1), 64) * 8  # eight rows at a time
+    # As many rows more as are read beyond the last.
+    return Loop(run, size, work + LANES * (2 + max(hidden)), together, table, np.concatenate(parts))
+
+
+def _played(name: str, each: Tape) -> tuple[Ints, list[float], list[int]]:
+    """The products of a layer with such an activation, one after the other; how often they are met; how many of each kind."""
+    sums = list(recurrence(name, each.order, each.kept))
+    own = [(out, left, right, n == 0) for out, terms in sums for n, (left, right, _) in enumerate(terms)]
+    kinds = [np.array(own, dtype=np.int64).reshape(-1, 4), each.up, each.down, each.dots]
+    times = [often for _, terms in sums for *_, often in terms]
+    return np.concatenate(kinds), [*times, *each.times], [len(kind) for kind in kinds]
+
+
+def _filled(weights: Floats, rows: int, columns: int) -> Floats:
+    return np.pad(weights, ((0, rows - len(weights)), (0, columns - weights.shape[1])))
+
+
+def _view(numbers: Any, begin: Any, *shape: Any) -> Any:
+    """An array within an array."""
+    made = types.Array(numbers.dtype, len(shape), "C")
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(numbers.dtype)))
+        array, shape = context.make_array(made)(context, builder), given[2:]
+        data = builder.gep(context.make_array(numbers)(context, builder, given[0]).data, [given[1]])
+        strides = [*(builder.mul(length, size) for length in shape[1:]), size]
+        populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+        return array._getvalue()
+
+    return made(numbers, *[types.intp] * (1 + len(shape))), code
+
+
+# In place of slices, which take a second to compile.
+_row: Any = intrinsic(lambda context, numbers, begin, length: _view(numbers, begin, length))
+_matrix: Any = intrinsic(lambda context, numbers, begin, rows, length: _view(numbers, begin, rows, length))
 
 
 @inner
-def _play(products: Ints, times: Floats, own: Floats, shared: Floats, onward: Floats, kept: int) -> None:
+def _play(
+    tapes: Ints, begin: int, count: int, numbers: Floats, work: Floats,
+    own: int, shared: int, onward: int, kept: int, rows: int, width: int,
+) -> None:  # fmt: skip
     """A layer's products, neuron by neuron; see `tape.Tape`."""
-    rows = kept + len(shared)
-    for number in range(len(products)):
-        out, left, right, first = products[number]
-        x = own[left] if left < kept else shared[left - kept]
-        y = own[right] if right < kept else shared[right - kept]
-        row, weight = shared[out - kept] if out < rows else onward[out - rows], times[number]
+    shared, onward = shared - kept * width, onward - rows * width
+    for number in range(begin, begin + count):
+        out, left, right, first = tapes[number]
+        x, y = (own if left < kept else shared) + left * width, (own if right < kept else shared) + right * width
+        to, weight = (own if out < kept else shared if out < rows else onward) + out * width, numbers[number]
         if first:
-            for j in range(len(row)):
-                row[j] = weight * x[j] * y[j]
+            multiply(work, x, y, weight, to, width)
         else:
-            for j in range(len(row)):
-                row[j] += weight * x[j] * y[j]
-
-
-@inner
-def _clear(spare: Floats) -> None:
-    for i in range(LANES):
-        spare[i] = 0.0
+            multiply_and_add(work, x, y, weight, to, width)
 
 
 @inner
 def _add_dots(
-    dots: Ints, times: Floats, own: Floats, shared: Floats, kept: int, units: int, out: Floats, spare: Floats
-) -> None:
-    """Add to the entries of each centre (centres, entries) the dot products over its neurons.
+    tapes: Ints, begin: int, count: int, numbers: Floats, work: Floats,
+    own: int, shared: int, kept: int, centres: int, units: int, out: Floats, to: int, size: int, spare: int,
+) -> None:  # fmt: skip
+    """Add to the entries of each centre the dot products over its neurons, as many at a time as a vector has numbers.
 
-    As many at a time as a vector has numbers: of one row with others, or, where these are few, of two rows at several centres.
+    These are of one row with others, or, where there are few others, of two rows at several centres.
     """
-    width, vectors, few = shared.shape[1], units % LANES == 0, 3 * LANES // 4 if len(out) >= LANES else LANES // 2
-    for number in range(len(dots)):
-        entry, left, first, count = dots[number]
-        x, weight = own[left] if left < kept else shared[left - kept], times[number]
-        first, end = first - kept, first - kept + count
-        while vectors and end - first >= few and end >= LANES:
-            # Rows before the first are multiplied, too, and not added.
-            some, end = min(LANES, end - first), max(first, end - LANES)
-            y, to = shared[end + some - LANES], entry + end - first
-            for c in range(len(out)):
-                if some == LANES:
-                    dots_of_rows(x, y, _row(out, c * out.shape[1] + to, LANES), weight, c * units, units, width)
-                    continue
-                _clear(spare)
-                dots_of_rows(x, y, spare, weight, c * units, units, width)
-                for i in range(some):
-                    out[c, to + i] += spare[LANES - some + i]
-        for n in range(first, end):
-            y, together = shared[n], len(out) - len(out) % LANES if vectors else 0
+    width, sums = centres * units, _row(work, spare, LANES)
+    shared -= kept * width
+    for number in range(begin, begin + count):
+        entry, left, right, some = tapes[number]
+        x, y, weight = (own if left < kept else shared) + left * width, shared + right * width, numbers[number]
+        first, together = to + entry, centres - centres % LANES if some < FEW else 0
+        for n in range(some):
             for c in range(0, together, LANES):
-                _clear(spare)
-                dots_of_centres(x, y, spare, weight, c * units, units, units)
                 for i in range(LANES):
-                    out[c + i, entry + n - first] += spare[i]
-            for c in range(together, len(out)):
-                x_part, y_part, total = _row(x, c * units, units), _row(y, c * units, units), 0.0
-                for j in range(units):
-                    total += x_part[j] * y_part[j]
-                out[c, entry + n - first] += weight * total
+                    sums[i] = 0.0
+                dots(work, x + c * units, units, y + n * width + c * units, units, units, weight, work, spare)
+                for i in range(LANES):
+                    out[first + n + (c + i) * size] += sums[i]
+        for c in range(together, centres):
+            if some == LANES:
+                dots(work, x + c * units, 0, y + c * units, width, units, weight, out, first + c * size)
+                continue
+            for i in range(LANES):
+                sums[i] = 0.0
+            dots(work, x + c * units, 0, y + c * units, width, units, weight, work, spare)
+            for i in range(some):  # what lies beyond the last row is multiplied, too, and not added
+                out[first + i + c * size] += sums[i]
 
 
 @inner
-def _repeat(row: Floats, some: Floats) -> None:
+def _repeat(row: Floats, numbers: Floats, begin: int, length: int) -> None:
     """A layer's numbers for every centre."""
-    for begin in range(0, len(row), len(some)):
-        part = _row(row, begin, len(some))
-        for j in range(len(some)):
+    some = _row(numbers, begin, length)
+    for start in range(0, len(row), length):
+        part = _row(row, start, length)
+        for j in range(length):
             part[j] = some[j]
 
 
-@inner
+@partial(compiled.jit, flags=frozenset({"reassoc"}), inner=True)  # summed in any order, or it goes one number at a time
 def _finite(row: Floats) -> bool:
     """Whether all are, which activations do not tell."""
-    nought = 0.0
+    wrong = 0.0
     for j in range(len(row)):
-        nought += 0.0 * row[j]
-    return nought == 0.0
+        wrong += row[j] * 0.0
+    return wrong == 0
 
 
 def _of(sources: int) -> Callable:
@@ -139,83 +200,70 @@ def _of(sources: int) -> Callable:
     numba finds again what it has compiled by a function's own file and what it closes over, not by the files of what it calls.
     """
 
-    def run(at: Floats, out: Floats, together: int, table: Ints, numbers: Floats) -> bool:
-        """Add the tensors at centres (n, dim) to `out` (outputs, n, entries), so many `together`; False: at a kink, or not finite.
-
-        `table` and `numbers` hold one after the other what does not depend on the centres; see `tensors`.
-        """
-        order, z, adjoints, kept, rows, depth, count, widest, total = table[:9]
-        units, codes = _row(table, 9, depth + 2), _row(table, 11 + depth, depth)
-        places = _row(table, 11 + 2 * depth, depth + 1)
-        heads, products = _matrix(table, 12 + 3 * depth, depth, 4), 12 + 7 * depth
-        dim, entries, pre = units[0], out.shape[2], order + 1
-        if not _finite(_row(at, 0, len(at) * dim)):
+    def run(at: Floats, out: Floats, work: Floats, together: int, table: Ints, numbers: Floats) -> bool:
+        """Add the tensors at centres (n, dim) to `out` (outputs, n, size), so many `together`; False: at a kink, or not finite."""
+        order, dim, size, z, adjoints, kept, rows, depth, widest, total, last, none = table[:12]
+        layers, n = _matrix(table, 12, depth, 12), len(at) // dim
+        tapes = _matrix(table, 12 + 12 * depth, len(table) // 4 - 3 - 3 * depth, 4)
+        if not _finite(at):
             return False
-        together, longest = min(together, len(at)), max(dim, widest) + LANES
-        own_size, shared_size = together * kept * total, together * (rows - kept) * widest
-        work = np.empty(LANES + SPARE + own_size + shared_size + together * max(1 + z, adjoints) * widest)
-        own_begin = aligned(work) + SPARE
-        shared_begin, onward_begin = own_begin + own_size, own_begin + own_size + shared_size
-        spare, none = _row(work, own_begin - SPARE, SPARE), _row(numbers, len(numbers) - longest, longest)
-        for start in range(0, len(at), together):
-            centres = min(together, len(at) - start)
-            own_end, y_begin = own_begin, 0
+        first_own = aligned(work)
+        shared = first_own + together * kept * total
+        onward = shared + together * (rows - kept) * widest
+        spare = onward + together * (1 + z if z >= adjoints else adjoints) * widest
+        for start in range(0, n, together):
+            centres = together if n - start > together else n - start
+            own = x = first_own
             for layer in range(depth):
-                below, above, width = units[layer], units[layer + 1], centres * units[layer + 1]
-                own, shared = _matrix(work, own_end, kept, width), _matrix(work, shared_begin, rows - kept, width)
-                forward = _matrix(numbers, places[layer], below, above)
-                bias = _row(numbers, places[layer] + 2 * below * above, above)
-                of_z = _matrix(work, own_end + pre * width, centres, above)
+                of = layers[layer]
+                below, above, width = of[BELOW], of[ABOVE], centres * of[ABOVE]
+                of_z = own + (order + 1) * width
                 if layer:
-                    x = onward_begin if z else y_begin
-                    product(_matrix(work, x, centres, below), forward, bias, of_z, spare)
-                    slopes = _matrix(work, own_end + (pre + 1) * width, z * centres, above)
-                    product(_matrix(work, x + centres * below, z * centres, below), forward, none, slopes, spare)
+                    product(work, x, centres, below, numbers, of[FORWARD], of[BIAS], above, work, of_z)
+                    y = x + centres * below
+                    product(work, y, z * centres, below, numbers, of[FORWARD], none, above, work, of_z + width)
                 else:
-                    product(_matrix(at, start * dim, centres, dim), forward, bias, of_z, spare)
+                    product(at, start * dim, centres, dim, numbers, of[FORWARD], of[BIAS], above, work, of_z)
                     # The same for all centres: they stay where they are while the rows keep their length.
-                    for i in range(min(z, dim) if start == 0 or centres < together else 0):
-                        _repeat(own[pre + 1 + i], forward[i])
-                parameter = numbers[count + layer]
-                if not _finite(own[pre]) or not activate(codes[layer], parameter, own[pre], own[:pre], shared[0]):
+                    for i in range(dim if z and (start == 0 or centres < together) else 0):
+                        _repeat(_row(work, of_z + (1 + i) * width, width), numbers, of[FORWARD] + i * above, above)
+                phi, spare_rows = _matrix(work, own, order + 2, width), _matrix(work, shared, order + 2, width)
+                parameter = numbers[of[PARAMETER]]
+                if not _finite(_row(work, of_z, width)) or not activate(of[CODE], parameter, phi, spare_rows):
                     return False
+                x, count = own, of[OWN]
                 if z and layer < depth - 1:
-                    onward, begin = _matrix(work, onward_begin, 1 + z, width), heads[layer, 0]
-                    _repeat(onward[0], own[0])
-                    up = _matrix(table, products + 4 * begin, heads[layer, 1], 4)
-                    _play(up, _row(numbers, begin, len(up)), own, shared, onward, kept)
-                y_begin = own_end
-                own_end += kept * width
-            for output in range(len(out)):
-                end, tensors = own_end, _matrix(out, (output * len(at) + start) * entries, centres, entries)
+                    x, count = onward, of[OWN] + of[UP]
+                    _repeat(_row(work, x, width), work, own, width)
+                _play(tapes, of[BEGIN], count, numbers, work, own, shared, onward, kept, rows, width)
+                own += kept * width
+            for output in range(len(out) // (n * size)):
+                end, to = own, (output * n + start) * size
                 for layer in range(depth - 1, -1, -1):
-                    above, beyond, width = units[layer + 1], units[layer + 2], centres * units[layer + 1]
+                    of = layers[layer]
+                    above, width = of[ABOVE], centres * of[ABOVE]
                     end -= kept * width
-                    own, shared = _matrix(work, end, kept, width), _matrix(work, shared_begin, rows - kept, width)
-                    onward = _matrix(work, onward_begin, adjoints, width)
                     if layer == depth - 1:
-                        _repeat(shared[0], _row(numbers, places[depth] + output * above, above))
+                        _repeat(_row(work, shared, width), numbers, last + output * above, above)
                     else:
-                        backward = _matrix(numbers, places[layer + 1] + above * beyond, beyond, above)
-                        given = _matrix(work, onward_begin, adjoints * centres, beyond)
-                        product(given, backward, none, _matrix(work, shared_begin, adjoints * centres, above), spare)
-                    begin = heads[layer, 0] + heads[layer, 1]
-                    down = _matrix(table, products + 4 * begin, heads[layer, 2], 4)
-                    dots = _matrix(table, products + 4 * (begin + len(down)), heads[layer, 3], 4)
-                    _play(down, _row(numbers, begin, len(down)), own, shared, onward, kept)
+                        beyond, backward = layers[layer + 1, ABOVE], layers[layer + 1, BACKWARD]
+                        product(work, onward, adjoints * centres, beyond, numbers, backward, none, above, work, shared)
+                    begin = of[BEGIN] + of[OWN] + of[UP]
+                    _play(tapes, begin, of[DOWN], numbers, work, end, shared, onward, kept, rows, width)
+                    begin += of[DOWN]
                     _add_dots(
-                        dots, _row(numbers, begin + len(down), len(dots)), own, shared, kept, above, tensors, spare
+                        tapes, begin, of[DOTS], numbers, work, end, shared, kept, centres, above, out, to, size, spare
                     )
                 if order == 1:
-                    backward = _matrix(numbers, places[0] + dim * units[1], units[1], dim)
-                    product(_matrix(work, onward_begin, centres, units[1]), backward, none, tensors, spare)
-                if not _finite(_row(out, (output * len(at) + start) * entries, centres * entries)):
+                    above, backward = layers[0, ABOVE], layers[0, BACKWARD]
+                    product(work, onward, centres, above, numbers, backward, none, size, out, to)
+                if not _finite(_row(out, to, centres * size)):
                     return False
-        return len(work) > 0 and sources > 0  # the work must live until here
+        return sources > 0
 
     return run
 
 
 _FILES = [Path(str(module.__file__)) for module in (registers, compiled_activations)]
 _SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
-run = compiled.jit(_of(_SOURCES), flags=FLAGS)
+run = compiled.jit(_of(_SOURCES))

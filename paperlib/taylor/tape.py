@@ -28,7 +28,6 @@ __all__ = ["Tape", "tape"]
 Word: TypeAlias = tuple[int, ...]
 Term: TypeAlias = tuple[int, int, float]  # two rows, and how often their product is met
 HANDED_ON = 2**40  # beyond any number of rows
-BLOCK = 8  # as many numbers as a vector has at most
 
 
 @lru_cache(maxsize=4096)
@@ -124,26 +123,31 @@ class _Recorder:
         return [(left, right, ways) for left, right, ways in found if right is not None]
 
 
-def _runs(dots: Sequence[tuple[int, int, int, float]]) -> tuple[list[tuple[int, int, int, int]], list[float]]:
-    """Dot products (entry, left, right, times), those that follow one another as one, of BLOCK at most.
+def _runs(
+    dots: Sequence[tuple[int, int, int, float]], together: int
+) -> tuple[list[tuple[int, int, int, int]], list[float]]:
+    """Dot products (entry, left, right, times), those that follow one another as one, of so many at most.
 
     Those with the same right rows come one after the other: while these are in cache, the left ones go by.
     """
     runs: list = []
+    begin = min((dot[2] for dot in dots), default=0)
     for entry, left, right, times in sorted(dots, key=lambda dot: (dot[1], dot[2] - dot[0], dot[3], dot[0])):
-        if runs and right % BLOCK:
+        if runs and (right - begin) % together:
             first, same, row, count, often = runs[-1]
             if (same, row + count, first + count, often) == (left, right, entry, times):
                 runs[-1] = (first, same, row, count + 1, times)
                 continue
         runs.append((entry, left, right, 1, times))
-    runs.sort(key=lambda run: (run[2] // BLOCK, run[1], run[2]))
+    runs.sort(key=lambda run: ((run[2] - begin) // together, run[1], run[2]))
     return [run[:4] for run in runs], [run[4] for run in runs]
 
 
 @lru_cache(maxsize=64)
-def tape(dim: int, order: int, first: bool = False, last: bool = False) -> Tape:
+def tape(dim: int, order: int, together: int, first: bool = False, last: bool = False) -> Tape:
     """The tape of whole tensors of an order from 1, of a hidden layer that may be the first, or the last, or both.
+
+    Of dot products so many at most go together.
 
     Without what vanishes there: the first layer's second derivatives, which no product then mentions, and those of the last
     one's adjoint.
@@ -167,7 +171,7 @@ def tape(dim: int, order: int, first: bool = False, last: bool = False) -> Tape:
     for place, word in enumerate(adjoint):
         down.summed(down.carried(1, word), HANDED_ON + place)
     entries = enumerate(_words(dim, range(order, order + 1))) if order > 1 else ()
-    runs, often = _runs([(entry, *term) for entry, word in entries for term in down.carried(0, word)])
+    runs, often = _runs([(entry, *term) for entry, word in entries for term in down.carried(0, word)], together)
     tables = [np.array(each, dtype=np.int64).reshape(-1, 4) for each in (up.products, down.products, runs)]
     times = np.array(up.times + down.times + often, dtype=np.float64)
     return Tape(order, len(z), len(adjoint), kept, max(up.free, down.free), tables[0], tables[1], tables[2], times)

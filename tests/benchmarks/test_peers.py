@@ -308,25 +308,29 @@ def test_compiled_heyoka(benchmark, random_mlp):
 # What a call is made of, from the outside in.
 
 
-def test_call_what_it_returns(benchmark):
-    often(benchmark, "a call: order 3, 4-8-8-1", lambda: np.zeros((1, 1, 20))[0, 0])
+def test_call_what_it_returns_and_works_in(benchmark):
+    often(benchmark, "a call: order 3, 4-8-8-1", lambda: (np.zeros(20)[:20], np.empty(1000)))
 
 
 def test_call_what_it_is_given(benchmark):
     at = point(SMALL[0])
-    often(benchmark, "a call: order 3, 4-8-8-1", lambda: np.array(at, dtype=np.float64, order="C").reshape(1, 4))
+    often(benchmark, "a call: order 3, 4-8-8-1", lambda: np.array(at, dtype=np.float64, order="C").reshape(-1))
+
+
+def called(mlp, at):
+    """The compiled loop with all that it is given, but for what `CompiledTensor` does at a call."""
+    run, size, work, _, *rest = compiled(mlp, 3)._loop
+    out, numbers = np.zeros(size), np.empty(work)
+    return lambda: run(at, out, numbers, 1, *rest)
 
 
 def test_call_the_compiled_loop(benchmark, random_mlp):
-    run, _, *rest = compiled(random_mlp(SMALL), 3)._loop
-    at, out = point(SMALL[0])[None], np.zeros((1, 1, 20))
-    often(benchmark, "a call: order 3, 4-8-8-1", lambda: run(at, out, *rest))
+    often(benchmark, "a call: order 3, 4-8-8-1", called(random_mlp(SMALL), point(SMALL[0])))
 
 
 def test_call_of_a_compiled_loop_that_has_nothing_to_do(benchmark, random_mlp):
-    run, _, *rest = compiled(random_mlp(SMALL), 3)._loop
-    at, out = np.full((1, 4), np.nan), np.zeros((1, 1, 20))  # refused at the first number
-    often(benchmark, "a call: order 3, 4-8-8-1", lambda: run(at, out, *rest))
+    refused = np.full(4, np.nan)  # at the first number
+    often(benchmark, "a call: order 3, 4-8-8-1", called(random_mlp(SMALL), refused))
 
 
 def test_matrix_product_rate(timed):

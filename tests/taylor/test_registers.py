@@ -17,39 +17,50 @@ from paperlib import MLP, taylor
 numba = pytest.importorskip("numba")
 registers = pytest.importorskip("paperlib.taylor.registers")
 ROOT = Path(__file__).parent.parent.parent
-LANES, SPARE, EPSILON = registers.LANES, registers.SPARE, np.finfo(float).eps
+LANES, EPSILON = registers.LANES, np.finfo(float).eps
 
 
 @numba.njit
-def product(x, y, start, out, spare):
-    registers.product(x, y, start, out, spare)
+def product(x, rows, length, numbers, y, start, width, out, to):
+    registers.product(x, len(x) - rows * length, rows, length, numbers, y, start, width, out, to)
+
+
+@numba.njit
+def multiply(work, x, y, out, width):
+    registers.multiply(work, x, y, 3.0, out, width)
+    registers.multiply_and_add(work, y, y, 0.5, out, width)
 
 
 @numba.njit
 def dots(x, y, out, begin, units, step):
-    registers.dots_of_rows(x, y, out[0], 2.0, begin, units, step)
-    registers.dots_of_centres(x, y, out[1], 0.5, begin, units, step)
-
-
-def followed(random, *shape):
-    """An array after which there is more, which is no number."""
-    size = int(np.prod(shape))
-    array = np.concatenate([random.normal(size=size), np.full(LANES, np.nan)])[:size].reshape(shape)
-    return array
+    work = np.concatenate((x, y))
+    registers.dots(work, begin, 0, len(x) + begin, step, units, 2.0, out[0], 0)
+    registers.dots(work, begin, step, len(x) + begin, step, units, 0.5, out[1], 0)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 40), st.integers(1, 70), st.integers(1, 140), st.integers(0, 9))
-@example(8, 64, 64, 0)
-@example(9, 3, 4 * LANES, 0)
-@example(7, 1, 1, 0)
-def test_products_of_every_shape(rows, inner, columns, seed):
-    random = np.random.default_rng(seed)
-    x, y, start = random.normal(size=(rows, inner)), followed(random, inner, columns), followed(random, columns)
-    out = np.full((rows, columns), np.nan)
-    product(x, y, start, out, np.empty(SPARE))
+@given(st.integers(0, 40), st.integers(1, 70), st.integers(1, 18), st.integers(0, 9))
+@example(8, 64, 8, 0)
+@example(9, 3, 4, 0)
+def test_products_of_every_shape(rows, inner, vectors, seed):
+    """Of matrices that begin somewhere, and nothing is read or written before or after them."""
+    random, width = np.random.default_rng(seed), vectors * LANES
+    x, y, start = random.normal(size=(rows, inner)), random.normal(size=(inner, width)), random.normal(size=width)
+    given, numbers = np.append(np.full(seed, np.nan), x), np.concatenate([[np.nan], y.ravel(), [np.nan], start])
+    out = np.full(2 + rows * width, np.nan)
+    product(given, rows, inner, numbers, 1, 2 + y.size, width, out, 1)
     bound = 2 * inner * EPSILON * (np.abs(x) @ np.abs(y) + np.abs(start))
-    assert (np.abs(out - (start + x @ y)) <= bound).all()
+    assert (np.abs(out[1:-1].reshape(rows, width) - (start + x @ y)) <= bound).all()
+    assert np.isnan(out[[0, -1]]).all()
+
+
+@pytest.mark.parametrize("vectors", [1, 2, 7])
+def test_products_number_by_number(vectors):
+    width = vectors * LANES
+    work = np.random.default_rng(0).normal(size=3 * width + 5)
+    x, y = work[2 : 2 + width].copy(), work[4 + width : 4 + 2 * width].copy()
+    multiply(work, 2, 4 + width, 5 + 2 * width, width)
+    np.testing.assert_allclose(work[5 + 2 * width :], 3 * x * y + y * y / 2, rtol=1e-15)
 
 
 @settings(max_examples=50, deadline=None)
@@ -93,8 +104,8 @@ def test_a_loop_that_was_kept_is_not_taken_for_one_of_other_sources(tmp_path):
     assert made() == "[2.]\n"
     path = tmp_path / "paperlib" / "networks" / "compiled_activations.py"
     source = path.read_text()
-    assert source.count("value = slope = bend = math.exp(x)") == 1
-    path.write_text(source.replace("bend = math.exp(x)", "bend = 3 * math.exp(x)"))
+    assert source.count("phi[j] = slope[j] = math.exp(x)") == 1
+    path.write_text(source.replace("slope[j] = math.exp(x)", "slope[j] = 3 * math.exp(x)"))
     assert made() == "[6.]\n"
 
 

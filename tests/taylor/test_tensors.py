@@ -29,7 +29,7 @@ def close(got, expected, digits=1e-13):
 
 def played(mlp, order, at):
     """The tapes at one centre (dim,) of a network of one output, product by product."""
-    tapes = [tape(mlp.dim, order, layer == 0, layer == mlp.depth - 1) for layer in range(mlp.depth)]
+    tapes = [tape(mlp.dim, order, 8, layer == 0, layer == mlp.depth - 1) for layer in range(mlp.depth)]
     layers, y, out = [], [at], np.zeros(packed_size(mlp.dim, order))
     for number, (weight, bias, name, written) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations, tapes)):
         z = [weight @ row for row in y] if number else [weight @ at, *weight.T[: written.z]]
@@ -84,7 +84,7 @@ def test_past_the_size_of_one_matrix_product(random_mlp, wide, monkeypatch):
     for order in (1, 2, 3):
         expected = tensors._once(mlp, order, at).packed
         for together in (1, 2**10, 2**22):
-            monkeypatch.setattr(tensors, "TOGETHER", together)
+            monkeypatch.setattr("paperlib.taylor.kernel.TOGETHER", together)
             assert close(compiled(mlp, order)(at), expected)
 
 
