@@ -34,7 +34,7 @@ def numba() -> Any:
     return numba
 
 
-def jit(function: Callable, *, flags: frozenset[str] = frozenset({"contract"}), inner: bool = False) -> Callable:
+def jit(function: Callable, *, flags: frozenset[str] = frozenset(), inner: bool = False) -> Callable:
     """A function compiled, and kept on disk where there is a folder for it; `flags` are LLVM's, and one `inner` is no door.
 
     What is called from compiled functions alone compiles in less time without a door to Python, and what makes no arrays
@@ -48,4 +48,4 @@ def jit(function: Callable, *, flags: frozenset[str] = frozenset({"contract"}), 
         return numba().njit(function, **options)
 
 
-inner = partial(jit, inner=True)
+inner = partial(jit, inner=True, flags=frozenset({"contract"}))

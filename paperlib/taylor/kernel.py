@@ -266,4 +266,4 @@ def _of(sources: int) -> Callable:
 
 _FILES = [Path(str(module.__file__)) for module in (registers, compiled_activations)]
 _SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
-run = compiled.jit(_of(_SOURCES))
+run = compiled.jit(_of(_SOURCES), flags=frozenset({"contract"}))
