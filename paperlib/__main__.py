@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from argparse import REMAINDER, ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -23,57 +23,46 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m paperlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(run: object, example: str, what: str) -> ArgumentParser:
-        name = example.split()[0]
-        end = f"example: python -m paperlib {example}"
-        sub = commands.add_parser(name, help=what, description=what, epilog=end, allow_abbrev=False)
+    def command(run: Callable[[Namespace], int], example: str) -> ArgumentParser:
+        what, end = run.__doc__, f"example: python -m paperlib {example}"
+        sub = commands.add_parser(example.split()[0], help=what, description=what, epilog=end, allow_abbrev=False)
         sub.set_defaults(run=run)
         return sub
 
-    def of_a_checkout(run: object, example: str, what: str) -> ArgumentParser:
-        sub = command(run, example, what)
+    def of_a_checkout(run: Callable[[Namespace], int], example: str, *, only: bool = True) -> ArgumentParser:
+        sub = command(run, example)
         sub.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: this folder)")
-        sub.add_argument("--only", metavar="NN", help="notebooks whose name begins so, such as 02")
+        if only:
+            sub.add_argument("--only", metavar="NN", help="notebooks whose name begins so, such as 02")
         return sub
 
-    of_a_checkout(_list, "list --only 02", "List the notebooks, their titles and parameters.")
-    what = "Run the notebooks, compare, and write build/report.html."
-    sub = of_a_checkout(_reproduce, "reproduce --only 02 --profile quick", what)
-    what = "; ".join(f"{name}: {text}" for name, text in reproduction.PROFILES.items())
-    chosen = os.environ.get("PROFILE") or "standard"
+    of_a_checkout(_list, "list --only 02")
+    sub = of_a_checkout(_reproduce, "reproduce --only 02 --profile quick")
+    profiles = "; ".join(f"{name}: {text}" for name, text in reproduction.PROFILES.items())
     sub.add_argument(
         "--profile",
         choices=tuple(reproduction.PROFILES),
-        default=chosen,
-        help=f"{what} (default: $PROFILE, or standard)",
+        default=os.environ.get("PROFILE") or "standard",
+        help=f"{profiles} (default: $PROFILE, or standard)",
     )
     sub.add_argument("--build", type=Path, help="where results go (default: ROOT/build)")
-    compares = "Compare the results of a run with the stored figures and numbers."
-    stores = "Store the results of a run, after you have looked at them, in ROOT/figures."
-    for run, name, what in ((_check, "check", compares), (_store, "store", stores)):
-        sub = of_a_checkout(run, f"{name} --results build/results", what)
+    for run, name in ((_check, "check"), (_store, "store")):
+        sub = of_a_checkout(run, f"{name} --results build/results")
         sub.add_argument("--results", type=Path, help="the run's folder (default: ROOT/build/results)")
-    what = "Retrain everything with other seeds, in an hour and a half, and write how far its numbers lie apart to figures/spreads.json."
-    sub = command(_spreads, "spreads --trainings 8", what)
-    sub.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: this folder)")
+    sub = of_a_checkout(_spreads, "spreads --trainings 8", only=False)
     sub.add_argument("--build", type=Path, help="where results go, to go on in (default: ROOT/build)")
     default = reproduction.spreads.TRAININGS
     sub.add_argument("--trainings", type=int, default=default, help=f"how many (default: {default})")
-    what = "Train networks on a_0, order by order; write them, and say how far their tensors are from the Born series."
-    sub = command(_train, "train mine.json --orders 2 --output mine", what)
+    sub = command(_train, "train mine.json --orders 2 --output mine")
     sub.add_argument("config", type=Path, help='JSON of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}')
     sub.add_argument("--orders", type=int, default=1, help="how many orders, one ensemble each (default: 1)")
     sub.add_argument("--output", type=Path, default=Path("trained"), help="a folder (default: trained), to go on in")
-    what = (
-        "Train a grid of networks on a_0 by dask, into a parquet table; a second run goes on where the first stopped."
-    )
-    sub = command(_sweep, "sweep grid.json --table widths.parquet", what)
+    sub = command(_sweep, "sweep grid.json --table widths.parquet")
     what = 'a JSON file such as {"fixed": {"d": 16}, "grid": {"hidden": [[32], [64]], "seeds": [[0], [1]]}}'
     sub.add_argument("grid", type=Path, help=what)
     sub.add_argument("--table", type=Path, default=Path("sweep.parquet"), help="the table (default: sweep.parquet)")
     sub.add_argument("--scheduler", metavar="ADDRESS", help="of dask (default: a cluster of this machine's cores)")
-    what = "Run a command in the one arithmetic, in which trainings give the same bits everywhere; alone, show what it fixes."
-    sub = command(_arithmetic, "arithmetic jupyter lab notebooks", what)
+    sub = command(_arithmetic, "arithmetic jupyter lab notebooks")
     sub.add_argument("command_line", nargs=REMAINDER, metavar="COMMAND ...", help="what to run")
     return parser
 
@@ -89,6 +78,7 @@ def _names(options: Namespace) -> list[str] | None:
 
 
 def _list(options: Namespace) -> int:
+    """List the notebooks, their titles and parameters."""
     for path in reproduction.notebooks(options.root / "notebooks", options.only):
         cells = read_json(path)["cells"]
         title = "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")
@@ -98,6 +88,7 @@ def _list(options: Namespace) -> int:
 
 
 def _reproduce(options: Namespace) -> int:
+    """Run the notebooks, compare, and write build/report.html."""
     build, stored, started = options.build or options.root / "build", options.root / "figures", time.monotonic()
     results = reproduction.reproduce(options.root, build, profile=options.profile, only=options.only, say=_say)
     verdicts = reproduction.compare(results, stored, _names(options))
@@ -109,11 +100,13 @@ def _reproduce(options: Namespace) -> int:
 
 
 def _check(options: Namespace) -> int:
+    """Compare the results of a run with the stored figures and numbers."""
     results = options.results or options.root / "build" / "results"
     return _summary(reproduction.compare(results, options.root / "figures", _names(options)))
 
 
 def _store(options: Namespace) -> int:
+    """Store the results of a run, after you have looked at them, in ROOT/figures."""
     results = options.results or options.root / "build" / "results"
     for name in reproduction.store(results, options.root / "figures", _names(options)):
         print(f"stored figures/{name}")
@@ -128,6 +121,9 @@ def _store(options: Namespace) -> int:
 
 
 def _spreads(options: Namespace) -> int:
+    """Retrain everything with other seeds, in an hour and a half, and write how far its numbers lie apart
+    to figures/spreads.json.
+    """
     build = options.build or options.root / "build"
     measured = reproduction.measure_spreads(options.root, build, options.trainings, say=_say)
     print(f"stored figures/spreads.json: {sum(map(len, measured.values()))} numbers of {len(measured)} notebooks")
@@ -135,6 +131,7 @@ def _spreads(options: Namespace) -> int:
 
 
 def _train(options: Namespace) -> int:
+    """Train networks on a_0, order by order; write them, and say how far their tensors are from the Born series."""
     from paperlib.learning import perturbation, targets
     from paperlib.learning.configuration import TrainingConfig
     from paperlib.physics import born
@@ -151,6 +148,7 @@ def _train(options: Namespace) -> int:
 
 
 def _sweep(options: Namespace) -> int:
+    """Train a grid of networks on a_0 by dask, into a parquet table; a second run goes on where the first stopped."""
     from paperlib.learning import sweep
 
     sweep.sweep(sweep.read_grid(options.grid), options.table, scheduler=options.scheduler)
@@ -158,6 +156,7 @@ def _sweep(options: Namespace) -> int:
 
 
 def _arithmetic(options: Namespace) -> int:
+    """Run a command in the one arithmetic, in which trainings give the same bits everywhere; alone, show what it fixes."""
     if not options.command_line:
         print("\n".join(f"{name}={value}\n    {arithmetic.WHY[name]}" for name, value in arithmetic.FIXED.items()))
         return 0
@@ -165,14 +164,13 @@ def _arithmetic(options: Namespace) -> int:
 
 
 def _summary(verdicts: list[Verdict]) -> int:
-    for verdict in verdicts:
-        if not verdict.passed:
-            print(
-                f"FAILED {verdict.notebook} {verdict.kind} {verdict.name}: stored {verdict.stored or '-'}, "
-                f"new {verdict.new or '-'}, allowed {verdict.allowed or '-'}. {verdict.note}"
-            )
-    failed = sum(not verdict.passed for verdict in verdicts)
-    print(f"{len(verdicts) - failed} comparisons passed, {failed} failed")
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    for verdict in failed:
+        print(
+            f"FAILED {verdict.notebook} {verdict.kind} {verdict.name}: stored {verdict.stored or '-'}, "
+            f"new {verdict.new or '-'}, allowed {verdict.allowed or '-'}. {verdict.note}"
+        )
+    print(f"{len(verdicts) - len(failed)} comparisons passed, {len(failed)} failed")
     return 1 if failed or not verdicts else 0
 
 
