@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def reproduce(
         wanted = [path for path in wanted if given.keys() <= notebook_parameters(path).keys()]
     for path in wanted:
         plans[path.stem] = _plan(path, results, build, profile, given)
-        wanted += [notebooks(path.parent, name)[0] for name in plans[path.stem].reads if name not in plans]
+        wanted += [notebooks(path.parent, name)[0] for name in plans[path.stem].call.after if name not in plans]
     packages = [path.parent for path in root.glob("*/__init__.py")]
     library = _digest(
         sorted(path for package in packages for path in package.rglob("*") if path.suffix in (".py", ".npz"))
@@ -118,31 +119,30 @@ def reproduce(
         if plan in readers:
             raise ValueError(f"{plan.path.name}: what it `reads` leads back to itself; must be notebooks before it")
         # A notebook is out of date when what it reads changes: stored numbers, as the overview, or what another trains.
-        read = [fingerprint_of(plans[name], *readers, plan) for name in plan.reads]
+        read = [fingerprint_of(plans[name], *readers, plan) for name in plan.call.after]
         chosen = json.dumps(given, sort_keys=True, default=str) if given else ""
         return _digest([plan.path], library, numbers if "stored" in plan.known else "", chosen, *read)
 
+    # Of each: the hash of what it depends on, the file that it makes, and the call that makes it.
     tasks = {
-        name: _Task(
-            fingerprint_of(plan),
-            results / "numbers" / f"{name}.json",
-            lanes.Call(run_notebook, (plan.path, plan.output, plan.given), plan.reads, plan.minutes),
-        )
+        name: (fingerprint_of(plan), results / "numbers" / f"{name}.json", plan.call)
         for name, plan in sorted(plans.items())
     }
+    train_anew = partial(reference.retrained, cache=build / "trained")
     for name, minutes in SAMPLE.items() if profile == "standard" and only is None and not given else ():
-        call = lanes.Call(_train_anew, (name, results / "reference", build / "trained"), minutes=minutes)
-        tasks[f"{name}, trained anew"] = _Task(library, results / "reference" / f"{name}.npz", call)
-    calls = {}
-    for name, task in tasks.items():
-        if done.get(name) == task.fingerprint and task.made.exists():
+        folder = results / "reference"
+        call = lanes.Call(train_anew, (name, folder), minutes=minutes)
+        tasks[f"{name}, trained anew"] = library, folder / f"{name}.npz", call
+    calls, fingerprints = {}, {}
+    for name, (fingerprint, made, call) in tasks.items():
+        if done.get(name) == fingerprint and made.exists():
             say(f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
         else:
-            calls[name] = task.call
+            calls[name], fingerprints[name] = call, fingerprint
     failures = []
     for name, error in lanes.run(calls, say):
         if error is None:
-            done[name] = tasks[name].fingerprint
+            done[name] = fingerprints[name]
             write_json(done_path, done)
         else:
             failures.append(error)
@@ -152,28 +152,12 @@ def reproduce(
 
 
 @dataclass(frozen=True)
-class _Task:
-    """Something to do unless it was done: what it depends on, as a hash, the file that it makes, and the call that does it."""
-
-    fingerprint: str
-    made: Path
-    call: lanes.Call
-
-
-def _train_anew(name: str, folder: Path, cache: Path) -> None:
-    reference.retrained(name, folder, cache=cache)
-
-
-@dataclass(frozen=True)
 class _Plan:
-    """A notebook to run: which parameters it knows and is given, whose networks it reads, minutes that its training takes."""
+    """A notebook to run: which parameters it knows, and the call that runs it, after those whose networks it reads."""
 
     path: Path
-    output: Path
     known: dict[str, str]
-    given: dict[str, Any]
-    reads: tuple[str, ...]
-    minutes: float
+    call: lanes.Call
 
 
 def _plan(path: Path, results: Path, build: Path, profile: str, parameters: Mapping[str, Any]) -> _Plan:
@@ -182,7 +166,8 @@ def _plan(path: Path, results: Path, build: Path, profile: str, parameters: Mapp
     offered = {"retrain": full, "cache": str(build / "trained")}
     given = {"results": str(results), **{name: value for name, value in offered.items() if name in known}, **parameters}
     reads, minutes = (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
-    return _Plan(path, results / "notebooks" / path.name, known, given, tuple(reads), minutes)
+    arguments = (path, results / "notebooks" / path.name, given)
+    return _Plan(path, known, lanes.Call(run_notebook, arguments, tuple(reads), minutes))
 
 
 def _digest(paths: Iterable[Path], *more: str) -> str:
