@@ -68,14 +68,13 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
     A ValueError if the file is not of its form, or names a number that its notebook has not recorded, or one without a bound.
     """
     claims, path = read_claims(folder), Path(folder) / CLAIMS
-    for claim in claims:
+    content = schemas.read(path, "claims")
+    for claim, entry in zip(claims, content["claims"], strict=True):
         for name, number in claim.numbers.items() if any(claim.numbers.values()) else ():
             if number is None:
                 raise ValueError(f"{path}: {claim.id}: {claim.notebook} has recorded no number {name!r}")
             if number.holds is None:
                 raise ValueError(f"{path}: {claim.id}: number {name!r} of {claim.notebook} has no bound")
-    content = schemas.read(path, "claims")
-    for claim, entry in zip(claims, content["claims"], strict=True):
         entry["numbers"] = {name: _told(number) if number else {} for name, number in claim.numbers.items()}
         entry["verdict"] = claim.verdict
     write_json(path, content)

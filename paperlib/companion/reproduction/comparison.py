@@ -96,22 +96,13 @@ def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | Non
 
 
 def _compare_claim(claim: Claim, new: Record) -> Verdict:
-    now = {
-        name: was and replace(was, value=new.numbers[name].value)
+    numbers = {
+        name: replace(was, value=new.numbers[name].value) if was and name in new.numbers else None
         for name, was in claim.numbers.items()
-        if name in new.numbers
     }
-    made = replace(claim, numbers=dict.fromkeys(claim.numbers) | now)
-    return Verdict(
-        claim.notebook,
-        "claim",
-        claim.id,
-        claim.said,
-        made.because,
-        "the same verdict",
-        made.verdict == claim.said,
-        claim.text,
-    )
+    made = replace(claim, numbers=numbers)
+    passed = made.verdict == claim.said
+    return Verdict(claim.notebook, "claim", claim.id, claim.said, made.because, "the same verdict", passed, claim.text)
 
 
 def _compare_figures(new: Record, old: Record, results: Path, stored: Path) -> Iterator[Verdict]:
