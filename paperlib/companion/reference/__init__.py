@@ -1,7 +1,6 @@
 """Trained networks and tables of studies that ship with the package, so that every notebook opens ready."""
 
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +98,10 @@ def retrained(name: str, folder: str | Path, *, cache: str | Path | None = None)
     Of those that were trained on a_0 itself, or a ValueError. `cache` is a folder where trainings are kept.
     """
     target = scattering_length_target()
-    known = {each: entry.get("configuration", {}) for each, entry in manifest.read()["networks"].items()}
-    chosen = checks.choice(
-        "name", name, [each for each, config in known.items() if config.get("target") == target.name]
-    )
-    fields = {field: value for field, value in known[chosen].items() if field != "target"}
+    configs = {each: entry.get("configuration", {}) for each, entry in manifest.read()["networks"].items()}
+    known = {each: config for each, config in configs.items() if config.get("target") == target.name}
+    chosen = known[checks.choice("name", name, known)]
+    fields = {field: value for field, value in chosen.items() if field != "target"}
     made = train_ensemble(TrainingConfig.from_json(manifest.MANIFEST, fields), target, cache=cache)
     path = checks.path("folder", folder) / f"{name}.npz"
     made.save(path)
@@ -133,15 +131,15 @@ def _parts(name: str, folder: str | Path | None) -> list[str]:
 
 def _names(ending: str = "", folder: str | Path | None = None) -> list[str]:
     """What ships or lies in a folder, less the ending that they have."""
-    where = files(__name__) if folder is None else checks.path("folder", folder)
+    where = manifest.MANIFEST.parent if folder is None else checks.path("folder", folder)
     here = where.iterdir() if where.is_dir() else ()
-    names = sorted(path.name.removesuffix(".npz") for path in here if path.name.endswith(".npz"))
+    names = sorted(path.stem for path in here if path.suffix == ".npz")
     return [name.removesuffix(ending) for name in names if name.endswith(ending)]
 
 
 def _file(name: str, folder: str | Path | None) -> Path:
     if folder is not None:
         return checks.path("folder", folder) / f"{name}.npz"
-    path = Path(str(files(__name__))) / f"{checks.choice('name', name, _names())}.npz"
+    path = manifest.MANIFEST.parent / f"{checks.choice('name', name, _names())}.npz"
     manifest.verify(path)
     return path

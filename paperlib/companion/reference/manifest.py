@@ -48,11 +48,11 @@ def read(path: str | Path = MANIFEST) -> dict[str, Any]:
     return content
 
 
-def verify(path: Path, manifest: str | Path = MANIFEST) -> None:
+def verify(path: Path) -> None:
     """A ValueError if a file that ships is not the one that the manifest names."""
-    entry = read(manifest)["networks"].get(path.stem)
+    entry = read()["networks"].get(path.stem)
     if entry and digest(path) != entry["sha256"]:
-        raise ValueError(f"{path}: its arrays are not those of {Path(manifest).name}; restore both, or store both")
+        raise ValueError(f"{path}: its arrays are not those of {MANIFEST.name}; restore both, or store both")
 
 
 def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
@@ -64,12 +64,10 @@ def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
     missing = sorted(read(manifest)["networks"].keys() - {path.stem for path in found}) if manifest.exists() else []
     if missing:
         raise ValueError(f"{folder}: {missing[0]} is not among what was trained; run all notebooks with --profile full")
-    networks: dict[str, Any] = {}
+    networks: dict[str, Any] = {path.stem: {"sha256": digest(path)} for path in found}
     for path in found:
-        configuration = str(read_npz(path, ()).get("configuration", ""))
-        networks[path.stem] = {"sha256": digest(path)} | (
-            {"configuration": json.loads(configuration)} if configuration else {}
-        )
+        if configuration := str(read_npz(path, ()).get("configuration", "")):
+            networks[path.stem]["configuration"] = json.loads(configuration)
     held = {} if arithmetic.departures() else arithmetic.FIXED
     content = {"machine": arithmetic.machine(), "arithmetic": held, "code": _code(), "networks": networks}
     for path in found:
@@ -79,14 +77,13 @@ def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
     return found
 
 
-def differences(manifest: str | Path = MANIFEST) -> str:
+def differences() -> str:
     """What is otherwise here than where the shipped networks were trained, in a line; empty where nothing that is known is."""
-    there, here = read(manifest), arithmetic.machine()
-    found = [arithmetic.departures()] if arithmetic.departures() else []
-    found += ["other code trains"] if there["code"] != _code() else []
+    there, here = read(), arithmetic.machine()
+    found = [arithmetic.departures(), "other code trains" if there["code"] != _code() else ""]
     found += [f"{name} {value} here, {there['machine'].get(name)} there" for name, value in here.items()
               if name != "cores" and value != there["machine"].get(name)]  # fmt: skip
-    return "; ".join(found)
+    return "; ".join(filter(None, found))
 
 
 def _code() -> str:
