@@ -11,6 +11,7 @@ of its parameters.
 """
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -32,19 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "ORDER",
-    "SHAPES",
-    "Shape",
-    "View",
-    "data",
-    "explore",
-    "page",
-    "picture",
-    "report",
-    "script",
-    "sliders",
-    "view",
-]
+    "ORDER", "SHAPES", "Shape", "View", "data", "explore", "page", "picture", "report", "script", "sliders", "view",
+]  # fmt: skip
 
 SHELLS = 64
 ORDER = 4
@@ -273,9 +263,6 @@ def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: f
 
 def _someone_is_there() -> bool:
     """Whether the front end that sent this cell answers questions: one that runs notebooks unattended says it does not."""
-    if find_spec("IPython") is None:
-        return False
-    from IPython import get_ipython
-
-    shell = get_ipython()
+    ipython = sys.modules.get("IPython")  # a front end's cells run where it is loaded
+    shell: Any = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel") and shell.get_parent().get("content", {}).get("allow_stdin", False)
