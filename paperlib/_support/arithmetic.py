@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
@@ -56,9 +57,8 @@ WHY = {name: why for name, _, why in _TABLE}
 
 def impossible() -> str:
     """Why this machine cannot compute in it, in a few words; empty where it can."""
-    if platform.machine().lower() not in ("x86_64", "amd64") or not (
-        __cpu_features__["AVX2"] and __cpu_features__["FMA3"]
-    ):
+    able = __cpu_features__.get("AVX2") and __cpu_features__.get("FMA3")
+    if platform.machine().lower() not in ("x86_64", "amd64") or not able:
         return f"{processor()} has no AVX2"
     found = _version("tensorflow")
     known = not found or found.startswith(f"{TENSORFLOW}.")
@@ -114,12 +114,11 @@ def restart() -> None:
 
 def processor() -> str:
     """The processor's name, as its maker writes it where the system tells."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def machine() -> dict[str, str]:

@@ -6,6 +6,7 @@ What is of the wrong kind is a TypeError, what is of the right kind but not allo
 import operator
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -230,9 +231,7 @@ def _free_bytes() -> int | None:
     except (OSError, KeyError, ValueError):
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
             found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    try:
+    with suppress(OSError, ValueError):  # in no container, or in one without a limit
         limit, taken = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
         found.append(max(0, limit - taken))
-    except (OSError, ValueError):
-        pass
     return min(found, default=None)
