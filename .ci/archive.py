@@ -34,7 +34,7 @@ DESCRIPTIONS = {
 
 
 # What only a writer needs is imported there: to look into an archive, Python is enough.
-def write(folder=FOLDER):
+def write():
     import metadata
     from release import git
 
@@ -50,8 +50,8 @@ def write(folder=FOLDER):
     contents = {name: Path(name).read_bytes() for name in names}
     about = metadata.citation(Path())
     contents[CRATE] = described(contents, about)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"neural-born-series-{about['version']}.zip"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"neural-born-series-{about['version']}.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in contents.items():
             entry = zipfile.ZipInfo(name)  # of 1980: when a file was checked out is nobody's concern

@@ -108,8 +108,7 @@ def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
 def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Read every array of a .npz file, without pickle, of 1 GiB in all; a ValueError if it lacks one of `names` or is damaged.
 
-    Sizes are checked before an array is made: that of each by its header must be what the archive says, and their sum
-    at most 1 GiB. A few kilobytes can be packed so that they claim a terabyte.
+    Sizes are checked before an array is made: a few kilobytes can be packed so that they claim a terabyte.
     """
     path = _existing(path)
     try:
