@@ -38,8 +38,10 @@ LARGEST_ORDER = 1000
 _WEAKER = "take a weaker U or a lower order"
 
 
-def _order(order: int) -> int:
-    return checks.integer("order", order, minimum=1, limit=LARGEST_ORDER)
+def _checked(U: ArrayLike, order: int) -> tuple[Floats, int]:
+    U, order = checks.real_array("U", U), checks.integer("order", order, minimum=1, limit=LARGEST_ORDER)
+    checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
+    return U, order
 
 
 def born_terms(U: ArrayLike, order: int) -> Floats:
@@ -55,11 +57,9 @@ def born_terms(U: ArrayLike, order: int) -> Floats:
     >>> born_terms(np.full(64, 3.0), 3) * 315 / 3.0 ** np.arange(1, 4)  # 1 - tan(k)/k
     array([-105.,  -42.,  -17.])
     """
-    U, order = checks.real_array("U", U), _order(order)
-    checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
-    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
-    terms = np.empty((len(flat), order))
-    for rows, x in shells.blocks(flat, _BLOCK // (order + 1)):
+    U, order = _checked(U, order)
+    terms = np.empty((U.size // U.shape[-1], order))
+    for rows, x in shells.blocks(U, _BLOCK // (order + 1)):
         with np.errstate(over="ignore", invalid="ignore"):
             w, q = _coupling_series(x, order)
             terms[rows] = _quotient(w, q).T
@@ -85,11 +85,9 @@ def born_remainder(U: ArrayLike, order: int) -> Floats:
     >>> bool(np.isclose(born_remainder(U, 3), -62 * 1e-24 / 2835, rtol=1e-5, atol=0))
     True
     """
-    U, order = checks.real_array("U", U), _order(order)
-    checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
-    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
-    remainder = np.empty(len(flat))
-    for rows, x in shells.blocks(flat, _BLOCK // (order + 1)):
+    U, order = _checked(U, order)
+    remainder = np.empty(U.size // U.shape[-1])
+    for rows, x in shells.blocks(U, _BLOCK // (order + 1)):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             w, q = _coupling_series(x, order, tail=True)
             a = _quotient(w[:-1], q[:-1])
@@ -293,9 +291,8 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
     """
     U = checks.real_array("U", U)
     m, n = _degrees(m, n)
-    flat = np.ascontiguousarray(U).reshape(-1, U.shape[-1])
-    result = np.empty(len(flat))
-    for rows, x in shells.blocks(flat, _BLOCK // (m + n + 1)):
+    result = np.empty(U.size // U.shape[-1])
+    for rows, x in shells.blocks(U, _BLOCK // (m + n + 1)):
         with np.errstate(over="ignore", invalid="ignore"):
             w, q = _coupling_series(x, m + n)
         series = checks.representable("U", np.stack([w, q]), _WEAKER)

@@ -34,15 +34,11 @@ def _blocks(U: Floats) -> Iterator[tuple[slice, Floats]]:
     return shells.blocks(U, _BLOCK // U.shape[-1])
 
 
-def _flat(U: Floats) -> Floats:
-    return np.ascontiguousarray(U).reshape(-1, U.shape[-1])
-
-
 def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[Floats, Floats, Floats]:
     """a_0, gradients and Hessian-vector products along v, as many of them as `derivatives` asks for, in the shape of U."""
     U = checks.shaped("U", U)
     directions = np.empty((0, U.shape[-1])) if v is None else checks.alike("v", v, "U", U.shape)
-    flat, directions = _flat(U), _flat(directions)
+    flat, directions = (np.ascontiguousarray(array).reshape(-1, U.shape[-1]) for array in (U, directions))
     n, d = flat.shape
     a0: Floats = np.empty(n)
     gradient, product = (np.empty((n if derivatives > order else 0, d)) for order in (0, 1))
@@ -175,11 +171,10 @@ def effective_range(U: ArrayLike) -> Floats:
     True
     """
     U = checks.real_array("U", U)
-    flat = _flat(U)
-    d = flat.shape[1]
-    r_e = np.empty(len(flat))
+    d = U.shape[-1]
+    r_e = np.empty(U.size // d)
     with np.errstate(all="ignore"):
-        for rows, x in _blocks(flat):
+        for rows, x in _blocks(U):
             solution = shells.edges(x, order=5)
             _, c1, c2, c3, c4, c5 = solution.c
             to_end = solution.exponent - solution.exponent[-1]
@@ -210,10 +205,9 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
     [0, 1, 2]
     """
     U = checks.real_array("U", U)
-    flat = _flat(U)
-    d = flat.shape[1]
-    count = np.empty(len(flat), dtype=np.int64)
-    for rows, x in _blocks(flat):
+    d = U.shape[-1]
+    count = np.empty(U.size // d, dtype=np.int64)
+    for rows, x in _blocks(U):
         solution = shells.edges(x)
         w, q = solution.w, solution.q
         u = np.arange(d + 1)[:, None] * q - w

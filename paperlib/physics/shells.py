@@ -112,18 +112,17 @@ def stumpff(x: Floats, order: int) -> list[Floats]:
 
 
 def blocks(U: Floats, potentials: int) -> Iterator[tuple[slice, Floats]]:
-    """Yield (rows, x = U h^2 of shape (d, n)) over potentials U of shape (N, d), so many at a time: bounded memory.
+    """Yield (rows, x = U h^2 of shape (d, n)) over potentials U (..., d), in C order, so many at a time.
 
     Examples
     --------
     >>> [(rows.start, x.shape) for rows, x in blocks(np.ones((5, 3)), 2)]
     [(0, (3, 2)), (2, (3, 2)), (4, (3, 1))]
     """
-    count, d = U.shape
-    step = max(1, potentials)
-    for start in range(0, count, step):
-        rows = slice(start, min(start + step, count))
-        yield rows, np.ascontiguousarray(U[rows].T) / d**2
+    flat, step = U.reshape(-1, U.shape[-1]), max(1, potentials)
+    for start in range(0, len(flat), step):
+        rows = slice(start, start + step)
+        yield rows, np.ascontiguousarray(flat[rows].T) / U.shape[-1] ** 2
 
 
 class Edges(NamedTuple):
