@@ -5,6 +5,7 @@ attracts, U vanishes past r = 1. It is cut into d shells of equal thickness, U_i
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,9 +85,11 @@ def _averages(function: Callable[[float], float], d: int) -> tuple[Floats, int |
     return integrals * 3 / np.diff(edges**3), int(np.argmax(wrong)) if wrong.any() else None
 
 
-def _shape(depth: float, d: int, function: Callable[[float], float], **lengths: float) -> Floats:
-    """depth times the averages of a shape; `lengths` are its parameters, for the message."""
-    averages, shell = _averages(function, d)
+def _shape(depth: float, d: int, function: Callable[..., float], **lengths: float) -> Floats:
+    """depth times the averages of a shape, a function of r and of positive `lengths`."""
+    depth = checks.number("depth", depth)
+    lengths = {name: checks.number(name, value, above=0) for name, value in lengths.items()}
+    averages, shell = _averages(partial(function, **lengths), d)
     with np.errstate(over="ignore", invalid="ignore"):
         U = depth * averages
     if shell is not None or not np.isfinite(U).all():
@@ -120,8 +123,7 @@ def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
     >>> gaussian(1.0, 3).round(3)
     array([0.67 , 0.188, 0.016])
     """
-    depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
-    return _shape(depth, d, lambda r: np.exp(-np.square(r / width)), width=width)
+    return _shape(depth, d, lambda r, width: np.exp(-np.square(r / width)), width=width)
 
 
 def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
@@ -132,8 +134,7 @@ def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
     >>> exponential(1.0, 3).round(3)
     array([0.381, 0.126, 0.035])
     """
-    depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
-    return _shape(depth, d, lambda r: np.exp(-r / width), width=width)
+    return _shape(depth, d, lambda r, width: np.exp(-r / width), width=width)
 
 
 def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
@@ -144,8 +145,7 @@ def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
     >>> yukawa(1.0, 3).round(3)
     array([1.461, 0.348, 0.111])
     """
-    depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
-    return _shape(depth, d, lambda r: np.exp(-r / width) * width / r, width=width)
+    return _shape(depth, d, lambda r, width: np.exp(-r / width) * width / r, width=width)
 
 
 def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float = 0.1) -> Floats:
@@ -156,10 +156,8 @@ def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float
     >>> woods_saxon(1.0, 3).round(3)
     array([0.966, 0.628, 0.099])
     """
-    depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
-    diffuseness = checks.number("diffuseness", diffuseness, above=0)
     lengths = {"radius": radius, "diffuseness": diffuseness}
-    return _shape(depth, d, lambda r: 1 / (1 + np.exp((r - radius) / diffuseness)), **lengths)
+    return _shape(depth, d, lambda r, radius, diffuseness: 1 / (1 + np.exp((r - radius) / diffuseness)), **lengths)
 
 
 def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
@@ -170,8 +168,7 @@ def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
     >>> poschl_teller(1.0, 3).round(3)
     array([0.689, 0.256, 0.06 ])
     """
-    depth, width = checks.number("depth", depth), checks.number("width", width, above=0)
-    return _shape(depth, d, lambda r: np.cosh(r / width) ** -2, width=width)
+    return _shape(depth, d, lambda r, width: np.cosh(r / width) ** -2, width=width)
 
 
 def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: float, range_fm: float, d: int) -> Floats:
