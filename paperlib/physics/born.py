@@ -179,9 +179,8 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
         total = w[n].copy()
         for k in range(1, n):
             for chosen in combinations(range(n), k):
-                rest = [position for position in range(n) if position not in chosen]
                 of_q = packed_position(d, indices[:, chosen])
-                of_a = packed_position(d, indices[:, rest])
+                of_a = packed_position(d, np.delete(indices, chosen, axis=1))
                 total -= q[k][of_q] * a[n - k][of_a]
         a.append(total)
     return SymmetricTensor(order, d, a[order] / factorial(order))
@@ -192,7 +191,8 @@ def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats
     w, q = [np.zeros(1)], [np.ones(1)]
     for n in range(1, order + 1):
         indices = index_table(d, n)
-        new_w, new_q = np.empty(len(indices)), np.empty(len(indices))
+        w.append(np.empty(len(indices)))
+        q.append(np.empty(len(indices)))
         last = indices[:, -1]
         run = (indices == last[:, None]).sum(axis=1)
         for m in range(1, n + 1):
@@ -202,10 +202,8 @@ def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats
             u = i * q0 - w0
             power = factorial(m) * (-1) ** (m - 1) / float(d) ** (2 * m)
             loss = power * (u / factorial(2 * m - 1) + q0 / factorial(2 * m))
-            new_w[rows] = power * (u / factorial(2 * m) + q0 / factorial(2 * m + 1)) - (i + 1) * loss
-            new_q[rows] = -loss
-        w.append(new_w)
-        q.append(new_q)
+            w[n][rows] = power * (u / factorial(2 * m) + q0 / factorial(2 * m + 1)) - (i + 1) * loss
+            q[n][rows] = -loss
     return [values / d for values in w], q
 
 

@@ -51,10 +51,8 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
     >>> bool(np.isclose(box_tensor(2, 8).contract(np.ones(8)), 0))      # and by no more
     True
     """
-    order, d = (
-        checks.integer("order", order, minimum=1, maximum=3),
-        checks.integer("d", d, minimum=2, limit=MOST_POINTS),
-    )
+    order = checks.integer("order", order, minimum=1, maximum=3)
+    d = checks.integer("d", d, minimum=2, limit=MOST_POINTS)
     energies, states = np.linalg.eigh(_kinetic(d))
     psi = states[:, 0]
     R = (states[:, 1:] / (energies[0] - energies[1:])) @ states[:, 1:].T
