@@ -12,6 +12,7 @@ import numpy as np
 
 from paperlib._support import arithmetic, tensorflow
 from paperlib._support.files import read_npz, write_npz
+from paperlib.learning.ensemble import CURVES
 
 __all__ = ["Checkpoint", "code"]
 
@@ -26,9 +27,6 @@ _CODE = (
 def code() -> bytes:
     """Hashes of the code that decides which weights come out, one after the other."""
     return b"".join(hashlib.sha256((files("paperlib") / name).read_bytes()).digest() for name in _CODE)
-
-
-CURVES = ("loss", "validation", "seconds")
 
 
 @dataclass(frozen=True)
@@ -60,20 +58,16 @@ class Checkpoint:
         code, other libraries, in another arithmetic or from other values.
         """
         names = [f"state_{k:03}" for k in range(len(state))]
-        curves: list[list] = [[], [], []]
         if not self.path.exists():
-            return curves
+            return [[], [], []]
         try:
             arrays = read_npz(self.path, ["origin", *CURVES, *names])
+            if str(arrays["origin"]) != self.origin:
+                made = "by other code or libraries, in another arithmetic or on other values"
+                raise ValueError(f"{self.path}: was trained {made}")
         except ValueError as error:
             warnings.warn(f"{error}; trained anew", stacklevel=4)
-            return curves
-        if str(arrays["origin"]) != self.origin:
-            warnings.warn(
-                f"{self.path}: was trained by other code or libraries, in another arithmetic or on other values; trained anew",
-                stacklevel=4,
-            )
-            return curves
+            return [[], [], []]
         for name, variable in zip(names, state, strict=True):
             variable.assign(arrays[name])
         return [list(arrays[name]) for name in CURVES]

@@ -15,7 +15,7 @@ from paperlib.networks.mlp import MLP, from_arrays, to_arrays
 
 __all__ = ["Ensemble"]
 
-SHAPES = {"loss": "(epochs, members)", "validation": "(epochs, members)", "seconds": "(epochs,)"}
+CURVES = {"loss": "(epochs, members)", "validation": "(epochs, members)", "seconds": "(epochs,)"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +56,10 @@ class Ensemble:
         if not members:
             raise ValueError("members = (): must be one MLP or more")
         object.__setattr__(self, "members", members)
-        curves = {name: checks.shaped(name, getattr(self, name)) for name in ("loss", "validation", "seconds")}
-        for name, curve in curves.items():
+        for name, shape in CURVES.items():
+            curve = checks.shaped(name, getattr(self, name))
             if curve.ndim != (1 if name == "seconds" else 2):
-                raise ValueError(f"{name}: shape {curve.shape}; must be {SHAPES[name]}")
+                raise ValueError(f"{name}: shape {curve.shape}; must be {shape}")
             object.__setattr__(self, name, curve)
         checks.instance("configuration", self.configuration, str)
         given: list[Any] = checks.sequence("seeds", self.seeds)
@@ -100,7 +100,7 @@ class Ensemble:
         """Write a .npz file, atomically, in single precision: what networks trained in it hold."""
         layers = zip(*(member.weights for member in self.members)), zip(*(member.biases for member in self.members))
         stacked = to_arrays(*([np.stack(layer) for layer in part] for part in layers))
-        single = {name: getattr(self, name) for name in SHAPES} | stacked
+        single = {name: getattr(self, name) for name in CURVES} | stacked
         write_npz(
             path,
             activation=np.array(self.members[0].activation),
@@ -112,12 +112,12 @@ class Ensemble:
     @classmethod
     def load(cls, path: str | Path) -> "Ensemble":
         """Read what `save` wrote; a FileNotFoundError or, of a file that is damaged or something else, a ValueError."""
-        arrays = read_npz(path, ("activation", "seeds", "loss", "validation", "seconds", "weights_0", "biases_0"))
+        arrays = read_npz(path, (*CURVES, "activation", "seeds", "weights_0", "biases_0"))
         try:
             weights, biases = from_arrays(arrays)
             seeds, activation = arrays["seeds"].tolist(), arrays["activation"].tolist()
             members = [MLP([w[i] for w in weights], [b[i] for b in biases], activation) for i in range(len(seeds))]
-            curves = {name: arrays[name] for name in SHAPES}
+            curves = {name: arrays[name] for name in CURVES}
             return cls(members, seeds, **curves, configuration=str(arrays.get("configuration", "")))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: does not hold an ensemble ({error})") from None
