@@ -28,21 +28,18 @@ def from_jax(name: str, function: Callable) -> Target:
     except ModuleNotFoundError:
         raise ModuleNotFoundError("jax: from_jax needs it; pip install jax") from None
 
-    gradient = jax.grad(function)
-    batched = {
-        "values": jax.jit(jax.vmap(function)),
-        "gradients": jax.jit(jax.vmap(gradient)),
-        "hessian_vectors": jax.jit(jax.vmap(lambda x, v: jax.jvp(gradient, (x,), (v,))[1])),
-    }
+    def of_arrays(of_one: Callable) -> Callable:
+        batched = jax.jit(jax.vmap(of_one))
 
-    def in_double_precision(call: Callable) -> Callable:
-        def run(*arrays: np.ndarray) -> np.ndarray:
+        def in_double_precision(*arrays: np.ndarray) -> np.ndarray:
             with jax.enable_x64(True):
-                return np.asarray(call(*arrays))
+                return np.asarray(batched(*arrays))
 
-        return run
+        return in_double_precision
 
-    return Target(name, **{what: in_double_precision(call) for what, call in batched.items()})
+    gradient = jax.grad(function)
+    parts = function, gradient, lambda x, v: jax.jvp(gradient, (x,), (v,))[1]
+    return Target(name, *map(of_arrays, parts))
 
 
 def from_tensorflow(name: str, function: Callable) -> Target:

@@ -14,14 +14,7 @@ import numpy as np
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
-from paperlib.taylor.symmetric import (
-    SymmetricTensor,
-    index_table,
-    monomials,
-    multiplicities,
-    packed_position,
-    packed_size,
-)
+from paperlib.taylor.symmetric import SymmetricTensor, index_table, monomials, multiplicities, packed_position
 
 __all__ = ["FITS", "Target", "label", "orders_in_turn", "polynomial"]
 
@@ -218,8 +211,7 @@ def _contract(order: int, pair_matrix: Floats, x: Floats, *others: Floats) -> li
 @lru_cache(maxsize=8)
 def _written_out(d: int) -> np.ndarray:
     """Where the entries of a (d, d) matrix, row by row, lie in its packed form."""
-    places = np.arange(packed_size(d, 2), dtype=np.float64)
-    return SymmetricTensor(2, d, places).full().astype(np.int64).ravel()
+    return packed_position(d, np.sort(np.indices((d, d)), axis=0).reshape(2, -1).T)
 
 
 def _chunked(function: Callable, d: int, *arrays: Floats) -> Any:
