@@ -114,7 +114,7 @@ def sweep(
     try:
         import pandas
         import pyarrow  # noqa: F401 - pandas writes parquet by it
-        from distributed import as_completed
+        from distributed import Client, as_completed
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error.name}: a sweep needs 'neural-born-series[sweep]'") from None
     table = Path(table).resolve()
@@ -125,7 +125,8 @@ def sweep(
     say(f"{len(wanted)} points, {len(wanted) - len(missing)} of them in {table.name}")
     failed = []
     if missing:
-        with _client(scheduler) as client:
+        here = {"n_workers": cores.count(), "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+        with Client(scheduler, **(here if scheduler is None else {})) as client:
             cache = str(table.with_suffix(".trained"))
             futures = [client.submit(_learn, p, cache, key=key, retries=1) for key, p in missing.items()]
             for number, future in enumerate(as_completed(futures), 1):
@@ -139,11 +140,3 @@ def sweep(
     if failed:
         raise RuntimeError(f"{len(failed)} points failed; the first, {failed[0]}")
     return pandas.DataFrame(rows)
-
-
-def _client(scheduler: str | None) -> Any:
-    from distributed import Client
-
-    if scheduler is not None:
-        return Client(scheduler)
-    return Client(n_workers=cores.count(), threads_per_worker=1, processes=True, dashboard_address=None)
