@@ -7,8 +7,6 @@ Past the range u is straight, and a_0 is where that line meets the axis:
 Every result is exact for the discretised potential, up to rounding: no step size, no iteration.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -17,21 +15,12 @@ from paperlib._support.checks import Floats
 from paperlib.physics import shells
 
 __all__ = [
-    "bound_states",
-    "effective_range",
-    "scattering_length",
-    "scattering_length_gradient",
-    "scattering_length_hvp",
-    "scattering_length_jet",
-    "wave_function",
-]
+    "bound_states", "effective_range", "scattering_length", "scattering_length_gradient", "scattering_length_hvp",
+    "scattering_length_jet", "wave_function",
+]  # fmt: skip
 
 # Shells a block: its edges and Stumpff functions stay within a few MiB.
 _BLOCK = 1 << 17
-
-
-def _blocks(U: Floats) -> Iterator[tuple[slice, Floats]]:
-    return shells.blocks(U, _BLOCK // U.shape[-1])
 
 
 def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[Floats, Floats, Floats]:
@@ -45,14 +34,16 @@ def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[
     if not shells.swept(derivatives, flat, directions, a0, gradient, product):
         checks.finite("U", U)
         with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
-            for rows, x in _blocks(flat):
+            for rows, x in shells.blocks(flat, _BLOCK // d):
                 solution = shells.edges(x, order=5 if derivatives > 1 else 3)
-                a0[rows] = solution.w[-1] / solution.q[-1] / d
+                final = solution.q[-1]
+                a0[rows] = solution.w[-1] / final / d
                 if derivatives > 0:
-                    gradient[rows] = _gradients(solution).T / d**3
+                    u, squares = _squares(solution)
+                    gradient[rows] = -np.where(final == 0, np.inf, squares / (final * final)).T / d**3
                 if derivatives > 1:
                     dx = np.ascontiguousarray(directions[rows].T) / d**2
-                    product[rows] = _hessian_vectors(solution, x, dx).T / d**3
+                    product[rows] = _hessian_vectors(solution, u, squares, x, dx).T / d**3
     slopes, products = (array.reshape(U.shape) if array.size else array for array in (gradient, product))
     return a0.reshape(U.shape[:-1])[()], slopes, products
 
@@ -92,13 +83,12 @@ def scattering_length_gradient(U: ArrayLike) -> Floats:
     return _swept(1, U)[1]
 
 
-def _gradients(solution: shells.Edges) -> Floats:
-    """The gradients in units of h^3, shape (d, n)."""
+def _squares(solution: shells.Edges) -> tuple[Floats, Floats]:
+    """u at the shells' left edges, and the integrals of u^2 over them, in units of h^3 and as u is at r = 1; (d, n)."""
     q = solution.q[:-1]
     u = np.arange(len(q))[:, None] * q - solution.w[:-1]
-    squares = np.ldexp(shells.square(u, q, *solution.c[:4]), 2 * (solution.exponent[:-1] - solution.exponent[-1]))
-    final = solution.q[-1]
-    return -np.where(final == 0, np.inf, squares / (final * final))
+    to_end = 2 * (solution.exponent[:-1] - solution.exponent[-1])
+    return u, np.ldexp(shells.square(u, q, *solution.c[:4]), to_end)
 
 
 def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
@@ -133,11 +123,9 @@ def scattering_length_jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, F
     return _swept(2, U, v)
 
 
-def _hessian_vectors(solution: shells.Edges, x: Floats, dx: Floats) -> Floats:
-    """The Hessian-vector products in units of h^3, shape (d, n), for x = U h^2 and its change dx."""
-    d = len(x)
+def _hessian_vectors(solution: shells.Edges, u: Floats, squares: Floats, x: Floats, dx: Floats) -> Floats:
+    """The Hessian-vector products in units of h^3, (d, n), of what `_squares` gives, x = U h^2 and its change dx."""
     c = np.stack(solution.c, axis=1)  # shell by shell
-    u = np.arange(d)[:, None] * solution.q[:-1] - solution.w[:-1]
     dw, dq = np.zeros_like(x[0]), np.zeros_like(x[0])
     change = np.empty_like(x)
     for i, q in enumerate(solution.q[:-1]):
@@ -152,7 +140,6 @@ def _hessian_vectors(solution: shells.Edges, x: Floats, dx: Floats) -> Floats:
         dw, dq = np.ldexp(dw, shift), np.ldexp(dq, shift)
     to_end = 2 * (solution.exponent[:-1] - solution.exponent[-1])
     final = solution.q[-1]
-    squares = np.ldexp(shells.square(u, solution.q[:-1], *solution.c[:4]), to_end)
     return (2 * squares * (dq / final) - np.ldexp(change, to_end)) / final**2
 
 
@@ -174,7 +161,7 @@ def effective_range(U: ArrayLike) -> Floats:
     d = U.shape[-1]
     r_e = np.empty(U.size // d)
     with np.errstate(all="ignore"):
-        for rows, x in _blocks(U):
+        for rows, x in shells.blocks(U, _BLOCK // d):
             solution = shells.edges(x, order=5)
             _, c1, c2, c3, c4, c5 = solution.c
             to_end = solution.exponent - solution.exponent[-1]
@@ -207,7 +194,7 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
     U = checks.real_array("U", U)
     d = U.shape[-1]
     count = np.empty(U.size // d, dtype=np.int64)
-    for rows, x in _blocks(U):
+    for rows, x in shells.blocks(U, _BLOCK // d):
         solution = shells.edges(x)
         w, q = solution.w, solution.q
         u = np.arange(d + 1)[:, None] * q - w
