@@ -241,15 +241,13 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
 def _integration(d: int, m: int) -> Floats:
     """The integral from 0 to r, from m orthonormal Legendre polynomials a shell to m + 1; shape (d, m + 1, d m)."""
     h = 1.0 / d
-    V = np.zeros((d, m + 1, d, m))
-    for shell in range(d):
-        V[shell, 0, :shell, 0] = h  # all of the shells below
-        V[shell, 0, shell, 0] = h / 2
-        for n in range(m):
-            # int P_n = (P_{n+1} - P_{n-1}) / (2n + 1), for orthonormal polynomials on a length h
-            V[shell, n + 1, shell, n] = h / 2 / np.sqrt((2 * n + 1) * (2 * n + 3))
-            if n:
-                V[shell, n - 1, shell, n] = -h / 2 / np.sqrt((2 * n + 1) * (2 * n - 1))
+    V, shell = np.zeros((d, m + 1, d, m)), np.arange(d)
+    V[:, 0, :, 0] = h * np.tri(d, k=-1) + h / 2 * np.eye(d)  # all of the shells below, half of its own
+    for n in range(m):
+        # int P_n = (P_{n+1} - P_{n-1}) / (2n + 1), for orthonormal polynomials on a length h
+        V[shell, n + 1, shell, n] = h / 2 / np.sqrt((2 * n + 1) * (2 * n + 3))
+        if n:
+            V[shell, n - 1, shell, n] = -h / 2 / np.sqrt((2 * n + 1) * (2 * n - 1))
     return V.reshape(d, m + 1, d * m)
 
 
