@@ -29,8 +29,7 @@ def small_network(
     figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.7), width_ratios=(1.1, 1, 1))
     _draw_network(axes[0], weights)
     for n, errors in enumerate(difference_errors):
-        look = {"color": f"C{n}", "label": f"order {n + 1}"}
-        axes[1].loglog(steps, errors, "o-", markersize=2.5, gid=style.ROUNDING, **look)
+        axes[1].loglog(steps, errors, f"C{n}o-", markersize=2.5, gid=style.ROUNDING, label=f"order {n + 1}")
     axes[1].set(xlabel="step of the difference", ylabel="difference from the exact derivative")
     axes[1].legend()
     for order, errors in enumerate(taylor_errors, 1):

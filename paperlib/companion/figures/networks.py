@@ -148,9 +148,8 @@ def interactions(
 
     for number, (name, shares) in enumerate(unexplained.items()):
         orders = np.arange(1, shares.shape[1] + 1)
-        axes[3].fill_between(
-            orders, shares.min(axis=0), shares.max(axis=0), color=style.hue(number), alpha=0.2, linewidth=0
-        )
+        least, most = shares.min(axis=0), shares.max(axis=0)
+        axes[3].fill_between(orders, least, most, color=style.hue(number), alpha=0.2, linewidth=0)
         line = ("o-", "s-")[number % 2]
         axes[3].semilogy(orders, shares.mean(axis=0), line, color=f"C{number}", markersize=4, label=name)
     axes[3].set(xlabel="order of the expansion", ylabel="share left unexplained", xticks=orders)
