@@ -1,6 +1,6 @@
 """The targets of this companion: the scattering length, and the ground-state energy of a particle in a box."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -78,13 +78,8 @@ def box_target(d: int) -> Target:
     """
     d = checks.integer("d", d, minimum=2, limit=box.MOST_POINTS)
 
-    def of_points(V: ArrayLike) -> Floats:
-        return checks.real_array("V", V, last=d)
+    def of_points(function: Callable) -> Callable:
+        return lambda V, *v: function(checks.real_array("V", V, last=d), *v)
 
-    return Target(
-        f"box of {d} points",
-        values=lambda V: box.energy(of_points(V)),
-        gradients=lambda V: box.energy_gradient(of_points(V)),
-        hessian_vectors=lambda V, v: box.energy_jet(of_points(V), v)[2],
-        jet=lambda V, v: box.energy_jet(of_points(V), v),
-    )
+    functions: list[Callable] = [box.energy, box.energy_gradient, lambda V, v: box.energy_jet(V, v)[2], box.energy_jet]
+    return Target(f"box of {d} points", *map(of_points, functions))

@@ -159,9 +159,10 @@ def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str =
     square = sum((2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d)))
     higher = [(tensor.order, _pair_matrix(tensor)) for tensor in tensors if tensor.order > 2]
 
-    # T(x, .., x, .), and T(x, .., x, v, .) for each direction v, of every tensor above the second order.
+    # T(x, .., x, v, .) of every tensor above the second order, a list of them for each v.
     def contracted(x: Floats, *vectors: Floats) -> list[list[Floats]]:
-        return [_contract(n, A, x, *vectors) for n, A in higher]
+        found = [_contract(n, A, x, *vectors) for n, A in higher]
+        return [[each[k] for each in found] for k in range(len(vectors))]
 
     def value(x: Floats, along: list) -> Floats:
         return x @ linear + ((x @ square) * x).sum(axis=1) / 2 + sum((x * a).sum(axis=1) for a in along)
@@ -172,21 +173,17 @@ def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str =
     def turn(v: Floats, along: list) -> Floats:
         return v @ square + sum(n * (n - 1) * a for (n, _), a in zip(higher, along, strict=True))
 
-    def values(x: Floats) -> Floats:
-        return value(x, [a for (a,) in contracted(x, x)])
-
-    def gradients(x: Floats) -> Floats:
-        return slope(x, [a for (a,) in contracted(x, x)])
-
-    def hessian_vectors(x: Floats, v: Floats) -> Floats:
-        return turn(v, [a for (a,) in contracted(x, v)])
-
     def jet(x: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
-        both = contracted(x, x, v)
-        along_x, along_v = ([pair[k] for pair in both] for k in (0, 1))
+        along_x, along_v = contracted(x, x, v)
         return value(x, along_x), slope(x, along_x), turn(v, along_v)
 
-    return Target(name, *(partial(_chunked, function, d) for function in (values, gradients, hessian_vectors, jet)))
+    functions = (
+        lambda x: value(x, *contracted(x, x)),
+        lambda x: slope(x, *contracted(x, x)),
+        lambda x, v: turn(v, *contracted(x, v)),
+        jet,
+    )
+    return Target(name, *(partial(_chunked, function, d) for function in functions))
 
 
 def _pair_matrix(tensor: SymmetricTensor) -> Floats:
