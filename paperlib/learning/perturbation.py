@@ -28,6 +28,7 @@ from functools import cached_property, reduce
 from math import factorial
 from operator import add
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -103,7 +104,7 @@ class LearnedSeries:
 
     def tensor(self, order: int) -> SymmetricTensor:
         """The learned tensor of one order, from 1 to the highest learned."""
-        return self._combined(order, _mean_tensor)
+        return self._combined(order, lambda ensemble, n: _mean(ensemble, lambda member: _member_tensor(member, n)))
 
     def member_tensor(self, number: int, order: int) -> SymmetricTensor:
         """The tensor of one order that the members of this number alone have learned."""
@@ -119,11 +120,7 @@ class LearnedSeries:
         U = checks.real_array("U", U, last=self.dim)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                means = [
-                    sum(taylor_expand(member, self.order).terms(U) for member in ensemble.members)
-                    / len(ensemble.members)
-                    for ensemble in self.ensembles
-                ]
+                means = [_mean(each, lambda mlp: taylor_expand(mlp, self.order).terms(U)) for each in self.ensembles]
         except ValueError as error:  # beyond the largest double
             raise ValueError(f"U: as {error}") from None
         # The constant is never taken off, so the last ensemble has learned it too, and best.
@@ -141,9 +138,9 @@ def _member_tensor(mlp: MLP, order: int) -> SymmetricTensor:
     return derivative_tensor(mlp, order, np.zeros(mlp.dim)) / factorial(order)
 
 
-def _mean_tensor(ensemble: Ensemble, order: int) -> SymmetricTensor:
-    # One member's tensor at a time: at order 5 each is ten million numbers.
-    return reduce(add, (_member_tensor(member, order) for member in ensemble.members)) / len(ensemble.members)
+def _mean(ensemble: Ensemble, of_member: Callable[[MLP], Any]) -> Any:
+    # One member's at a time: at order 5 a tensor is ten million numbers.
+    return reduce(add, map(of_member, ensemble.members)) / len(ensemble.members)
 
 
 def _agreement(ensemble: Ensemble, order: int) -> float:
