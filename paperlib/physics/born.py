@@ -215,7 +215,7 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
     1/eta is a coupling at which U binds one state more, at threshold. G is positive, so every eta is real, for signed
     potentials too: positive ones belong to attraction, negative ones to repulsion turned over. G = V V^T, where V
     integrates from 0 to r, so V^T U V has the same spectrum. V^T U V is projected on Legendre polynomials, shell by
-    shell (eight a shell up to d = 64, three from d = 171); the operator itself is exact. Up to d = 64 the largest
+    shell (eight a shell up to d = 64, three from d = 129); the operator itself is exact. Up to d = 64 the largest
     eigenvalue is right to 1e-12; the k-th, whose wave function has k - 1/2 half-waves, as long as no shell holds more
     than about a quarter of one. The cost is an eigenvalue problem of about 512 rows a potential.
 
