@@ -5,7 +5,7 @@ What is of the wrong kind is a TypeError, what is of the right kind but not allo
 
 import operator
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Floats", "alike", "brief", "choice", "finite", "instance", "integer", "memory", "number", "path", "real_array", "representable",
-    "sequence", "shaped",
+    "Floats", "alike", "brief", "broadcast", "called", "choice", "finite", "instance", "integer", "memory", "number",
+    "path", "real_array", "representable", "sequence", "shaped",
 ]  # fmt: skip
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -124,6 +124,13 @@ def instance(name: str, value: Any, kind: type[Kind]) -> Kind:
     """An object of a type."""
     if not isinstance(value, kind):
         raise TypeError(f"{name}: {type(value).__name__} given; must be of type {kind.__name__}")
+    return value
+
+
+def called(name: str, value: Any) -> Callable:
+    """What can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} = {brief(value)}: must be callable")
     return value
 
 

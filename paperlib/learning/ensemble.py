@@ -63,7 +63,7 @@ class Ensemble:
             object.__setattr__(self, name, curve)
         checks.instance("configuration", self.configuration, str)
         given: list[Any] = checks.sequence("seeds", self.seeds)
-        seeds = tuple(checks.integer(f"seeds[{number}]", seed) for number, seed in enumerate(given))
+        seeds = tuple(checks.integer(f"seeds[{n}]", seed, -(2**63), 2**63 - 1) for n, seed in enumerate(given))
         object.__setattr__(self, "seeds", seeds)
         kinds = [([weight.shape for weight in member.weights], member.activation) for member in members]
         for number, kind in enumerate(kinds):

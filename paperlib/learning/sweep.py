@@ -6,6 +6,7 @@ nothing: its point is given to another, which goes on from the last epoch where 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import product
 from math import prod
@@ -114,7 +115,7 @@ def sweep(
     try:
         import pandas
         import pyarrow  # noqa: F401 - pandas writes parquet by it
-        from distributed import Client, as_completed
+        from distributed import Client, LocalCluster, as_completed
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error.name}: a sweep needs 'neural-born-series[sweep]'") from None
     table = Path(table).resolve()
@@ -126,7 +127,7 @@ def sweep(
     failed = []
     if missing:
         here = {"n_workers": cores.count(), "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-        with Client(scheduler, **(here if scheduler is None else {})) as client:
+        with nullcontext(scheduler) if scheduler else LocalCluster(**here) as cluster, Client(cluster) as client:
             cache = str(table.with_suffix(".trained"))
             futures = [client.submit(_learn, p, cache, key=key, retries=1) for key, p in missing.items()]
             for number, future in enumerate(as_completed(futures), 1):

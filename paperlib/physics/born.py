@@ -128,7 +128,7 @@ def _coupling_series(x: Floats, order: int, tail: bool = False) -> tuple[Floats,
 
 
 def _one_over_factorial(n: int) -> float:
-    return 1 / factorial(n) if n < 171 else 0.0  # past 170! it is below the smallest double
+    return 1 / factorial(n) if n < 171 else 0.0  # past 170! it is below the smallest normal double
 
 
 def _quotient(w: Floats, q: Floats) -> Floats:

@@ -461,7 +461,7 @@ def test_a_notebook_runs_after_those_whose_networks_it_reads(tmp_path, capsys):
     root = checkout(tmp_path, **{"01_one": reading, "02_two": "open(results + '/made', 'w').write('1')"})
     path = root / "notebooks" / "01_one.ipynb"
     notebook = nbformat.read(path, 4)
-    notebook.metadata["paperlib"] = {"reads": ["02_two"], "minutes": 5}
+    notebook.metadata["paperlib"] = {"reads": ["02"], "minutes": 5}
     notebook.cells[1].source += "\nretrain = False"
     nbformat.write(notebook, path)
     main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)])

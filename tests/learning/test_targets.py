@@ -317,6 +317,8 @@ def test_each_part_of_a_target_is_a_function(what):
         targets.Target("t", **{"values": len, what: 3})
     with pytest.raises(TypeError, match="^values = None: must be callable$"):
         targets.Target("t", None)
+    with pytest.raises(TypeError, match="^function = 3: must be callable$"):
+        targets.from_tensorflow("t", 3)
 
 
 def test_a_jet_has_three_parts():

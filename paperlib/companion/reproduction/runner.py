@@ -166,6 +166,7 @@ def _plan(path: Path, results: Path, build: Path, profile: str, parameters: Mapp
     offered = {"retrain": full, "cache": str(build / "trained")}
     given = {"results": str(results), **{name: value for name, value in offered.items() if name in known}, **parameters}
     reads, minutes = (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
+    reads = [notebooks(path.parent, name)[0].stem for name in reads]
     arguments = (path, results / "notebooks" / path.name, given)
     return _Plan(path, known, lanes.Call(run_notebook, arguments, tuple(reads), minutes))
 

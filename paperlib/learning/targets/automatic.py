@@ -21,8 +21,7 @@ def from_jax(name: str, function: Callable) -> Target:
     >>> bump.hessian_vectors(np.zeros((1, 2)), np.array([[1.0, 3.0]]))
     array([[-2., -6.]])
     """
-    if not callable(function):
-        raise TypeError(f"function = {checks.brief(function)}: must be callable")
+    checks.called("function", function)
     try:
         import jax
     except ModuleNotFoundError:
@@ -53,6 +52,7 @@ def from_tensorflow(name: str, function: Callable) -> Target:
     >>> square.gradients(np.array([[3.0, 1.0]]))
     array([[6., 0.]])
     """
+    checks.called("function", function)
     tf, _ = tensorflow.load()
 
     def slopes(function: Callable, x: Any) -> Any:

@@ -65,9 +65,8 @@ class Target:
     def __post_init__(self) -> None:
         checks.instance("name", self.name, str)
         for what in ("values", "gradients", "hessian_vectors", "jet", "remainder"):
-            function = getattr(self, what)
-            if not callable(function) and (function is not None or what == "values"):
-                raise TypeError(f"{what} = {checks.brief(function)}: must be callable")
+            if what == "values" or getattr(self, what) is not None:
+                checks.called(what, getattr(self, what))
 
     def minus(self, tensors: Sequence[SymmetricTensor]) -> "Target":
         """The target minus the polynomial of tensors of orders 1, 2, .., with those derivatives that it has."""
