@@ -40,17 +40,15 @@ def partitions(n: int, largest: int) -> Iterator[tuple[int, ...]]:
 
 
 @lru_cache(maxsize=1024)
-def _paired_slabs(p: int, q: int, dim: int) -> tuple:
-    """For each a: its slab of I, then slab and tail of x, then slab and tail of y."""
+def _smaller(p: int, q: int, dim: int) -> list[tuple[slice, slice, slice, tuple[int, int, int]]]:
+    """The products that make up one: where in I, x and y, and p, q and dim; for each a the one with a in A, then in B."""
     whole, left, right = (tail_starts(dim, order).tolist() for order in (p + q, p, q))
-    return tuple(
-        (
-            slice(whole[a], whole[a + 1]),
-            (slice(left[a], left[a + 1]), slice(left[a], None)),
-            (slice(right[a], right[a + 1]), slice(right[a], None)),
-        )
-        for a in range(dim)
-    )
+    found = []
+    for a in range(dim):
+        slab, x, y = (slice(starts[a], starts[a + 1]) for starts in (whole, left, right))
+        found.append((slab, x, slice(right[a], None), (p - 1, q, dim - a)))
+        found.append((slab, slice(left[a], None), y, (p, q - 1, dim - a)))
+    return found
 
 
 def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> None:
@@ -60,10 +58,8 @@ def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> 
     elif p == q == 1:
         add_pairs(out, x, y)
     else:
-        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_paired_slabs(p, q, dim)):
-            part = out[..., whole, :]
-            add_product(part, x[..., slab, :], y[..., other_tail, :], p - 1, q, dim - a)
-            add_product(part, x[..., tail, :], y[..., other_slab, :], p, q - 1, dim - a)
+        for whole, left, right, sizes in _smaller(p, q, dim):
+            add_product(out[..., whole, :], x[..., left, :], y[..., right, :], *sizes)
 
 
 def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
@@ -94,10 +90,8 @@ def _add_merged(out: Floats, m: Floats, p: int, q: int, dim: int) -> None:
     elif (p, q) == (2, 1):
         add_heads(out, m.swapaxes(-1, -2), 2)
     else:
-        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_paired_slabs(p, q, dim)):
-            part = out[..., whole]
-            _add_merged(part, m[..., slab, other_tail], p - 1, q, dim - a)
-            _add_merged(part, m[..., tail, other_slab], p, q - 1, dim - a)
+        for whole, left, right, sizes in _smaller(p, q, dim):
+            _add_merged(out[..., whole], m[..., left, right], *sizes)
 
 
 def _evaluated(p: int, q: int, dim: int) -> bool:
@@ -119,10 +113,8 @@ def _add_contracted(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int,
         m = np.matmul(x, y.swapaxes(-1, -2), out=work[: np.prod(shape)].reshape(shape))
         _add_merged(out, m, p, q, dim)
     else:
-        for a, (whole, (slab, tail), (other_slab, other_tail)) in enumerate(_paired_slabs(p, q, dim)):
-            part = out[..., whole]
-            _add_contracted(part, x[..., slab, :], y[..., other_tail, :], p - 1, q, dim - a, work)
-            _add_contracted(part, x[..., tail, :], y[..., other_slab, :], p, q - 1, dim - a, work)
+        for whole, left, right, sizes in _smaller(p, q, dim):
+            _add_contracted(out[..., whole], x[..., left, :], y[..., right, :], *sizes, work)
 
 
 def contracted_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int, *, unordered: bool = False) -> None:
@@ -143,17 +135,15 @@ def contracted_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: i
         return
     # By symmetry the smallest index may be taken to lie in A. A few slabs share a matrix product: each is
     # too thin to fill one, and what is computed in vain, later slabs with earlier tails, is little.
-    slabs = _paired_slabs(p, q, dim)
+    slabs = _smaller(p, q, dim)[::2]
     if not _evaluated(p - 1, q, dim):
         work = np.empty(batch * largest_block(p - 1, q, dim))
-        for a, (whole, (slab, _), (_, other_tail)) in enumerate(slabs):
-            _add_contracted(out[..., whole], x[..., slab, :], y[..., other_tail, :], p - 1, q, dim - a, work)
+        for whole, slab, tail, sizes in slabs:
+            _add_contracted(out[..., whole], x[..., slab, :], y[..., tail, :], *sizes, work)
         return
     for first in range(0, dim, SHARED):
         group = slabs[first : first + SHARED]
-        rows = slice(group[0][1][0].start, group[-1][1][0].stop)
-        tail = group[0][2][1]
-        m = x[..., rows, :] @ y[..., tail, :].swapaxes(-1, -2)
-        for a, (whole, (slab, _), (_, other_tail)) in enumerate(group, start=first):
-            part = m[..., slab.start - rows.start : slab.stop - rows.start, other_tail.start - tail.start :]
-            _add_merged(out[..., whole], part, p - 1, q, dim - a)
+        row, column = group[0][1].start, group[0][2].start
+        m = x[..., row : group[-1][1].stop, :] @ y[..., column:, :].swapaxes(-1, -2)
+        for whole, slab, tail, sizes in group:
+            _add_merged(out[..., whole], m[..., slab.start - row : slab.stop - row, tail.start - column :], *sizes)
