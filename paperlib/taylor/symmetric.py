@@ -121,8 +121,7 @@ def packed_position(dim: int, indices: ArrayLike) -> NDArray[np.int64]:
     array([    0,     1, 45759])
     """
     indices = np.asarray(indices, dtype=np.int64)
-    order = indices.shape[-1]
-    dim, order = _sizes(dim, order)
+    dim, order = _sizes(dim, indices.shape[-1])
     position = np.zeros(indices.shape[:-1], dtype=np.int64)
     for k in range(order):
         # The slab begins at starts[a], and its tail was counted from the start of a lower order's packing.
@@ -269,20 +268,18 @@ class SymmetricTensor:
         return self + other * -1.0 if isinstance(other, SymmetricTensor) else NotImplemented
 
     def __mul__(self, factor: float) -> "SymmetricTensor":
-        if not isinstance(factor, Real):
-            return NotImplemented
-        return self._scaled("multiply", factor)
+        return self._scaled(np.multiply, factor)
 
     __rmul__ = __mul__
 
     def __truediv__(self, factor: float) -> "SymmetricTensor":
+        return self._scaled(np.divide, factor)
+
+    def _scaled(self, how: np.ufunc, factor: Any) -> "SymmetricTensor":
         if not isinstance(factor, Real):
             return NotImplemented
-        return self._scaled("divide", factor)
-
-    def _scaled(self, how: str, factor: Any) -> "SymmetricTensor":
         with np.errstate(all="ignore"):
-            packed = getattr(np, how)(self.packed, checks.number("factor", factor))
+            packed = how(self.packed, checks.number("factor", factor))
         return SymmetricTensor(self.order, self.dim, checks.representable(f"factor = {factor}", packed, SMALLER))
 
     def full(self) -> Floats:
