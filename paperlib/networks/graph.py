@@ -2,8 +2,8 @@
 
 Each value on the way is an affine expression of *blocks*: the inputs, and neurons that came before. An operation is tried: it is
 affine if it adds, and then its matrix is what it makes of unit vectors; or it is a function of each number alone, recognised by
-its values, also where it was put together, z / (1 + exp(-z)); or it is refused. A block that is met again further up, as a skip's is, is carried there by linear neurons, whose
-vertices of two legs or more vanish.
+its values, also where it was put together, z / (1 + exp(-z)); or it is refused. A block that is met again further up, as a skip's is,
+is carried there by linear neurons, whose vertices of two legs or more vanish.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -169,17 +169,16 @@ def _is_pointwise(function: Callable, shape: tuple[int, ...]) -> bool:
     )
 
 
-def _names(function: Callable, shape: tuple[int, ...]) -> list[str]:
-    """The activation that a function of single numbers is, for each of them; none where it is none of ours."""
-    values = np.stack([function(np.full(shape, probe)).ravel() for probe in PROBES])
-    columns, which = np.unique(values, axis=1, return_inverse=True)
-    found = [recognise(column) for column in columns.T]
-    return [] if None in found else [str(found[k]) for k in which.ravel()]
+def _ours(function: Callable, base: Value) -> Value | None:
+    """What a function of single numbers makes of a value, if it is one of ours for each of them, or None.
 
-
-def _turned(function: Callable, base: Value) -> Value | None:
-    """What is one of ours between two scalings, the same for all numbers: cos z = sin(z + pi/2), exp(z) - 1, b^z."""
+    Or one of ours between two scalings, the same for all numbers: cos z = sin(z + pi/2), exp(z) - 1, b^z.
+    """
     values = np.stack([function(np.full(base.shape, probe)).ravel() for probe in PROBES])
+    columns, which = np.unique(values, axis=1, return_inverse=True)
+    names = [recognise(column) for column in columns.T]
+    if None not in names:
+        return neurons(base, [str(names[k]) for k in which.ravel()])
     finite = np.isfinite(values).all(axis=1)
     at_one, size = float(function(np.ones(base.shape)).flat[0]), base.size
     rate = log(at_one) if np.isfinite(at_one) and at_one > 0 else 1.0
@@ -216,8 +215,7 @@ def _pointwise(what: str, operation: Callable[..., Floats], values: Sequence[Val
     """What is, number by number, a function of one value, be it computed in steps; None where it is not."""
     candidates = list(_as_functions(operation, values))
     for base, function in candidates:
-        names = _names(function, base.shape)
-        found = neurons(base, names) if names else _turned(function, base)
+        found = _ours(function, base)
         if found is not None:
             return replace(found, made_of=_chain((base, function)))
     if not candidates:
@@ -256,9 +254,9 @@ def applied(what: str, operation: Callable[..., Any], values: Sequence[Value]) -
     return replace(function, boolean=out.dtype == bool)
 
 
-def _consumers(output: Value) -> dict[Block | None, Value]:
-    """All that is computed: the pre-activations of each block, and the output under None; from the inputs up."""
-    found: dict[Block | None, Value] = {}
+def _consumers(output: Value) -> dict[Block, Value]:
+    """All that is computed: the pre-activations of each block, from the inputs up, and the output as of one above them."""
+    found: dict[Block, Value] = {}
 
     def visit(value: Value) -> None:
         for block in value.terms:
@@ -267,29 +265,28 @@ def _consumers(output: Value) -> dict[Block | None, Value]:
                 found[block] = block.source
 
     visit(output)
-    return found | {None: output}
+    return found | {Block(1 + max((block.level for block in found), default=0), output.size): output}
 
 
 def layers(output: Value) -> tuple[list[Floats], list[Floats], list[str]]:
     """Weights, biases and activations of the network whose output this is, one array of weights more than activations."""
     consumers = _consumers(output)
-    for block in consumers:
-        if block is not None and not block.names:
+    *blocks, top = consumers
+    for block in blocks:
+        if not block.names:
             raise ValueError(f"{block.what} is a function of each number, but none of ours; {TAKEN}")
-    top = 1 + max((block.level for block in consumers if block is not None), default=0)
-    level = {block: top if block is None else block.level for block in consumers}
     origin = next(block for value in consumers.values() for block in value.terms if block.source is None)
     # What is carried of a block past the level after its own: its numbers, or what they are needed for if that is less.
     carried: dict[Block, tuple[Floats, int]] = {}
-    for block in [origin, *(each for each in consumers if each is not None)]:
-        later = [(c, v.terms[block]) for c, v in consumers.items() if block in v.terms and level[c] > block.level + 1]
+    for block in (origin, *blocks):
+        later = [(c, v.terms[block]) for c, v in consumers.items() if block in v.terms and c.level > block.level + 1]
         if later:
             rows = np.concatenate([matrix for _, matrix in later])
             rows = rows if len(rows) < block.size else np.eye(block.size)
-            carried[block] = rows, max(level[c] for c, _ in later) - 1
+            carried[block] = rows, max(c.level for c, _ in later) - 1
     weights, biases, names = [], [], []
     below: list[tuple[Block, Floats]] = [(origin, np.eye(origin.size))]  # what is there: matrix @ block
-    for here in range(1, top + 1):
+    for here in range(1, top.level + 1):
         ends = np.cumsum([0, *(len(matrix) for _, matrix in below)])
         places = {block: (matrix, slice(*pair)) for (block, matrix), pair in zip(below, pairwise(ends))}
 
@@ -300,16 +297,15 @@ def layers(output: Value) -> tuple[list[Floats], list[Floats], list[str]]:
             row[:, place] = matrix if len(there) == block.size else np.linalg.lstsq(there.T, matrix.T, rcond=None)[0].T
             return row
 
-        computed = [(c, v) for c, v in consumers.items() if level[c] == here]
+        computed = [(c, v) for c, v in consumers.items() if c.level == here]
         passing = [(block, rows) for block, (rows, last) in carried.items() if block.level < here <= last]
         parts = [sum((written(b, m) for b, m in v.terms.items()), np.zeros((v.size, ends[-1]))) for _, v in computed]
         parts += [written(block, rows) for block, rows in passing]
         weights.append(np.concatenate(parts))
-        biases.append(
-            np.concatenate([*(v.constant for _, v in computed), *(np.zeros(len(rows)) for _, rows in passing)])
-        )
-        if here < top:
-            neurons_here = [name for block, _ in computed if block is not None for name in block.names]
-            names.append(activations.spelled(neurons_here + ["linear"] * sum(len(rows) for _, rows in passing)))
-        below = [(block, np.eye(block.size)) for block, _ in computed if block is not None] + passing
+        past = sum(len(rows) for _, rows in passing)
+        biases.append(np.concatenate([*(v.constant for _, v in computed), np.zeros(past)]))
+        if here < top.level:
+            neurons_here = [name for block, _ in computed for name in block.names]
+            names.append(activations.spelled(neurons_here + ["linear"] * past))
+        below = [(block, np.eye(block.size)) for block, _ in computed] + passing
     return weights, biases, names
