@@ -1,6 +1,5 @@
 """Models of Keras: sequential, functional, and of any class that has been called."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -82,8 +81,8 @@ def _applied(keras: Any, operation: Any, args: tuple, kwargs: dict) -> Any:
                 return keras.ops.convert_to_tensor(next(following), "bool" if leaf.boolean else "float64")
 
             given, named = keras.tree.map_structure(filled, (args, kwargs))
-            found = double(*given, **named, training=False) if layer and _trains(double) else double(*given, **named)
-            return keras.tree.map_structure(keras.ops.convert_to_numpy, found)
+            mode = {"training": False} if getattr(double, "_call_has_training_arg", False) else {}
+            return keras.tree.map_structure(keras.ops.convert_to_numpy, double(*given, **named, **mode))
 
         found = called(*(np.zeros(value.shape) for value in values))
         if isinstance(found, (list, tuple)):
@@ -93,15 +92,11 @@ def _applied(keras: Any, operation: Any, args: tuple, kwargs: dict) -> Any:
             return out
     if not layer or not _activates(keras, operation) or operation.activation is keras.activations.linear:
         return out
-    return graph.applied(f"{what}'s activation", _of_array(keras, operation.activation), [out])
 
+    def activated(z: Floats) -> Floats:
+        return _array(keras, operation.activation(keras.ops.convert_to_tensor(z, "float64")))
 
-def _trains(layer: Any) -> bool:
-    return bool(getattr(layer, "_call_has_training_arg", False))
-
-
-def _of_array(keras: Any, function: Callable) -> Callable[[Floats], Floats]:
-    return lambda z: _array(keras, function(keras.ops.convert_to_tensor(z, "float64")))
+    return graph.applied(f"{what}'s activation", activated, [out])
 
 
 def _array(keras: Any, value: Any) -> Floats:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,9 @@ def _shapes(torch: Any, module: Any, example: Any) -> Iterator[tuple[int, ...]]:
 def _shape(torch: Any, module: Any, example: Any) -> tuple[int, ...]:
     error = None
     for shape in _shapes(torch, module, example):
-        try:
-            module(torch.zeros((1, *shape), dtype=torch.float64))
-        except Exception as refused:  # whatever it raises, it does not take that
-            error = refused
-        else:
-            if len(shape) == 2 and example is None and _takes(torch, module, (shape[0], shape[1] + 1)):
+        error = _refusal(torch, module, shape)
+        if error is None:
+            if len(shape) == 2 and example is None and _refusal(torch, module, (shape[0], shape[1] + 1)) is None:
                 raise ValueError("module: takes inputs of any length; give an example of its input")
             return shape
     if error is None:
@@ -60,12 +58,12 @@ def _shape(torch: Any, module: Any, example: Any) -> tuple[int, ...]:
     )
 
 
-def _takes(torch: Any, module: Any, shape: tuple[int, ...]) -> bool:
+def _refusal(torch: Any, module: Any, shape: tuple[int, ...]) -> Exception | None:
     try:
         module(torch.zeros((1, *shape), dtype=torch.float64))
-    except Exception:  # whatever it raises, it does not
-        return False
-    return True
+    except Exception as error:  # whatever it raises, it does not take that
+        return error
+    return None
 
 
 def _operation(torch: Any, kind: str, target: Any, given: Any) -> tuple[list[graph.Value], Callable[..., Any]]:
@@ -108,9 +106,9 @@ def _run(torch: Any, nodes: Any, module: Any, value: graph.Value) -> graph.Value
                 )
             return given[0][0]
         if node.op == "get_attr":
-            known[node.name] = _attribute(module, node.target)
+            known[node.name] = attrgetter(node.target)(module)
             continue
-        target = _attribute(module, node.target) if node.op == "call_module" else node.target
+        target = attrgetter(node.target)(module) if node.op == "call_module" else node.target
         values, called = _operation(torch, node.op, target, given)
         found = called(*(np.zeros(each.shape) for each in values))
         what = f"module: {node.target if node.op == 'call_module' else node.name!r} ({_named(target, node)})"
@@ -130,12 +128,6 @@ def _run(torch: Any, nodes: Any, module: Any, value: graph.Value) -> graph.Value
         else:
             known[node.name] = graph.applied(what, _of_arrays(called), values)
     raise ValueError("module: gives nothing; must give one tensor")
-
-
-def _attribute(module: Any, path: str) -> Any:
-    for name in path.split("."):
-        module = getattr(module, name)
-    return module
 
 
 def _named(target: Any, node: Any) -> str:

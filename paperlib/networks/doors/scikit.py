@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,11 @@ def _fitted(estimator: Any) -> None:
         raise ValueError(f"model: {type(estimator).__name__} is not fitted") from None
 
 
-def _nested(estimator: Any) -> list[Any]:
-    parts = [part for _, part, *_ in (*getattr(estimator, "transformers_", ()), *getattr(estimator, "steps", ()))]
-    return [
-        estimator,
-        *(each for part in parts if part is not None and not isinstance(part, str) for each in _nested(part)),
-    ]
+def _nested(estimator: Any) -> Iterator[Any]:
+    """What is given, and all within it; None and "passthrough" too, within which nothing is."""
+    yield estimator
+    for _, part, *_ in (*getattr(estimator, "transformers_", ()), *getattr(estimator, "steps", ())):
+        yield from _nested(part)
 
 
 def _framed(estimator: Any, rows: Floats) -> Any:
@@ -122,11 +121,6 @@ def _last(model: Any) -> Any:
     return model
 
 
-def _predictor(model: Any) -> Callable[[Floats], Any]:
-    last = _last(model)
-    return (lambda x: model.predict_proba(x)[:, 1:]) if hasattr(last, "classes_") else model.predict
-
-
 def from_sklearn(model: Any) -> Converted:
     """See `MLP.from_sklearn`."""
     if not hasattr(model, "predict"):
@@ -136,5 +130,6 @@ def from_sklearn(model: Any) -> Converted:
     x = _at_typical_inputs(model, features)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
-        expected = _predictor(model)(_framed(model, x))
+        rows = _framed(model, x)
+        expected = model.predict_proba(rows)[:, 1:] if hasattr(_last(model), "classes_") else model.predict(rows)
     return Converted(*graph.layers(output), x, np.asarray(expected))
