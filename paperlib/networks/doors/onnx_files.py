@@ -37,13 +37,11 @@ def _operation(onnx: Any, model: Any, node: Any, given: dict[str, Any]) -> Calla
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(_alone(onnx, model, node, given))
-    names = [name for name, each in given.items() if isinstance(each, Value)]
+    values = {name: each for name, each in given.items() if isinstance(each, Value)}
 
     def called(*arrays: Floats) -> list[Floats]:
-        masks = (
-            array.astype(bool) if given[name].boolean else array for name, array in zip(names, arrays, strict=True)
-        )
-        found = evaluator.run(None, given | dict(zip(names, masks)))
+        filled = (array.astype(bool) if value.boolean else array for value, array in zip(values.values(), arrays))
+        found = evaluator.run(None, given | dict(zip(values, filled, strict=True)))
         return [_double(np.asarray(each)) for each in found]
 
     return called
