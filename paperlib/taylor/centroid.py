@@ -43,12 +43,9 @@ Group: TypeAlias = tuple[int | None, tuple[int, ...]]
 CHUNK_BYTES = 2**23
 
 
-def _terms(order: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """The (s, blocks) of the centroid rule."""
-    for s in range((order - 1) // 2 + 1):
-        for blocks in partitions(order - s, order // 2):
-            if len(blocks) > 1:
-                yield s, blocks
+def _terms(order: int) -> list[tuple[int, tuple[int, ...]]]:
+    """The (s, blocks) of the centroid rule; no block is so large that it could be the only one."""
+    return [(s, blocks) for s in range((order - 1) // 2 + 1) for blocks in partitions(order - s, order // 2)]
 
 
 def _indices(group: Group) -> int:

@@ -19,7 +19,7 @@ References
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import combinations_with_replacement, product
 from math import factorial, prod
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.expansion import propagator, vertices
 from paperlib.taylor.splits import partitions, symmetric_product
-from paperlib.taylor.symmetric import SymmetricTensor, multiplicities
+from paperlib.taylor.symmetric import SymmetricTensor, entries, multiplicities
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,21 +132,18 @@ class Diagram:
         factors: list[str] = []
         layers: list[str] = []
         neurons: list[str] = []
-        leaves: list[tuple] = []
-
-        def line(above: str, above_neuron: str, below: str, below_neuron: str) -> None:
-            factors.append(rf"G^{{({above} \leftarrow {below})}}_{{{above_neuron} {below_neuron}}}")
+        leaves = iter(range(1, self.order + 1))
 
         def walk(tree: tuple, above: str, above_neuron: str) -> None:
-            if not tree:
-                leaves.append(tree)
-                line(above, above_neuron, "0", f"i_{{{len(leaves)}}}")
-                return
-            layer, neuron = f"l_{{{len(neurons) + 1}}}", f"j_{{{len(neurons) + 1}}}"
-            layers.append(f"{above} > {layer}" if neurons else layer)
-            neurons.append(neuron)
-            line(above, above_neuron, layer, neuron)
-            factors.append(rf"\phi^{{({len(tree)})}}(z^{{{layer}}}_{{{neuron}}})")
+            if tree:
+                layer, neuron = f"l_{{{len(neurons) + 1}}}", f"j_{{{len(neurons) + 1}}}"
+                layers.append(f"{above} > {layer}" if neurons else layer)
+                neurons.append(neuron)
+            else:
+                layer, neuron = "0", f"i_{{{next(leaves)}}}"
+            factors.append(rf"G^{{({above} \leftarrow {layer})}}_{{{above_neuron} {neuron}}}")
+            if tree:
+                factors.append(rf"\phi^{{({len(tree)})}}(z^{{{layer}}}_{{{neuron}}})")
             for branch in tree:
                 walk(branch, layer, neuron)
 
@@ -170,12 +167,10 @@ class Diagram:
         """
         checks.instance("mlp", mlp, MLP)
         phi = {legs: vertices(mlp, at, legs) for legs in _vertex_sizes(self.tree)}
-        lines: dict[tuple[int, int], Floats] = {}
 
+        @cache
         def line(above: int, below: int) -> Floats:
-            if (above, below) not in lines:
-                lines[above, below] = propagator(mlp, at, above, below + 1) @ mlp.weights[below]
-            return lines[above, below]
+            return propagator(mlp, at, above, below + 1) @ mlp.weights[below]
 
         def seen_from(layer: int, tree: tuple) -> Floats | None:
             """The branch as `layer` sees it, (..., C, units); None where no layers are left for it."""
@@ -202,7 +197,7 @@ class Diagram:
         value = seen_from(mlp.depth + 1, self.tree)
         if value is None:
             batch = () if at is None else np.shape(at)[:-1]
-            value = np.zeros((*batch, len(multiplicities(mlp.dim, self.order)), mlp.outputs))
+            value = np.zeros((*batch, entries(mlp.dim, self.order), mlp.outputs))
         value = np.moveaxis(value, -2, 0)
         return SymmetricTensor(self.order, mlp.dim, value[..., 0] if mlp.outputs == 1 else value)
 
@@ -270,6 +265,6 @@ def shares(mlp: MLP, order: int, at: ArrayLike | None = None) -> Floats:
     """
     values = np.stack([diagram.evaluate(mlp, at).packed for diagram in enumerate_diagrams(order)])
     total = values.sum(axis=0)
-    weight = multiplicities(mlp.dim, checks.integer("order", order)).reshape(-1, *(1,) * (total.ndim - 1))
+    weight = multiplicities(mlp.dim, order).reshape(-1, *(1,) * (total.ndim - 1))
     with np.errstate(invalid="ignore"):
         return (values * total * weight).sum(axis=1) / (total**2 * weight).sum(axis=0)
