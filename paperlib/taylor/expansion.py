@@ -93,9 +93,8 @@ def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) 
             np.matmul(slopes.reshape(-1, slopes.shape[-1]), weight.T, out=z.reshape(-1, len(weight)))
             compose(composed, phi * scale, z)
             slopes = composed
-    value = y @ mlp.weights[-1].T + mlp.biases[-1]
     out = np.zeros((order + 1, len(directions), mlp.outputs))
-    out[0] = value
+    out[0] = y @ mlp.weights[-1].T + mlp.biases[-1]
     if order:
         out[1 : 1 + len(slopes)] = slopes @ mlp.weights[-1].T
     return out

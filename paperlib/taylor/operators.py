@@ -68,13 +68,12 @@ def partials(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = 
     tuples: list[Any] = checks.sequence("indices", indices)
     for place, given in enumerate(tuples):
         name: list[Any] = checks.sequence(f"indices[{place}]", given)
-        words.append(
-            tuple(checks.integer(f"indices[{place}]", index, minimum=0, maximum=mlp.dim - 1) for index in name)
-        )
-        if not 0 < len(name) <= checks.TENSOR_ORDER or _parts(words[-1]) > PARTS:
+        word = tuple(checks.integer(f"indices[{place}]", index, minimum=0, maximum=mlp.dim - 1) for index in name)
+        if not 0 < len(word) <= checks.TENSOR_ORDER or _parts(word) > PARTS:
             raise ValueError(
                 f"indices[{place}] = {checks.brief(given)}: must be 1 to {checks.TENSOR_ORDER} indices, of which at most ten differ"
             )
+        words.append(word)
     if not words:
         raise ValueError("indices = (): must be one tuple or more")
     used = sorted({index for word in words for index in word})

@@ -106,8 +106,7 @@ class _Recorder:
 
     def composed(self, k: int, word: Word) -> list[Term]:
         """[phi^(k)] along a word of one index or more."""
-        parts = _with_first(word, self.longest)
-        return self.product_of(self.z, self.composed, k + 1, parts)
+        return self.product_of(self.z, self.composed, k + 1, _with_first(word, self.longest))
 
     def carried(self, k: int, word: Word) -> list[Term]:
         """L^(k) along a word."""
