@@ -23,16 +23,19 @@ CHUNK_BYTES = 2**20
 PARTS = 1024  # words within one word: of ten letters, if all of them differ
 
 
-def _by_chunks(mlp: MLP, batch: tuple[int, ...], nbytes: int, function: Callable[[slice], Floats]) -> Floats:
-    """A function of a range of centres, (n, outputs, ..), over all of a batch, so many at a time as a MiB holds.
+def _by_chunks(mlp: MLP, nbytes: int, function: Callable[..., Floats], *arrays: Floats) -> Floats:
+    """A function from rows (n, dim) to (n, outputs, ..), over arrays (..., dim), so many rows at a time as a MiB holds.
 
-    `nbytes` is what one takes. The result is of shape (..., [outputs,] ..).
+    `nbytes` is what one takes. The arrays broadcast; the result is of shape (..., [outputs,] ..).
     """
-    centres, together = prod(batch), max(1, CHUNK_BYTES // nbytes)
+    full = np.broadcast_shapes(*(array.shape for array in arrays))
+    rows = [np.broadcast_to(array, full).reshape(-1, mlp.dim) for array in arrays]
+    together = max(1, CHUNK_BYTES // nbytes)
+    chunks = [slice(first, first + together) for first in range(0, len(rows[0]), together)]
     with np.errstate(over="ignore", invalid="ignore"):
-        parts = [function(slice(first, first + together)) for first in range(0, centres, together)]
+        parts = [function(*(array[chunk] for array in rows)) for chunk in chunks]
     found = checks.representable("mlp, at", np.concatenate(parts), SMALLER)
-    return found.reshape((*batch, *found.shape[1 + (mlp.outputs == 1) :]))
+    return found.reshape((*full[:-1], *found.shape[1 + (mlp.outputs == 1) :]))
 
 
 def _parts(word: Sequence[int]) -> int:
@@ -79,9 +82,9 @@ def partials(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = 
     used = sorted({index for word in words for index in word})
     letter = {index: place for place, index in enumerate(used)}
     spelled = [tuple(letter[index] for index in word) for word in words]
-    points, directions = at.reshape(-1, mlp.dim), np.eye(mlp.dim)[None, used]
+    directions = np.eye(mlp.dim)[None, used]
     nbytes = 32 * _units(mlp) * mlp.outputs * sum(map(_parts, words))
-    return _by_chunks(mlp, at.shape[:-1], nbytes, lambda rows: along(mlp, points[rows], directions, spelled))
+    return _by_chunks(mlp, nbytes, lambda points: along(mlp, points, directions, spelled), at)
 
 
 def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | None = None) -> Floats:
@@ -111,16 +114,17 @@ def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | 
     vectors = [checks.real_array(f"directions[{k}]", vector, last=mlp.dim) for k, vector in enumerate(given)]
     shapes = [array.shape for array in (*vectors, at)]
     try:
-        full = np.broadcast_shapes(*shapes)
+        np.broadcast_shapes(*shapes)
     except ValueError:
         raise ValueError(
             f"directions: shapes {', '.join(map(str, shapes[:-1]))}; must broadcast with at, {at.shape}"
         ) from None
-    points, *vectors = (np.broadcast_to(array, full).reshape(-1, mlp.dim) for array in (at, *vectors))
-    word, stacked = tuple(range(len(vectors))), np.stack(vectors, axis=1)
-    nbytes = 32 * _units(mlp) * mlp.outputs * 2 ** len(word)
-    found = _by_chunks(mlp, full[:-1], nbytes, lambda rows: along(mlp, points[rows], stacked[rows], [word]))
-    return found[..., 0]
+    word = tuple(range(len(vectors)))
+
+    def derivatives(points: Floats, *rows: Floats) -> Floats:
+        return along(mlp, points, np.stack(rows, axis=1), [word])
+
+    return _by_chunks(mlp, 32 * _units(mlp) * mlp.outputs * 2 ** len(word), derivatives, at, *vectors)[..., 0]
 
 
 def hessian_vector(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Floats:
@@ -142,15 +146,14 @@ def hessian_vector(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Float
     array([3., 6.])
     """
     at, v = centre(mlp, at), checks.real_array("v", v, last=mlp.dim)
-    full = checks.broadcast("v", v, "at", at)
-    points, vectors = (np.broadcast_to(array, full).reshape(-1, mlp.dim) for array in (at, v))
+    checks.broadcast("v", v, "at", at)
 
-    def products(rows: slice) -> Floats:
-        _, inputs = swept(mlp, 2, 1, points[rows, None], vectors[rows, None, None], {(1,): {(0,): 0}})
-        none = np.zeros((len(points[rows]), mlp.outputs, mlp.dim))
+    def products(points: Floats, vectors: Floats) -> Floats:
+        _, inputs = swept(mlp, 2, 1, points[:, None], vectors[:, None, None], {(1,): {(0,): 0}})
+        none = np.zeros((len(points), mlp.outputs, mlp.dim))
         return inputs[1,][..., 0, :] + none if (1,) in inputs else none
 
-    return _by_chunks(mlp, full[:-1], 64 * _units(mlp) * mlp.outputs, products)
+    return _by_chunks(mlp, 64 * _units(mlp) * mlp.outputs, products, at, v)
 
 
 def laplacian(mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = None) -> Floats:
@@ -184,20 +187,19 @@ def laplacian(mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = 
         turned = z if g is None else g[:, None] * z if g.ndim == 1 else g @ z
         return np.einsum("...iu,...iu->...u", z, turned)
 
-    def sums(rows: slice) -> Floats:
+    def sums(points: Floats) -> Floats:
         slopes, kept = None, []
-        for phi, weight in zip(phis(mlp, points[rows], 2), mlp.weights):
+        for phi, weight in zip(phis(mlp, points, 2), mlp.weights):
             z = weight.T if slopes is None else slopes @ weight.T
             kept.append((phi[1][:, None], (phi[2] * squares(z))[:, None]))
             slopes = phi[1][:, None] * z
-        adjoint, total = mlp.weights[-1], np.zeros((len(points[rows]), mlp.outputs))
+        adjoint, total = mlp.weights[-1], np.zeros((len(points), mlp.outputs))
         for (slope, bent), weight in zip(reversed(kept), reversed(mlp.weights[:-1])):
             total += (adjoint * bent).sum(axis=-1)
             adjoint = (adjoint * slope) @ weight
         return total
 
-    points = at.reshape(-1, mlp.dim)
-    return _by_chunks(mlp, at.shape[:-1], 16 * mlp.dim * max(map(len, mlp.biases)), sums)
+    return _by_chunks(mlp, 16 * mlp.dim * max(map(len, mlp.biases)), sums, at)
 
 
 def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
@@ -219,12 +221,9 @@ def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
     array(25.)
     """
     at = centre(mlp, at)
-    points, width = at.reshape(-1, mlp.dim), max(map(len, mlp.biases))
-    rows_together = max(1, CHUNK_BYTES // (8 * mlp.dim * width))
-    return _by_chunks(
-        mlp, at.shape[:-1], 32 * mlp.dim * width * min(mlp.dim, rows_together),
-        lambda rows: _bilaplacians(mlp, points[rows], rows_together),
-    )  # fmt: skip
+    one = mlp.dim * max(map(len, mlp.biases))
+    together = max(1, CHUNK_BYTES // (8 * one))
+    return _by_chunks(mlp, 32 * one * min(mlp.dim, together), lambda points: _bilaplacians(mlp, points, together), at)
 
 
 def _bilaplacians(mlp: MLP, at: Floats, rows_together: int) -> Floats:
