@@ -18,9 +18,10 @@ References
 - Johnson, The Curious History of Faà di Bruno's Formula (2002): https://doi.org/10.1080/00029890.2002.11919857
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, product
+from itertools import compress, product
 from math import comb, prod
 from typing import Any, TypeAlias
 
@@ -56,7 +57,7 @@ def _add_within(words: Sequence[Letters], counts: Counts, table: Table) -> None:
         kind = tuple(filter(None, part))
         places = table.setdefault(kind, {}) if kind else {}
         for letters in words:
-            places.setdefault(tuple(a for a, n in zip(letters, part, strict=True) if n), len(places))
+            places.setdefault(tuple(compress(letters, part)), len(places))
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,11 @@ class _Kind:
 
     def of(self, known: dict[Counts, Floats], part: Counts) -> Floats | None:
         """What is known along a part of each word, (..., words, units); None if it vanishes."""
-        kind, chosen = tuple(filter(None, part)), [k for k, n in enumerate(part) if n]
+        kind = tuple(filter(None, part))
         if not kind or kind not in known:
             return known.get(kind)
         if part not in self.places:
-            self.places[part] = [self.table[kind][tuple(word[k] for k in chosen)] for word in self.words]
+            self.places[part] = [self.table[kind][tuple(compress(word, part))] for word in self.words]
         return known[kind][..., self.places[part], :]
 
 
@@ -141,13 +142,12 @@ def swept(mlp: MLP, order: int, most: int, at: Floats, directions: Floats, table
 def along(mlp: MLP, at: Floats, directions: Floats, words: Sequence[Letters]) -> Floats:
     """The derivatives along words: at (n, dim), directions (n or 1, letters, dim) -> (n, outputs, words)."""
     out = np.zeros((len(at), mlp.outputs, len(words)))
-    spelled = [[(letter, len(list(same))) for letter, same in groupby(sorted(word))] for word in words]
+    spelled = [Counter(sorted(word)) for word in words]
     for n in {len(word) for word in words}:
         kinds: dict[Counts, dict[int, Letters]] = {}
         for place, word in enumerate(spelled):
-            letters, counts = zip(*word, strict=True)
-            if sum(counts) == n:
-                kinds.setdefault(counts, {})[place] = letters
+            if word.total() == n:
+                kinds.setdefault(tuple(word.values()), {})[place] = tuple(word)
         table: Table = {}
         for counts, chosen in kinds.items():
             _add_within(list(chosen.values()), counts, table)
