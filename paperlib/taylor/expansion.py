@@ -17,9 +17,7 @@ from paperlib.taylor.loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor
 from paperlib.taylor.tensors import SMALLER, derivative_tensor
 
-__all__ = [
-    "TaylorExpansion", "directional_derivatives", "propagator", "taylor_expand", "vertices",
-]  # fmt: skip
+__all__ = ["TaylorExpansion", "directional_derivatives", "propagator", "taylor_expand", "vertices"]
 
 CHUNK_BYTES = 2**22
 FEW = 20  # orders of a series whose coefficients keep their digits as they are
