@@ -92,12 +92,12 @@ class MLP:
                     f"{weight.shape}, {LAYOUT[2]}"
                 )
         one = type(self.activation) not in (list, tuple)
-        names: Any = (self.activation,) if one else tuple(self.activation)
+        names: Any = (self.activation,) * max(1, len(weights) - 1) if one else tuple(self.activation)
         if not one and len(names) != len(weights) - 1:
             raise ValueError(
                 f"activation: {len(names)} names; must be one, or one for each of the {len(weights) - 1} hidden layers"
             )
-        for layer, name in enumerate(names * (max(1, len(weights) - 1) if one else 1)):
+        for layer, name in enumerate(names):
             counted, units = sum(count or 0 for _, count in activations.groups(name)), len(biases[layer])
             if counted and counted != units:
                 raise ValueError(

@@ -35,8 +35,9 @@ def _kept(build: Callable) -> Callable:
     @wraps(build)
     def table(dim: int, order: int) -> np.ndarray:
         dim, order = _sizes(dim, order)
-        checks.memory(f"dim = {dim}, order = {order}", 8 * order * packed_size(dim, order), "take a lower order")
-        return (cached if packed_size(dim, order) <= KEPT_ROWS else build)(dim, order)
+        rows = entries(dim, order)
+        checks.memory(f"dim = {dim}, order = {order}", 8 * order * rows, "take a lower order")
+        return (cached if rows <= KEPT_ROWS else build)(dim, order)
 
     return table
 
@@ -85,7 +86,7 @@ def tail_starts(dim: int, order: int) -> NDArray[np.int64]:
 @lru_cache(maxsize=256)
 def _tail_starts(dim: int, order: int) -> np.ndarray:
     checks.memory(f"dim = {dim}", 64 * dim, "take a smaller one")
-    if packed_size(dim, order) >= 2**63:
+    if entries(dim, order) >= 2**63:
         raise ValueError(f"dim = {dim}, order = {order}: more entries than an int64 counts")
     if order == 0:
         return _frozen(np.zeros(dim + 1, dtype=np.int64))
@@ -240,7 +241,7 @@ class SymmetricTensor:
     def __post_init__(self) -> None:
         dim, order = _sizes(self.dim, self.order)
         packed = checks.real_array("packed", self.packed).view()
-        size = packed_size(dim, order)
+        size = entries(dim, order)
         if len(packed) != size:
             raise ValueError(f"packed: {len(packed)} entries; order {order} over {dim} indices has {size}")
         for name, value in (("order", order), ("dim", dim), ("packed", _frozen(packed))):
