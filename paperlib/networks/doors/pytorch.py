@@ -85,10 +85,6 @@ def _tensor(torch: Any, array: Floats, value: graph.Value) -> Any:
     return torch.tensor(array).bool() if value.boolean else torch.tensor(array)
 
 
-def _of_arrays(called: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *arrays: called(*arrays).numpy()
-
-
 def _run(torch: Any, nodes: Any, module: Any, value: graph.Value) -> graph.Value:
     """The traced graph, on a value of the input, node by node."""
     known: dict[str, Any] = {}
@@ -113,20 +109,19 @@ def _run(torch: Any, nodes: Any, module: Any, value: graph.Value) -> graph.Value
         found = called(*(np.zeros(each.shape) for each in values))
         what = f"module: {node.target if node.op == 'call_module' else node.name!r} ({_named(target, node)})"
         several = isinstance(found, (tuple, list)) and any(isinstance(each, torch.Tensor) for each in found)
+
+        def made(each: Any, operation: Callable[..., Any]) -> Any:
+            if not values or not isinstance(each, torch.Tensor):
+                return each
+            return graph.applied(what, lambda *arrays: operation(*arrays).numpy(), values)
+
         if values and several:
-            known[node.name] = tuple(
-                graph.applied(what, _of_arrays(graph.nth(called, place)), values)
-                if isinstance(each, torch.Tensor)
-                else each
-                for place, each in enumerate(found)
-            )
-        elif not values or not isinstance(found, torch.Tensor):
-            known[node.name] = found
-        elif type(target) is torch.nn.Linear and len(values[0].shape) == 2:
+            known[node.name] = tuple(made(each, graph.nth(called, place)) for place, each in enumerate(found))
+        elif values and type(target) is torch.nn.Linear and len(values[0].shape) == 2:
             bias = np.zeros(target.out_features) if target.bias is None else target.bias.numpy()
             known[node.name] = graph.affine((1, target.out_features), [(target.weight.numpy(), values[0])], bias)
         else:
-            known[node.name] = graph.applied(what, _of_arrays(called), values)
+            known[node.name] = made(found, called)
     raise ValueError("module: gives nothing; must give one tensor")
 
 
