@@ -6,7 +6,7 @@ numba for, which takes about a second, and some seconds more when numba's cache 
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,19 +77,18 @@ def _written_out(orders: int, terms: int) -> str:
     )
 
 
-def _make(name: str, *rest: Any) -> Callable:
-    """A loop compiled, for series of given lengths if it composes."""
-    *lengths, numba = rest
-    if lengths:
+def _loop(size: int, name: str, *lengths: int) -> Any:
+    """A loop compiled, for series of given lengths if it composes; None where NumPy is the better road."""
+
+    def make(numba: Any) -> Callable:
+        if not lengths:
+            return compiled.jit(_add_pairs if name == "pairs" else _add_triples)
         # numba unrolls no nested loop over degrees, so the source is written out; a test holds it to the plain form.
         made: dict[str, Callable] = {}
         exec(_written_out(*lengths), made)
         return numba.njit(made["loop"], error_model="numpy")
-    return compiled.jit(_add_pairs if name == "pairs" else _add_triples)
 
-
-def _loop(size: int, *key: Any) -> Any:
-    return compiled.loop(key, partial(_make, *key), size, WORTH_COMPILING, WORTH_A_CALL)
+    return compiled.loop((name, *lengths), make, size, WORTH_COMPILING, WORTH_A_CALL)
 
 
 def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
