@@ -15,12 +15,7 @@ __all__ = ["read"]
 
 @cache
 def _validator(kind: str) -> Callable[[Any], Any]:
-    try:
-        import fastjsonschema
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "fastjsonschema: records are read with it; pip install 'neural-born-series[notebooks]'"
-        ) from None
+    import fastjsonschema
 
     schema = (files(__package__) / f"{kind}.schema.json").read_text(encoding="utf-8")
     return fastjsonschema.compile(json.loads(schema))
@@ -28,11 +23,14 @@ def _validator(kind: str) -> Callable[[Any], Any]:
 
 def read(path: str | Path, kind: str) -> Any:
     """Read JSON of a kind, "record", "spreads" or "claims"; a ValueError if the file holds something else."""
-    validate, content = _validator(kind), read_json(path)
-    from fastjsonschema import JsonSchemaValueException
-
     try:
-        return validate(content)
+        from fastjsonschema import JsonSchemaValueException
+    except ModuleNotFoundError:
+        needs = "records are read with it; pip install 'neural-born-series[notebooks]'"
+        raise ModuleNotFoundError(f"fastjsonschema: {needs}") from None
+    content = read_json(path)
+    try:
+        return _validator(kind)(content)
     except JsonSchemaValueException as error:
         # A name in its path may be long, and of several lines; its message does not tell the value.
         place = checks.brief(str(error.name).replace("data", kind, 1))[1:-1]
