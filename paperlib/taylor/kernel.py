@@ -42,6 +42,7 @@ class Loop(NamedTuple):
 
     run: Callable[..., bool]
     size: int  # of a tensor, with what fills up a vector
+    beyond: int  # numbers past the last tensor, to which nothing is added
     work: int  # numbers that a centre takes
     together: int  # centres
     table: Ints
@@ -89,7 +90,7 @@ def loop(mlp: MLP, order: int) -> Loop | None:
     work = kept * sum(hidden) + (rows - kept + max(1 + z, adjoints)) * max(hidden)
     together = min(max(TOGETHER // work // 8, 1), 64) * 8  # eight rows at a time
     # As many rows more as are read beyond the last.
-    return Loop(run, size, work + LANES * (2 + max(hidden)), together, table, np.concatenate(parts))
+    return Loop(run, size, LANES, work + LANES * (2 + max(hidden)), together, table, np.concatenate(parts))
 
 
 def _played(name: str, each: Tape) -> tuple[Ints, list[float], list[int]]:
@@ -142,6 +143,14 @@ def _play(
             multiply_and_add(work, x, y, weight, to, width)
 
 
+@partial(compiled.jit, flags=frozenset({"contract", "reassoc"}), inner=True)  # in any order, else a number at a time
+def _dot(x: Floats, y: Floats) -> float:
+    total = 0.0
+    for j in range(len(x)):
+        total += x[j] * y[j]
+    return total
+
+
 @inner
 def _add_dots(
     tapes: Ints, begin: int, count: int, numbers: Floats, work: Floats,
@@ -159,20 +168,19 @@ def _add_dots(
         first, together = to + entry, centres - centres % LANES if some < FEW else 0
         for n in range(some):
             for c in range(0, together, LANES):
+                at_x, at_y = x + c * units, y + n * width + c * units
                 for i in range(LANES):
                     sums[i] = 0.0
-                dots(work, x + c * units, units, y + n * width + c * units, units, units, weight, work, spare)
+                dots(work, at_x, units, at_y, units, units, weight, work, spare, LANES)
                 for i in range(LANES):
                     out[first + n + (c + i) * size] += sums[i]
         for c in range(together, centres):
-            if some == LANES:
-                dots(work, x + c * units, 0, y + c * units, width, units, weight, out, first + c * size)
-                continue
-            for i in range(LANES):
-                sums[i] = 0.0
-            dots(work, x + c * units, 0, y + c * units, width, units, weight, work, spare)
-            for i in range(some):  # what lies beyond the last row is multiplied, too, and not added
-                out[first + i + c * size] += sums[i]
+            if some < LANES // 2:
+                for n in range(some):
+                    one, other = _row(work, x + c * units, units), _row(work, y + n * width + c * units, units)
+                    out[first + n + c * size] += weight * _dot(one, other)
+            else:  # what lies beyond the last row is multiplied, too
+                dots(work, x + c * units, 0, y + c * units, width, units, weight, out, first + c * size, some)
 
 
 @inner
@@ -185,13 +193,10 @@ def _repeat(row: Floats, numbers: Floats, begin: int, length: int) -> None:
             part[j] = some[j]
 
 
-@partial(compiled.jit, flags=frozenset({"reassoc"}), inner=True)  # summed in any order, or it goes one number at a time
+@inner
 def _finite(row: Floats) -> bool:
-    """Whether all are, which activations do not tell."""
-    wrong = 0.0
-    for j in range(len(row)):
-        wrong += row[j] * 0.0
-    return wrong == 0
+    """Whether all are, which activations do not tell, and their squares."""
+    return 0.0 * _dot(row, row) == 0.0
 
 
 def _of(sources: int) -> Callable:
@@ -237,7 +242,7 @@ def _of(sources: int) -> Callable:
                     _repeat(_row(work, x, width), work, own, width)
                 _play(tapes, of[BEGIN], count, numbers, work, own, shared, onward, kept, rows, width)
                 own += kept * width
-            for output in range(len(out) // (n * size)):
+            for output in range((len(out) - LANES) // (n * size)):
                 end, to = own, (output * n + start) * size
                 for layer in range(depth - 1, -1, -1):
                     of = layers[layer]

@@ -38,7 +38,7 @@ def _lanes(numbers: Any) -> Any:
 
 
 def _everywhere(builder: Any, number: Any) -> Any:
-    first = builder.insert_element(VECTOR(ir.Undefined), number, INDEX(0))
+    first = builder.insert_element(ir.VectorType(number.type, LANES)(ir.Undefined), number, INDEX(0))
     return builder.shuffle_vector(first, first, _lanes([0] * LANES))
 
 
@@ -109,9 +109,19 @@ def _multiply(add: bool) -> Any:
 
 @_writes
 def dots(
-    builder: Any, work: Any, x: Any, x_step: Any, y: Any, y_step: Any, units: Any, weight: Any, out: Any, to: Any
+    builder: Any,
+    work: Any,
+    x: Any,
+    x_step: Any,
+    y: Any,
+    y_step: Any,
+    units: Any,
+    weight: Any,
+    out: Any,
+    to: Any,
+    some: Any,
 ) -> None:
-    """out[to + i] += weight * work[x + i x_step :][:units] @ work[y + i y_step :][:units], for i < LANES."""
+    """out[to + i] += weight * work[x + i x_step :][:units] @ work[y + i y_step :][:units], for i < some; 0 from there to LANES."""
     steps = [(builder.mul(x_step, INDEX(i)), builder.mul(y_step, INDEX(i))) for i in range(LANES)]
     starts = [(builder.add(x, a), builder.add(y, b)) for a, b in steps]
     sums = [cgutils.alloca_once_value(builder, VECTOR([0.0] * LANES)) for _ in range(LANES)]
@@ -126,6 +136,9 @@ def dots(
         ]
         each = [builder.fadd(even, odd) for even, odd in both]
     times = builder.fmul(_everywhere(builder, weight), each[0])
+    numbers = ir.VectorType(INDEX, LANES)(list(range(LANES)))
+    wanted = builder.icmp_signed("<", numbers, _everywhere(builder, some))
+    times = builder.select(wanted, times, VECTOR([0.0] * LANES))
     _store(builder, builder.fadd(_load(builder, out, to), times), out, to)
 
 

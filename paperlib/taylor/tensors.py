@@ -105,16 +105,18 @@ class CompiledTensor:
         where: Any = at if plain else centre(self.mlp, at)
         batch = where.shape[:-1]
         centres = prod(batch)
-        run, size, work, together, table, numbers = self._loop
+        run, size, beyond, work, together, table, numbers = self._loop
         together = min(together, centres)
         checks.memory("at", 8 * (centres * outputs * size + together * work), "take fewer centres")
         points = np.array(where, dtype=np.float64, order="C")  # of one kind, or numba compiles anew
-        out = np.zeros(outputs * centres * size)
+        out = np.zeros(outputs * centres * size + beyond)
         if not run(points.reshape(-1), out, np.empty(together * work), together, table, numbers):
             return _once(self.mlp, self.order, centre(self.mlp, at)).packed  # which says what is wrong, or does without
         if not batch and outputs == 1:
             return out[: self._size]
-        packed = np.moveaxis(out.reshape(outputs, *batch, size)[..., : self._size], (-1, 0), (0, -1))
+        packed = np.moveaxis(
+            out[: len(out) - beyond].reshape(outputs, *batch, size)[..., : self._size], (-1, 0), (0, -1)
+        )
         return packed[..., 0] if outputs == 1 else packed
 
 

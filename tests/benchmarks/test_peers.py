@@ -319,8 +319,8 @@ def test_call_what_it_is_given(benchmark):
 
 def called(mlp, at):
     """The compiled loop with all that it is given, but for what `CompiledTensor` does at a call."""
-    run, size, work, _, *rest = compiled(mlp, 3)._loop
-    out, numbers = np.zeros(size), np.empty(work)
+    run, size, beyond, work, _, *rest = compiled(mlp, 3)._loop
+    out, numbers = np.zeros(size + beyond), np.empty(work)
     return lambda: run(at, out, numbers, 1, *rest)
 
 
