@@ -37,13 +37,13 @@ def numba() -> Any:
 def jit(function: Callable, *, flags: frozenset[str] = frozenset(), inner: bool = False) -> Callable:
     """A function compiled, and kept on disk where there is a folder for it; `flags` are LLVM's, and one `inner` is no door.
 
-    What is called from compiled functions alone compiles in less time without a door to Python, and what makes no arrays
-    without a count of who holds them.
+    What is called from compiled functions alone compiles in less time without a door to Python, and is kept within what calls
+    it. None makes arrays, so nothing counts who holds them.
     """
     options = {"error_model": "numpy", "nogil": True, "fastmath": set(flags), "_nrt": False}
     options |= {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
     try:
-        return numba().njit(function, cache=True, **options)  # on disk, which takes a function with a file
+        return numba().njit(function, cache=not inner, **options)  # on disk, which takes a function with a file
     except RuntimeError:  # no folder in which numba may keep what it compiled
         return numba().njit(function, **options)
 

@@ -44,7 +44,7 @@ class Loop(NamedTuple):
     size: int  # of a tensor, with what fills up a vector
     beyond: int  # numbers past the last tensor, to which nothing is added
     work: int  # numbers that a centre takes
-    together: int  # centres
+    together: int  # centres at a time, at most
     table: Ints
     numbers: Floats
 
@@ -87,9 +87,9 @@ def loop(mlp: MLP, order: int) -> Loop | None:
         for n, kind in enumerate(kinds)
     ]
     table = np.concatenate([head, *layers, products.ravel()]).astype(np.int64)
-    work = kept * sum(hidden) + (rows - kept + max(1 + z, adjoints)) * max(hidden)
+    work = kept * sum(hidden) + (rows - kept + 1 + z) * max(hidden)
     together = min(max(TOGETHER // work // 8, 1), 64) * 8  # eight rows at a time
-    # As many rows more as are read beyond the last.
+    # And, for each centre, more than enough for the alignment, a vector of sums, and rows that are read beyond the last.
     return Loop(run, size, LANES, work + LANES * (2 + max(hidden)), together, table, np.concatenate(parts))
 
 
@@ -210,12 +210,10 @@ def _of(sources: int) -> Callable:
         order, dim, size, z, adjoints, kept, rows, depth, widest, total, last, none = table[:12]
         layers, n = _matrix(table, 12, depth, 12), len(at) // dim
         tapes = _matrix(table, 12 + 12 * depth, len(table) // 4 - 3 - 3 * depth, 4)
-        if not _finite(at):
-            return False
         first_own = aligned(work)
         shared = first_own + together * kept * total
         onward = shared + together * (rows - kept) * widest
-        spare = onward + together * (1 + z if z >= adjoints else adjoints) * widest
+        spare = onward + together * (1 + z) * widest
         for start in range(0, n, together):
             centres = together if n - start > together else n - start
             own = x = first_own
@@ -269,6 +267,6 @@ def _of(sources: int) -> Callable:
     return run
 
 
-_FILES = [Path(str(module.__file__)) for module in (registers, compiled_activations)]
+_FILES = [Path(str(module.__file__)) for module in (compiled, registers, compiled_activations)]
 _SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
 run = compiled.jit(_of(_SOURCES), flags=frozenset({"contract"}))

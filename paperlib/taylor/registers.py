@@ -1,10 +1,10 @@
 """Products of small matrices in the processor's registers, for `taylor.kernel`.
 
-This module needs numba. A block of the result, eight rows of two vectors, stays in registers while the inner index runs: each vector
-that is loaded is used eight times, and each number twice. LLVM takes what it is told here; loops over numbers it puts into vectors
-too, but not into blocks, and a BLAS that does not know the processor runs at half of this.
+This module needs numba. A block of the result, of two vectors in each of `ROWS` rows, stays in registers while the inner index
+runs: each vector that is loaded is used for all rows, and each number twice. LLVM takes what it is told here; loops over numbers
+it puts into vectors too, but not into blocks, and a BLAS that does not know the processor runs at half of this.
 
-Matrices and rows are places in an array of one axis, and rows are whole vectors: see `tensors`.
+Matrices and rows are places in an array of one axis, and rows are whole vectors: see `kernel`.
 """
 
 from collections.abc import Callable

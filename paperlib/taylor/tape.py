@@ -149,7 +149,7 @@ def tape(dim: int, order: int, together: int, first: bool = False, last: bool = 
     Of dot products so many at most go together.
 
     Without what vanishes there: the first layer's second derivatives, which no product then mentions, and those of the last
-    one's adjoint.
+    one's adjoint. The first layer hands on only what a gradient is made of.
     """
     half, fewer = order // 2, (order - 1) // 2
     z = {word: order + 2 + place for place, word in enumerate(_words(dim, range(1, half + 1)))}
@@ -167,7 +167,7 @@ def tape(dim: int, order: int, together: int, first: bool = False, last: bool = 
         for terms, k, longest in ((down.carried, 1, half), (down.composed, 0, 0 if last else fewer)):
             sums = {word: terms(k, word) for word in _words(dim, range(order - longest, order))}
             down.known |= {(terms, k, word): down.summed(each) for word, each in sums.items()}
-    for place, word in enumerate(adjoint):
+    for place, word in enumerate(() if first and order > 1 else adjoint):
         down.summed(down.carried(1, word), HANDED_ON + place)
     entries = enumerate(_words(dim, range(order, order + 1))) if order > 1 else ()
     runs, often = _runs([(entry, *term) for entry, word in entries for term in down.carried(0, word)], together)

@@ -141,7 +141,7 @@ def compiled(mlp: MLP, order: int) -> CompiledTensor:
 
     Notes
     -----
-    The first call in a process loads the compiled loop, in a fifth of a second; the first of all on a machine compiles it.
+    The first call in a process loads the compiled loop, in a fifth of a second; the first of all on a machine compiles it, in two.
 
     Examples
     --------

@@ -329,7 +329,7 @@ def test_call_the_compiled_loop(benchmark, random_mlp):
 
 
 def test_call_of_a_compiled_loop_that_has_nothing_to_do(benchmark, random_mlp):
-    refused = np.full(4, np.nan)  # at the first number
+    refused = np.full(4, np.nan)  # after the first product
     often(benchmark, "a call: order 3, 4-8-8-1", called(random_mlp(SMALL), refused))
 
 
