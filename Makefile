@@ -102,7 +102,7 @@ lab: .venv/.ready ## Open the notebooks in JupyterLab
 test-long: .venv/.ready ## Run the tests that take minutes to an hour: kills, seeds that nobody tuned on, memory
 	$(BIN)/python -m pytest tests/long
 
-coverage: .venv/.ready ## Measure lines and branches: unit tests, notebooks, and the compiled loops as plain Python; fails below 95 percent
+coverage: .venv/.ready ## Measure lines and branches: unit tests, notebooks, and compiled loops that run as plain Python; fails below 95 percent
 	rm -rf build/coverage
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest tests/physics/test_scattering.py tests/physics/test_shells.py tests/taylor/test_splits.py tests/taylor/test_loops.py
 	$(BIN)/python -m coverage run -m pytest
