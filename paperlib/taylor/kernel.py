@@ -71,7 +71,7 @@ def loop(mlp: MLP, order: int) -> Loop | None:
     times = np.concatenate([each for _, each, _ in played.values()])
 
     dim, *hidden = units = [-(-n // LANES) * LANES for n in (mlp.dim, *map(len, mlp.biases[:-1]))]
-    parts: list[Any] = [[*times, *(given or 0.0 for _, given in parsed)]]
+    parts: list[Any] = [np.append(times, [given or 0.0 for _, given in parsed])]
     for weights, bias, shape in zip(mlp.weights, mlp.biases, zip(hidden, units)):
         filled = _filled(weights, *shape)
         parts += [filled.T, [*bias, *[1.0] * (shape[0] - len(bias))], filled]  # at 1, far from a kink
@@ -93,13 +93,13 @@ def loop(mlp: MLP, order: int) -> Loop | None:
     return Loop(run, size, LANES, work + LANES * (2 + max(hidden)), together, table, np.concatenate(parts))
 
 
-def _played(name: str, each: Tape) -> tuple[Ints, list[float], list[int]]:
+def _played(name: str, each: Tape) -> tuple[Ints, Floats, list[int]]:
     """The products of a layer with such an activation, one after the other; how often they are met; how many of each kind."""
     sums = list(recurrence(name, each.order, each.kept))
     own = [(out, left, right, n == 0) for out, terms in sums for n, (left, right, _) in enumerate(terms)]
     kinds = [np.array(own, dtype=np.int64).reshape(-1, 4), each.up, each.down, each.dots]
     times = [often for _, terms in sums for *_, often in terms]
-    return np.concatenate(kinds), [*times, *each.times], [len(kind) for kind in kinds]
+    return np.concatenate(kinds), np.append(times, each.times), [len(kind) for kind in kinds]
 
 
 def _filled(weights: Floats, rows: int, columns: int) -> Floats:

@@ -108,7 +108,7 @@ def reproduce(
         wanted = [path for path in wanted if given.keys() <= notebook_parameters(path).keys()]
     for path in wanted:
         plans[path.stem] = _plan(path, results, build, profile, given)
-        wanted += [notebooks(path.parent, name)[0] for name in plans[path.stem].call.after if name not in plans]
+        wanted += [path.with_name(f"{name}.ipynb") for name in plans[path.stem].call.after if name not in plans]
     packages = [path.parent for path in root.glob("*/__init__.py")]
     library = _digest(
         sorted(path for package in packages for path in package.rglob("*") if path.suffix in (".py", ".npz"))
@@ -133,16 +133,16 @@ def reproduce(
         folder = results / "reference"
         call = lanes.Call(train_anew, (name, folder), minutes=minutes)
         tasks[f"{name}, trained anew"] = library, folder / f"{name}.npz", call
-    calls, fingerprints = {}, {}
+    calls = {}
     for name, (fingerprint, made, call) in tasks.items():
         if done.get(name) == fingerprint and made.exists():
             say(f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
         else:
-            calls[name], fingerprints[name] = call, fingerprint
+            calls[name] = call
     failures = []
     for name, error in lanes.run(calls, say):
         if error is None:
-            done[name] = fingerprints[name]
+            done[name] = tasks[name][0]
             write_json(done_path, done)
         else:
             failures.append(error)
