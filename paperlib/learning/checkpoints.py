@@ -19,8 +19,7 @@ __all__ = ["Checkpoint", "code"]
 # The code that decides, beside the configuration and the target's values, which weights come out.
 _CODE = (
     "_support/tensorflow.py",
-    "networks/activations.py",
-    *(f"learning/{name}.py" for name in ("configuration", "programs", "soap", "training")),
+    *(f"learning/{name}.py" for name in ("configuration", "programs", "soap", "tensorflow_activations", "training")),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib.learning.targets.target import FITS, Target
-from paperlib.networks.activations import TRAINABLE
+from paperlib.learning.tensorflow_activations import TRAINABLE
 from paperlib.physics.potentials import SAMPLE_KINDS, sample
 
 __all__ = ["FIELDS", "FITS", "TrainingConfig"]

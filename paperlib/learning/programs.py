@@ -27,7 +27,7 @@ import numpy as np
 
 from paperlib._support import tensorflow
 from paperlib.learning.configuration import FITS, TrainingConfig
-from paperlib.networks.activations import TRAINABLE
+from paperlib.learning.tensorflow_activations import TRAINABLE
 
 __all__ = ["Program", "program", "values", "values_and_gradients"]
 
