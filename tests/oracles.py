@@ -1,6 +1,7 @@
 """Second ways to every number of the physics, and to activations: slow, plain, from other formulas than the package's."""
 
 import re
+from functools import cache
 
 import mpmath
 import numpy as np
@@ -21,7 +22,31 @@ ACTIVATIONS = {
     "log_sigmoid": lambda z: -mpmath.log1p(mpmath.exp(-z)),
     "tanhshrink": lambda z: z - mpmath.tanh(z),
     "squareplus": lambda z: (z + mpmath.sqrt(z * z + 4)) / 2,
+    "relu": lambda z: max(z, 0) + 0 * z,
+    "elu": lambda z: z if z > 0 else mpmath.expm1(z),
+    "celu": lambda z: z if z > 0 else mpmath.expm1(z),
+    "leaky_relu": lambda z: z if z > 0 else mpmath.mpf(0.01) * z,
+    "selu": lambda z: (
+        mpmath.mpf(1.0507009873554805) * (z if z > 0 else mpmath.mpf(1.6732632423543772) * mpmath.expm1(z))
+    ),
+    "softsign": lambda z: z / (1 + abs(z)),
+    "leaky_relu(-0.2)": lambda z: z if z > 0 else mpmath.mpf(-0.2) * z,
+    "elu(0.5)": lambda z: z if z > 0 else mpmath.expm1(z) / 2,
+    "celu(2.0)": lambda z: z if z > 0 else 2 * mpmath.expm1(z / 2),
+    "softplus(3.0)": lambda z: mpmath.log1p(mpmath.exp(3 * z)) / 3,
+    "squareplus(0.25)": lambda z: (z + mpmath.sqrt(z * z + mpmath.mpf(0.25))) / 2,
 }
+
+
+POINTS = tuple(sign * size for size in (1e-8, 0.1, 0.6, 0.99, 1.01, 3, 9, 14) for sign in (1, -1))
+
+
+@cache
+def activation_derivatives(name):
+    """phi, .., phi^(8) of an activation at POINTS, shape (9, points); the digits cover the difference of both sides at 14."""
+    with mpmath.workdps(300):
+        rows = [mpmath.taylor(ACTIVATIONS[name], mpmath.mpf(point), 8) for point in POINTS]
+        return np.array([[float(c * mpmath.factorial(k)) for k, c in enumerate(row)] for row in rows]).T
 
 
 def scattering_length_by_numpy(U):

@@ -1,14 +1,13 @@
-"""Activation functions phi and their derivatives of any order: the vertices' couplings. Names, and what each name is.
+"""Activation functions phi and their derivatives of any order: their names, and the base function that each name stands for.
 
-A smooth one is a function of `smooth`. The others are two functions that meet at z = 0, where they have a first derivative at
-most. A layer whose neurons have different ones is spelled with counts, "tanh*8 + linear*3".
+An activation is outer * base(inner * z) with a base of `bases`. Some bases have a kink at z = 0, where they have at most a first
+derivative. A layer whose neurons have different activations is named with counts, "tanh*8 + linear*3".
 """
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import groupby
-from math import factorial
+from math import factorial, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,109 +15,42 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
-from paperlib.networks import smooth
+from paperlib.networks import bases, smooth
 
-__all__ = ["PIECEWISE", "SMOOTH", "TRAINABLE", "Custom", "derivatives", "groups", "parse", "spelled"]
+__all__ = ["PIECEWISE", "SMOOTH", "Custom", "Scaled", "derivatives", "groups", "parse", "scaled", "spelled"]
 
-# With TensorFlow's operations: value, slope, curvature and one derivative more; XLA drops what a training does not use.
-
-
-def _tensors_tanh(tf: Any, z: Any) -> tuple:
-    t = tf.tanh(z)
-    slope = 1 - t * t
-    return t, slope, -2 * t * slope, slope * (6 * t * t - 2)
-
-
-def _tensors_sigmoid(tf: Any, z: Any) -> tuple:
-    s = tf.sigmoid(z)
-    slope = s * (1 - s)
-    return s, slope, slope * (1 - 2 * s), slope * (1 - 6 * slope)
-
-
-def _tensors_softplus(tf: Any, z: Any) -> tuple:
-    return tf.math.softplus(z), *_tensors_sigmoid(tf, z)[:3]
-
-
-def _tensors_silu(tf: Any, z: Any) -> tuple:
-    s, slope, bend, more = _tensors_sigmoid(tf, z)
-    return z * s, s + z * slope, 2 * slope + z * bend, 3 * bend + z * more
-
-
-def _tensors_gelu(tf: Any, z: Any) -> tuple:
-    density = tf.exp(-z * z / 2) / np.sqrt(2 * np.pi)
-    below = (1 + tf.math.erf(z / np.sqrt(2))) / 2
-    return z * below, below + z * density, density * (2 - z * z), density * z * (z * z - 4)
-
-
-class Smooth(NamedTuple):
-    """A smooth activation: (z, order) -> all its derivatives, and (tf, z) -> the first four, if it can be trained with."""
-
-    derivatives: Callable
-    tensors: Callable | None = None
-
-
-SMOOTH = {
-    "tanh": Smooth(smooth.tanh, _tensors_tanh),
-    "sigmoid": Smooth(smooth.sigmoid, _tensors_sigmoid),
-    "softplus": Smooth(smooth.softplus, _tensors_softplus),
-    "gelu": Smooth(smooth.gelu, _tensors_gelu),
-    "gelu_tanh": Smooth(smooth.gelu_tanh),
-    "silu": Smooth(smooth.silu, _tensors_silu),
-    "sin": Smooth(smooth.sin),
-    "exp": Smooth(smooth.exp),
-    "linear": Smooth(smooth.linear),
-    "mish": Smooth(smooth.mish),
-    "log_sigmoid": Smooth(smooth.log_sigmoid),
-    "tanhshrink": Smooth(smooth.tanhshrink),
-    "squareplus": Smooth(smooth.squareplus),
-}
-TRAINABLE = {name: each.tensors for name, each in sorted(SMOOTH.items()) if each.tensors}
-
-
-def _identity(z: Floats, order: int, parameter: float) -> Floats:
-    return smooth.linear(z, order)
-
-
-def _elu(z: Floats, order: int, alpha: float) -> list[Floats]:
-    return [alpha * np.expm1(z)] + [alpha * np.exp(z)] * order
-
-
-def _celu(z: Floats, order: int, alpha: float) -> list[Floats]:
-    # One exponential: the power alone may overflow where the derivative does not.
-    return [alpha * np.expm1(z / alpha)] + [np.exp(z / alpha + (1 - k) * np.log(alpha)) for k in range(1, order + 1)]
-
-
-def _leaky_relu(z: Floats, order: int, slope: float) -> Floats:
-    return slope * smooth.linear(z, order)
-
-
-def _selu_below(z: Floats, order: int, scale: float) -> list[Floats]:
-    return _elu(z, order, scale * SELU_ALPHA)
-
-
-def _selu_above(z: Floats, order: int, scale: float) -> Floats:
-    return scale * smooth.linear(z, order)
-
-
-def _softsign(z: Floats, order: int, side: float) -> list[Floats]:
-    """z / (1 + |z|) where z has the sign of `side`."""
-    size = 1 + np.abs(z)
-    return [z / size] + [factorial(k) * (-side) ** (k + 1) / size ** (k + 1) for k in range(1, order + 1)]
-
-
+SMOOTH = (
+    "tanh", "sigmoid", "softplus", "gelu", "gelu_tanh", "silu", "sin", "exp", "linear", "mish", "log_sigmoid", "tanhshrink",
+    "squareplus",
+)  # fmt: skip
+PIECEWISE = ("relu", "elu", "celu", "leaky_relu", "selu", "softsign")
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-# What each is for z <= 0 and for z > 0, and the value of its parameter where none is given.
-PIECEWISE: dict[str, tuple[Callable, Callable, float]] = {
-    "relu": (_leaky_relu, _identity, 0.0),
-    "elu": (_elu, _identity, 1.0),
-    "celu": (_celu, _identity, 1.0),
-    "leaky_relu": (_leaky_relu, _identity, 0.01),
-    "selu": (_selu_below, _selu_above, SELU_SCALE),
-    "softsign": (lambda z, order, _: _softsign(z, order, -1), lambda z, order, _: _softsign(z, order, 1), 0.0),
-}
-PARAMETER = re.compile(r"(elu|celu|leaky_relu|softplus|squareplus)\(([^()]+)\)")
+DEFAULTS = {"elu": 1.0, "celu": 1.0, "leaky_relu": 0.01, "softplus": 1.0, "squareplus": 4.0}
 POSITIVE = ("celu", "softplus", "squareplus")
+PARAMETER = re.compile(rf"({'|'.join(DEFAULTS)})\(([^()]+)\)")
 COUNTED = re.compile(r"(.+)\*([1-9][0-9]*)")
+
+
+class Scaled(NamedTuple):
+    """The function outer * base(inner * z), with a base of `bases.BASES` and its parameter."""
+
+    base: str
+    parameter: float = 0.0
+    inner: float = 1.0
+    outer: float = 1.0
+
+
+# The activations that are not bases themselves, as functions of their parameter.
+SCALED: dict[str, Callable[[Any], Scaled]] = {
+    "softplus": lambda beta: Scaled("softplus", 0.0, beta, 1 / beta),
+    "log_sigmoid": lambda _: Scaled("softplus", 0.0, -1.0, -1.0),
+    "squareplus": lambda b: Scaled("squareplus", 0.0, 2 / sqrt(b), sqrt(b) / 2),
+    "relu": lambda _: Scaled("leaky_relu"),
+    "leaky_relu": lambda slope: Scaled("leaky_relu", slope),
+    "elu": lambda alpha: Scaled("elu", alpha),
+    "celu": lambda alpha: Scaled("elu", 1.0, 1 / alpha, alpha),
+    "selu": lambda _: Scaled("elu", SELU_ALPHA, 1.0, SELU_SCALE),
+}
 
 
 class Custom(NamedTuple):
@@ -148,17 +80,10 @@ def parse(name: str) -> tuple[str, float | None]:
     >>> parse("tanh"), parse("leaky_relu(0.2)"), parse("elu")
     (('tanh', None), ('leaky_relu', 0.2), ('elu', 1.0))
     """
-    if not isinstance(name, str):
-        checks.choice("activation", name, (*SMOOTH, *PIECEWISE))
-    return _parse(name)
-
-
-@lru_cache(maxsize=64)
-def _parse(name: str) -> tuple[str, float | None]:
-    match = PARAMETER.fullmatch(name)
+    match = PARAMETER.fullmatch(name) if isinstance(name, str) else None
     if match is None:
         checks.choice("activation", name, (*SMOOTH, *PIECEWISE))
-        return name, PIECEWISE[name][-1] if name in PIECEWISE else None
+        return name, DEFAULTS.get(name)
     try:
         parameter = float(match[2])
     except ValueError:
@@ -168,6 +93,28 @@ def _parse(name: str) -> tuple[str, float | None]:
             f"activation = {checks.brief(name)}: its parameter must be a finite number{' > 0' * (match[1] in POSITIVE)}"
         )
     return match[1], parameter
+
+
+def scaled(name: str) -> Scaled:
+    """Return the base function and the scalings of an activation.
+
+    Parameters
+    ----------
+    name : str
+        See `parse`.
+
+    Returns
+    -------
+    Scaled
+        The activation is outer * base(inner * z). Its derivative of order k is outer * inner^k times the base's at inner * z.
+
+    Examples
+    --------
+    >>> scaled("celu(2)")
+    Scaled(base='elu', parameter=1.0, inner=0.5, outer=2.0)
+    """
+    function, parameter = parse(name)
+    return SCALED.get(function, lambda _: Scaled(function))(parameter)
 
 
 def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
@@ -180,14 +127,7 @@ def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
     """
     if isinstance(name, Custom):
         return ((name, None),)
-    if not isinstance(name, str):
-        parse(name)  # which says that it is none
-    return _groups(name)
-
-
-@lru_cache(maxsize=64)
-def _groups(name: str) -> tuple[tuple[str, int | None], ...]:
-    if "*" not in name:
+    if not isinstance(name, str) or "*" not in name:
         parse(name)
         return ((name, None),)
     found = []
@@ -248,28 +188,28 @@ def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -
 
 
 def of_layer(name: str | Custom, z: Floats, order: int, layer: int | None = None) -> Floats:
-    """What `derivatives` returns, finite or not, of arguments that are not checked."""
-    if isinstance(name, str) and name in SMOOTH:
-        return SMOOTH[name].derivatives(z, order)
+    """Return the result of `derivatives`, finite or not, without checks of the arguments."""
     begin, parts = 0, []
     for each, count in groups(name):
-        end = z.shape[-1] if count is None and z.ndim else begin + (count or 0)
+        end = begin + count if count else None
         parts.append(_of_group(each, z[..., begin:end] if count else z, order, layer, begin))
-        begin = end
+        begin = end or 0
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
 def _of_group(name: str | Custom, z: Floats, order: int, layer: int | None, first: int) -> Floats:
+    orders = np.arange(order + 1).reshape(-1, *(1,) * z.ndim)
     if isinstance(name, Custom):
-        factorials = np.array([float(factorial(k)) for k in range(order + 1)]).reshape(-1, *(1,) * z.ndim)
+        factorials = np.vectorize(factorial, otypes=[float])(orders)
         return np.asarray(name.coefficients(z, order), dtype=np.float64) * factorials
-    function, parameter = parse(name)
-    if function in SMOOTH:
-        return SMOOTH[function].derivatives(z, order, *(() if parameter is None else (parameter,)))
-    if order > 1 and not z.all():
+    base, parameter, inner, outer = scaled(name)
+    if base in bases.KINKED and order > 1 and not z.all():
         neuron = first + int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
         place = f"neuron {neuron}" + (f" of layer {layer}" if layer is not None else "")
         raise ValueError(f"order {order}: {place} sits at the kink of {name}, z = 0; no derivative past the first")
-    below, above, _ = PIECEWISE[function]
-    sides = below(np.minimum(z, 0), order, parameter), above(np.maximum(z, 0), order, parameter)
-    return np.where(z > 0, np.stack(list(sides[1])), np.stack(list(sides[0])))
+    direct = smooth.FUNCTIONS.get(base)
+    f = direct(inner * z, order) if direct else bases.derivatives(base, inner * z, order, parameter)
+    if inner == outer == 1:
+        return f
+    # In two steps, because inner^k alone may overflow where the derivative does not.
+    return outer * (f * inner ** (orders // 2)) * inner ** (orders - orders // 2)

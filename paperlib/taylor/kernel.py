@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from paperlib._support import compiled
 from paperlib._support.checks import Floats
 from paperlib._support.compiled import inner
-from paperlib.networks import activations, compiled_activations
-from paperlib.networks.compiled_activations import CODES, activate, recurrence
+from paperlib.networks import activations, bases
+from paperlib.networks.bases import recurrence, spare_rows
 from paperlib.networks.mlp import MLP
-from paperlib.taylor import registers
+from paperlib.taylor import compiled_activations, registers
+from paperlib.taylor.compiled_activations import CODES, activate
 from paperlib.taylor.registers import LANES, aligned, dots, multiply, multiply_and_add, product
 from paperlib.taylor.symmetric import entries
 from paperlib.taylor.tape import HANDED_ON, Tape, tape
@@ -52,18 +53,16 @@ class Loop(NamedTuple):
 def loop(mlp: MLP, order: int) -> Loop | None:
     """Write down what does not depend on the centres.
 
-    None where the loop does not know an activation, or neurons of a layer have several.
+    None where an activation is `Custom`, or neurons of a layer have several.
     """
     of_layers = [activations.groups(name) for name in mlp.activations]
     if any(len(parts) > 1 or not isinstance(parts[0][0], str) for parts in of_layers):
         return None
-    parsed = [activations.parse(str(parts[0][0])) for parts in of_layers]
-    if any(name not in CODES or (given is not None and name in activations.SMOOTH) for name, given in parsed):
-        return None
+    scaled = [activations.scaled(str(parts[0][0])) for parts in of_layers]
     tapes = [tape(mlp.dim, order, LANES, layer == 0, layer == mlp.depth - 1) for layer in range(mlp.depth)]
     z, adjoints, kept = tapes[0].z, tapes[0].adjoints, tapes[0].kept
-    rows = max(kept + order + 2, *(each.rows for each in tapes))
-    kinds = [(name, each) for (name, _), each in zip(parsed, tapes)]
+    rows = max(*(kept + spare_rows(each.base, order) for each in scaled), *(each.rows for each in tapes))
+    kinds = [(each.base, written) for each, written in zip(scaled, tapes)]
     played = {kind: _played(*kind) for kind in kinds}
     begins = dict(zip(played, np.cumsum([0, *(len(times) for _, times, _ in played.values())]).tolist()))
     products = np.concatenate([each for each, _, _ in played.values()])
@@ -71,11 +70,12 @@ def loop(mlp: MLP, order: int) -> Loop | None:
     times = np.concatenate([each for _, each, _ in played.values()])
 
     dim, *hidden = units = [-(-n // LANES) * LANES for n in (mlp.dim, *map(len, mlp.biases[:-1]))]
-    parts: list[Any] = [np.append(times, [given or 0.0 for _, given in parsed])]
-    for weights, bias, shape in zip(mlp.weights, mlp.biases, zip(hidden, units)):
-        filled = _filled(weights, *shape)
+    parts: list[Any] = [np.append(times, [each.parameter for each in scaled])]
+    outer = 1.0  # the layer's outer scaling goes into the next layer's weights, its inner one into its own
+    for weights, bias, shape, each in zip(mlp.weights, mlp.biases, zip(hidden, units), scaled):
+        filled, bias, outer = _filled(each.inner * outer * weights, *shape), each.inner * bias, each.outer
         parts += [filled.T, [*bias, *[1.0] * (shape[0] - len(bias))], filled]  # at 1, far from a kink
-    parts += [_filled(mlp.weights[-1], mlp.outputs, units[-1]), np.zeros(max(units))]
+    parts += [_filled(outer * mlp.weights[-1], mlp.outputs, units[-1]), np.zeros(max(units))]
     parts = [np.pad(np.ravel(part), (0, -np.size(part) % LANES)) for part in parts]
     _, *places, last, none, _ = np.cumsum([0, *map(len, parts)]).tolist()
 
@@ -230,10 +230,9 @@ def _of(sources: int) -> Callable:
                     # The same for all centres: they stay where they are while the rows keep their length.
                     for i in range(dim if z and (start == 0 or centres < together) else 0):
                         _repeat(_row(work, of_z + (1 + i) * width, width), numbers, of[FORWARD] + i * above, above)
-                phi, spare_rows = _matrix(work, own, order + 2, width), _matrix(work, shared, order + 2, width)
-                parameter = numbers[of[PARAMETER]]
-                if not _finite(_row(work, of_z, width)) or not activate(of[CODE], parameter, phi, spare_rows):
+                if not _finite(_row(work, of_z, width)):
                     return False
+                activate(of[CODE], numbers[of[PARAMETER]], work, own, shared, width, width, order + 2)
                 x, count = own, of[OWN]
                 if z and layer < depth - 1:
                     x, count = onward, of[OWN] + of[UP]
@@ -267,6 +266,6 @@ def _of(sources: int) -> Callable:
     return run
 
 
-_FILES = [Path(str(module.__file__)) for module in (compiled, registers, compiled_activations)]
+_FILES = [Path(str(module.__file__)) for module in (compiled, registers, bases, compiled_activations)]
 _SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
 run = compiled.jit(_of(_SOURCES), flags=frozenset({"contract"}))

@@ -19,7 +19,9 @@ from numba.extending import intrinsic
 from paperlib._support.checks import Floats
 from paperlib._support.compiled import inner
 
-__all__ = ["LANES", "aligned", "dots", "multiply", "multiply_and_add", "product"]
+__all__ = [
+    "LANES", "aligned", "dots", "everywhere", "load", "multiply", "multiply_and_add", "product", "store", "writes",
+]  # fmt: skip
 
 NUMBER, INDEX = ir.DoubleType(), ir.IntType(64)
 WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
@@ -37,20 +39,20 @@ def _lanes(numbers: Any) -> Any:
     return ir.VectorType(ir.IntType(32), LANES)(list(numbers))
 
 
-def _everywhere(builder: Any, number: Any) -> Any:
+def everywhere(builder: Any, number: Any) -> Any:
     first = builder.insert_element(ir.VectorType(number.type, LANES)(ir.Undefined), number, INDEX(0))
     return builder.shuffle_vector(first, first, _lanes([0] * LANES))
 
 
-def _load(builder: Any, numbers: Any, place: Any, kind: ir.Type = VECTOR) -> Any:
+def load(builder: Any, numbers: Any, place: Any, kind: ir.Type = VECTOR) -> Any:
     return builder.load(builder.bitcast(builder.gep(numbers, [place]), kind.as_pointer()), align=8)
 
 
-def _store(builder: Any, vector: Any, numbers: Any, place: Any) -> None:
+def store(builder: Any, vector: Any, numbers: Any, place: Any) -> None:
     builder.store(vector, builder.bitcast(builder.gep(numbers, [place]), VECTOR.as_pointer()), align=8)
 
 
-def _writes(code: Callable) -> Any:
+def writes(code: Callable) -> Any:
     """A call in compiled code that gives nothing back; `code` makes it of what is given, of arrays the address."""
 
     def written(context: Any, builder: Any, types_of: Any, given: Any) -> Any:
@@ -77,37 +79,37 @@ def _block(rows: int, vectors: int) -> Any:
         """
         columns = [INDEX(v * LANES) for v in range(vectors)]
         lines = [builder.add(x, builder.mul(length, INDEX(r))) for r in range(rows)]
-        begin = [_load(builder, numbers, builder.add(start, column)) for column in columns]
+        begin = [load(builder, numbers, builder.add(start, column)) for column in columns]
         sums = [cgutils.alloca_once_value(builder, vector) for _ in lines for vector in begin]
         with cgutils.for_range(builder, length) as loop:
             right = builder.add(y, builder.mul(loop.index, width))
-            loaded = [_load(builder, numbers, builder.add(right, column)) for column in columns]
+            loaded = [load(builder, numbers, builder.add(right, column)) for column in columns]
             for r, line in enumerate(lines):
-                number = _everywhere(builder, _load(builder, work, builder.add(line, loop.index), NUMBER))
+                number = everywhere(builder, load(builder, work, builder.add(line, loop.index), NUMBER))
                 for v, vector in enumerate(loaded):
                     _add_times(builder, sums[r * vectors + v], number, vector)
         for n, total in enumerate(sums):
             line = builder.add(to, builder.mul(width, INDEX(n // vectors)))
-            _store(builder, builder.load(total), out, builder.add(line, columns[n % vectors]))
+            store(builder, builder.load(total), out, builder.add(line, columns[n % vectors]))
 
-    return _writes(code)
+    return writes(code)
 
 
 def _multiply(add: bool) -> Any:
     def code(builder: Any, work: Any, x: Any, y: Any, weight: Any, out: Any, width: Any) -> None:
         """work[out + j] = or, to add, += weight * work[x + j] * work[y + j], for j < width."""
-        times = _everywhere(builder, weight)
+        times = everywhere(builder, weight)
         with cgutils.for_range_slice(builder, INDEX(0), width, INDEX(LANES), INDEX) as (j, _):
             left, right, to = (builder.add(place, j) for place in (x, y, out))
             vector = builder.fmul(
-                builder.fmul(times, _load(builder, work, left)), _load(builder, work, right), flags=FLAGS
+                builder.fmul(times, load(builder, work, left)), load(builder, work, right), flags=FLAGS
             )
-            _store(builder, builder.fadd(_load(builder, work, to), vector, flags=FLAGS) if add else vector, work, to)
+            store(builder, builder.fadd(load(builder, work, to), vector, flags=FLAGS) if add else vector, work, to)
 
-    return _writes(code)
+    return writes(code)
 
 
-@_writes
+@writes
 def dots(
     builder: Any,
     work: Any,
@@ -127,7 +129,7 @@ def dots(
     sums = [cgutils.alloca_once_value(builder, VECTOR([0.0] * LANES)) for _ in range(LANES)]
     with cgutils.for_range_slice(builder, INDEX(0), units, INDEX(LANES), INDEX) as (j, _):
         for (a, b), total in zip(starts, sums):
-            _add_times(builder, total, *(_load(builder, work, builder.add(place, j)) for place in (a, b)))
+            _add_times(builder, total, *(load(builder, work, builder.add(place, j)) for place in (a, b)))
     each = [builder.load(total) for total in sums]
     while len(each) > 1:  # neighbours of all, then of what they sum to
         both = [
@@ -135,11 +137,11 @@ def dots(
             for a, b in zip(each[::2], each[1::2])
         ]
         each = [builder.fadd(even, odd) for even, odd in both]
-    times = builder.fmul(_everywhere(builder, weight), each[0])
+    times = builder.fmul(everywhere(builder, weight), each[0])
     numbers = ir.VectorType(INDEX, LANES)(list(range(LANES)))
-    wanted = builder.icmp_signed("<", numbers, _everywhere(builder, some))
+    wanted = builder.icmp_signed("<", numbers, everywhere(builder, some))
     times = builder.select(wanted, times, VECTOR([0.0] * LANES))
-    _store(builder, builder.fadd(_load(builder, out, to), times), out, to)
+    store(builder, builder.fadd(load(builder, out, to), times), out, to)
 
 
 def _as_address(context: Any, array: Any) -> Any:

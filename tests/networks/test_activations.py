@@ -8,17 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import ACTIVATIONS as EXACT
+from oracles import POINTS, activation_derivatives
 
-from paperlib.networks.activations import PIECEWISE, SMOOTH, Custom, derivatives, groups, parse, spelled
+from paperlib.networks import bases
+from paperlib.networks.activations import PIECEWISE, SMOOTH, Custom, derivatives, groups, parse, scaled, spelled
 
-POINTS = np.array(
+GRID = np.array(
     [-50, -30.5, -12, -9, -6, -3.2, -1.7, -1, -0.4, -1e-9, 0, 0.1, 0.8, 1.3, 2.6, 5, 9, 12, 25, 50],
     dtype=float,
 )
 
 
-def test_every_smooth_activation_is_checked():
-    assert set(EXACT) == set(SMOOTH)
+def test_every_activation_is_checked():
+    assert {*SMOOTH, *PIECEWISE} <= set(EXACT)
 
 
 @pytest.mark.parametrize("name", SMOOTH)
@@ -26,12 +28,24 @@ def test_derivatives_to_order_8(name):
     with mpmath.workdps(60):
         exact = [
             [float(c * mpmath.factorial(k)) for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(z), 8))]
-            for z in POINTS
+            for z in GRID
         ]
     exact = np.array(exact).T
     largest = np.abs(exact).max(axis=1, keepdims=True)
-    error = np.abs(derivatives(name, POINTS, 8) - exact) / np.where(largest > 0, largest, 1)
+    error = np.abs(derivatives(name, GRID, 8) - exact) / np.where(largest > 0, largest, 1)
     assert error.max() < 2e-14
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_derivatives_keep_their_digits_at_every_point(name):
+    """The error is at most a few roundings of the derivative and the two below it at the same point, also in the tails."""
+    z, exact = np.array(POINTS), activation_derivatives(name)
+    base, parameter, inner, outer = scaled(name)
+    once_more = outer * bases.derivatives(base, inner * z, 8, parameter) * inner ** np.arange(9.0)[:, None]
+    for k in range(9):
+        size = np.abs(exact[max(k - 2, 0) : k + 1]).max(axis=0) + 1e-290
+        assert (np.abs(derivatives(name, z, 8)[k] - exact[k]) <= 2e-14 * size).all()
+        assert (np.abs(once_more[k] - exact[k]) <= 2e-14 * size).all()
 
 
 @pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "silu", "mish", "log_sigmoid", "squareplus"])
@@ -160,8 +174,18 @@ def test_the_lower_tail_of_gelu_tanh_keeps_its_digits():
 
 
 def test_celu_of_a_small_parameter():
-    """alpha^(1 - k) alone is beyond what a double holds, on either side of the kink."""
-    found = derivatives("celu(0.001)", [1.0, -1.0], 110)
+    """alpha^(1 - k) alone overflows, on either side of the kink."""
+    found = derivatives("celu(0.001)", [1.0, -0.5, -1.0], 110)
     assert found[:, 0].tolist() == [1.0, 1.0] + [0.0] * 109
-    right = [float(mpmath.mpf("0.001") ** (1 - k) * mpmath.exp(-1000)) for k in (105, 110)]
+    right = [float(mpmath.mpf("0.001") ** (1 - k) * mpmath.exp(-500)) for k in (105, 110)]
     np.testing.assert_allclose(found[[105, 110], 1], right, rtol=1e-12)
+    assert (found[:, 2] == [-0.001] + [0.0] * 110).all()  # exp(-1000) underflows, and then the powers do not matter
+
+
+def test_steep_activations_overflow_only_where_their_derivatives_do():
+    """inner^80 alone overflows. In the tail softplus(b) is exp(b z) / b."""
+    with mpmath.workdps(400):
+        tail = float(mpmath.mpf(10) ** 316 * mpmath.exp(-300))
+        root = float(mpmath.diff(lambda z: (z + mpmath.sqrt(z * z + mpmath.mpf(1e-8))) / 2, mpmath.mpf(-0.03), 80))
+    np.testing.assert_allclose(derivatives("softplus(1e4)", [-0.03], 80)[80], tail, rtol=1e-12)
+    np.testing.assert_allclose(derivatives("squareplus(1e-8)", [-0.03], 80)[80], root, rtol=1e-12)

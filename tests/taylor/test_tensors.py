@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import ACTIVATIONS as EXACT
+from oracles import POINTS, activation_derivatives
 from reference_recursion import derivative_tensors, packed_entries
 
 from paperlib._support import compiled as support
-from paperlib.networks import activations
+from paperlib.networks import activations, bases
 from paperlib.networks.mlp import MLP
 from paperlib.taylor import tensors
 from paperlib.taylor.symmetric import packed_size
 from paperlib.taylor.tape import HANDED_ON, tape
 from paperlib.taylor.tensors import compiled, derivative_tensor
 
-NAMES = [*activations.SMOOTH, "relu", "leaky_relu(0.2)", "elu(0.5)", "celu(2.0)"]
+PARAMETERS = ["leaky_relu(0.2)", "elu(0.5)", "celu(2.0)", "softplus(3.0)", "squareplus(0.25)"]
+NAMES = [*activations.SMOOTH, *activations.PIECEWISE, *PARAMETERS]
 needs_numba = pytest.mark.skipif(support.numba() is None, reason="compiled loops need the [fast] extra")
 
 
@@ -105,6 +108,7 @@ def test_activations_keep_their_digits_in_the_tails(name):
     far = [] if name in ("exp", "sin") else [1e5, -1e5, 1e12, -1e12]
     z = np.concatenate([np.linspace(-40, 40, 801) + 1e-3, [1e-8, -1e-8, 1e-200], far])
     phi = activations.derivatives(name, z, 8)
+    assert all(compiled(mlp, order)._loop for order in range(1, 9))
     for order in range(1, 9):
         got = looped(mlp, order, z[:, None])[0]
         rounding = 1e-13 * np.abs(phi[max(order - 2, 0) : order + 1]).max(axis=0) + 1e-290
@@ -188,26 +192,98 @@ def test_where_the_roads_part(random_mlp):
     """Large tensors, networks without a hidden layer and activations that no loop knows go as products of matrices."""
     assert compiled(random_mlp([8, 4, 1]), 6)._loop and compiled(random_mlp([64, 4, 1]), 3)._loop
     assert not compiled(random_mlp([64, 4, 1]), 4)._loop and not compiled(random_mlp([3, 1]), 2)._loop
-    for activation in (
-        "gelu_tanh",
-        "softplus(3.0)",
-        "tanh*3 + linear*1",
-        activations.Custom("none", activations.derivatives),
-    ):
+    for activation in ("tanh*3 + linear*1", activations.Custom("none", activations.derivatives)):
         assert not compiled(random_mlp([3, 4, 1], activation), 2)._loop
     mlp, many = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((4000, 3))
     assert np.array_equal(derivative_tensor(mlp, 3, many).packed, compiled(mlp, 3)(many))
 
 
-@needs_numba
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "silu", "softplus", "gelu", "exp", "elu(0.5)", "celu(2.0)"])
-def test_values_and_slopes_keep_their_digits_in_the_tails(name):
-    from paperlib.networks.compiled_activations import CODES, activate
+@pytest.fixture(scope="module")
+def activate():
+    """`compiled_activations.activate` as a function of arrays: own rows, auxiliary rows."""
+    from paperlib.taylor.compiled_activations import CODES, activate
 
-    z = np.concatenate([np.linspace(-36, 36, 721) + 1e-3, [1e-8, -1e-8, 1e-200]])
-    rows, spare = np.full((2, 3, len(z)), np.nan)
-    rows[2] = z
-    function, parameter = activations.parse(name)
-    called = support.numba().njit(lambda code, given, own, spare: activate(code, given, own, spare))
-    assert called(CODES[function], parameter or 0.0, rows, spare)
-    np.testing.assert_allclose(rows[:2], activations.derivatives(name, z, 1), rtol=1e-12)
+    called = support.numba().njit(lambda *given: activate(*given))
+
+    def run(name, own, spare, first=0, length=None):
+        width = own.shape[1]
+        base, parameter, _, _ = activations.scaled(name)
+        work = np.concatenate([own, spare]).reshape(-1)
+        length = length or width
+        called(CODES[base], parameter, work, first, first + own.size, width, length, len(own))
+        own[:], spare[:] = np.split(work.reshape(-1, width), [len(own)])
+
+    return run
+
+
+def columns(z, order, name):
+    """Own rows with z as the last, and auxiliary rows, filled with numbers that no activation gives."""
+    own = np.full((order + 2, len(z)), 7.5)
+    own[-1] = z * activations.scaled(name).inner
+    return own, np.full((bases.spare_rows(activations.scaled(name).base, order), len(z)), 7.5)
+
+
+def recurred(name, own, spare):
+    order = len(own) - 2
+    rows = dict(enumerate(np.concatenate([own, spare])))
+    for out, terms in bases.recurrence(activations.scaled(name).base, order, order + 2):
+        rows[out] = sum(weight * rows[left] * rows[right] for left, right, weight in terms)
+    _, _, inner, outer = activations.scaled(name)
+    return np.stack([outer * inner**k * rows[k] for k in range(order + 1)])
+
+
+@needs_numba
+@pytest.mark.parametrize("name", NAMES)
+def test_values_and_slopes_keep_their_digits_in_the_tails(name, activate):
+    z = np.concatenate([np.linspace(-36, 36, 717) + 1e-3, [1e-8, -1e-8, 1e-200]])
+    own, spare = columns(z, 1, name)
+    activate(name, own, spare)
+    exact = activations.derivatives(name, z, 1)
+    np.testing.assert_allclose(recurred(name, own, spare), exact, rtol=1e-12, atol=1e-15 if name == "sin" else 1e-300)
+
+
+@needs_numba
+@pytest.mark.parametrize("name", EXACT)
+def test_a_segment_of_columns_in_compiled_code(name, activate):
+    """Its derivatives against mpmath; the columns beside it and the rows beyond the last stay as they are."""
+    z, exact = np.array(POINTS), activation_derivatives(name)
+    own, spare = columns(np.concatenate([np.full(8, 7.5), z, np.full(8, 7.5)]), 8, name)
+    own[-1, :8] = own[-1, -8:] = 7.5
+    activate(name, own, spare, first=8, length=16)
+    for rows in (own, spare):
+        assert (rows[:, :8] == 7.5).all() and (rows[:, -8:] == 7.5).all()
+    found = recurred(name, own[:, 8:24], spare[:, 8:24])
+    for k in range(9):
+        size = np.abs(exact[max(k - 2, 0) : k + 1]).max(axis=0) + 1e-290
+        assert (np.abs(found[k] - exact[k]) <= 2e-14 * size).all()
+
+
+@needs_numba
+@pytest.mark.parametrize("name", activations.PIECEWISE)
+def test_at_a_kink_the_second_derivative_is_no_number(name, activate):
+    own, spare = columns(np.array([1.0, -1.0, 0.0, 2.0] * 4), 2, name)
+    activate(name, own, spare)
+    kinks = own[-1] == 0
+    assert (np.isnan(recurred(name, own, spare)[2]) == kinks).all() and np.isfinite(own[:2]).all()
+
+
+@needs_numba
+def test_the_sine_of_large_numbers_is_left_to_numpy(activate):
+    z = np.array([1e5, -1e5, 3e5 + 0.25, np.pi, 22 / 7, 1e-300, 2e6, -1e9] * 2)
+    own, spare = columns(z, 1, "sin")
+    activate("sin", own, spare)
+    near = np.abs(z) < 1e6
+    np.testing.assert_allclose(own[:2, near], [np.sin(z[near]), np.cos(z[near])], rtol=0, atol=3e-16)
+    assert np.isnan(own[:2, ~near]).all()
+    mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "sin")
+    assert np.array_equal(compiled(mlp, 1)([1e9]), [np.cos(1e9)])
+
+
+@needs_numba
+def test_the_exponential_up_to_the_largest_number(activate):
+    z = np.array([700.0, 708.9, 709.5, 800.0, -700.0, -709.0, -1e5, -1e300] * 2)
+    own, spare = columns(z, 1, "exp")
+    activate("exp", own, spare)
+    np.testing.assert_allclose(
+        own[0, :8], [np.exp(700.0), np.exp(708.9), np.inf, np.inf, np.exp(-700.0), 0, 0, 0], rtol=1e-14
+    )
