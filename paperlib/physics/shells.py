@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paperlib._support import compiled, cores
+from paperlib._support import chunks, compiled, cores
 from paperlib._support.checks import Floats
 
 __all__ = [
@@ -119,9 +119,8 @@ def blocks(U: Floats, potentials: int) -> Iterator[tuple[slice, Floats]]:
     >>> [(rows.start, x.shape) for rows, x in blocks(np.ones((5, 3)), 2)]
     [(0, (3, 2)), (2, (3, 2)), (4, (3, 1))]
     """
-    flat, step = U.reshape(-1, U.shape[-1]), max(1, potentials)
-    for start in range(0, len(flat), step):
-        rows = slice(start, start + step)
+    flat = U.reshape(-1, U.shape[-1])
+    for rows in chunks.slices(len(flat), potentials):
         yield rows, np.ascontiguousarray(flat[rows].T) / U.shape[-1] ** 2
 
 
@@ -187,15 +186,14 @@ def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
     if kernel is None:
         return False
     total, d = U.shape
-    step = max(_LANES, -(-total // (4 * cores.count())))
-    starts = range(0, total, step)
-    largest = np.zeros(len(starts))
+    parts = list(chunks.slices(total, max(_LANES, -(-total // (4 * cores.count())))))
+    largest = np.zeros(len(parts))
 
     def call(number: int) -> None:
-        rows = slice(starts[number], starts[number] + step)
+        rows = parts[number]
         kernel(U[rows], *(array[rows] for array in arrays), largest[number : number + 1])
 
-    cores.in_parallel(call, range(len(starts)))
+    cores.in_parallel(call, range(len(parts)))
     return bool(largest.max() <= min(LARGEST_X, 1e5 / d**2)) and not np.isnan(arrays[1]).any()
 
 

@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from paperlib._support import checks
+from paperlib._support import checks, chunks
 from paperlib._support.checks import Floats
 from paperlib.networks import activations
 from paperlib.networks.mlp import MLP, phis
@@ -267,6 +267,6 @@ def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
         return np.moveaxis(_tensors(mlp, order, at), -1, 0)
     points = at.reshape(-1, *at.shape[len(batch) :])
     out = np.empty((centres, *several, size))
-    for first in range(0, centres, together):
-        out[first : first + together] = _tensors(mlp, order, points[first : first + together])
+    for part in chunks.slices(centres, together):
+        out[part] = _tensors(mlp, order, points[part])
     return np.moveaxis(out.reshape(*batch, *several, size), -1, 0)

@@ -10,7 +10,7 @@ from math import factorial, prod
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
+from paperlib._support import checks, chunks
 from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP, centre, phis
 from paperlib.taylor.loops import compose
@@ -117,8 +117,7 @@ def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats, times: F
     widest = max(mlp.dim, *map(len, mlp.biases))
     rows = min(len(points), max(1, CHUNK_BYTES // (8 * widest * (order + 1))))
     work = np.empty((2, rows * widest * order))  # one pair for all chunks: fresh pages cost more than the sums
-    for first in range(0, len(points), rows):
-        part = slice(first, first + rows)
+    for part in chunks.slices(len(points), rows):
         there = centres if len(centres) == 1 else centres[part]
         if order <= FEW:
             out[part] = np.moveaxis(_series(mlp, order, there, points[part], work), 0, -1) * times

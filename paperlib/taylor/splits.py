@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from paperlib._support import chunks
 from paperlib._support.checks import Floats
 from paperlib.taylor.loops import add_heads, add_pairs
 from paperlib.taylor.symmetric import entries, tail_starts
@@ -141,8 +142,8 @@ def contracted_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: i
         for whole, slab, tail, sizes in slabs:
             _add_contracted(out[..., whole], x[..., slab, :], y[..., tail, :], *sizes, work)
         return
-    for first in range(0, dim, SHARED):
-        group = slabs[first : first + SHARED]
+    for part in chunks.slices(dim, SHARED):
+        group = slabs[part]
         row, column = group[0][1].start, group[0][2].start
         m = x[..., row : group[-1][1].stop, :] @ y[..., column:, :].swapaxes(-1, -2)
         for whole, slab, tail, sizes in group:

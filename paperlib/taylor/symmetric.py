@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from paperlib._support import checks
+from paperlib._support import checks, chunks
 from paperlib._support.checks import Floats
 
 __all__ = ["SymmetricTensor", "index_table", "multiplicities", "packed_position", "packed_size", "tail_starts"]
@@ -315,17 +315,17 @@ class SymmetricTensor:
             return checks.representable("x", self._contract(checks.real_array("x", x, last=self.dim)), SMALLER)
 
     def _contract(self, x: Floats) -> Any:
-        points, trailing = x.reshape(-1, self.dim), self.packed.shape[1:]
+        batch, points, trailing = x.shape[:-1], x.reshape(-1, self.dim), self.packed.shape[1:]
         columns = self.packed.reshape(len(self.packed), -1)
         values = np.zeros((len(points), columns.shape[1]))
         if self.order == 0:
             values += columns
         else:
-            rows = max(1, CHUNK_BYTES // (8 * packed_size(self.dim, self.order - 1)))
-            for first in range(0, len(points), rows):
-                part = points[first : first + rows]
-                products = monomials(part, self.order - 1)
+            rows = CHUNK_BYTES // (8 * packed_size(self.dim, self.order - 1))
+            for part in chunks.slices(len(points), rows):
+                x = points[part]
+                products = monomials(x, self.order - 1)
                 for a, slab, tail, counts in _slabs(self.dim, self.order):
                     weighted = columns[slab] * counts[:, None]
-                    values[first : first + rows] += part[:, a : a + 1] * (products[:, tail] @ weighted)
-        return values.reshape(x.shape[:-1] + trailing)[()]
+                    values[part] += x[:, a : a + 1] * (products[:, tail] @ weighted)
+        return values.reshape(batch + trailing)[()]

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paperlib._support import chunks
 from paperlib._support.checks import Floats
 from paperlib.companion.figures import style
 from paperlib.taylor.diagrams import Diagram, enumerate_diagrams
@@ -88,7 +89,7 @@ def centroid_groups(order: int) -> Figure:
     ordered = sorted(enumerate_diagrams(order), key=lambda diagram: diagram.centroid_split)
     labelled = [(diagram, term(diagram)) for diagram in ordered]
     columns = min(6, len(labelled))
-    return _grid([labelled[first : first + columns] for first in range(0, len(labelled), columns)], columns)
+    return _grid([labelled[row] for row in chunks.slices(len(labelled), columns)], columns)
 
 
 def _grid(rows: list[list[tuple[Diagram, str]]], columns: int) -> Figure:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support import checks
+from paperlib._support import checks, chunks
 from paperlib._support.checks import Floats
 from paperlib.taylor.symmetric import SymmetricTensor, index_table, monomials, multiplicities, packed_position
 
@@ -215,9 +215,8 @@ def _chunked(function: Callable, d: int, *arrays: Floats) -> Any:
     batches = [checks.real_array("x", array, last=d) for array in arrays]
     if any(batch.shape != batches[0].shape or batch.ndim != 2 for batch in batches):
         raise ValueError(f"x: shapes {', '.join(str(batch.shape) for batch in batches)}; must be (n, {d})")
-    starts = range(0, len(batches[0]), 1024)
     with np.errstate(over="ignore", invalid="ignore"):
-        parts = [function(*(batch[first : first + 1024] for batch in batches)) for first in starts]
+        parts = [function(*(batch[rows] for batch in batches)) for rows in chunks.slices(len(batches[0]), 1024)]
     several = isinstance(parts[0], tuple)
     columns = zip(*parts, strict=True) if several else iter([parts])
     whole = tuple(checks.representable("x", np.concatenate(column), "scale the inputs") for column in columns)
