@@ -24,7 +24,7 @@ CALLS = {
     "weinberg_eigenvalues, three": lambda: born.weinberg_eigenvalues(np.ones(300)),
     "sample": lambda: potentials.sample(20_000, 16, depth=1.0, seed=0),
     "wave_function": lambda: scattering.wave_function(np.ones(64), 500),
-    "index_table": lambda: symmetric.index_table(100, 3),  # too long to be kept
+    "index_table": lambda: symmetric.index_table(120, 3),  # too long to be kept
     "tail_starts": tail_starts,
     "full": TENSOR.full,
     "derivative_tensor at many points": lambda: taylor.derivative_tensor(NETWORK, 4, np.zeros((40, 12))),

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Floats", "alike", "brief", "broadcast", "called", "choice", "finite", "instance", "integer", "memory", "number",
-    "path", "real_array", "representable", "sequence", "shaped",
+    "Floats", "alike", "brief", "broadcast", "called", "choice", "finite", "frozen_copy", "instance", "integer", "memory",
+    "number", "path", "real_array", "representable", "sequence", "shaped",
 ]  # fmt: skip
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -167,6 +167,22 @@ def real_array(name: str, value: Any, *, last: int | None = None) -> Floats:
     array = shaped(name, value, last)
     finite(name, array)
     return array
+
+
+def frozen_copy(array: Floats) -> Floats:
+    """Return a read-only copy, for an object to keep: the caller may go on to change the array that was given.
+
+    Examples
+    --------
+    >>> given = np.zeros(2)
+    >>> kept = frozen_copy(given)
+    >>> given += 1
+    >>> kept, kept.flags.writeable
+    (array([0., 0.]), False)
+    """
+    copy = np.array(array)
+    copy.flags.writeable = False
+    return copy
 
 
 def alike(name: str, value: Any, other: str, shape: tuple[int, ...]) -> Floats:

@@ -27,11 +27,10 @@ def _parameters(name: str, values: Any, axes: int) -> tuple[Floats, ...]:
         raise TypeError(f"{name}: {type(values).__name__} given; must be a list of arrays, one for each layer")
     if not values:
         raise ValueError(f"{name} = {values}: must be a list of arrays, one for each layer")
-    arrays = [np.array(checks.real_array(f"{name}[{layer}]", value)) for layer, value in enumerate(values)]
+    arrays = [checks.frozen_copy(checks.real_array(f"{name}[{layer}]", value)) for layer, value in enumerate(values)]
     for layer, array in enumerate(arrays):
         if array.ndim != axes:
             raise ValueError(f"{name}[{layer}]: shape {array.shape}; must be {LAYOUT[axes]}")
-        array.flags.writeable = False
     return tuple(arrays)
 
 

@@ -183,7 +183,7 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
                 of_a = packed_position(d, np.delete(indices, chosen, axis=1))
                 total -= q[k][of_q] * a[n - k][of_a]
         a.append(total)
-    return SymmetricTensor(order, d, a[order] / factorial(order))
+    return SymmetricTensor._owning(order, d, a[order] / factorial(order))
 
 
 def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats]]:

@@ -173,6 +173,9 @@ class TaylorExpansion:
     order: int
     at: Floats
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", checks.frozen_copy(self.at))
+
     def terms(self, x: ArrayLike) -> Floats:
         """The terms of the polynomial at x (..., dim), one for each order; shape (..., [outputs,] order + 1).
 

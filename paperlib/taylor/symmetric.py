@@ -21,7 +21,7 @@ from paperlib._support.checks import Floats
 
 __all__ = ["SymmetricTensor", "index_table", "multiplicities", "packed_position", "packed_size", "tail_starts"]
 
-KEPT_ROWS = 2**17
+KEPT_ROWS = 2**18
 KEPT_TABLES = 32
 CHUNK_BYTES = 2**25
 SMALLER = "scale it"
@@ -186,20 +186,25 @@ def monomials(x: Floats, order: int) -> Floats:
     return products
 
 
-def _spread(dim: int, order: int, packed: np.ndarray) -> np.ndarray:
-    """Write each packed entry at all its index tuples: (C, ...) -> (dim, .., dim, ...)."""
-    full = np.empty((dim,) * order + packed.shape[1:], dtype=packed.dtype)
-    if order == 0:
-        full[...] = packed[0]
-        return full
-    position = _spread(dim, order - 1, np.arange(packed_size(dim, order - 1)))
-    heads, tails = tail_starts(dim, order), tail_starts(dim, order - 1)
-    for a in range(dim):
-        rest = (slice(a, None),) * (order - 1)
-        cube = packed[heads[a] : heads[a + 1]][position[rest] - tails[a]]
-        for axis in range(order):
-            full[rest[:axis] + (a,) + rest[axis:]] = cube
-    return full
+@_kept
+def joined_positions(dim: int, order: int) -> NDArray[np.int64]:
+    """The packed position of each sorted tuple of `order` - 1 indices joined by an index; int64, shape (C', dim).
+
+    Examples
+    --------
+    >>> joined_positions(2, 2)                   # 0 with 0 and 1, 1 with 0 and 1
+    array([[0, 1],
+           [1, 2]])
+    """
+    shift = tail_starts(dim, order) - tail_starts(dim, order - 1)
+    table = np.arange(entries(dim, order - 1))[:, None] + shift[:dim]  # right where the index is the smallest
+    if order > 1:
+        starts, tails = tail_starts(dim, order - 1), tail_starts(dim, order - 2)
+        shorter = joined_positions(dim, order - 1)
+        for a in range(dim):
+            # The smallest index stays a, and the index joins the others.
+            np.add(shorter[tails[a] :, a + 1 :], shift[a], out=table[starts[a] : starts[a + 1], a + 1 :])
+    return table  # not frozen: `take` copies a read-only table at each call
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -240,11 +245,21 @@ class SymmetricTensor:
 
     def __post_init__(self) -> None:
         dim, order = _sizes(self.dim, self.order)
-        packed = checks.real_array("packed", self.packed).view()
+        packed = checks.real_array("packed", self.packed)
         size = entries(dim, order)
         if len(packed) != size:
             raise ValueError(f"packed: {len(packed)} entries; order {order} over {dim} indices has {size}")
-        for name, value in (("order", order), ("dim", dim), ("packed", _frozen(packed))):
+        self._set(order, dim, checks.frozen_copy(packed))
+
+    @classmethod
+    def _owning(cls, order: int, dim: int, packed: Floats) -> "SymmetricTensor":
+        """Wrap a packed array that is finite and that nothing else will write to, without a copy or a check."""
+        tensor = object.__new__(cls)
+        tensor._set(order, dim, _frozen(packed.view()))
+        return tensor
+
+    def _set(self, order: int, dim: int, packed: Floats) -> None:
+        for name, value in (("order", order), ("dim", dim), ("packed", packed)):
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
@@ -263,7 +278,7 @@ class SymmetricTensor:
             raise ValueError(f"other = {other!r}: must have the shape of {self!r}")
         with np.errstate(over="ignore"):
             total = checks.representable("other", self.packed + other.packed, SMALLER)
-        return SymmetricTensor(self.order, self.dim, total)
+        return self._owning(self.order, self.dim, total)
 
     def __sub__(self, other: "SymmetricTensor") -> "SymmetricTensor":
         return self + other * -1.0 if isinstance(other, SymmetricTensor) else NotImplemented
@@ -280,13 +295,19 @@ class SymmetricTensor:
         if not isinstance(factor, Real):
             return NotImplemented
         with np.errstate(all="ignore"):
-            packed = how(self.packed, checks.number("factor", factor))
-        return SymmetricTensor(self.order, self.dim, checks.representable(f"factor = {factor}", packed, SMALLER))
+            packed = checks.representable(
+                f"factor = {factor}", how(self.packed, checks.number("factor", factor)), SMALLER
+            )
+        return self._owning(self.order, self.dim, packed)
 
     def full(self) -> Floats:
-        """The tensor with every index written out, (dim, .., dim, ...); a ValueError where free memory is less."""
-        checks.memory("full", 8 * self.dim**self.order * self.packed[0].size, "use .packed or .contract")
-        return _spread(self.dim, self.order, self.packed)
+        """The tensor with every index written out, (dim, .., dim, ...); a ValueError where twice that is not free."""
+        checks.memory("full", 16 * self.dim**self.order * self.packed[0].size, "use .packed or .contract")
+        full = self.packed if self.order > 1 else self.packed.copy()
+        # The last of the sorted indices leaves them at each turn. Each turn copies longer rows than the turn before.
+        for order in range(self.order, 1, -1):
+            full = full.take(joined_positions(self.dim, order), axis=0)
+        return full.reshape((self.dim,) * self.order + self.packed.shape[1:])
 
     def norm(self) -> Any:
         """The Frobenius norm, over all dim**order entries; of the trailing axes' shape."""

@@ -103,6 +103,38 @@ def test_arithmetic():
         ta + 1.0
 
 
+@pytest.mark.parametrize(("order", "dim"), [(0, 3), (1, 200), (2, 200), (3, 70), (4, 12), (9, 3), (20, 1), (20, 2)])
+def test_full_writes_every_entry_at_its_indices(order, dim):
+    packed = np.random.default_rng(0).standard_normal((packed_size(dim, order), 2))
+    full = SymmetricTensor(order, dim, packed).full()
+    assert full.shape == (dim,) * order + (2,) and full.flags.writeable
+    assert np.array_equal(full[tuple(index_table(dim, order).T)].reshape(packed.shape), packed)
+    for axis in range(order - 1):
+        assert np.array_equal(full, full.swapaxes(axis, axis + 1))
+    scalar = SymmetricTensor(order, dim, packed[:, 0]).full()
+    assert isinstance(scalar, np.ndarray) and np.array_equal(scalar, full[..., 0])
+
+
+def test_a_tensor_does_not_follow_the_array_it_was_given():
+    for array in (np.ones(6), np.ones(12)[::2], np.ones((6, 2))):
+        t = SymmetricTensor(2, 3, array)
+        full = t.full()
+        full += 1
+        array[:] = 0
+        assert (t.packed == 1).all() and array.flags.writeable
+    line = SymmetricTensor(1, 3, np.ones(3))
+    line.full()[:] = 0
+    assert (line.packed == 1).all()
+
+
+def test_results_are_wrapped_without_a_copy():
+    t = SymmetricTensor(2, 3, np.ones(6))
+    for result in (t + t, 2 * t, t / 2, t - t):
+        assert not result.packed.flags.writeable
+    made = np.ones(6)
+    assert np.shares_memory(SymmetricTensor._owning(2, 3, made).packed, made)
+
+
 def test_frozen():
     t = SymmetricTensor(1, 2, np.ones(2))
     with pytest.raises(ValueError, match="read-only"):
@@ -160,10 +192,10 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
 @pytest.mark.parametrize("trailing", [(), (2, 3)])
 def test_full_asks_for_the_memory_of_its_array(monkeypatch, trailing):
     t = SymmetricTensor(3, 4, np.ones((packed_size(4, 3), *trailing)))
-    needed = t.full().nbytes
+    needed = 2 * t.full().nbytes  # the array, and the table or the rows that it is copied from
     monkeypatch.setattr("paperlib._support.checks.WORTH_ASKING", 0)
     monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: needed)
-    assert t.full().nbytes == needed
+    assert 2 * t.full().nbytes == needed
     monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: needed - 1)
     with pytest.raises(ValueError, match="^full: needs"):
         t.full()

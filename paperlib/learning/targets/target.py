@@ -7,14 +7,21 @@ and, if it can, their gradients and the products of their Hessians with given di
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from paperlib._support import checks, chunks
 from paperlib._support.checks import Floats
-from paperlib.taylor.symmetric import SymmetricTensor, index_table, monomials, multiplicities, packed_position
+from paperlib.taylor.symmetric import (
+    SymmetricTensor,
+    index_table,
+    joined_positions,
+    monomials,
+    multiplicities,
+    packed_position,
+)
 
 __all__ = ["FITS", "Target", "label", "orders_in_turn", "polynomial"]
 
@@ -200,14 +207,8 @@ def _contract(order: int, pair_matrix: Floats, x: Floats, *others: Floats) -> li
     """T(x, .., x, v, .) for a batch and each v of `others`; (n, d) -> (n, d)."""
     d = x.shape[1]
     packed = monomials(x, order - 2) @ pair_matrix
-    matrices = packed[:, _written_out(d)].reshape(-1, d, d)
+    matrices = packed[:, joined_positions(d, 2).ravel()].reshape(-1, d, d)
     return [(matrices @ v[:, :, None])[:, :, 0] for v in others]
-
-
-@lru_cache(maxsize=8)
-def _written_out(d: int) -> np.ndarray:
-    """Where the entries of a (d, d) matrix, row by row, lie in its packed form."""
-    return packed_position(d, np.sort(np.indices((d, d)), axis=0).reshape(2, -1).T)
 
 
 def _chunked(function: Callable, d: int, *arrays: Floats) -> Any:
