@@ -60,7 +60,7 @@ class Ensemble:
             curve = checks.shaped(name, getattr(self, name))
             if curve.ndim != (1 if name == "seconds" else 2):
                 raise ValueError(f"{name}: shape {curve.shape}; must be {shape}")
-            object.__setattr__(self, name, curve)
+            object.__setattr__(self, name, checks.frozen_copy(curve))
         checks.instance("configuration", self.configuration, str)
         given: list[Any] = checks.sequence("seeds", self.seeds)
         seeds = tuple(checks.integer(f"seeds[{n}]", seed, -(2**63), 2**63 - 1) for n, seed in enumerate(given))

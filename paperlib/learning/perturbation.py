@@ -95,6 +95,7 @@ class LearnedSeries:
             own = min(n, len(row)) - 1
             row[own] = 1.0
             row[own + 1 :] = [_agreement(ensemble, n) for ensemble in self.ensembles[own + 1 :]]
+        shares.flags.writeable = False  # they are kept
         return shares
 
     @cached_property

@@ -58,6 +58,20 @@ def test_parts_of_an_ensemble_fit_together(changes, message):
         Ensemble(**GOOD | changes)
 
 
+def test_an_ensemble_does_not_follow_the_arrays_and_lists_it_was_given():
+    curves = {name: np.ones_like(GOOD[name]) for name in ("loss", "validation", "seconds")}
+    members, seeds = list(GOOD["members"]), list(GOOD["seeds"])
+    ensemble = Ensemble(**GOOD | curves | {"members": members, "seeds": seeds})
+    members.clear()
+    seeds.clear()
+    for name, curve in curves.items():
+        curve[:] = 0
+        assert (getattr(ensemble, name) == 1).all()
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(ensemble, name)[:] = 0
+    assert len(ensemble.members) == len(ensemble.seeds) == 2
+
+
 def test_an_archive_of_other_arrays_is_no_ensemble(tmp_path):
     write_npz(tmp_path / "a.npz", format=np.array("ensemble"), seeds=np.arange(2), loss=np.ones((1, 2)))
     with pytest.raises(ValueError, match="^[^\n]*a.npz[^\n]*$"):

@@ -62,6 +62,11 @@ def test_later_ensembles_correct_the_lower_orders(random_mlp, differ, least, mos
     assert least <= max(0, share) <= most
 
 
+def test_shares_that_are_kept_are_read_only(learned):
+    with pytest.raises(ValueError, match="read-only"):
+        learned[1].shares[:] = 0
+
+
 def test_one_member_corrects_nothing(learned):
     _, series = learned
     ones = tuple(

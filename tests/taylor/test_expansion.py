@@ -355,6 +355,16 @@ def test_an_expansion_stays_the_one_of_its_point(random_mlp):
     assert {expansion: 1}[expansion] == 1
 
 
+def test_an_expansion_does_not_follow_the_array_of_its_centre(random_mlp):
+    at, x = np.full(3, 0.5), np.ones(3)
+    expansion = taylor_expand(random_mlp([3, 2, 1]), 2, at)
+    before = expansion.terms(x)
+    at += 1
+    assert np.array_equal(expansion.terms(x), before) and (expansion.at == 0.5).all()
+    with pytest.raises(ValueError, match="read-only"):
+        expansion.at[0] = 2.0
+
+
 def test_high_orders_along_short_directions_do_not_underflow():
     """exp along x has x^n; tanh's are 2^(n+1) n!/pi^(n+1) sums over odd numbers; 1/n! alone times x^n would be zero."""
     exp, tanh = (MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name) for name in ("exp", "tanh"))

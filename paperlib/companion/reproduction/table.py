@@ -35,6 +35,11 @@ class Table:
     rows: Mapping[str, Sequence[Any]]
     form: str = ".1e"
 
+    def __post_init__(self) -> None:
+        rows = {name: tuple(cells) for name, cells in self.rows.items()}
+        for name, value in (("columns", tuple(self.columns)), ("rows", rows)):
+            object.__setattr__(self, name, value)
+
     def _lines(self) -> list[list[str]]:
         written = [
             [name, *(cell if isinstance(cell, str) else format(cell, self.form) for cell in cells)]
