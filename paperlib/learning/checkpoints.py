@@ -1,5 +1,6 @@
 """Trainings kept on disk, each in a file named by its configuration: to go on from where one stopped, or to take as it is."""
 
+import ast
 import hashlib
 import warnings
 from collections.abc import Sequence
@@ -24,8 +25,30 @@ _CODE = (
 
 
 def code() -> bytes:
-    """Hashes of the code that decides which weights come out, one after the other."""
-    return b"".join(hashlib.sha256((files("paperlib") / name).read_bytes()).digest() for name in _CODE)
+    """Return the hashes of the code that decides which weights come out, one after the other.
+
+    Comments, docstrings and layout leave a hash as it is.
+    """
+    texts = (_written(ast.parse((files("paperlib") / name).read_bytes())) for name in _CODE)
+    return b"".join(hashlib.sha256(text.encode()).digest() for text in texts)
+
+
+def _written(part: Any) -> str:
+    """Write a part of a syntax tree as text, without statements that are only a string, such as docstrings.
+
+    `ast.dump` and `ast.unparse` write some trees differently from one Python to the next. Fields that are empty are left
+    out here, because a later Python may add fields.
+    """
+    if isinstance(part, list):
+        return f"[{', '.join(_written(each) for each in part if not _is_text(each))}]"
+    if not isinstance(part, ast.AST):
+        return ascii(part)
+    fields = [f"{name}={_written(value)}" for name, value in ast.iter_fields(part) if value not in (None, [])]
+    return f"{type(part).__name__}({', '.join(fields)})"
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
 
 
 @dataclass(frozen=True)
