@@ -19,7 +19,7 @@ RATE = 0.5
 def step(x: float, *rest, rate=RATE, **named) -> float:
     """Return one step."""
     # Downhill.
-    return x - rate * (x + 2) if x > 0 else f"{x!r:>{len(rest)}} at {rate}"
+    return x - rate * (x + 2) if x > 0 else f"{x!r:>8} at {rate}"
 
 
 class Walk:
@@ -82,7 +82,7 @@ def test_other_code_has_another_hash(old, new):
 
 
 def test_every_python_gives_one_hash():
-    assert hashed(SOURCE) == "130b287f79dd1faf"
+    assert hashed(SOURCE) == "e9c609818083b747"
 
 
 def test_a_changed_comment_keeps_a_checkpoint(tmp_path, monkeypatch):
