@@ -18,11 +18,12 @@ from .physics.potentials import sample, square_well, woods_saxon, yukawa
 from .physics.scattering import bound_states, effective_range, scattering_length, scattering_length_gradient
 from .physics.scattering import scattering_length_hvp, scattering_length_jet, wave_function
 from .taylor import diagrams, symmetric
+from .taylor.compilation import compiled
 from .taylor.diagrams import Diagram, enumerate_diagrams
 from .taylor.expansion import TaylorExpansion, directional_derivatives, propagator, taylor_expand, vertices
 from .taylor.operators import bilaplacian, hessian_vector, laplacian, mixed_derivative, partials
 from .taylor.symmetric import SymmetricTensor
-from .taylor.tensors import compiled, derivative_tensor
+from .taylor.tensors import derivative_tensor
 
 __all__ = [
     "Diagram", "Ensemble", "LearnedSeries", "MLP", "SOAP", "SymmetricTensor", "Target", "TaylorExpansion",

@@ -18,6 +18,7 @@ from paperlib.networks.graph import Converted
 __all__ = ["MLP"]
 
 FORMAT = "paperlib.MLP 1"
+SMALLER = "scale the inputs or the weights"
 LAYOUT = {1: "(units out,)", 2: "(units out, units in)"}
 
 
@@ -141,7 +142,7 @@ class MLP:
             for weight, bias, phi in zip(self.weights, self.biases, self.activations):
                 y = activations.of_layer(phi, y @ weight.T + bias, 0)[0]
             y = y @ self.weights[-1].T + self.biases[-1]
-        checks.representable("x", y, "scale the inputs or the weights")
+        checks.representable("x", y, SMALLER)
         return y[..., 0] if self.outputs == 1 else y
 
     @classmethod

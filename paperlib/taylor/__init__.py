@@ -1,9 +1,10 @@
 """The Taylor series of a network: propagators and vertices, diagrams, tensors, series along directions."""
 
 from paperlib.taylor import diagrams, symmetric
+from paperlib.taylor.compilation import compiled
 from paperlib.taylor.expansion import TaylorExpansion, directional_derivatives, propagator, taylor_expand, vertices
 from paperlib.taylor.operators import bilaplacian, hessian_vector, laplacian, mixed_derivative, partials
-from paperlib.taylor.tensors import compiled, derivative_tensor
+from paperlib.taylor.tensors import derivative_tensor
 
 __all__ = [
     "TaylorExpansion", "bilaplacian", "compiled", "derivative_tensor", "diagrams", "directional_derivatives", "hessian_vector",

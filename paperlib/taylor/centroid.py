@@ -225,7 +225,7 @@ def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
     gradient = _backward(mlp, order, layers)
     batch = np.broadcast_shapes(at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ())
     if order == 1:
-        return np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim))
+        return np.array(np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim)))  # never a view of the weights
     out = np.zeros((*batch, entries(mlp.dim, order)))
     for p, rows in _plan(order).items():
         columns = list(_columns(layers, rows))

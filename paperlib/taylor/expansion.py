@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import checks, chunks
 from paperlib._support.checks import Floats
-from paperlib.networks.mlp import MLP, centre, phis
+from paperlib.networks.mlp import MLP, SMALLER, centre, phis
 from paperlib.taylor.loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor
-from paperlib.taylor.tensors import SMALLER, derivative_tensor
+from paperlib.taylor.tensors import derivative_tensor
 
 __all__ = ["TaylorExpansion", "directional_derivatives", "propagator", "taylor_expand", "vertices"]
 

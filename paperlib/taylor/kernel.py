@@ -1,8 +1,9 @@
-"""The compiled loop that runs over a tape: all layers, all centres, and no call of NumPy's.
+"""The compiled loop that executes a program: all layers, all centres, and no call of NumPy's.
 
 This module needs numba. A row is one number for each centre and neuron, so that the innermost loops are over contiguous numbers
-and the processor takes several at a time. Layers are filled up to whole vectors with neurons from which nothing leads. Rows are
-places in `work`; whatever does not depend on the centres is in two arrays more, which `loop` writes and the loop reads.
+and the processor takes several at a time. Layers are filled up to whole vectors with neurons whose outgoing weights are zero. Rows
+are places in `work`. What does not depend on the centres is in two more arrays, written by `loop`: weights in `numbers`, and
+records in `table`, one head, then one record a layer, a group of neurons with the same activation, a product, a dot product.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import numba
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
@@ -21,126 +23,104 @@ from paperlib._support import compiled
 from paperlib._support.checks import Floats
 from paperlib._support.compiled import inner
 from paperlib.networks import activations, bases
+from paperlib.networks.activations import Scaled, scaled
 from paperlib.networks.bases import recurrence, spare_rows
 from paperlib.networks.mlp import MLP
 from paperlib.taylor import compiled_activations, registers
 from paperlib.taylor.compiled_activations import CODES, activate
+from paperlib.taylor.program import DOT, ONWARD, PRODUCT, Program, Request, program
 from paperlib.taylor.registers import LANES, aligned, dots, multiply, multiply_and_add, product
-from paperlib.taylor.symmetric import entries
-from paperlib.taylor.tape import HANDED_ON, Tape, tape
 
 __all__ = ["Loop", "loop", "run"]
 
 Ints: TypeAlias = NDArray[np.int64]
 TOGETHER = 2**15  # numbers at work together, which stay in cache
-FEW = 3 * LANES // 4  # rows, from which on a vector of dot products is of rows and not of centres
-# What the table says of a layer: its sizes, its activation, where its numbers and its products are, and how many of these.
-BELOW, ABOVE, CODE, PARAMETER, FORWARD, BIAS, BACKWARD, BEGIN, OWN, UP, DOWN, DOTS = range(12)
+LARGE = 2**17  # numbers of one centre, from which on eight centres do not stay in cache
+FEW = 3 * LANES // 4  # consecutive rows from which on a vector of dot products is of rows and not of centres
+
+
+def _record(names: str) -> np.dtype:
+    return np.dtype([(name, "i8") for name in names.split()])
+
+
+# What the table says of the request and the network, of a layer, and of a group of neurons: sizes, and where their numbers and
+# their products begin (and how many there are).
+HEAD = _record(
+    "order dim outputs entries gradients columns letters constants forward adjoints kept rows depth widest total passed step"
+    " constant last zeros letter gradient layers groups products dots"
+)
+LAYER = _record("below above forward bias backward group groups up ups down downs dot dots")
+GROUP = np.dtype([*_record("begin length product products code").descr, ("parameter", "f8")])
 
 
 class Loop(NamedTuple):
-    """The compiled loop, and what it is given beside the centres; see `loop`."""
+    """The compiled loop and its arguments beside the centres; see `loop`."""
 
     run: Callable[..., bool]
-    size: int  # of a tensor, with what fills up a vector
-    beyond: int  # numbers past the last tensor, to which nothing is added
-    work: int  # numbers that a centre takes
+    outputs: int
+    entries: int  # derivatives at a centre
+    gradients: int
+    columns: int  # of a gradient, filled up to whole vectors
+    beyond: int  # numbers past the last gradient, to which nothing is added
+    work: int  # numbers that one centre takes
     together: int  # centres at a time, at most
     table: Ints
     numbers: Floats
 
 
-def loop(mlp: MLP, order: int) -> Loop | None:
-    """Write down what does not depend on the centres.
+class _Places(NamedTuple):
+    """Where the rows of a layer begin: its own from row 0 on, shared ones from `kept` on, passed ones from `rows` on."""
 
-    None where an activation is `Custom`, or neurons of a layer have several.
-    """
-    of_layers = [activations.groups(name) for name in mlp.activations]
-    if any(len(parts) > 1 or not isinstance(parts[0][0], str) for parts in of_layers):
-        return None
-    scaled = [activations.scaled(str(parts[0][0])) for parts in of_layers]
-    tapes = [tape(mlp.dim, order, LANES, layer == 0, layer == mlp.depth - 1) for layer in range(mlp.depth)]
-    z, adjoints, kept = tapes[0].z, tapes[0].adjoints, tapes[0].kept
-    rows = max(*(kept + spare_rows(each.base, order) for each in scaled), *(each.rows for each in tapes))
-    kinds = [(each.base, written) for each, written in zip(scaled, tapes)]
-    played = {kind: _played(*kind) for kind in kinds}
-    begins = dict(zip(played, np.cumsum([0, *(len(times) for _, times, _ in played.values())]).tolist()))
-    products = np.concatenate([each for each, _, _ in played.values()])
-    products = np.where(products >= HANDED_ON, products - HANDED_ON + rows, products)
-    times = np.concatenate([each for _, each, _ in played.values()])
-
-    dim, *hidden = units = [-(-n // LANES) * LANES for n in (mlp.dim, *map(len, mlp.biases[:-1]))]
-    parts: list[Any] = [np.append(times, [each.parameter for each in scaled])]
-    outer = 1.0  # the layer's outer scaling goes into the next layer's weights, its inner one into its own
-    for weights, bias, shape, each in zip(mlp.weights, mlp.biases, zip(hidden, units), scaled):
-        filled, bias, outer = _filled(each.inner * outer * weights, *shape), each.inner * bias, each.outer
-        parts += [filled.T, [*bias, *[1.0] * (shape[0] - len(bias))], filled]  # at 1, far from a kink
-    parts += [_filled(outer * mlp.weights[-1], mlp.outputs, units[-1]), np.zeros(max(units))]
-    parts = [np.pad(np.ravel(part), (0, -np.size(part) % LANES)) for part in parts]
-    _, *places, last, none, _ = np.cumsum([0, *map(len, parts)]).tolist()
-
-    size = dim if order == 1 else entries(mlp.dim, order)
-    head = [order, mlp.dim, size, z, adjoints, kept, rows, mlp.depth, max(hidden), sum(hidden), last, none]
-    layers = [
-        [mlp.dim if n == 0 else units[n], units[n + 1], CODES[kind[0]], len(times) + n]
-        + [*places[3 * n : 3 * n + 3], begins[kind], *played[kind][2]]
-        for n, kind in enumerate(kinds)
-    ]
-    table = np.concatenate([head, *layers, products.ravel()]).astype(np.int64)
-    work = kept * sum(hidden) + (rows - kept + 1 + z) * max(hidden)
-    together = min(max(TOGETHER // work // 8, 1), 64) * 8  # eight rows at a time
-    # And, for each centre, more than enough for the alignment, a vector of sums, and rows that are read beyond the last.
-    return Loop(run, size, LANES, work + LANES * (2 + max(hidden)), together, table, np.concatenate(parts))
+    own: int
+    shared: int
+    onward: int
+    kept: int
+    rows: int
+    width: int  # of each row
 
 
-def _played(name: str, each: Tape) -> tuple[Ints, Floats, list[int]]:
-    """The products of a layer with such an activation, one after the other; how often they are met; how many of each kind."""
-    sums = list(recurrence(name, each.order, each.kept))
-    own = [(out, left, right, n == 0) for out, terms in sums for n, (left, right, _) in enumerate(terms)]
-    kinds = [np.array(own, dtype=np.int64).reshape(-1, 4), each.up, each.down, each.dots]
-    times = [often for _, terms in sums for *_, often in terms]
-    return np.concatenate(kinds), np.append(times, each.times), [len(kind) for kind in kinds]
-
-
-def _filled(weights: Floats, rows: int, columns: int) -> Floats:
-    return np.pad(weights, ((0, rows - len(weights)), (0, columns - weights.shape[1])))
-
-
-def _view(numbers: Any, begin: Any, *shape: Any) -> Any:
-    """An array within an array."""
-    made = types.Array(numbers.dtype, len(shape), "C")
+def _view(numbers: Any, begin: Any, kind: Any, length: Any) -> Any:
+    """An array within an array, of other elements."""
+    made = types.Array(kind, 1, "C")
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(numbers.dtype)))
-        array, shape = context.make_array(made)(context, builder), given[2:]
-        data = builder.gep(context.make_array(numbers)(context, builder, given[0]).data, [given[1]])
-        strides = [*(builder.mul(length, size) for length in shape[1:]), size]
-        populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+        element = context.get_data_type(kind)
+        size = context.get_constant(types.intp, context.get_abi_sizeof(element))
+        array, (whole, first, count) = context.make_array(made)(context, builder), given
+        data = builder.gep(context.make_array(numbers)(context, builder, whole).data, [first])
+        data = builder.bitcast(data, element.as_pointer())
+        populate_array(array, data=data, shape=[count], strides=[size], itemsize=size, meminfo=None)
         return array._getvalue()
 
-    return made(numbers, *[types.intp] * (1 + len(shape))), code
+    return made(numbers, types.intp, types.intp), code
 
 
-# In place of slices, which take a second to compile.
-_row: Any = intrinsic(lambda context, numbers, begin, length: _view(numbers, begin, length))
-_matrix: Any = intrinsic(lambda context, numbers, begin, rows, length: _view(numbers, begin, rows, length))
+row: Any = intrinsic(lambda context, numbers, begin, length: _view(numbers, begin, numbers.dtype, length))
+
+
+def _records(dtype: np.dtype) -> Any:
+    """Make a function of compiled code (table, begin, count) that returns records of a table of integers."""
+    kind = numba.from_dtype(dtype)
+    return intrinsic(lambda context, table, begin, count: _view(table, begin, kind, count))
+
+
+_heads, _layers, _groups, _products, _dots = map(_records, (HEAD, LAYER, GROUP, PRODUCT, DOT))
 
 
 @inner
-def _play(
-    tapes: Ints, begin: int, count: int, numbers: Floats, work: Floats,
-    own: int, shared: int, onward: int, kept: int, rows: int, width: int,
-) -> None:  # fmt: skip
-    """A layer's products, neuron by neuron; see `tape.Tape`."""
-    shared, onward = shared - kept * width, onward - rows * width
+def _play(products: Any, begin: int, count: int, work: Floats, at: _Places, column: int, length: int) -> None:
+    """Execute products at `length` columns of the rows, from `column` on."""
+    width, kept, rows = at.width, at.kept, at.rows
+    own, shared, onward = at.own + column, at.shared - kept * width + column, at.onward - rows * width + column
     for number in range(begin, begin + count):
-        out, left, right, first = tapes[number]
+        each = products[number]
+        out, left, right = each.out, each.left, each.right
         x, y = (own if left < kept else shared) + left * width, (own if right < kept else shared) + right * width
-        to, weight = (own if out < kept else shared if out < rows else onward) + out * width, numbers[number]
-        if first:
-            multiply(work, x, y, weight, to, width)
+        to = (own if out < kept else shared if out < rows else onward) + out * width
+        if each.first:
+            multiply(work, x, y, each.weight, to, length)
         else:
-            multiply_and_add(work, x, y, weight, to, width)
+            multiply_and_add(work, x, y, each.weight, to, length)
 
 
 @partial(compiled.jit, flags=frozenset({"contract", "reassoc"}), inner=True)  # in any order, else a number at a time
@@ -153,19 +133,28 @@ def _dot(x: Floats, y: Floats) -> float:
 
 @inner
 def _add_dots(
-    tapes: Ints, begin: int, count: int, numbers: Floats, work: Floats,
-    own: int, shared: int, kept: int, centres: int, units: int, out: Floats, to: int, size: int, spare: int,
-) -> None:  # fmt: skip
-    """Add to the entries of each centre the dot products over its neurons, as many at a time as a vector has numbers.
+    products: Any,
+    begin: int,
+    count: int,
+    work: Floats,
+    at: _Places,
+    centres: int,
+    out: Floats,
+    to: int,
+    size: int,
+    spare: int,
+) -> None:
+    """Add the dot products over the neurons to the entries of each centre, `size` apart, as many at a time as a vector has numbers.
 
-    These are of one row with others, or, where there are few others, of two rows at several centres.
+    These are of one row with consecutive rows or, where there are few of these, of two rows at several centres.
     """
-    width, sums = centres * units, _row(work, spare, LANES)
-    shared -= kept * width
+    width, sums = at.width, row(work, spare, LANES)
+    units, shared = width // centres, at.shared - at.kept * width
     for number in range(begin, begin + count):
-        entry, left, right, some = tapes[number]
-        x, y, weight = (own if left < kept else shared) + left * width, shared + right * width, numbers[number]
-        first, together = to + entry, centres - centres % LANES if some < FEW else 0
+        each = products[number]
+        some, weight = each.count, each.weight
+        x, y = (at.own if each.left < at.kept else shared) + each.left * width, shared + each.right * width
+        first, together = to + each.entry, centres - centres % LANES if some < FEW else 0
         for n in range(some):
             for c in range(0, together, LANES):
                 at_x, at_y = x + c * units, y + n * width + c * units
@@ -177,90 +166,142 @@ def _add_dots(
         for c in range(together, centres):
             if some < LANES // 2:
                 for n in range(some):
-                    one, other = _row(work, x + c * units, units), _row(work, y + n * width + c * units, units)
+                    one, other = row(work, x + c * units, units), row(work, y + n * width + c * units, units)
                     out[first + n + c * size] += weight * _dot(one, other)
             else:  # what lies beyond the last row is multiplied, too
                 dots(work, x + c * units, 0, y + c * units, width, units, weight, out, first + c * size, some)
 
 
 @inner
-def _repeat(row: Floats, numbers: Floats, begin: int, length: int) -> None:
-    """A layer's numbers for every centre."""
-    some = _row(numbers, begin, length)
-    for start in range(0, len(row), length):
-        part = _row(row, start, length)
+def _repeat(out: Floats, numbers: Floats, begin: int, length: int) -> None:
+    """Write a layer's numbers for every centre."""
+    some = row(numbers, begin, length)
+    for start in range(0, len(out), length):
+        part = row(out, start, length)
         for j in range(length):
             part[j] = some[j]
 
 
 @inner
-def _finite(row: Floats) -> bool:
-    """Whether all are, which activations do not tell, and their squares."""
-    return 0.0 * _dot(row, row) == 0.0
+def _finite(numbers: Floats) -> bool:
+    """Whether all numbers are finite, and their squares."""
+    return 0.0 * _dot(numbers, numbers) == 0.0
 
 
 def _of(sources: int) -> Callable:
-    """The loop, of a number that tells what it was made of.
+    """Make the loop of a number that depends on the sources of all that it calls.
 
-    numba finds again what it has compiled by a function's own file and what it closes over, not by the files of what it calls.
+    numba finds a cached function by its own file and the values it closes over, not by the files of the functions it calls.
     """
 
-    def run(at: Floats, out: Floats, work: Floats, together: int, table: Ints, numbers: Floats) -> bool:
-        """Add the tensors at centres (n, dim) to `out` (outputs, n, size), so many `together`; False: at a kink, or not finite."""
-        order, dim, size, z, adjoints, kept, rows, depth, widest, total, last, none = table[:12]
-        layers, n = _matrix(table, 12, depth, 12), len(at) // dim
-        tapes = _matrix(table, 12 + 12 * depth, len(table) // 4 - 3 - 3 * depth, 4)
+    def run(
+        at: Floats, directions: Floats, out: Floats, work: Floats, together: int, table: Ints, numbers: Floats
+    ) -> bool:
+        """Add the derivatives at centres (n, dim) to `out`; False if a neuron sits at a kink or a number is not finite.
+
+        `out` holds derivatives (outputs, n, entries), gradients (outputs, gradients, n, columns) and LANES numbers more;
+        `directions` is (given, n, dim). `together` centres are computed at a time.
+        """
+        head = _heads(table, 0, 1)[0]
+        layers, groups = _layers(table, head.layers, head.depth), _groups(table, head.groups, 1)
+        products, dot_products = _products(table, head.products, 1), _dots(table, head.dots, 1)
+        dim, order, kept, entries, depth, n = (
+            head.dim,
+            head.order,
+            head.kept,
+            head.entries,
+            head.depth,
+            len(at) // head.dim,
+        )
         first_own = aligned(work)
-        shared = first_own + together * kept * total
-        onward = shared + together * (rows - kept) * widest
-        spare = onward + together * (1 + z) * widest
+        shared = first_own + together * kept * head.total
+        onward = shared + together * (head.rows - kept) * head.widest
+        spare = onward + together * head.passed * head.widest
         for start in range(0, n, together):
             centres = together if n - start > together else n - start
             own = x = first_own
             for layer in range(depth):
                 of = layers[layer]
-                below, above, width = of[BELOW], of[ABOVE], centres * of[ABOVE]
+                below, above, width = of.below, of.above, centres * of.above
+                place = _Places(own, shared, onward, kept, head.rows, width)
                 of_z = own + (order + 1) * width
                 if layer:
-                    product(work, x, centres, below, numbers, of[FORWARD], of[BIAS], above, work, of_z)
+                    product(work, x, centres, below, numbers, of.forward, of.bias, above, work, of_z)
                     y = x + centres * below
-                    product(work, y, z * centres, below, numbers, of[FORWARD], none, above, work, of_z + width)
+                    product(
+                        work,
+                        y,
+                        head.forward * centres,
+                        below,
+                        numbers,
+                        of.forward,
+                        head.zeros,
+                        above,
+                        work,
+                        of_z + width,
+                    )
                 else:
-                    product(at, start * dim, centres, dim, numbers, of[FORWARD], of[BIAS], above, work, of_z)
-                    # The same for all centres: they stay where they are while the rows keep their length.
-                    for i in range(dim if z and (start == 0 or centres < together) else 0):
-                        _repeat(_row(work, of_z + (1 + i) * width, width), numbers, of[FORWARD] + i * above, above)
-                if not _finite(_row(work, of_z, width)):
+                    product(at, start * dim, centres, dim, numbers, of.forward, of.bias, above, work, of_z)
+                    for i in range(head.letters):
+                        to, given = own + table[head.letter + i] * width, i - head.constants
+                        if given >= 0:
+                            y = (given * n + start) * dim
+                            product(directions, y, centres, dim, numbers, of.forward, head.zeros, above, work, to)
+                        # The same for all centres: such a row stays where it is while it keeps its length.
+                        elif start == 0 or centres < together or not head.step:
+                            _repeat(row(work, to, width), numbers, head.constant + i * above, above)
+                if not _finite(row(work, of_z, width)):
                     return False
-                activate(of[CODE], numbers[of[PARAMETER]], work, own, shared, width, width, order + 2)
-                x, count = own, of[OWN]
-                if z and layer < depth - 1:
-                    x, count = onward, of[OWN] + of[UP]
-                    _repeat(_row(work, x, width), work, own, width)
-                _play(tapes, of[BEGIN], count, numbers, work, own, shared, onward, kept, rows, width)
-                own += kept * width
-            for output in range((len(out) - LANES) // (n * size)):
-                end, to = own, (output * n + start) * size
+                for number in range(of.group, of.group + of.groups):
+                    group = groups[number]
+                    length = width if of.groups == 1 else group.length
+                    for column in range(group.begin, width, width if of.groups == 1 else above):
+                        activate(
+                            group.code, group.parameter, work, own + column, shared + column, width, length, order + 2
+                        )
+                        _play(products, group.product, group.products, work, place, column, length)
+                x = own
+                if head.forward and layer < depth - 1:
+                    x = onward
+                    _repeat(row(work, x, width), work, own, width)
+                    _play(products, of.up, of.ups, work, place, 0, width)
+                own += kept * width * head.step
+            for output in range(head.outputs):
+                end, to = own, (output * n + start) * entries
                 for layer in range(depth - 1, -1, -1):
                     of = layers[layer]
-                    above, width = of[ABOVE], centres * of[ABOVE]
-                    end -= kept * width
+                    above, width = of.above, centres * of.above
+                    end -= kept * width * head.step
                     if layer == depth - 1:
-                        _repeat(_row(work, shared, width), numbers, last + output * above, above)
+                        _repeat(row(work, shared, width), numbers, head.last + output * above, above)
                     else:
-                        beyond, backward = layers[layer + 1, ABOVE], layers[layer + 1, BACKWARD]
-                        product(work, onward, adjoints * centres, beyond, numbers, backward, none, above, work, shared)
-                    begin = of[BEGIN] + of[OWN] + of[UP]
-                    _play(tapes, begin, of[DOWN], numbers, work, end, shared, onward, kept, rows, width)
-                    begin += of[DOWN]
-                    _add_dots(
-                        tapes, begin, of[DOTS], numbers, work, end, shared, kept, centres, above, out, to, size, spare
-                    )
-                if order == 1:
-                    above, backward = layers[0, ABOVE], layers[0, BACKWARD]
-                    product(work, onward, centres, above, numbers, backward, none, size, out, to)
-                if not _finite(_row(out, to, centres * size)):
+                        beyond = layers[layer + 1]
+                        product(
+                            work,
+                            onward,
+                            head.adjoints * centres,
+                            beyond.above,
+                            numbers,
+                            beyond.backward,
+                            head.zeros,
+                            above,
+                            work,
+                            shared,
+                        )
+                    place = _Places(end, shared, onward, kept, head.rows, width)
+                    _play(products, of.down, of.downs, work, place, 0, width)
+                    _add_dots(dot_products, of.dot, of.dots, work, place, centres, out, to, entries, spare)
+                    if not head.step:
+                        break
+                if not _finite(row(out, to, centres * entries)):
                     return False
+                for i in range(head.gradients):
+                    of = layers[0]
+                    x = onward + table[head.gradient + i] * centres * of.above
+                    to = head.outputs * n * entries + ((output * head.gradients + i) * n + start) * head.columns
+                    product(work, x, centres, of.above, numbers, of.backward, head.zeros, head.columns, out, to)
+                    if not _finite(row(out, to, centres * head.columns)):
+                        return False
         return sources > 0
 
     return run
@@ -269,3 +310,122 @@ def _of(sources: int) -> Callable:
 _FILES = [Path(str(module.__file__)) for module in (compiled, registers, bases, compiled_activations)]
 _SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
 run = compiled.jit(_of(_SOURCES), flags=frozenset({"contract"}))
+
+
+class _Neurons(NamedTuple):
+    """How a layer's neurons lie in a row: in groups of one activation, each filled up to whole vectors."""
+
+    groups: list[tuple[int, int, Scaled]]  # where a group begins, its length, its activation
+    places: Ints  # of each neuron
+    inner: Floats  # of each neuron's activation, outer * base(inner * z)
+    outer: Floats
+
+    @property
+    def units(self) -> int:
+        begin, length, _ = self.groups[-1]
+        return begin + length
+
+
+def _neurons(name: str, units: int) -> _Neurons:
+    groups, places, inner, outer, begin = [], [], [], [], 0
+    for each, count in activations.groups(name):
+        count, by = count or units, scaled(each)
+        groups.append((begin, -(-count // LANES) * LANES, by))
+        places += range(begin, begin + count)
+        inner += [by.inner] * count
+        outer += [by.outer] * count
+        begin += groups[-1][1]
+    return _Neurons(groups, np.array(places), np.array(inner), np.array(outer))
+
+
+def _filled(weights: Floats, above: _Neurons, below: _Neurons) -> Floats:
+    """The weights between filled layers, with the scalings of activations."""
+    out = np.zeros((above.units, below.units))
+    out[np.ix_(above.places, below.places)] = above.inner[:, None] * weights * below.outer
+    return out
+
+
+def _recurrence(base: str, order: int, kept: int) -> np.ndarray:
+    """The products that make an activation's derivatives from the second on."""
+    sums = recurrence(base, order, kept)
+    return np.array([(out, *rows, n == 0, by) for out, terms in sums for n, (*rows, by) in enumerate(terms)], PRODUCT)
+
+
+def _joined(parts: dict[Any, np.ndarray]) -> tuple[np.ndarray, dict[Any, tuple[int, int]]]:
+    """One array of all parts, and the beginning and the length of each."""
+    ends = np.cumsum([len(part) for part in parts.values()]).tolist()
+    return np.concatenate(list(parts.values())), {
+        key: (end - len(parts[key]), len(parts[key])) for key, end in zip(parts, ends)
+    }
+
+
+def loop(mlp: MLP, request: Request, letters: Floats) -> Loop | None:
+    """Write down what does not depend on the centres; None if an activation is `Custom`.
+
+    `letters` holds the first layer's slopes along the constant directions, (constant, units); the request's
+    other directions are given at each centre.
+    """
+    if any(isinstance(name, activations.Custom) for name in mlp.activations):
+        return None
+    layers = [_neurons(name, len(bias)) for name, bias in zip(mlp.activations, mlp.biases)]
+    inputs, outputs = _neurons("linear", mlp.dim), _neurons("linear", mlp.outputs)
+    programs = [program(request, LANES, n == 0, n == mlp.depth - 1) for n in range(mlp.depth)]
+    first = programs[0]
+    bases = {by.base for layer in layers for *_, by in layer.groups}
+    rows = max(first.kept + max(spare_rows(base, first.order) for base in bases), *(each.rows for each in programs))
+    parts: dict[Any, np.ndarray] = {base: _recurrence(base, first.order, first.kept) for base in bases}
+    parts |= {(each, side): getattr(each, side) for each in programs for side in ("up", "down")}
+    products, of = _joined(parts)
+    products["out"] -= np.where(products["out"] >= ONWARD, ONWARD - rows, 0)
+    dots, of_dots = _joined({each: each.dots for each in programs})
+
+    numbers: dict[Any, Any] = {"constant": np.zeros((len(letters), layers[0].units))}
+    numbers["constant"][:, layers[0].places] = letters * layers[0].inner
+    for n, (weights, bias) in enumerate(zip(mlp.weights[:-1], mlp.biases)):
+        filled = _filled(weights, layers[n], layers[n - 1] if n else inputs)
+        numbers["bias", n] = np.ones(layers[n].units)  # far from a kink
+        numbers["bias", n][layers[n].places] = bias * layers[n].inner
+        numbers |= {("forward", n): filled.T, ("backward", n): filled}
+    widest = max(inputs.units, *(layer.units for layer in layers))
+    numbers |= {"last": _filled(mlp.weights[-1], outputs, layers[-1])[: mlp.outputs], "zeros": np.zeros(widest)}
+    flat, at = _joined({key: np.pad(np.ravel(part), (0, -np.size(part) % LANES)) for key, part in numbers.items()})
+
+    groups = {
+        n: np.array([(*group, *of[by.base], CODES[by.base], by.parameter) for *group, by in layer.groups], GROUP)
+        for n, layer in enumerate(layers)
+    }
+    every, of_groups = _joined(groups)
+    records = [
+        (
+            layers[n - 1].units if n else mlp.dim,
+            layers[n].units,
+            *(at[side, n][0] for side in ("forward", "bias", "backward")),
+        )
+        + (*of_groups[n], *of[each, "up"], *of[each, "down"], *of_dots[each])
+        for n, each in enumerate(programs)
+    ]
+    sections = {
+        "head": np.zeros(1, HEAD),
+        "letter": np.array(first.letters, int),
+        "gradient": np.array(first.gradients, int),
+    }
+    sections |= {"layers": np.array(records, LAYER), "groups": every, "products": products, "dots": dots}
+    table, begin = _joined({key: section.view(np.int64) for key, section in sections.items()})
+    step, passed = int(not first.forward_only), max(1 + first.forward, first.adjoints)
+    total = sum(layer.units for layer in layers) if step else widest
+    head = {name: getattr(first, name) for name in ("order", "entries", "forward", "adjoints", "kept")}
+    head |= {"dim": mlp.dim, "columns": inputs.units, "depth": mlp.depth, "outputs": mlp.outputs, "rows": rows}
+    head |= {"widest": widest, "total": total, "passed": passed, "step": step, "constants": len(letters)}
+    head |= {"letters": len(first.letters), "gradients": len(first.gradients)}
+    head |= {key: at[key][0] for key in ("constant", "last", "zeros")}
+    head |= {key: begin[key][0] for key in sections if key != "head"}
+    table[: len(head)] = [head[name] for name in HEAD.names or ()]
+    work = first.kept * total + (rows - first.kept + passed) * widest
+    together = (
+        min(max(TOGETHER // work // 8, 1), 64) * 8 if work < LARGE else 4
+    )  # matrix products take eight rows at a time
+    # And, for each centre, more than enough for the alignment, a vector of sums, and rows that are read beyond the last.
+    work += LANES * (2 + widest)
+    return Loop(
+        run, mlp.outputs, first.entries, len(first.gradients), inputs.units, LANES, work, together, table, flat
+    )  # fmt: skip

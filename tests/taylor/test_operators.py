@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from paperlib import taylor
 from paperlib.networks.mlp import MLP
-from paperlib.taylor import operators, words
+from paperlib.taylor.program import program
 
 RANDOM = np.random.default_rng(25)
 
@@ -99,17 +99,14 @@ def test_against_jax():
         close(taylor.hessian_vector(mlp, v, at), np.array(products))
 
 
-def test_a_thousand_inputs(monkeypatch):
-    """Where a Hessian has a million entries: against series along the axes, in chunks and at once."""
+def test_a_thousand_inputs():
+    """Where a Hessian has a million entries: against series along the axes."""
     mlp, at = network((1000, 16, 16, 1)), RANDOM.uniform(-1, 1, (3, 1000))
     axes = taylor.directional_derivatives(mlp, 4, np.eye(1000), at[:, None])
     close(taylor.laplacian(mlp, at), axes[..., 2].sum(axis=-1))
     diagonal = taylor.partials(mlp, [(i, i) for i in range(1000)] + [(i,) * 4 for i in range(0, 1000, 100)], at)
     close(diagonal[:, :1000], axes[..., 2])
     close(diagonal[:, 1000:], axes[:, ::100, 4], 1e-10)
-    whole = taylor.bilaplacian(mlp, at[:1])
-    monkeypatch.setattr(operators, "CHUNK_BYTES", 2**18)
-    close(taylor.bilaplacian(mlp, at[:1]), whole)
     close(taylor.laplacian(mlp, at), axes[..., 2].sum(axis=-1))
 
 
@@ -119,19 +116,15 @@ def test_pure_derivatives_to_the_twentieth_order():
     np.testing.assert_allclose(found, [0.5**20, 1.0, 0.5**10], rtol=1e-9)
 
 
-def test_only_what_is_asked_for_is_computed(monkeypatch):
-    """A thousand inputs of which three are asked for: no array of the sweep has more than three directions."""
-    mlp, seen = network((1000, 8, 8, 1)), []
-    swept = words.swept
+def test_only_what_is_asked_for_is_computed():
+    """Of a thousand inputs three are asked for: no program has more than the derivatives that these need."""
+    mlp = network((1000, 8, 8, 1))
+    assert all(program(request(mlp, [(5, 5, 999), (17, 5)]), 8, first).kept == 3 + 2 + 3 for first in (True, False))
+    assert program(request(mlp, "laplacian"), 8).forward == 8 + 1  # as many directions as the first layer has units
 
-    def watched(*arguments):
-        layers, inputs = swept(*arguments)
-        seen.extend(array.shape[-2] for layer in layers for array in layer.z.values())
-        return layers, inputs
 
-    monkeypatch.setattr(words, "swept", watched)
-    taylor.partials(mlp, [(5, 5, 999), (17, 5)])
-    assert max(seen) == 2 and seen
+def request(mlp, asked):
+    return taylor.compiled(mlp, asked)._ready.request
 
 
 def test_tuples_in_any_order_and_twice():

@@ -1,6 +1,5 @@
-"""Compiled expansions against `derivative_tensor`, the tape run by plain NumPy, and the activations in compiled loops."""
+"""Compiled requests against whole tensors without a program, and the activations in the compiled loop."""
 
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,15 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import ACTIVATIONS as EXACT
 from oracles import POINTS, activation_derivatives
-from reference_recursion import derivative_tensors, packed_entries
 
 from paperlib._support import compiled as support
 from paperlib.networks import activations, bases
 from paperlib.networks.mlp import MLP
-from paperlib.taylor import tensors
-from paperlib.taylor.symmetric import packed_size
-from paperlib.taylor.tape import HANDED_ON, tape
-from paperlib.taylor.tensors import compiled, derivative_tensor
+from paperlib.taylor import compilation
+from paperlib.taylor.compilation import compiled, whole
+from paperlib.taylor.tensors import derivative_tensor
 
 PARAMETERS = ["leaky_relu(0.2)", "elu(0.5)", "celu(2.0)", "softplus(3.0)", "squareplus(0.25)"]
 NAMES = [*activations.SMOOTH, *activations.PIECEWISE, *PARAMETERS]
@@ -31,48 +28,14 @@ def close(got, expected, digits=1e-13):
 
 
 def looped(mlp, order, at):
-    """What `compiled` gives; where there is a loop it is not to ask the other road."""
+    """The result of `compiled` by the loop alone: the other methods may not answer."""
     tensor = compiled(mlp, order)
-    with pytest.MonkeyPatch.context() as patch:
-        if tensor._loop:
-            patch.setattr(tensors, "_once", None)
+    assert tensor.method == ("compiled loop" if order else "matrix products")
+    if not order:
         return tensor(at)
-
-
-def played(mlp, order, at):
-    """The tapes at one centre (dim,) of a network of one output, product by product."""
-    tapes = [tape(mlp.dim, order, 8, layer == 0, layer == mlp.depth - 1) for layer in range(mlp.depth)]
-    layers, y, out = [], [at], np.zeros(packed_size(mlp.dim, order))
-    for number, (weight, bias, name, written) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations, tapes)):
-        z = [weight @ row for row in y] if number else [weight @ at, *weight.T[: written.z]]
-        layers.append([*activations.derivatives(name, z[0] + bias, order), z[0] + bias, *z[1:]])
-        rows = dict(enumerate(layers[-1]))
-        play(rows, written.up, written.times)
-        y = [rows[0], *(rows[HANDED_ON + k] for k in range(1, written.z + 1))]
-    below = [mlp.weights[-1][0]]
-    for own, weight, written in zip(layers[::-1], mlp.weights[-2::-1], tapes[::-1]):
-        rows = dict(enumerate(own)) | {written.kept + k: row for k, row in enumerate(below)}
-        play(rows, written.down, written.times[len(written.up) :])
-        often = written.times[len(written.up) + len(written.down) :]
-        for (entry, left, first, count), times in zip(written.dots, often, strict=True):
-            for k in range(count):
-                out[entry + k] += times * (rows[left] @ rows[first + k])
-        below = [rows[HANDED_ON + k] @ weight for k in range(written.adjoints) if HANDED_ON + k in rows]
-    return below[0] if order == 1 else out
-
-
-def play(rows, products, times):
-    for (out, left, right, first), often in zip(products, times):
-        rows[out] = often * rows[left] * rows[right] + (0 if first else rows[out])
-
-
-@pytest.mark.parametrize("order", range(1, 7))
-@pytest.mark.parametrize("widths", [[1, 3, 1], [2, 4, 3, 1], [4, 3, 5, 2, 1]])
-def test_the_tape_is_the_centroid_rule(random_mlp, widths, order):
-    mlp = random_mlp(widths, "gelu")
-    at = np.random.default_rng(1).standard_normal(mlp.dim)
-    full = derivative_tensors(mlp, order, at)[order]
-    assert close(played(mlp, order, at), packed_entries(full, order, mlp.dim), 1e-12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compilation, "whole", None)
+        return tensor(at)
 
 
 @needs_numba
@@ -85,7 +48,7 @@ def test_compiled_it_is_the_derivative_tensor(random_mlp, units, outputs, order,
     one_for_all = random_mlp([*units, outputs], "tanh", seed=order)
     mlp = MLP(one_for_all.weights, one_for_all.biases, names[: one_for_all.depth])
     at = np.random.default_rng(len(names)).uniform(-2, 2, (*batch, mlp.dim))
-    expected = tensors._once(mlp, order, at).packed
+    expected = whole(mlp, order, at)
     assert close(looped(mlp, order, at), expected)
 
 
@@ -94,7 +57,7 @@ def test_compiled_it_is_the_derivative_tensor(random_mlp, units, outputs, order,
 def test_past_the_size_of_one_matrix_product(random_mlp, wide, monkeypatch):
     mlp, at = random_mlp([5, wide, wide, 2], "silu"), np.random.default_rng(0).standard_normal((300, 5))
     for order in (1, 2, 3):
-        expected = tensors._once(mlp, order, at).packed
+        expected = whole(mlp, order, at)
         for together in (1, 2**10, 2**22):
             monkeypatch.setattr("paperlib.taylor.kernel.TOGETHER", together)
             assert close(looped(mlp, order, at), expected)
@@ -108,7 +71,6 @@ def test_activations_keep_their_digits_in_the_tails(name):
     far = [] if name in ("exp", "sin") else [1e5, -1e5, 1e12, -1e12]
     z = np.concatenate([np.linspace(-40, 40, 801) + 1e-3, [1e-8, -1e-8, 1e-200], far])
     phi = activations.derivatives(name, z, 8)
-    assert all(compiled(mlp, order)._loop for order in range(1, 9))
     for order in range(1, 9):
         got = looped(mlp, order, z[:, None])[0]
         rounding = 1e-13 * np.abs(phi[max(order - 2, 0) : order + 1]).max(axis=0) + 1e-290
@@ -163,8 +125,8 @@ def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
         (lambda: compiled(kinked, 2)(np.zeros(2)), "order 2: neuron 0 of layer 1 sits at the kink of relu, z = 0"),
         (lambda: compiled(steep, 2)(np.array([1e-201, 0.0])), beyond),
         (lambda: compiled(large, 1)(np.array([10.0, -10.0])), "mlp, at: derivatives of order 1 are beyond"),
-        (lambda: compiled(mlp, 21), "order = 21: must be at most 20"),
-        (lambda: compiled(mlp, -1), "order = -1: must be an integer >= 0"),
+        (lambda: compiled(mlp, 21), "request = 21: must be at most 20"),
+        (lambda: compiled(mlp, -1), "request = -1: must be an integer >= 0"),
     ):
         with pytest.raises(ValueError) as caught:
             call()
@@ -179,23 +141,29 @@ def test_a_batch_asks_for_memory_before_it_is_taken(random_mlp):
 
 
 def test_without_numba_it_takes_the_other_road(random_mlp, monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.setattr(tensors, "numba", support.numba.__wrapped__)
+    monkeypatch.setattr(compilation, "_kernel", lambda: None)
     mlp, at = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((2, 5, 3))
     third = compiled(mlp, 3)
-    assert third._loop is None and repr(third) == "compiled(MLP(3-4-1, tanh), 3)"
-    assert np.array_equal(third(at), tensors._once(mlp, 3, at).packed)
+    assert third.method == "matrix products" and repr(third) == "compiled(MLP(3-4-1, tanh), 3)"
+    assert np.array_equal(third(at), whole(mlp, 3, at))
 
 
 @needs_numba
-def test_where_the_roads_part(random_mlp):
-    """Large tensors, networks without a hidden layer and activations that no loop knows go as products of matrices."""
-    assert compiled(random_mlp([8, 4, 1]), 6)._loop and compiled(random_mlp([64, 4, 1]), 3)._loop
-    assert not compiled(random_mlp([64, 4, 1]), 4)._loop and not compiled(random_mlp([3, 1]), 2)._loop
-    for activation in ("tanh*3 + linear*1", activations.Custom("none", activations.derivatives)):
-        assert not compiled(random_mlp([3, 4, 1], activation), 2)._loop
-    mlp, many = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((4000, 3))
-    assert np.array_equal(derivative_tensor(mlp, 3, many).packed, compiled(mlp, 3)(many))
+def test_the_method(random_mlp):
+    def method(widths, request, activation="tanh"):
+        return compiled(random_mlp(widths, activation), request).method
+
+    custom = activations.Custom("none", activations.derivatives)
+    for widths, request in (([8, 4, 1], 6), ([64, 4, 1], 3), ([3, 1], 2), ([64, 4, 1], [(0, 1)])):
+        assert method(widths, request) == "compiled loop"
+    for name in (*NAMES, "tanh*3 + linear*1"):
+        assert method([3, 4, 1], 2, name) == "compiled loop"
+    assert method([64, 4, 1], 4) == method([3, 4, 1], 2, custom) == method([3, 4, 1], 0) == "matrix products"
+    assert method([3, 4, 1], [(0, 1)], custom) == "NumPy program"
+    mlp = random_mlp([3, 4, 1])
+    for centres in (1, 2, 4000):
+        at = np.random.default_rng(0).standard_normal((centres, 3))
+        assert np.array_equal(derivative_tensor(mlp, 3, at).packed, compiled(mlp, 3)(at))
 
 
 @pytest.fixture(scope="module")

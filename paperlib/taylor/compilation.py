@@ -1,0 +1,396 @@
+"""Compile a request for one network, and evaluate it at any centres.
+
+Three methods give the same numbers. A program is executed by the compiled loop (`kernel`), or by NumPy (`executor`) where numba is
+not installed or an activation is `Custom`. Large whole tensors are matrix products (`centroid`), with or without numba.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from types import EllipsisType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from paperlib._support import checks
+from paperlib._support.checks import Floats
+from paperlib._support.compiled import numba
+from paperlib.networks.mlp import MLP, SMALLER, centre
+from paperlib.taylor import centroid, executor
+from paperlib.taylor.program import Derivatives, Laplacian, Request
+from paperlib.taylor.symmetric import entries
+
+if TYPE_CHECKING:
+    from paperlib.taylor.kernel import Loop
+
+__all__ = ["Compiled", "compiled"]
+
+LONGEST = 2**19  # entries times 2^order, up to which a program is written in a fraction of a second and gains time
+SUB_INDICES = 1024  # of one multi-index: ten entries that all differ
+MOST_KEPT = 64  # requests of one network
+CHUNK_BYTES = 2**21
+NONE: Floats = np.zeros((0, 1, 1))  # no directions
+
+Index: TypeAlias = tuple[int | str | EllipsisType, ...]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The Laplacian (power 1) or bilaplacian (power 2), with a metric of one or two axes as bytes."""
+
+    power: int
+    metric: bytes | None = None
+    axes: int = 0
+
+
+Key: TypeAlias = int | tuple[Index, ...] | Sum  # an integer: the whole tensor of that order
+
+
+class _Ready(NamedTuple):
+    """All that does not depend on the centre. It does not refer to the network, so that the cache does not keep networks alive."""
+
+    request: Request | None  # None: matrix products
+    letters: Floats  # the first layer's slopes along directions that are the same at all centres, (directions, units)
+    loop: Loop | None
+    names: tuple[str, ...] = ()  # of directions that are given at each centre
+
+
+_ready: WeakKeyDictionary[MLP, dict[Key, _Ready]] = WeakKeyDictionary()
+
+
+@cache
+def _kernel() -> ModuleType | None:
+    """The module of the compiled loop, compiled; None where numba is missing or is not the numba that the loop was written for."""
+    if numba() is None:
+        return None
+    try:
+        from paperlib.taylor import kernel
+
+        smallest = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "linear")
+        _looped(kernel.loop(smallest, Derivatives(1, (), ((),)), np.ones((1, 1))), np.zeros((1, 1)), NONE)
+    except Exception as error:
+        text = checks.brief(f"{type(error).__name__}: {error}")
+        warnings.warn(
+            f"numba {numba().__version__} does not compile the loop ({text}); NumPy is used",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return kernel
+
+
+def _with_hidden(mlp: MLP) -> MLP:
+    """The network, with a linear hidden layer if it has none."""
+    if mlp.depth:
+        return mlp
+    return MLP([*mlp.weights, np.eye(mlp.outputs)], [*mlp.biases, np.zeros(mlp.outputs)], "linear")
+
+
+def prepare(mlp: MLP, key: Key) -> _Ready:
+    """Return what a request needs for a network. It is made at the first call and kept while the network lives."""
+    kept = _ready.setdefault(mlp, {})
+    if key not in kept:
+        if len(kept) >= MOST_KEPT:
+            kept.pop(next(iter(kept)), None)
+        kept[key] = _prepared(_with_hidden(mlp), key)
+    return kept[key]
+
+
+def _prepared(mlp: MLP, key: Key) -> _Ready:
+    weight, names = mlp.weights[0], []
+    if isinstance(key, int):
+        if not key or entries(mlp.dim, key) * 2**key > LONGEST or (kernel := _kernel()) is None:
+            return _Ready(None, weight, None)
+        request: Request = Derivatives(mlp.dim, key) if key > 1 else Derivatives(mlp.dim, (), ((),))
+        loop = kernel.loop(mlp, request, weight.T)
+        return _Ready(request if loop else None, weight, loop)
+    elif isinstance(key, Sum):
+        letters, positive = _square_roots(weight, key)
+        request = Laplacian(len(letters), positive, key.power)
+    else:
+        inputs = sorted({entry for index in key for entry in index if isinstance(entry, int)})
+        letters, names = weight.T[inputs], [entry for index in key for entry in index if isinstance(entry, str)]
+        names = list(dict.fromkeys(names))
+        number = {entry: n for n, entry in enumerate([*inputs, *names])}
+        spelled = [tuple(sorted(number[entry] for entry in index if entry is not ...)) for index in key]
+        request = Derivatives(len(number), *((), tuple(spelled)) if ... in key[0] else (tuple(spelled), ()))
+    kernel = _kernel()
+    return _Ready(request, letters, kernel.loop(mlp, request, letters) if kernel else None, tuple(names))
+
+
+def _square_roots(weight: Floats, key: Sum) -> tuple[Floats, int]:
+    """Return vectors r_k and how many of them count as positive: sum_k +- r_k r_k^T = W g W^T.
+
+    W are the first layer's weights, g is the metric. There are at most as many vectors of each sign as the layer has units.
+    """
+    if key.metric is None:
+        parts = [weight.T]
+    else:
+        metric = np.frombuffer(key.metric)
+        vectors: Any = weight.T
+        if key.axes == 2:
+            whole = metric.reshape(len(vectors), -1) / 2
+            metric, turns = np.linalg.eigh(whole + whole.T)
+            vectors = turns.T @ vectors
+        scaled = np.sqrt(np.abs(metric))[:, None] * vectors
+        parts = [scaled[metric > 0], scaled[metric < 0]]
+    parts = [np.linalg.qr(part, mode="r") if len(part) > len(weight) else part for part in parts]
+    found = np.concatenate(parts)
+    return (found, len(parts[0])) if len(found) else (np.zeros((1, len(weight))), 1)
+
+
+def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Floats] = ()) -> Floats:
+    """Return a result other than a whole tensor at a batch of centres; (..., [outputs,] indices [, dim]), or (..., [outputs]).
+
+    `at` and the vectors, arrays (..., dim), broadcast. A ValueError if a neuron sits at a kink, a result overflows float64 or
+    memory is short.
+    """
+    arrays = at, *vectors
+    if any(each.shape != at.shape for each in vectors):
+        at, *vectors = np.broadcast_arrays(*arrays)
+    batch, points = at.shape[:-1], _points(at)
+    given = np.array(vectors).reshape(len(vectors), -1, mlp.dim) if vectors else NONE
+    found = _looped(ready.loop, points, given)
+    if found is None:
+        for name, each in zip(("at", *ready.names), arrays):
+            checks.finite(name, each)
+        found = _with_numpy(mlp, ready, points, given)
+    values, gradients = found
+    if gradients.shape[1]:
+        found = gradients.transpose(2, 0, 1, 3)
+    else:
+        found = values.transpose(1, 0, 2)[..., 0 if isinstance(key, Sum) else slice(None)]
+    if mlp.outputs == 1:
+        found = found[:, 0]
+    return found.reshape((*batch, *found.shape[1:]))
+
+
+def tensor(mlp: MLP, order: int, ready: _Ready, at: Floats) -> Floats:
+    """The packed tensors (C, ..., [outputs]) of an order at centres that are checked."""
+    found = _looped(ready.loop, _points(at), NONE)
+    if found is None:
+        checks.finite("at", at)
+        return whole(mlp, order, at)
+    values = found[0] if order > 1 else found[1][:, 0]
+    if mlp.outputs == 1:
+        return values[0, 0] if at.ndim == 1 else np.moveaxis(values.reshape(*at.shape[:-1], -1), -1, 0)
+    return np.moveaxis(values.reshape(mlp.outputs, *at.shape[:-1], -1), (-1, 0), (0, -1))
+
+
+def whole(mlp: MLP, order: int, at: Floats) -> Floats:
+    """The packed tensors without a program: the same bits whether numba is there or not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        packed = np.array(mlp(at))[None] if order == 0 else centroid.derivatives(mlp, order, at)
+    if not np.isfinite(packed).all():
+        raise ValueError(f"mlp, at: derivatives of order {order} are beyond 1.8e308; {SMALLER}")
+    return packed
+
+
+def _points(at: Floats) -> Floats:
+    """A copy of centres as (n, dim), of one kind of array, or numba would compile again."""
+    checks.memory("at", 8 * at.size, "take fewer centres")
+    return np.array(at, dtype=np.float64, order="C").reshape(-1, at.shape[-1])
+
+
+def _looped(loop: Loop | None, points: Floats, given: Floats) -> tuple[Floats, Floats] | None:
+    """Return derivatives (outputs, n, entries) and gradients (outputs, gradients, n, dim), by the compiled loop.
+
+    None if there is no loop, or if it meets a kink or a number that is not finite.
+    """
+    if loop is None:
+        return None
+    centres, dim = points.shape
+    together = min(loop.together, centres)
+    entries, columns = loop.outputs * centres * loop.entries, loop.outputs * centres * loop.gradients * loop.columns
+    checks.memory("at", 8 * (entries + columns + together * loop.work), "take fewer centres")
+    out = np.zeros(entries + columns + loop.beyond)
+    work = np.empty(together * loop.work)
+    if not loop.run(points.reshape(-1), given.reshape(-1), out, work, together, loop.table, loop.numbers):
+        return None
+    gradients = out[entries : entries + columns].reshape(loop.outputs, loop.gradients, centres, loop.columns)
+    return out[:entries].reshape(loop.outputs, centres, loop.entries), gradients[..., :dim]
+
+
+def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple[Floats, Floats]:
+    """Return what `_looped` returns, by NumPy, as many centres at a time as fit into the processor's cache."""
+    assert ready.request is not None, "there is a program for all but whole tensors"
+    mlp = _with_hidden(mlp)
+    size = max(1, CHUNK_BYTES // executor.bytes_each(mlp, ready.request))
+    parts = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first in range(0, len(points), size):
+            chunk = slice(first, first + size)
+            slopes = [each[chunk] @ mlp.weights[0].T for each in given]
+            letters = [*ready.letters[:, None], *slopes]
+            parts.append(executor.execute(mlp, ready.request, letters, points[chunk]))
+    values, gradients = (np.concatenate(each, axis=-2) for each in zip(*parts))
+    return checks.representable("mlp, at", values, SMALLER), checks.representable("mlp, at", gradients, SMALLER)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Compiled:
+    """The derivatives of one request as a function of the centre; made by `compiled`.
+
+    Threads may share it. It is pickled as its network and its request.
+    """
+
+    mlp: MLP
+    request: Key
+    _ready: _Ready
+
+    def __repr__(self) -> str:
+        return f"compiled({self.mlp}, {self.request})"
+
+    def __reduce__(self) -> tuple:
+        return _of_key, (self.mlp, self.request)
+
+    @property
+    def method(self) -> str:
+        """'compiled loop', 'NumPy program' or 'matrix products'."""
+        return "compiled loop" if self._ready.loop else "NumPy program" if self._ready.request else "matrix products"
+
+    def __call__(self, at: ArrayLike, /, **directions: ArrayLike) -> Floats:
+        """Return the derivatives at centres (..., dim); see `compiled` for the shapes and the errors.
+
+        Parameters
+        ----------
+        at : array_like of float, shape (..., dim)
+        **directions : array_like of float, shape (..., dim)
+            The directions that the request names. They broadcast with `at`.
+        """
+        mlp, key, ready = self.mlp, self.request, self._ready
+        where = _array("at", at, mlp.dim)
+        if isinstance(key, int):
+            return tensor(mlp, key, ready, where)
+        if sorted(ready.names) != sorted(directions):
+            wanted = ", ".join(ready.names) or "none"
+            raise TypeError(f"directions: {', '.join(directions) or 'none'} given; the request names {wanted}")
+        vectors = [_array(name, directions[name], mlp.dim) for name in ready.names]
+        check_shapes(where, vectors)
+        return evaluate(mlp, key, ready, where, vectors)
+
+
+def check_shapes(at: Floats, vectors: Sequence[Floats]) -> None:
+    """Refuse directions that do not broadcast with each other and the centres."""
+    shapes = [each.shape for each in vectors]
+    if any(shape != at.shape for shape in shapes):
+        try:
+            np.broadcast_shapes(at.shape, *shapes)
+        except ValueError:
+            text = ", ".join(map(str, shapes))
+            raise ValueError(f"directions: shapes {text}; must broadcast with at, {at.shape}") from None
+
+
+def _array(name: str, value: Any, dim: int) -> Floats:
+    """What `checks.real_array` returns, without a look at the numbers of a plain array, which `evaluate` refuses later."""
+    if type(value) is np.ndarray and value.dtype.char == "d" and value.ndim and value.size and value.shape[-1] == dim:
+        return value
+    return checks.real_array(name, value, last=dim)
+
+
+def _of_key(mlp: MLP, key: Key) -> Compiled:
+    return Compiled(mlp, key, prepare(mlp, key))
+
+
+def compiled(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled:
+    """Return a function of the centre that computes the requested derivatives of a network.
+
+    All that does not depend on the centre is done here: the products of the centroid rule are written down as a program, which a
+    compiled loop executes at each call. A whole tensor of order 3 of a small network then takes microseconds. The results are
+    those of the plain functions to rounding; they call what is returned here, and keep it while the network lives.
+
+    Parameters
+    ----------
+    mlp : MLP
+    request : int, sequence of tuple, 'laplacian' or 'bilaplacian'
+        An integer from 0 to 20 requests the tensor of all derivatives of that order, as in `derivative_tensor`. A sequence
+        requests one derivative for each tuple, with 1 to 20 entries, of which at most ten differ: the number of an input
+        stands for the derivative by that input, a name such as 'v' for the derivative along a direction given at each call,
+        and one `...` for the gradient of the derivative that the other entries request. All tuples have a `...`, or none has.
+    metric : array_like of float, shape (dim,) or (dim, dim), optional
+        The weights of second derivatives in a Laplacian; see `laplacian`.
+
+    Returns
+    -------
+    Compiled
+        A function f(at, v=.., ..) of centres and directions (..., dim). It returns packed tensors (C, ..., [outputs]),
+        chosen derivatives (..., [outputs,] tuples), gradients (..., [outputs,] tuples, dim), or Laplacians (..., [outputs]).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the request is none of these, or has an index that is not an input's.
+
+    Notes
+    -----
+    `method` of the result says how it is computed. 'compiled loop': with numba, for all activations but `Custom`. 'NumPy program':
+    otherwise, some ten to a hundred times slower for small networks. 'matrix products': large whole tensors (from about 64 inputs
+    at order 3, 16 at order 5), and all whole tensors without numba. The first request in a process loads the compiled loop in a
+    fifth of a second; the first on a machine compiles it in two seconds.
+
+    Examples
+    --------
+    >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
+    >>> hessian = compiled(mlp, 2)
+    >>> hessian([[0.0, 0.0], [1.0, -0.5]])                           # xx, xy, yy; at two centres
+    array([[1., 1.],
+           [2., 2.],
+           [4., 4.]])
+    >>> compiled(mlp, [(0,), (0, 1, 1)])([0.0, 0.0])
+    array([1., 4.])
+    >>> product = compiled(mlp, [("v", ...)])                        # the Hessian times v
+    >>> product([0.0, 0.0], v=[1.0, 1.0])
+    array([[3., 6.]])
+    """
+    checks.instance("mlp", mlp, MLP)
+    if isinstance(request, str):
+        checks.choice("request", request, ("laplacian", "bilaplacian"))
+        return _of_key(mlp, sum_of(mlp, 1 + (request == "bilaplacian"), metric))
+    if metric is not None:
+        raise ValueError(f"metric: given for request = {checks.brief(request)}; must be given for a Laplacian alone")
+    try:
+        items: Any = iter(request)
+    except TypeError:
+        return _of_key(mlp, checks.integer("request", request, minimum=0, limit=checks.TENSOR_ORDER))
+    return _of_key(mlp, indices_of("request", items, mlp.dim, named=True))
+
+
+def sum_of(mlp: MLP, power: int, metric: ArrayLike | None) -> Sum:
+    """The key of a Laplacian or bilaplacian, its metric checked."""
+    if metric is None:
+        return Sum(power)
+    g = checks.real_array("metric", metric, last=mlp.dim)
+    if g.shape not in ((mlp.dim,), (mlp.dim, mlp.dim)):
+        raise ValueError(f"metric: shape {g.shape}; must be {(mlp.dim,)} or {(mlp.dim, mlp.dim)}")
+    if power > 1:
+        raise ValueError("metric: given for a bilaplacian; must be given for a Laplacian alone")
+    return Sum(power, g.tobytes(), g.ndim)
+
+
+def indices_of(name: str, given: Any, dim: int, named: bool = False) -> tuple[Index, ...]:
+    """The multi-indices of a request, checked; entries that are names or `...` only where `named`."""
+    found = []
+    for place, each in enumerate(checks.sequence(name, given)):
+        where, entries = f"{name}[{place}]", []
+        for entry in checks.sequence(where, each):
+            if named and (entry is ... or (isinstance(entry, str) and entry.isidentifier())):
+                entries.append(entry)
+            else:
+                entries.append(checks.integer(where, entry, minimum=0, maximum=dim - 1))
+        fixed = [entry for entry in entries if entry is not ...]
+        subs = prod(fixed.count(entry) + 1 for entry in set(fixed))
+        if not 0 < len(entries) <= checks.TENSOR_ORDER or subs > SUB_INDICES or len(entries) - len(fixed) > 1:
+            allowed = f"must be 1 to {checks.TENSOR_ORDER} indices, of which at most ten differ"
+            raise ValueError(f"{where} = {checks.brief(each)}: {allowed}{', and one `...` at most' if named else ''}")
+        found.append(tuple(entries))
+    if not found:
+        raise ValueError(f"{name} = (): must be one tuple or more")
+    if len({... in entries for entries in found}) > 1:
+        raise ValueError(f"{name}: some tuples have a `...` and some have none; must be alike")
+    return tuple(found)
