@@ -7,7 +7,7 @@ not installed or an activation is `Custom`. Large whole tensors are matrix produ
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib._support.compiled import numba
-from paperlib.networks.mlp import MLP, SMALLER, centre
+from paperlib.networks.mlp import MLP, SMALLER
 from paperlib.taylor import centroid, executor
 from paperlib.taylor.program import Derivatives, Laplacian, Request
 from paperlib.taylor.symmetric import entries
@@ -140,7 +140,7 @@ def _square_roots(weight: Floats, key: Sum) -> tuple[Floats, int]:
             vectors = turns.T @ vectors
         scaled = np.sqrt(np.abs(metric))[:, None] * vectors
         parts = [scaled[metric > 0], scaled[metric < 0]]
-    parts = [np.linalg.qr(part, mode="r") if len(part) > len(weight) else part for part in parts]
+    parts = [np.asarray(np.linalg.qr(part, mode="r")) if len(part) > len(weight) else part for part in parts]
     found = np.concatenate(parts)
     return (found, len(parts[0])) if len(found) else (np.zeros((1, len(weight))), 1)
 
@@ -162,13 +162,12 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
             checks.finite(name, each)
         found = _with_numpy(mlp, ready, points, given)
     values, gradients = found
-    if gradients.shape[1]:
-        found = gradients.transpose(2, 0, 1, 3)
-    else:
-        found = values.transpose(1, 0, 2)[..., 0 if isinstance(key, Sum) else slice(None)]
+    out = gradients.transpose(2, 0, 1, 3) if gradients.shape[1] else values.transpose(1, 0, 2)
+    if isinstance(key, Sum):
+        out = out[..., 0]
     if mlp.outputs == 1:
-        found = found[:, 0]
-    return found.reshape((*batch, *found.shape[1:]))
+        out = out[:, 0]
+    return out.reshape((*batch, *out.shape[1:]))
 
 
 def tensor(mlp: MLP, order: int, ready: _Ready, at: Floats) -> Floats:
@@ -375,10 +374,12 @@ def sum_of(mlp: MLP, power: int, metric: ArrayLike | None) -> Sum:
 
 def indices_of(name: str, given: Any, dim: int, named: bool = False) -> tuple[Index, ...]:
     """The multi-indices of a request, checked; entries that are names or `...` only where `named`."""
-    found = []
-    for place, each in enumerate(checks.sequence(name, given)):
-        where, entries = f"{name}[{place}]", []
-        for entry in checks.sequence(where, each):
+    found: list[Index] = []
+    tuples: list[Any] = checks.sequence(name, given)
+    for place, each in enumerate(tuples):
+        where, entries = f"{name}[{place}]", list[Any]()
+        parts: list[Any] = checks.sequence(where, each)
+        for entry in parts:
             if named and (entry is ... or (isinstance(entry, str) and entry.isidentifier())):
                 entries.append(entry)
             else:

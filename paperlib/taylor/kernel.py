@@ -28,7 +28,7 @@ from paperlib.networks.bases import recurrence, spare_rows
 from paperlib.networks.mlp import MLP
 from paperlib.taylor import compiled_activations, registers
 from paperlib.taylor.compiled_activations import CODES, activate
-from paperlib.taylor.program import DOT, ONWARD, PRODUCT, Program, Request, program
+from paperlib.taylor.program import DOT, ONWARD, PRODUCT, Request, program
 from paperlib.taylor.registers import LANES, aligned, dots, multiply, multiply_and_add, product
 
 __all__ = ["Loop", "loop", "run"]
@@ -327,9 +327,10 @@ class _Neurons(NamedTuple):
 
 
 def _neurons(name: str, units: int) -> _Neurons:
-    groups, places, inner, outer, begin = [], [], [], [], 0
+    groups, begin = [], 0
+    places, inner, outer = list[int](), list[float](), list[float]()
     for each, count in activations.groups(name):
-        count, by = count or units, scaled(each)
+        count, by = count or units, scaled(str(each))
         groups.append((begin, -(-count // LANES) * LANES, by))
         places += range(begin, begin + count)
         inner += [by.inner] * count

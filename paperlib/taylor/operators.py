@@ -7,7 +7,6 @@ depend on the centre is kept for each network (see `compilation`), so that a loo
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from paperlib._support import checks

@@ -242,7 +242,7 @@ def _all(directions: int, longest: int) -> list[Index]:
 
 def _dots(down: _Writer, indices: Sequence[Index], first: bool) -> list[tuple[int, int, int, float]]:
     """The dot products (entry, left, right, weight) whose sum over all layers is each derivative."""
-    needed = []
+    needed: list[tuple[int, int, tuple[int, Index, int, int], int]] = []
     for entry, index in enumerate(indices):
         half, fewer = len(index) // 2, (len(index) - 1) // 2
         if len(index) == 1 and first:  # the gradient is known at the first layer, and there alone

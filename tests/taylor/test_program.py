@@ -174,11 +174,11 @@ def test_a_network_keeps_what_was_made_ready_while_it_lives(random_mlp):
 
 def test_it_is_pickled_as_its_network_and_its_request(random_mlp):
     mlp, at, v = random_mlp([3, 4, 1]), np.array([0.1, 0.2, 0.3]), np.ones(3)
-    for request, given in ((2, {}), ([(0, 1)], {}), ([("v", ...)], {"v": v}), ("laplacian", {})):
+    for request, vectors in ((2, {}), ([(0, 1)], {}), ([("v", ...)], {"v": v}), ("laplacian", {})):
         function = compiled(mlp, request)
         again = pickle.loads(pickle.dumps(function))
         assert len(pickle.dumps(function)) < 3000
-        assert np.array_equal(again(at, **given), function(at, **given))
+        assert np.array_equal(again(at, **vectors), function(at, **vectors))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_bad_requests(random_mlp, request_, error, message):
 
 def test_bad_directions(random_mlp):
     product = compiled(random_mlp([3, 4, 1]), [("v", ...)])
-    for given, error, message in (
+    for vectors, error, message in (
         ({}, TypeError, "directions: none given; the request names v"),
         ({"u": np.ones(3)}, TypeError, "directions: u given; the request names v"),
         ({"v": np.ones(2)}, ValueError, r"v: shape \(2,\); the last axis must be 3 long"),
@@ -211,7 +211,7 @@ def test_bad_directions(random_mlp):
         ({"v": np.ones((2, 3))}, ValueError, r"directions: shapes \(2, 3\); must broadcast with at, \(4, 3\)"),
     ):
         with pytest.raises(error, match=message):
-            product(np.zeros((4, 3)), **given)
+            product(np.zeros((4, 3)), **vectors)
     with pytest.raises(ValueError, match="metric: given for request"):
         compiled(random_mlp([3, 4, 1]), 2, metric=np.ones(3))
 
