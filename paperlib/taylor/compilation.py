@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
+from paperlib._support import checks, chunks
 from paperlib._support.checks import Floats
 from paperlib._support.compiled import numba
 from paperlib.networks.mlp import MLP, SMALLER
@@ -220,11 +220,10 @@ def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple
     """Return what `_looped` returns, by NumPy, as many centres at a time as fit into the processor's cache."""
     assert ready.request is not None, "there is a program for all but whole tensors"
     mlp = _with_hidden(mlp)
-    size = max(1, CHUNK_BYTES // executor.bytes_each(mlp, ready.request))
+    size = CHUNK_BYTES // executor.bytes_each(mlp, ready.request)
     parts = []
     with np.errstate(over="ignore", invalid="ignore"):
-        for first in range(0, len(points), size):
-            chunk = slice(first, first + size)
+        for chunk in chunks.slices(len(points), size):
             slopes = [each[chunk] @ mlp.weights[0].T for each in given]
             letters = [*ready.letters[:, None], *slopes]
             parts.append(executor.execute(mlp, ready.request, letters, points[chunk]))
@@ -286,8 +285,14 @@ def check_shapes(at: Floats, vectors: Sequence[Floats]) -> None:
             raise ValueError(f"directions: shapes {text}; must broadcast with at, {at.shape}") from None
 
 
+def centres(mlp: MLP, at: ArrayLike | None) -> Floats:
+    """What `mlp.centre` returns; see `_array`."""
+    checks.instance("mlp", mlp, MLP)
+    return np.zeros(mlp.dim) if at is None else _array("at", at, mlp.dim)
+
+
 def _array(name: str, value: Any, dim: int) -> Floats:
-    """What `checks.real_array` returns, without a look at the numbers of a plain array, which `evaluate` refuses later."""
+    """What `checks.real_array` returns. The numbers of a plain array are not checked: the compiled loop does it at no cost."""
     if type(value) is np.ndarray and value.dtype.char == "d" and value.ndim and value.size and value.shape[-1] == dim:
         return value
     return checks.real_array(name, value, last=dim)

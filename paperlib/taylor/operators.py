@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
-from paperlib.networks.mlp import MLP, centre
-from paperlib.taylor.compilation import Key, Sum, check_shapes, evaluate, indices_of, prepare, sum_of
+from paperlib.networks.mlp import MLP
+from paperlib.taylor.compilation import Key, Sum, centres, check_shapes, evaluate, indices_of, prepare, sum_of
 
 __all__ = ["bilaplacian", "hessian_vector", "laplacian", "mixed_derivative", "partials"]
 
@@ -37,7 +37,7 @@ def partials(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = 
     >>> partials(mlp, [(0,), (1, 1), (0, 1, 1, 1)])
     array([1., 4., 8.])
     """
-    at = centre(mlp, at)
+    at = centres(mlp, at)
     return _evaluated(mlp, indices_of("indices", indices, mlp.dim), at)
 
 
@@ -65,7 +65,7 @@ def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | 
     >>> mixed_derivative(mlp, [[1.0, 0.0], [1.0, 1.0]])              # f_xx + f_xy
     array(3.)
     """
-    at = centre(mlp, at)
+    at = centres(mlp, at)
     given: list[Any] = checks.sequence("directions", directions)
     if not 1 <= len(given) <= 10:
         raise ValueError(f"directions: {len(given)} of them; must be 1 to 10")
@@ -93,7 +93,7 @@ def hessian_vector(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Float
     >>> hessian_vector(mlp, [1.0, 1.0])
     array([3., 6.])
     """
-    at, v = centre(mlp, at), checks.real_array("v", v, last=mlp.dim)
+    at, v = centres(mlp, at), checks.real_array("v", v, last=mlp.dim)
     checks.broadcast("v", v, "at", at)
 
     return _evaluated(mlp, (("v", ...),), at, v)[..., 0, :]
@@ -121,7 +121,7 @@ def laplacian(mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = 
     >>> laplacian(mlp), laplacian(mlp, metric=[1.0, -1.0])
     (array(5.), array(-3.))
     """
-    at = centre(mlp, at)
+    at = centres(mlp, at)
     return _evaluated(mlp, sum_of(mlp, 1, metric), at)
 
 
@@ -143,4 +143,4 @@ def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
     >>> bilaplacian(mlp)
     array(25.)
     """
-    return _evaluated(mlp, Sum(2), centre(mlp, at))
+    return _evaluated(mlp, Sum(2), centres(mlp, at))

@@ -3,7 +3,7 @@
 from numpy.typing import ArrayLike
 
 from paperlib._support import checks
-from paperlib.networks.mlp import MLP, centre
+from paperlib.networks.mlp import MLP
 from paperlib.taylor import compilation
 from paperlib.taylor.symmetric import SymmetricTensor
 
@@ -49,9 +49,10 @@ def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> Symm
     >>> derivative_tensor(mlp, 3).packed                             # xxx, xxy, xyy, yyy
     array([1., 2., 4., 8.])
     """
-    at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
-    if at.ndim == 1:
-        packed = compilation.whole(mlp, order, at)
+    order = checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
+    centres = compilation.centres(mlp, at)
+    if centres.ndim == 1:
+        packed = compilation.whole(mlp, order, checks.real_array("at", centres))
     else:
-        packed = compilation.tensor(mlp, order, compilation.prepare(mlp, order), at)
-    return SymmetricTensor(order, mlp.dim, packed)
+        packed = compilation.tensor(mlp, order, compilation.prepare(mlp, order), centres)
+    return SymmetricTensor._owning(order, mlp.dim, packed)
