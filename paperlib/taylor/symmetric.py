@@ -249,18 +249,14 @@ class SymmetricTensor:
         size = entries(dim, order)
         if len(packed) != size:
             raise ValueError(f"packed: {len(packed)} entries; order {order} over {dim} indices has {size}")
-        self._set(order, dim, checks.frozen_copy(packed))
+        self.__dict__.update(order=order, dim=dim, packed=checks.frozen_copy(packed))
 
     @classmethod
     def _owning(cls, order: int, dim: int, packed: Floats) -> "SymmetricTensor":
         """Wrap a packed array that is finite and that nothing else will write to, without a copy or a check."""
         tensor = object.__new__(cls)
-        tensor._set(order, dim, _frozen(packed.view()))
+        tensor.__dict__.update(order=order, dim=dim, packed=_frozen(packed.view()))
         return tensor
-
-    def _set(self, order: int, dim: int, packed: Floats) -> None:
-        for name, value in (("order", order), ("dim", dim), ("packed", packed)):
-            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         return f"SymmetricTensor(order={self.order}, dim={self.dim}, packed of shape {self.packed.shape})"
