@@ -61,14 +61,14 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 
 # Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
 INNER = {
-    "tensorflow", "centroid", "checkpoints", "checks", "loops", "cores", "explorer", "networks", "programs", "bases", "compiled_activations", "tensorflow_activations", "kernel", "tape", "graph", "smooth",
+    "tensorflow", "centroid", "checkpoints", "checks", "chunks", "loops", "cores", "explorer", "networks", "programs", "bases", "compiled_activations", "tensorflow_activations", "kernel", "program", "executor", "graph", "smooth",
     "registers", "doors.pytorch", "doors.keras_models", "doors.scikit", "doors.onnx_files",
-    "compiled", "shells", "soap", "splits", "words", "pade", "reproduction.lanes", "reproduction.kernels", "reproduction.schemas",
+    "compiled", "shells", "soap", "splits", "pade", "reproduction.lanes", "reproduction.kernels", "reproduction.schemas",
     "arithmetic", "reference.manifest",
 }  # fmt: skip
 # What only keeps what it is given, or draws, or trains for minutes, or cannot be called without a cluster or a checkout.
 OUT = {
-    "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "tensors.CompiledTensor", "activations.Custom", "activations.Scaled", "activations.spelled", "reproduction.comparison.Verdict",
+    "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "compilation.Compiled", "compilation.Sum", "activations.Custom", "activations.Scaled", "activations.spelled", "reproduction.comparison.Verdict",
     "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
     "targets.automatic.from_tensorflow", "targets.target.label", "reproduction.table.Table", "reproduction.records.errors_by_order",
     "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position", "reproduction.report.provenance", "reference.retrained",
@@ -277,8 +277,8 @@ TABLE = {
     "operators.laplacian": Row(taylor.laplacian, mlp=NETWORK, at=arrays, metric=one),
     "operators.mixed_derivative": Row(taylor.mixed_derivative, mlp=NETWORK, directions=[[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], at=arrays),
     "operators.partials": Row(taylor.partials, mlp=NETWORK, indices=[(0, 1), (2, 2, 1)], at=arrays),
-    "tensors.compiled": Row(taylor.compiled, mlp=NETWORK, order=st.integers(0, 5)),
-    "tensors.CompiledTensor.__call__": Row(taylor.compiled(NETWORK, 2), at=arrays),
+    "compilation.compiled": Row(taylor.compiled, mlp=NETWORK, request=st.integers(0, 5), metric=None),
+    "compilation.Compiled.__call__": Row(taylor.compiled(NETWORK, 2), at=arrays),
     "expansion.vertices": Row(taylor.vertices, mlp=NETWORK, at=arrays, legs=small),
     "configuration.TrainingConfig": Row(
         TrainingConfig, **{name: getattr(CONFIG, name) for name in TrainingConfig.__dataclass_fields__}
