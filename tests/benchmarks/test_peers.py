@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from paperlib.taylor.expansion import directional_derivatives
-from paperlib.taylor.operators import laplacian
-from paperlib.taylor.symmetric import index_table, packed_position, packed_size
+from paperlib.taylor.symmetric import index_table, packed_size
 from paperlib.taylor.tensors import compiled, derivative_tensor
 
 WIDTHS = [64, 64, 64, 64, 1]
@@ -81,11 +80,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 def jax_function(jax, mlp):
     parameters = [(jax.numpy.asarray(w), jax.numpy.asarray(b)) for w, b in zip(mlp.weights, mlp.biases)]
+    phi = getattr(jax.nn, mlp.activation)
 
     def function(x):
         *hidden, (w, b) = parameters
         for weight, bias in hidden:
-            x = jax.numpy.tanh(weight @ x + bias)
+            x = phi(weight @ x + bias)
         return (w @ x + b)[0]
 
     return function
@@ -96,13 +96,6 @@ def jax_tensor(jax, mlp, order):
     for _ in range(order - 1):
         nested = jax.jacfwd(nested)
     return nested
-
-
-@pytest.fixture(scope="module")
-def jax():
-    jax = pytest.importorskip("jax")
-    jax.config.update("jax_enable_x64", True)
-    return jax
 
 
 def agree(full, mlp, order, at):
@@ -375,34 +368,3 @@ def test_omnibias_along_10000_directions(timed, mlp, at, directions):
     ours = directional_derivatives(mlp, 5, directions, at)
     assert np.linalg.norm(ours.T - run()[..., 0].numpy()) < 1e-10 * np.linalg.norm(ours)
     timed(4, run, group="order-5 series, 10,000 directions")
-
-
-LAPLACIAN = "Laplacian at 500 centres, d = 64"
-
-
-@pytest.fixture(scope="module")
-def centres():
-    return np.random.default_rng(1).uniform(-0.5, 0.5, (500, WIDTHS[0]))
-
-
-def test_laplacian(timed, mlp, centres):
-    timed(2, lambda: laplacian(mlp, centres), group=LAPLACIAN)
-
-
-def test_trace_of_our_hessian(timed, mlp, centres):
-    diagonal = packed_position(WIDTHS[0], np.repeat(np.arange(WIDTHS[0])[:, None], 2, axis=1))
-    timed(2, lambda: derivative_tensor(mlp, 2, centres).packed[diagonal].sum(axis=0), group=LAPLACIAN)
-
-
-def test_trace_of_jax_hessian(timed, jax, mlp, centres):
-    f = jax_function(jax, mlp)
-    trace = jax.jit(jax.vmap(lambda x: jax.numpy.trace(jax.hessian(f)(x))))
-    np.testing.assert_allclose(trace(centres), laplacian(mlp, centres), rtol=1e-10)
-    timed(2, lambda: trace(centres).block_until_ready(), group=LAPLACIAN)
-
-
-def test_folx_forward_laplacian(timed, jax, mlp, centres):
-    folx = pytest.importorskip("folx")
-    forward = jax.jit(jax.vmap(folx.forward_laplacian(jax_function(jax, mlp), 0)))
-    np.testing.assert_allclose(forward(centres).laplacian, laplacian(mlp, centres), rtol=1e-10)
-    timed(2, lambda: forward(centres).laplacian.block_until_ready(), group=LAPLACIAN)
