@@ -253,7 +253,7 @@ class Compiled:
         """'compiled loop', 'NumPy program' or 'matrix products'."""
         return "compiled loop" if self._ready.loop else "NumPy program" if self._ready.request else "matrix products"
 
-    def __call__(self, at: ArrayLike, /, **directions: ArrayLike) -> Floats:
+    def __call__(self, at: ArrayLike, **directions: ArrayLike) -> Floats:
         """Return the derivatives at centres (..., dim); see `compiled` for the shapes and the errors.
 
         Parameters
@@ -385,7 +385,9 @@ def indices_of(name: str, given: Any, dim: int, named: bool = False) -> tuple[In
         where, entries = f"{name}[{place}]", list[Any]()
         parts: list[Any] = checks.sequence(where, each)
         for entry in parts:
-            if named and (entry is ... or (isinstance(entry, str) and entry.isidentifier())):
+            if named and (
+                entry is ... or (isinstance(entry, str) and entry.isidentifier() and entry not in ("at", "self"))
+            ):
                 entries.append(entry)
             else:
                 entries.append(checks.integer(where, entry, minimum=0, maximum=dim - 1))

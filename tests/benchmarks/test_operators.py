@@ -25,7 +25,7 @@ import pytest
 from test_peers import jax_function, jax_tensor, often
 
 from paperlib import taylor
-from paperlib.taylor import tensors
+from paperlib.taylor import compilation
 from paperlib.taylor.symmetric import index_table, packed_position
 
 # JAX's formulations: each takes (jax, mlp) and returns a function of one centre and the directions.
@@ -384,11 +384,11 @@ def test_activation(benchmark, random_mlp, name):
     mlp = random_mlp([8, 32, 32, 1], RESIDUAL if activation == "residual" else activation)
     function, (at,) = taylor.compiled(mlp, order), Case(tensor(order), SMALL, centres).arguments()
     # A network with kinks may have a tensor of zeros alone.
-    np.testing.assert_allclose(function(at), tensors._once(mlp, order, at).packed, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(function(at), compilation.whole(mlp, order, at), rtol=1e-10, atol=1e-10)
     often(benchmark, f"order {order}, {SMALL}, {centres} centres", lambda: function(at))
 
 
-# The border between the compiled loop and matrix products, `tensors.LONGEST`, lies within these sizes.
+# The border between the compiled loop and matrix products, `compilation.LONGEST`, lies within these sizes.
 
 BORDER = {
     f"{d}-order-{order}-at-{centres}": (d, order, centres)
@@ -407,16 +407,16 @@ def at_border(random_mlp, name):
 @pytest.mark.parametrize("name", BORDER)
 def test_border_products(benchmark, random_mlp, name):
     mlp, order, at = at_border(random_mlp, name)
-    often(benchmark, name, lambda: tensors._once(mlp, order, at))
+    often(benchmark, name, lambda: compilation.whole(mlp, order, at))
 
 
 @pytest.mark.parametrize("name", BORDER)
 def test_border_loop(benchmark, monkeypatch, random_mlp, name):
     mlp, order, at = at_border(random_mlp, name)
-    monkeypatch.setattr(tensors, "LONGEST", 2**40)
+    monkeypatch.setattr(compilation, "LONGEST", 2**40)
     function = taylor.compiled(mlp, order)
-    assert function._loop is not None
-    equal(function(at), tensors._once(mlp, order, at).packed)
+    assert function.method == "compiled loop"
+    equal(function(at), compilation.whole(mlp, order, at))
     often(benchmark, name, lambda: function(at))
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from paperlib.taylor.expansion import directional_derivatives
 from paperlib.taylor.symmetric import index_table, packed_size
-from paperlib.taylor.tensors import compiled, derivative_tensor
+from paperlib.taylor.compilation import compiled
+from paperlib.taylor.tensors import derivative_tensor
 
 WIDTHS = [64, 64, 64, 64, 1]
 DIMS = (8, 16, 32, 64, 128)
@@ -311,10 +312,10 @@ def test_call_what_it_is_given(benchmark):
 
 
 def called(mlp, at):
-    """The compiled loop with all that it is given, but for what `CompiledTensor` does at a call."""
-    run, size, beyond, work, _, *rest = compiled(mlp, 3)._loop
-    out, numbers = np.zeros(size + beyond), np.empty(work)
-    return lambda: run(at, out, numbers, 1, *rest)
+    """The compiled loop with all its arguments, without what `Compiled` does at a call."""
+    loop = compiled(mlp, 3)._ready.loop
+    out, numbers = np.zeros(loop.entries + loop.beyond), np.empty(loop.work)
+    return lambda: loop.run(at, np.zeros(0), out, numbers, 1, loop.table, loop.numbers)
 
 
 def test_call_the_compiled_loop(benchmark, random_mlp):
