@@ -6,6 +6,7 @@ derivative. A layer whose neurons have different activations is named with count
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from math import factorial, sqrt
 from typing import Any, NamedTuple
@@ -187,10 +188,13 @@ def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -
         return checks.representable("z", of_layer(name, z, order, layer), "take a lower order or a smaller z")
 
 
+_groups, _scaled = lru_cache(groups), lru_cache(scaled)
+
+
 def of_layer(name: str | Custom, z: Floats, order: int, layer: int | None = None) -> Floats:
     """Return the result of `derivatives`, finite or not, without checks of the arguments."""
     begin, parts = 0, []
-    for each, count in groups(name):
+    for each, count in _groups(name):
         end = begin + count if count else None
         parts.append(_of_group(each, z[..., begin:end] if count else z, order, layer, begin))
         begin = end or 0
@@ -198,11 +202,10 @@ def of_layer(name: str | Custom, z: Floats, order: int, layer: int | None = None
 
 
 def _of_group(name: str | Custom, z: Floats, order: int, layer: int | None, first: int) -> Floats:
-    orders = np.arange(order + 1).reshape(-1, *(1,) * z.ndim)
     if isinstance(name, Custom):
-        factorials = np.vectorize(factorial, otypes=[float])(orders)
+        factorials = np.array([float(factorial(k)) for k in range(order + 1)]).reshape(-1, *(1,) * z.ndim)
         return np.asarray(name.coefficients(z, order), dtype=np.float64) * factorials
-    base, parameter, inner, outer = scaled(name)
+    base, parameter, inner, outer = _scaled(name)
     if base in bases.KINKED and order > 1 and not z.all():
         neuron = first + int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
         place = f"neuron {neuron}" + (f" of layer {layer}" if layer is not None else "")
@@ -211,5 +214,6 @@ def _of_group(name: str | Custom, z: Floats, order: int, layer: int | None, firs
     f = direct(inner * z, order) if direct else bases.derivatives(base, inner * z, order, parameter)
     if inner == outer == 1:
         return f
+    orders = np.arange(order + 1).reshape(-1, *(1,) * z.ndim)
     # In two steps, because inner^k alone may overflow where the derivative does not.
     return outer * (f * inner ** (orders // 2)) * inner ** (orders - orders // 2)

@@ -4,19 +4,20 @@ An activation is outer * base(inner * z), see `activations.scaled`. A base is a 
 slope and the auxiliary rows from which `recurrence` makes the higher derivatives as sums of products of rows. A row may be a plain
 number. z is an array, or a vector of compiled code that records the operations (`taylor.compiled_activations`).
 
-To add a base, write such a function, add it to BASES and give `recurrence` its sums. The equations, with C the binomials:
+To add a base, write such a function, add it to BASES and write its differential equation as a line of `_equations`:
 
     logistic    c' = w,  w' = -2 c w             tanh = c; sigmoid = c + 1/2; softplus' = sigmoid; silu = z sigmoid
     Gaussian    g' = -z g                        gelu = z Phi(z), Phi' = g
-    chained     T' = w v',  w' = -2 T T'         mish = z T, v the softplus; gelu_tanh = z (T + 1/2), v a cubic
+    chained     T' = w v',  w' = -2 T T'         mish = z T, v = softplus; gelu_tanh = z (T + 1/2), v a cubic
     hyperbola   f' = f/r,  f'' = 2/r^3           squareplus(4), r^2 = z^2 + 4
-    rational    f' = u^2,  f^(k) = -k a f^(k-1)  softsign = z u, u = 1/(1 + |z|), a = sign(z) u
+    rational    f'' = 2 a f',  a' = f' = u^2     softsign = z u, u = 1/(1 + |z|), a = -sign(z) u
 
 w is carried beside c and T, because in the tails it is far smaller than their rounding. The second derivative g of the hyperbola
 obeys r^2 g^(k+1) = -(2k + 3) z g^(k) - k (k + 2) g^(k-1).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import comb, pi, sqrt
 from typing import Any, TypeAlias
 
@@ -28,7 +29,8 @@ from paperlib._support.checks import Floats
 __all__ = ["BASES", "KINKED", "derivatives", "recurrence", "spare_rows"]
 
 Rows: TypeAlias = list[Any]
-Sum: TypeAlias = tuple[int, Sequence[tuple[int, int, float]]]  # a row, and the products it sums: (left, right, weight)
+Sum: TypeAlias = tuple[int, list[tuple[int, int, float]]]  # a row, and the products it sums: (left, right, weight)
+Family: TypeAlias = Sequence[int]  # the rows of a function and its derivatives; those beyond the last row vanish
 GELU_RATE: float = 2 * sqrt(2 / pi)
 GELU_CUBIC = 0.044715
 GELU_FLAT = 30.0  # beyond it every derivative of gelu_tanh(z) / z underflows
@@ -68,7 +70,7 @@ def _gelu(z: Any, _: float) -> Rows:
     e = np.exp(-0.5 * z * z)
     tail, density = e * erfcx(abs(z) * sqrt(0.5)) / 2, e / sqrt(2 * pi)
     cdf = np.where(z > 0, 1 - tail, tail)
-    return [z * cdf, z * density + cdf, 1.0, density]
+    return [z * cdf, z * density + cdf, 1.0, cdf, density]
 
 
 def _gelu_tanh(z: Any, _: float) -> Rows:
@@ -76,18 +78,18 @@ def _gelu_tanh(z: Any, _: float) -> Rows:
     cubic = GELU_CUBIC * near * near
     s, _, w, centred, _ = _logistic(GELU_RATE * near * (1 + cubic))
     inner = GELU_RATE * (1 + 3 * cubic)
-    return [z * s, z * (w * inner) + s, 1.0, centred, inner, w, w * inner]
+    bend = 6 * GELU_RATE * GELU_CUBIC
+    return [z * s, z * (w * inner) + s, 1.0, centred, w * inner, w, inner, bend * z, bend]
 
 
 def _mish(z: Any, _: float) -> Rows:
     s, _, s_slope, centred, e = _logistic(z)
-    grown = np.where(
-        z > 0, 1 + 2 * e, e * (e + 2)
-    )  # tanh(log(1 + exp z)) = grown / whole, both over exp(2 z) for z > 0
+    # tanh(log(1 + exp z)) is the quotient of `grown` and grown + 2; for z > 0 both are divided by exp(2 z).
+    grown = np.where(z > 0, 1 + 2 * e, e * (e + 2))
     share = 1 / (grown + np.where(z > 0, 2 * e * e, 2.0))
     t, root = grown * share, 2 * (1 + e) * np.where(z > 0, e, 1.0) * share
     w = root * root
-    return [z * t, z * (w * s) + t, 1.0, t, centred, s, s_slope, w, w * s]
+    return [z * t, z * (w * s) + t, 1.0, t, w * s, w, s, s_slope, centred]
 
 
 def _tanhshrink(z: Any, _: float) -> Rows:
@@ -112,7 +114,7 @@ def _squareplus(z: Any, _: float) -> Rows:
 
 def _softsign(z: Any, _: float) -> Rows:
     u = 1 / (1 + abs(z))
-    return [z * u, u * u, np.copysign(u, z)]
+    return [z * u, u * u, -np.copysign(u, z)]
 
 
 def _elu(z: Any, alpha: float) -> Rows:
@@ -138,8 +140,9 @@ BASES: dict[str, Callable[[Any, Any], Rows]] = {
 }  # fmt: skip
 
 
-def recurrence(base: str, order: int, spare: int) -> Iterator[Sum]:
-    """Yield the rows 2 to `order` of a base's derivatives as sums of products of rows.
+@lru_cache(maxsize=256)
+def recurrence(base: str, order: int, spare: int) -> list[Sum]:
+    """Return the rows 2 to `order` of a base's derivatives as sums of products of rows.
 
     Parameters
     ----------
@@ -150,60 +153,52 @@ def recurrence(base: str, order: int, spare: int) -> Iterator[Sum]:
     spare : int
         The first auxiliary row. Rows 0 to `order` are the derivatives, row order + 1 is z.
 
-    Yields
-    ------
-    (int, sequence of (int, int, float))
-        A row and its products (left row, right row, weight). A later sum may use the row.
+    Returns
+    -------
+    list of (int, list of (int, int, float))
+        Rows and their products (left row, right row, weight), in an order in which each product's rows come before it.
     """
-    z, ones, own = order + 1, spare, range(order + 1)
-    if base in ("tanh", "sigmoid"):
-        yield from _logistic_rows([0 if base == "tanh" else spare, *own[1:]], -2)
-    elif base == "tanhshrink":  # from the second on, the derivatives of -tanh, which is row `spare`
-        yield from _logistic_rows([spare, spare + 1, *own[2:]], 2)
-    elif base == "softplus":
-        yield from [(2, [(1, spare + 1, 1)])][: order - 1]
-        yield from _logistic_rows([spare, *own[2:]], -2)
-    elif base in ("silu", "gelu", "gelu_tanh", "mish"):
-        # z T. The first derivative of T is the last row that the base gives, its value up to a constant is row `spare` + 1.
-        first = spare + {"silu": 2, "gelu": 1, "gelu_tanh": 4, "mish": 6}[base]
-        T = [spare + 1, *range(first, first + order)]
-        if base == "silu":
-            yield from _logistic_rows(T, -2)
-        elif base == "gelu":
-            yield from ((T[k], [(z, T[k - 1], -1), (ones, T[k - 2], 2 - k)][: k - 1]) for k in own[2:])
-        else:
-            w = [first - 1, *range(first + order, first + 2 * order - 1)]
-            slopes: list[tuple[int, float]] = [
-                (spare + 2, 1),
-                (z, 6 * GELU_RATE * GELU_CUBIC),
-                (ones, 6 * GELU_RATE * GELU_CUBIC),
-            ]  # three of v
-            if base == "mish":
-                v = [spare + 3, spare + 4, *range(w[-1] + 1, w[-1] + order - 1)]
-                yield from _logistic_rows([spare + 2, *v[1:]], -2)
-                slopes = [(row, 1.0) for row in v]
-            for k in range(1, order):
-                yield w[k], _pairs(k, T, -2)
-                terms = zip(slopes, reversed(w[: k + 1]))
-                yield T[k + 1], [(row, other, comb(k, i) * times) for i, ((row, times), other) in enumerate(terms)]
-        yield from ((k, [(z, T[k], 1), (ones, T[k - 1], k)]) for k in own[2:])
-    elif base == "squareplus":
-        yield from [(2, [(spare + 1, spare + 2, 1)])][: order - 1]
-        for k in range(order - 2):
-            yield k + 3, [(spare, k + 2, -2 * k - 3), (spare + 1, k + 1, -k * (k + 2))][: k + 1]
-    else:  # softsign, the sine, and those whose derivatives are multiples of the first
-        steps = 2 if base == "sin" else 1
-        yield from ((k, [(spare, k - steps, -k if base == "softsign" else 1)]) for k in own[2:])
+    sums: list[Sum] = []
+    equations = _equations(base, order, spare)
+    for k in range(2, order + 1):
+        sums += [(f[k], _leibniz(k - lag, weight, a, b)) for f, lag, weight, a, b in equations]
+        if base == "squareplus" and k > 2:
+            sums.append((k, [(spare, k - 1, 3 - 2 * k), (spare + 1, k - 2, (3 - k) * (k - 1))]))
+    return [(row, products) for row, products in sums if products]
 
 
-def _pairs(k: int, f: Sequence[int], weight: float) -> list[tuple[int, int, float]]:
-    """Return the products of weight * (f f')^(k-1), equal ones added up."""
-    return [(f[i], f[k - i], weight * comb(k, i) / (2 if 2 * i == k else 1)) for i in range(k // 2 + 1)]
+def _equations(base: str, order: int, spare: int) -> list[tuple[Family, int, int, Family, Family]]:
+    """Return the equations f^(k) = weight (a b)^(k - lag) as (f, lag, weight, a, b)."""
+    f, z = range(order + 1), (order + 1, spare)  # the derivative of z is a row of ones
+    T, w, s = (
+        [*given, *range(spare + 7 + n * order, spare + 7 + (n + 1) * order)]
+        for n, given in enumerate(((spare + 1, spare + 2), (spare + 3,), (spare + 6, spare + 5)))
+    )
+    centred, shrunk = [spare, *f[1:]], [spare, spare + 1, *f[2:]]
+    product, chained = (f, 0, 1, z, T), ([0, *w], 2, -2, T, T[1:])
+    table: dict[str, list[tuple[Family, int, int, Family, Family]]] = {
+        "tanh": [(f, 2, -2, f, f[1:])],
+        "sigmoid": [(f, 2, -2, centred, f[1:])],
+        "softsign": [(f, 2, 2, centred, f[1:])],
+        "tanhshrink": [(f, 2, 2, shrunk, shrunk[1:])],
+        "softplus": [(f, 2, 1, [1], [spare + 1]), (f, 3, -2, [spare, *f[2:]], f[2:])],
+        "silu": [(T, 2, -2, T, T[1:]), product],
+        "gelu": [(T, 2, -1, z, T[1:]), product],
+        "gelu_tanh": [chained, (T, 1, 1, w, range(spare + 4, spare + 7)), product],
+        "mish": [(s, 2, -2, s, s[1:]), chained, (T, 1, 1, w, [spare + 4, *s[1:]]), product],
+        "squareplus": [(f, 2, 1, [spare + 1], [spare + 2])],
+        "sin": [(f, 2, 1, [spare], f)],
+    }
+    return table.get(base, [(f, 2, 1, [spare], f[1:])])
 
 
-def _logistic_rows(f: Sequence[int], weight: float) -> Iterator[Sum]:
-    """Yield the rows f[2:] of the derivatives of f, where f'' = weight * f f'."""
-    yield from ((f[k + 1], _pairs(k, f, weight)) for k in range(1, len(f) - 1))
+def _leibniz(k: int, weight: float, a: Family, b: Family) -> list[tuple[int, int, float]]:
+    """Return the products of weight (a b)^(k), where the derivatives of a and b beyond their rows vanish."""
+    products: dict[tuple[int, int], float] = {}
+    for i in range(max(0, k + 1 - len(b)), min(k + 1, len(a))):
+        pair = min(a[i], b[k - i]), max(a[i], b[k - i])
+        products[pair] = products.get(pair, 0) + weight * comb(k, i)
+    return [(*pair, times) for pair, times in products.items()]
 
 
 def spare_rows(base: str, order: int) -> int:
