@@ -31,6 +31,7 @@ __all__ = ["BASES", "KINKED", "derivatives", "recurrence", "spare_rows"]
 Rows: TypeAlias = list[Any]
 Sum: TypeAlias = tuple[int, list[tuple[int, int, float]]]  # a row, and the products it sums: (left, right, weight)
 Family: TypeAlias = Sequence[int]  # the rows of a function and its derivatives; those beyond the last row vanish
+Equation: TypeAlias = tuple[Family, int, int, Family, Family]
 GELU_RATE: float = 2 * sqrt(2 / pi)
 GELU_CUBIC = 0.044715
 GELU_FLAT = 30.0  # beyond it every derivative of gelu_tanh(z) / z underflows
@@ -167,7 +168,7 @@ def recurrence(base: str, order: int, spare: int) -> list[Sum]:
     return [(row, products) for row, products in sums if products]
 
 
-def _equations(base: str, order: int, spare: int) -> list[tuple[Family, int, int, Family, Family]]:
+def _equations(base: str, order: int, spare: int) -> list[Equation]:
     """Return the equations f^(k) = weight (a b)^(k - lag) as (f, lag, weight, a, b)."""
     f, z = range(order + 1), (order + 1, spare)  # the derivative of z is a row of ones
     T, w, s = (
@@ -176,7 +177,7 @@ def _equations(base: str, order: int, spare: int) -> list[tuple[Family, int, int
     )
     centred, shrunk = [spare, *f[1:]], [spare, spare + 1, *f[2:]]
     product, chained = (f, 0, 1, z, T), ([0, *w], 2, -2, T, T[1:])
-    table: dict[str, list[tuple[Family, int, int, Family, Family]]] = {
+    table: dict[str, list[Equation]] = {
         "tanh": [(f, 2, -2, f, f[1:])],
         "sigmoid": [(f, 2, -2, centred, f[1:])],
         "softsign": [(f, 2, 2, centred, f[1:])],
