@@ -61,14 +61,14 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 
 # Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
 INNER = {
-    "tensorflow", "centroid", "checkpoints", "checks", "chunks", "loops", "cores", "explorer", "networks", "programs", "bases", "compiled_activations", "tensorflow_activations", "kernel", "program", "executor", "graph", "smooth",
+    "tensorflow", "centroid", "checkpoints", "checks", "chunks", "loops", "cores", "explorer", "networks", "programs", "bases", "compiled_activations", "tensorflow_activations", "kernel", "layout", "program", "requests", "executor", "graph", "smooth",
     "registers", "doors.pytorch", "doors.keras_models", "doors.scikit", "doors.onnx_files",
     "compiled", "shells", "soap", "splits", "pade", "reproduction.lanes", "reproduction.kernels", "reproduction.schemas",
     "arithmetic", "reference.manifest",
 }  # fmt: skip
 # What only keeps what it is given, or draws, or trains for minutes, or cannot be called without a cluster or a checkout.
 OUT = {
-    "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "compilation.Compiled", "compilation.Sum", "activations.Custom", "activations.Scaled", "activations.spelled", "reproduction.comparison.Verdict",
+    "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "compilation.Compiled", "activations.Custom", "activations.Scaled", "activations.spelled", "reproduction.comparison.Verdict",
     "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
     "targets.automatic.from_tensorflow", "targets.target.label", "reproduction.table.Table", "reproduction.records.errors_by_order",
     "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position", "reproduction.report.provenance", "reference.retrained",

@@ -7,12 +7,10 @@ not installed or an activation is `Custom`. Large whole tensors are matrix produ
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import prod
-from types import EllipsisType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,33 +21,20 @@ from paperlib._support.checks import Floats
 from paperlib._support.compiled import numba
 from paperlib.networks.mlp import MLP, SMALLER
 from paperlib.taylor import centroid, executor
-from paperlib.taylor.program import Derivatives, Laplacian, Request
+from paperlib.taylor.program import Request
+from paperlib.taylor.requests import Key, Sum, indices_of, sum_of, with_hidden, written
 from paperlib.taylor.symmetric import entries
 
 if TYPE_CHECKING:
-    from paperlib.taylor.kernel import Loop
+    from paperlib.taylor.layout import Layout
 
 __all__ = ["Compiled", "compiled"]
 
 LONGEST = 2**19  # entries times 2^order, up to which a program is written in a fraction of a second and gains time
-SUB_INDICES = 1024  # of one multi-index: ten entries that all differ
 MOST_KEPT = 64  # requests of one network
 CHUNK_BYTES = 2**21
+BEYOND = 8  # numbers past the results: the loop adds zeros to a vector of them
 NONE: Floats = np.zeros((0, 1, 1))  # no directions
-
-Index: TypeAlias = tuple[int | str | EllipsisType, ...]
-
-
-@dataclass(frozen=True)
-class Sum:
-    """The Laplacian (power 1) or bilaplacian (power 2), with a metric of one or two axes as bytes."""
-
-    power: int
-    metric: bytes | None = None
-    axes: int = 0
-
-
-Key: TypeAlias = int | tuple[Index, ...] | Sum  # an integer: the whole tensor of that order
 
 
 class _Ready(NamedTuple):
@@ -57,7 +42,7 @@ class _Ready(NamedTuple):
 
     request: Request | None  # None: matrix products
     letters: Floats  # the first layer's slopes along directions that are the same at all centres, (directions, units)
-    loop: Loop | None
+    layout: Layout | None  # None: no compiled loop
     names: tuple[str, ...] = ()  # of directions that are given at each centre
 
 
@@ -65,31 +50,22 @@ _ready: WeakKeyDictionary[MLP, dict[Key, _Ready]] = WeakKeyDictionary()
 
 
 @cache
-def _kernel() -> ModuleType | None:
-    """The module of the compiled loop, compiled; None where numba is missing or is not the numba that the loop was written for."""
+def _kernel() -> Callable[..., bool] | None:
+    """The compiled loop; None where numba is missing or is not the numba that the loop was written for."""
     if numba() is None:
         return None
     try:
-        from paperlib.taylor import kernel
+        from paperlib.taylor.kernel import run
 
-        smallest = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "linear")
-        _looped(kernel.loop(smallest, Derivatives(1, (), ((),)), np.ones((1, 1))), np.zeros((1, 1)), NONE)
+        nothing = np.zeros(0)
+        run(nothing, nothing, nothing, nothing, 1, np.ones(64, dtype=np.int64), nothing)
     except Exception as error:
         text = checks.brief(f"{type(error).__name__}: {error}")
-        warnings.warn(
-            f"numba {numba().__version__} does not compile the loop ({text}); NumPy is used",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        text = f"numba {numba().__version__} does not compile the loop ({text}); NumPy is used"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
         return None
-    return kernel
-
-
-def _with_hidden(mlp: MLP) -> MLP:
-    """The network, with a linear hidden layer if it has none."""
-    if mlp.depth:
-        return mlp
-    return MLP([*mlp.weights, np.eye(mlp.outputs)], [*mlp.biases, np.zeros(mlp.outputs)], "linear")
+    centroid.keep_freed_memory()
+    return run
 
 
 def prepare(mlp: MLP, key: Key) -> _Ready:
@@ -98,51 +74,20 @@ def prepare(mlp: MLP, key: Key) -> _Ready:
     if key not in kept:
         if len(kept) >= MOST_KEPT:
             kept.pop(next(iter(kept)), None)
-        kept[key] = _prepared(_with_hidden(mlp), key)
+        kept[key] = _prepared(with_hidden(mlp), key)
     return kept[key]
 
 
 def _prepared(mlp: MLP, key: Key) -> _Ready:
-    weight, names = mlp.weights[0], []
-    if isinstance(key, int):
-        if not key or entries(mlp.dim, key) * 2**key > LONGEST or (kernel := _kernel()) is None:
-            return _Ready(None, weight, None)
-        request: Request = Derivatives(mlp.dim, key) if key > 1 else Derivatives(mlp.dim, (), ((),))
-        loop = kernel.loop(mlp, request, weight.T)
-        return _Ready(request if loop else None, weight, loop)
-    elif isinstance(key, Sum):
-        letters, positive = _square_roots(weight, key)
-        request = Laplacian(len(letters), positive, key.power)
-    else:
-        inputs = sorted({entry for index in key for entry in index if isinstance(entry, int)})
-        letters, names = weight.T[inputs], [entry for index in key for entry in index if isinstance(entry, str)]
-        names = list(dict.fromkeys(names))
-        number = {entry: n for n, entry in enumerate([*inputs, *names])}
-        spelled = [tuple(sorted(number[entry] for entry in index if entry is not ...)) for index in key]
-        request = Derivatives(len(number), *((), tuple(spelled)) if ... in key[0] else (tuple(spelled), ()))
-    kernel = _kernel()
-    return _Ready(request, letters, kernel.loop(mlp, request, letters) if kernel else None, tuple(names))
+    run, arrays = _kernel(), None
+    if isinstance(key, int) and (not run or not key or entries(mlp.dim, key) * 2**key > LONGEST):
+        return _Ready(None, mlp.weights[0], None)
+    request, letters, names = written(mlp, key)
+    if run:
+        from paperlib.taylor.layout import layout
 
-
-def _square_roots(weight: Floats, key: Sum) -> tuple[Floats, int]:
-    """Return vectors r_k and how many of them count as positive: sum_k +- r_k r_k^T = W g W^T.
-
-    W are the first layer's weights, g is the metric. There are at most as many vectors of each sign as the layer has units.
-    """
-    if key.metric is None:
-        parts = [weight.T]
-    else:
-        metric = np.frombuffer(key.metric)
-        vectors: Any = weight.T
-        if key.axes == 2:
-            whole = metric.reshape(len(vectors), -1) / 2
-            metric, turns = np.linalg.eigh(whole + whole.T)
-            vectors = turns.T @ vectors
-        scaled = np.sqrt(np.abs(metric))[:, None] * vectors
-        parts = [scaled[metric > 0], scaled[metric < 0]]
-    parts = [np.asarray(np.linalg.qr(part, mode="r")) if len(part) > len(weight) else part for part in parts]
-    found = np.concatenate(parts)
-    return (found, len(parts[0])) if len(found) else (np.zeros((1, len(weight))), 1)
+        arrays = layout(mlp, request, letters)
+    return _Ready(request if arrays or not isinstance(key, int) else None, letters, arrays, names)
 
 
 def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Floats] = ()) -> Floats:
@@ -156,7 +101,7 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
         at, *vectors = np.broadcast_arrays(*arrays)
     batch, points = at.shape[:-1], _points(at)
     given = np.array(vectors).reshape(len(vectors), -1, mlp.dim) if vectors else NONE
-    found = _looped(ready.loop, points, given)
+    found = _looped(ready.layout, points, given)
     if found is None:
         for name, each in zip(("at", *ready.names), arrays):
             checks.finite(name, each)
@@ -172,7 +117,7 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
 
 def tensor(mlp: MLP, order: int, ready: _Ready, at: Floats) -> Floats:
     """The packed tensors (C, ..., [outputs]) of an order at centres that are checked."""
-    found = _looped(ready.loop, _points(at), NONE)
+    found = _looped(ready.layout, _points(at), NONE)
     if found is None:
         checks.finite("at", at)
         return whole(mlp, order, at)
@@ -197,29 +142,30 @@ def _points(at: Floats) -> Floats:
     return np.array(at, dtype=np.float64, order="C").reshape(-1, at.shape[-1])
 
 
-def _looped(loop: Loop | None, points: Floats, given: Floats) -> tuple[Floats, Floats] | None:
+def _looped(of: Layout | None, points: Floats, given: Floats) -> tuple[Floats, Floats] | None:
     """Return derivatives (outputs, n, entries) and gradients (outputs, gradients, n, dim), by the compiled loop.
 
     None if there is no loop, or if it meets a kink or a number that is not finite.
     """
-    if loop is None:
+    run = _kernel()
+    if of is None or run is None:
         return None
     centres, dim = points.shape
-    together = min(loop.together, centres)
-    entries, columns = loop.outputs * centres * loop.entries, loop.outputs * centres * loop.gradients * loop.columns
-    checks.memory("at", 8 * (entries + columns + together * loop.work), "take fewer centres")
-    out = np.zeros(entries + columns + loop.beyond)
-    work = np.empty(together * loop.work)
-    if not loop.run(points.reshape(-1), given.reshape(-1), out, work, together, loop.table, loop.numbers):
+    together = min(of.together, centres)
+    entries, columns = of.outputs * centres * of.entries, of.outputs * of.gradients * centres * of.columns
+    checks.memory("at", 8 * (entries + columns + together * of.work), "take fewer centres")
+    out = np.zeros(entries + columns + BEYOND)
+    work = np.empty(together * of.work)
+    if not run(points.reshape(-1), given.reshape(-1), out, work, together, of.table, of.numbers):
         return None
-    gradients = out[entries : entries + columns].reshape(loop.outputs, loop.gradients, centres, loop.columns)
-    return out[:entries].reshape(loop.outputs, centres, loop.entries), gradients[..., :dim]
+    gradients = out[entries : entries + columns].reshape(of.outputs, of.gradients, centres, of.columns)
+    return out[:entries].reshape(of.outputs, centres, of.entries), gradients[..., :dim]
 
 
 def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple[Floats, Floats]:
     """Return what `_looped` returns, by NumPy, as many centres at a time as fit into the processor's cache."""
     assert ready.request is not None, "there is a program for all but whole tensors"
-    mlp = _with_hidden(mlp)
+    mlp = with_hidden(mlp)
     size = CHUNK_BYTES // executor.bytes_each(mlp, ready.request)
     parts = []
     with np.errstate(over="ignore", invalid="ignore"):
@@ -251,7 +197,7 @@ class Compiled:
     @property
     def method(self) -> str:
         """'compiled loop', 'NumPy program' or 'matrix products'."""
-        return "compiled loop" if self._ready.loop else "NumPy program" if self._ready.request else "matrix products"
+        return "compiled loop" if self._ready.layout else "NumPy program" if self._ready.request else "matrix products"
 
     def __call__(self, at: ArrayLike, **directions: ArrayLike) -> Floats:
         """Return the derivatives at centres (..., dim); see `compiled` for the shapes and the errors.
@@ -363,42 +309,3 @@ def compiled(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compile
     except TypeError:
         return _of_key(mlp, checks.integer("request", request, minimum=0, limit=checks.TENSOR_ORDER))
     return _of_key(mlp, indices_of("request", items, mlp.dim, named=True))
-
-
-def sum_of(mlp: MLP, power: int, metric: ArrayLike | None) -> Sum:
-    """The key of a Laplacian or bilaplacian, its metric checked."""
-    if metric is None:
-        return Sum(power)
-    g = checks.real_array("metric", metric, last=mlp.dim)
-    if g.shape not in ((mlp.dim,), (mlp.dim, mlp.dim)):
-        raise ValueError(f"metric: shape {g.shape}; must be {(mlp.dim,)} or {(mlp.dim, mlp.dim)}")
-    if power > 1:
-        raise ValueError("metric: given for a bilaplacian; must be given for a Laplacian alone")
-    return Sum(power, g.tobytes(), g.ndim)
-
-
-def indices_of(name: str, given: Any, dim: int, named: bool = False) -> tuple[Index, ...]:
-    """The multi-indices of a request, checked; entries that are names or `...` only where `named`."""
-    found: list[Index] = []
-    tuples: list[Any] = checks.sequence(name, given)
-    for place, each in enumerate(tuples):
-        where, entries = f"{name}[{place}]", list[Any]()
-        parts: list[Any] = checks.sequence(where, each)
-        for entry in parts:
-            if named and (
-                entry is ... or (isinstance(entry, str) and entry.isidentifier() and entry not in ("at", "self"))
-            ):
-                entries.append(entry)
-            else:
-                entries.append(checks.integer(where, entry, minimum=0, maximum=dim - 1))
-        fixed = [entry for entry in entries if entry is not ...]
-        subs = prod(fixed.count(entry) + 1 for entry in set(fixed))
-        if not 0 < len(entries) <= checks.TENSOR_ORDER or subs > SUB_INDICES or len(entries) - len(fixed) > 1:
-            allowed = f"must be 1 to {checks.TENSOR_ORDER} indices, of which at most ten differ"
-            raise ValueError(f"{where} = {checks.brief(each)}: {allowed}{', and one `...` at most' if named else ''}")
-        found.append(tuple(entries))
-    if not found:
-        raise ValueError(f"{name} = (): must be one tuple or more")
-    if len({... in entries for entries in found}) > 1:
-        raise ValueError(f"{name}: some tuples have a `...` and some have none; must be alike")
-    return tuple(found)

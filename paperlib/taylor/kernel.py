@@ -1,71 +1,34 @@
 """The compiled loop that executes a program: all layers, all centres, and no call of NumPy's.
 
 This module needs numba. A row is one number for each centre and neuron, so that the innermost loops are over contiguous numbers
-and the processor takes several at a time. Layers are filled up to whole vectors with neurons whose outgoing weights are zero. Rows
-are places in `work`. What does not depend on the centres is in two more arrays, written by `loop`: weights in `numbers`, and
-records in `table`, one head, then one record a layer, a group of neurons with the same activation, a product, a dot product.
+and the processor takes several at a time. Rows
+are places in `work`. What does not depend on the centres is in two more arrays, see `layout`.
 """
 
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
-from numpy.typing import NDArray
 
 from paperlib._support import compiled
 from paperlib._support.checks import Floats
 from paperlib._support.compiled import inner
-from paperlib.networks import activations, bases
-from paperlib.networks.activations import Scaled, scaled
-from paperlib.networks.bases import recurrence, spare_rows
-from paperlib.networks.mlp import MLP
+from paperlib.networks import bases
 from paperlib.taylor import compiled_activations, registers
-from paperlib.taylor.compiled_activations import CODES, activate
-from paperlib.taylor.program import DOT, ONWARD, PRODUCT, Request, program
+from paperlib.taylor.compiled_activations import activate
+from paperlib.taylor.layout import DOT, GROUP, HEAD, LAYER, PRODUCT, Ints
 from paperlib.taylor.registers import LANES, aligned, dots, multiply, multiply_and_add, product
 
-__all__ = ["Loop", "loop", "run"]
+__all__ = ["run"]
 
-Ints: TypeAlias = NDArray[np.int64]
-TOGETHER = 2**15  # numbers at work together, which stay in cache
-LARGE = 2**17  # numbers of one centre, from which on eight centres do not stay in cache
 FEW = 3 * LANES // 4  # consecutive rows from which on a vector of dot products is of rows and not of centres
-
-
-def _record(names: str) -> np.dtype:
-    return np.dtype([(name, "i8") for name in names.split()])
-
-
-# What the table says of the request and the network, of a layer, and of a group of neurons: sizes, and where their numbers and
-# their products begin (and how many there are).
-HEAD = _record(
-    "order dim outputs entries gradients columns letters constants forward adjoints kept rows depth widest total passed step"
-    " constant last zeros letter gradient layers groups products dots"
-)
-LAYER = _record("below above forward bias backward group groups up ups down downs dot dots")
-GROUP = np.dtype([*_record("begin length product products code").descr, ("parameter", "f8")])
-
-
-class Loop(NamedTuple):
-    """The compiled loop and its arguments beside the centres; see `loop`."""
-
-    run: Callable[..., bool]
-    outputs: int
-    entries: int  # derivatives at a centre
-    gradients: int
-    columns: int  # of a gradient, filled up to whole vectors
-    beyond: int  # numbers past the last gradient, to which nothing is added
-    work: int  # numbers that one centre takes
-    together: int  # centres at a time, at most
-    table: Ints
-    numbers: Floats
 
 
 class _Places(NamedTuple):
@@ -203,8 +166,8 @@ def _of(sources: int) -> Callable:
         `directions` is (given, n, dim). `together` centres are computed at a time.
         """
         head = _heads(table, 0, 1)[0]
-        layers, groups = _layers(table, head.layers, head.depth), _groups(table, head.groups, 1)
-        products, dot_products = _products(table, head.products, 1), _dots(table, head.dots, 1)
+        layers, groups = _layers(table, head.layer, head.depth), _groups(table, head.groups, 1)
+        products, dot_products = _products(table, head.product, 1), _dots(table, head.dot, 1)
         dim, order, kept, entries, depth, n = (
             head.dim,
             head.order,
@@ -310,123 +273,3 @@ def _of(sources: int) -> Callable:
 _FILES = [Path(str(module.__file__)) for module in (compiled, registers, bases, compiled_activations)]
 _SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
 run = compiled.jit(_of(_SOURCES), flags=frozenset({"contract"}))
-
-
-class _Neurons(NamedTuple):
-    """How a layer's neurons lie in a row: in groups of one activation, each filled up to whole vectors."""
-
-    groups: list[tuple[int, int, Scaled]]  # where a group begins, its length, its activation
-    places: Ints  # of each neuron
-    inner: Floats  # of each neuron's activation, outer * base(inner * z)
-    outer: Floats
-
-    @property
-    def units(self) -> int:
-        begin, length, _ = self.groups[-1]
-        return begin + length
-
-
-def _neurons(name: str, units: int) -> _Neurons:
-    groups, begin = [], 0
-    places, inner, outer = list[int](), list[float](), list[float]()
-    for each, count in activations.groups(name):
-        count, by = count or units, scaled(str(each))
-        groups.append((begin, -(-count // LANES) * LANES, by))
-        places += range(begin, begin + count)
-        inner += [by.inner] * count
-        outer += [by.outer] * count
-        begin += groups[-1][1]
-    return _Neurons(groups, np.array(places), np.array(inner), np.array(outer))
-
-
-def _filled(weights: Floats, above: _Neurons, below: _Neurons) -> Floats:
-    """The weights between filled layers, with the scalings of activations."""
-    out = np.zeros((above.units, below.units))
-    out[np.ix_(above.places, below.places)] = above.inner[:, None] * weights * below.outer
-    return out
-
-
-def _recurrence(base: str, order: int, kept: int) -> np.ndarray:
-    """The products that make an activation's derivatives from the second on."""
-    sums = recurrence(base, order, kept)
-    return np.array([(out, *rows, n == 0, by) for out, terms in sums for n, (*rows, by) in enumerate(terms)], PRODUCT)
-
-
-def _joined(parts: dict[Any, np.ndarray]) -> tuple[np.ndarray, dict[Any, tuple[int, int]]]:
-    """One array of all parts, and the beginning and the length of each."""
-    ends = np.cumsum([len(part) for part in parts.values()]).tolist()
-    return np.concatenate(list(parts.values())), {
-        key: (end - len(parts[key]), len(parts[key])) for key, end in zip(parts, ends)
-    }
-
-
-def loop(mlp: MLP, request: Request, letters: Floats) -> Loop | None:
-    """Write down what does not depend on the centres; None if an activation is `Custom`.
-
-    `letters` holds the first layer's slopes along the constant directions, (constant, units); the request's
-    other directions are given at each centre.
-    """
-    if any(isinstance(name, activations.Custom) for name in mlp.activations):
-        return None
-    layers = [_neurons(name, len(bias)) for name, bias in zip(mlp.activations, mlp.biases)]
-    inputs, outputs = _neurons("linear", mlp.dim), _neurons("linear", mlp.outputs)
-    programs = [program(request, LANES, n == 0, n == mlp.depth - 1) for n in range(mlp.depth)]
-    first = programs[0]
-    bases = {by.base for layer in layers for *_, by in layer.groups}
-    rows = max(first.kept + max(spare_rows(base, first.order) for base in bases), *(each.rows for each in programs))
-    parts: dict[Any, np.ndarray] = {base: _recurrence(base, first.order, first.kept) for base in bases}
-    parts |= {(each, side): getattr(each, side) for each in programs for side in ("up", "down")}
-    products, of = _joined(parts)
-    products["out"] -= np.where(products["out"] >= ONWARD, ONWARD - rows, 0)
-    dots, of_dots = _joined({each: each.dots for each in programs})
-
-    numbers: dict[Any, Any] = {"constant": np.zeros((len(letters), layers[0].units))}
-    numbers["constant"][:, layers[0].places] = letters * layers[0].inner
-    for n, (weights, bias) in enumerate(zip(mlp.weights[:-1], mlp.biases)):
-        filled = _filled(weights, layers[n], layers[n - 1] if n else inputs)
-        numbers["bias", n] = np.ones(layers[n].units)  # far from a kink
-        numbers["bias", n][layers[n].places] = bias * layers[n].inner
-        numbers |= {("forward", n): filled.T, ("backward", n): filled}
-    widest = max(inputs.units, *(layer.units for layer in layers))
-    numbers |= {"last": _filled(mlp.weights[-1], outputs, layers[-1])[: mlp.outputs], "zeros": np.zeros(widest)}
-    flat, at = _joined({key: np.pad(np.ravel(part), (0, -np.size(part) % LANES)) for key, part in numbers.items()})
-
-    groups = {
-        n: np.array([(*group, *of[by.base], CODES[by.base], by.parameter) for *group, by in layer.groups], GROUP)
-        for n, layer in enumerate(layers)
-    }
-    every, of_groups = _joined(groups)
-    records = [
-        (
-            layers[n - 1].units if n else mlp.dim,
-            layers[n].units,
-            *(at[side, n][0] for side in ("forward", "bias", "backward")),
-        )
-        + (*of_groups[n], *of[each, "up"], *of[each, "down"], *of_dots[each])
-        for n, each in enumerate(programs)
-    ]
-    sections = {
-        "head": np.zeros(1, HEAD),
-        "letter": np.array(first.letters, int),
-        "gradient": np.array(first.gradients, int),
-    }
-    sections |= {"layers": np.array(records, LAYER), "groups": every, "products": products, "dots": dots}
-    table, begin = _joined({key: section.view(np.int64) for key, section in sections.items()})
-    step, passed = int(not first.forward_only), max(1 + first.forward, first.adjoints)
-    total = sum(layer.units for layer in layers) if step else widest
-    head = {name: getattr(first, name) for name in ("order", "entries", "forward", "adjoints", "kept")}
-    head |= {"dim": mlp.dim, "columns": inputs.units, "depth": mlp.depth, "outputs": mlp.outputs, "rows": rows}
-    head |= {"widest": widest, "total": total, "passed": passed, "step": step, "constants": len(letters)}
-    head |= {"letters": len(first.letters), "gradients": len(first.gradients)}
-    head |= {key: at[key][0] for key in ("constant", "last", "zeros")}
-    head |= {key: begin[key][0] for key in sections if key != "head"}
-    table[: len(head)] = [head[name] for name in HEAD.names or ()]
-    work = first.kept * total + (rows - first.kept + passed) * widest
-    together = (
-        min(max(TOGETHER // work // 8, 1), 64) * 8 if work < LARGE else 4
-    )  # matrix products take eight rows at a time
-    # And, for each centre, more than enough for the alignment, a vector of sums, and rows that are read beyond the last.
-    work += LANES * (2 + widest)
-    return Loop(
-        run, mlp.outputs, first.entries, len(first.gradients), inputs.units, LANES, work, together, table, flat
-    )  # fmt: skip

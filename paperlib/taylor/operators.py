@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP
-from paperlib.taylor.compilation import Key, Sum, centres, check_shapes, evaluate, indices_of, prepare, sum_of
+from paperlib.taylor.compilation import centres, check_shapes, evaluate, prepare
+from paperlib.taylor.requests import Key, Sum, indices_of, sum_of
 
 __all__ = ["bilaplacian", "hessian_vector", "laplacian", "mixed_derivative", "partials"]
 

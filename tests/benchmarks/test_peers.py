@@ -14,9 +14,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from paperlib.taylor.compilation import BEYOND, compiled
 from paperlib.taylor.expansion import directional_derivatives
 from paperlib.taylor.symmetric import index_table, packed_size
-from paperlib.taylor.compilation import compiled
 from paperlib.taylor.tensors import derivative_tensor
 
 WIDTHS = [64, 64, 64, 64, 1]
@@ -313,9 +313,11 @@ def test_call_what_it_is_given(benchmark):
 
 def called(mlp, at):
     """The compiled loop with all its arguments, without what `Compiled` does at a call."""
-    loop = compiled(mlp, 3)._ready.loop
-    out, numbers = np.zeros(loop.entries + loop.beyond), np.empty(loop.work)
-    return lambda: loop.run(at, np.zeros(0), out, numbers, 1, loop.table, loop.numbers)
+    from paperlib.taylor.kernel import run
+
+    of = compiled(mlp, 3)._ready.layout
+    none, out, work = np.zeros(0), np.zeros(of.entries + BEYOND), np.empty(of.work)
+    return lambda: run(at, none, out, work, 1, of.table, of.numbers)
 
 
 def test_call_the_compiled_loop(benchmark, random_mlp):

@@ -59,7 +59,7 @@ def test_past_the_size_of_one_matrix_product(random_mlp, wide, monkeypatch):
     for order in (1, 2, 3):
         expected = whole(mlp, order, at)
         for together in (1, 2**10, 2**22):
-            monkeypatch.setattr("paperlib.taylor.kernel.TOGETHER", together)
+            monkeypatch.setattr("paperlib.taylor.layout.TOGETHER", together)
             assert close(looped(mlp, order, at), expected)
 
 

@@ -3,6 +3,8 @@
 import pickle
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -43,7 +45,7 @@ def close(got, expected, digits=1e-12):
 def with_numpy(mlp, request, at, **directions):
     """The result of `compiled` by the NumPy executor alone."""
     function = compiled(mlp, request)
-    object.__setattr__(function, "_ready", function._ready._replace(loop=None))
+    object.__setattr__(function, "_ready", function._ready._replace(layout=None))
     return function(at, **directions)
 
 
@@ -170,6 +172,27 @@ def test_a_network_keeps_what_was_made_ready_while_it_lives(random_mlp):
     for n in range(2 * compilation.MOST_KEPT):
         taylor.partials(mlp, [(n % 3,) * (1 + n // 30), (n % 2,)])
     assert len(compilation._ready) == kept and len(compilation._ready[mlp]) <= compilation.MOST_KEPT
+
+
+@needs_numba
+def test_eight_threads_that_ask_for_the_first_time(random_mlp):
+    mlp, at = random_mlp([8, 16, 16, 1]), np.random.default_rng(0).uniform(-1, 1, (50, 8))
+    calls = [
+        lambda: taylor.partials(mlp, [(0, 1), (2, 2, 3)], at),
+        lambda: taylor.hessian_vector(mlp, at[::-1], at),
+        lambda: taylor.laplacian(mlp, at),
+        lambda: taylor.derivative_tensor(mlp, 3, at).packed,
+    ]
+    begin = threading.Barrier(8)
+
+    def ask(k):
+        begin.wait()
+        return calls[k % 4]()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, range(8)))
+    for k, each in enumerate(found):
+        assert np.array_equal(each, calls[k % 4]())
 
 
 def test_it_is_pickled_as_its_network_and_its_request(random_mlp):

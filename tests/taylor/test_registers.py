@@ -159,14 +159,16 @@ def test_nothing_is_read_beyond_what_is_asked_for(tmp_path):
 import ctypes, mmap
 import numpy as np
 from paperlib import MLP, taylor
+from paperlib.taylor.compilation import BEYOND
+from paperlib.taylor.kernel import run
 mprotect = ctypes.CDLL(None).mprotect
 mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 for widths, order in (([1, 64, 1], 2), ([2, 64, 1], 2), ([1, 64, 3], 3), ([3, 64, 1], 3), ([9, 1, 40, 2], 3), ([1, 1, 1], 4)):
     random = np.random.default_rng(0)
     weights = [random.normal(size=(out, into)) for into, out in zip(widths, widths[1:])]
     mlp = MLP(weights, [random.normal(size=len(w)) for w in weights], "gelu")
-    loop = taylor.compiled(mlp, order)._ready.loop
-    each, size = loop.work, loop.entries
+    of = taylor.compiled(mlp, order)._ready.layout
+    each, size = of.work, of.entries
     for centres in (1, 5, 9):
         pages = -(-8 * each * centres // mmap.PAGESIZE) * mmap.PAGESIZE
         kept = mmap.mmap(-1, pages + mmap.PAGESIZE)
@@ -174,9 +176,9 @@ for widths, order in (([1, 64, 1], 2), ([2, 64, 1], 2), ([1, 64, 3], 3), ([3, 64
         assert mprotect(whole.ctypes.data + pages, mmap.PAGESIZE, 0) == 0
         work = whole[: pages // 8][pages // 8 - each * centres :]
         work[:] = np.nan
-        at, out = random.normal(size=(centres, widths[0])), np.zeros(mlp.outputs * centres * size + loop.beyond)
-        assert loop.run(at.ravel(), np.zeros(0), out, work, centres, loop.table, loop.numbers)
+        at, out = random.normal(size=(centres, widths[0])), np.zeros(mlp.outputs * centres * size + BEYOND)
+        assert run(at.ravel(), np.zeros(0), out, work, centres, of.table, of.numbers)
         wanted = np.moveaxis(np.stack([taylor.derivative_tensor(mlp, order, x).packed.reshape(size, -1) for x in at]), -1, 0)
-        np.testing.assert_allclose(out[:-loop.beyond].reshape(wanted.shape), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+        np.testing.assert_allclose(out[:-BEYOND].reshape(wanted.shape), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
 """
     subprocess.run([sys.executable, "-c", code], env=PLAIN | {"NUMBA_CACHE_DIR": str(tmp_path)}, check=True)
