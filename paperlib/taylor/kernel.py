@@ -21,7 +21,7 @@ from paperlib._support import compiled
 from paperlib._support.checks import Floats
 from paperlib._support.compiled import inner
 from paperlib.networks import bases
-from paperlib.taylor import compiled_activations, registers
+from paperlib.taylor import compiled_activations, layout, program, registers
 from paperlib.taylor.compiled_activations import activate
 from paperlib.taylor.layout import DOT, GROUP, HEAD, LAYER, PRODUCT, Ints
 from paperlib.taylor.registers import LANES, aligned, dots, multiply, multiply_and_add, product
@@ -270,6 +270,6 @@ def _of(sources: int) -> Callable:
     return run
 
 
-_FILES = [Path(str(module.__file__)) for module in (compiled, registers, bases, compiled_activations)]
+_FILES = [Path(str(module.__file__)) for module in (compiled, registers, bases, compiled_activations, layout, program)]
 _SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
 run = compiled.jit(_of(_SOURCES), flags=frozenset({"contract"}))

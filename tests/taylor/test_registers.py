@@ -99,6 +99,7 @@ def test_gradients_of_networks_wide_at_one_end(dim, hidden):
         ("networks/bases.py", "return [e, e, 1.0]", "return [e, 3 * e, 1.0]", "[6.]\n"),
         ("taylor/compiled_activations.py", "return self.exponential[1]", "return 3 * self.exponential[1]", "[6.]\n"),
         ("taylor/registers.py", "left)), load(builder, work, right)", "left)), VECTOR([5.0] * LANES)", "[10.]\n"),
+        ("taylor/layout.py", "kept rows depth", "kept depth rows", "[2.]\n"),
     ],
 )
 def test_a_loop_that_was_kept_is_not_taken_for_one_of_other_sources(tmp_path, file, said, other, wanted):
