@@ -19,18 +19,27 @@ __all__ = ["bilaplacian", "hessian_vector", "laplacian", "mixed_derivative", "pa
 
 
 def partials(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = None) -> Floats:
-    """Chosen partial derivatives, of one order or of several; shape (..., [outputs,] number of tuples).
+    """Return chosen partial derivatives, of one order or of several.
 
-    Nothing more is computed than they need: what tuples of one order have in common once, and of order n the derivatives
-    of half of it. A ValueError if a neuron with a kink sits at a centre, for order 2 or higher.
+    A derivative of order n is computed from derivatives of order n/2. What several tuples need is computed once.
 
     Parameters
     ----------
     mlp : MLP
     indices : sequence of sequence of int
-        (0, 0, 2) asks for d^3 output / d x_0 d x_0 d x_2. From 1 to 20 indices each, of which at most ten differ.
+        One tuple for each derivative: (0, 0, 2) stands for d^3 output / d x_0 d x_0 d x_2. A tuple has 1 to 20 indices, of
+        which at most ten differ.
     at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of them; the origin if not given.
+        The centre, or a batch of centres; the origin if not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., [outputs,] number of tuples)
+
+    Raises
+    ------
+    ValueError
+        If an index is not an input's, a neuron sits at a kink (order 2 or higher), or a derivative overflows float64.
 
     Examples
     --------
@@ -38,8 +47,8 @@ def partials(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = 
     >>> partials(mlp, [(0,), (1, 1), (0, 1, 1, 1)])
     array([1., 4., 8.])
     """
-    at = centres(mlp, at)
-    return _evaluated(mlp, indices_of("indices", indices, mlp.dim), at)
+    where = centres(mlp, at)
+    return _evaluated(mlp, indices_of("indices", indices, mlp.dim), where)
 
 
 def _evaluated(mlp: MLP, key: Key, at: Floats, *directions: Floats) -> Floats:
@@ -47,18 +56,26 @@ def _evaluated(mlp: MLP, key: Key, at: Floats, *directions: Floats) -> Floats:
 
 
 def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | None = None) -> Floats:
-    """The derivative along several directions, D^n f[v_1, .., v_n]; shape (..., [outputs]).
+    """Return the derivative along several directions, D^n f[v_1, .., v_n].
 
-    Along one direction n times, `directional_derivatives` takes less. A ValueError if a neuron with a kink sits at a centre,
-    for two directions or more.
+    For one direction n times, `directional_derivatives` takes less time.
 
     Parameters
     ----------
     mlp : MLP
     directions : sequence of array_like of float, each of shape (..., dim)
-        One to ten, which broadcast with each other and with `at`.
+        One to ten directions, which broadcast with each other and with `at`.
     at : array_like of float, shape (..., dim), optional
-        The centre, or centres; the origin if not given.
+        The centre, or a batch of centres; the origin if not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., [outputs])
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast, a neuron sits at a kink (two directions or more), or the derivative overflows float64.
 
     Examples
     --------
@@ -66,27 +83,35 @@ def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | 
     >>> mixed_derivative(mlp, [[1.0, 0.0], [1.0, 1.0]])              # f_xx + f_xy
     array(3.)
     """
-    at = centres(mlp, at)
+    where = centres(mlp, at)
     given: list[Any] = checks.sequence("directions", directions)
     if not 1 <= len(given) <= 10:
         raise ValueError(f"directions: {len(given)} of them; must be 1 to 10")
     vectors = [checks.real_array(f"directions[{k}]", vector, last=mlp.dim) for k, vector in enumerate(given)]
-    check_shapes(at, vectors)
+    check_shapes(where, vectors)
     names = tuple(f"v{k}" for k in range(len(vectors)))
-    return _evaluated(mlp, (names,), at, *vectors)[..., 0]
+    return _evaluated(mlp, (names,), where, *vectors)[..., 0]
 
 
 def hessian_vector(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Floats:
-    """The Hessian times a direction, D^2 f[v, .]; shape (..., [outputs,] dim). No Hessian is made.
-
-    What the adjoint carries along v down to the inputs. A ValueError if a neuron with a kink sits at a centre.
+    """Return the Hessian times a direction, D^2 f[v, .], without the Hessian.
 
     Parameters
     ----------
     mlp : MLP
     v : array_like of float, shape (..., dim)
+        The direction, or directions that broadcast with `at`.
     at : array_like of float, shape (..., dim), optional
-        The centre, or centres that broadcast with v; the origin if not given.
+        The centre, or a batch of centres; the origin if not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., [outputs,] dim)
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast, a neuron sits at a kink, or the product overflows float64.
 
     Examples
     --------
@@ -94,27 +119,41 @@ def hessian_vector(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Float
     >>> hessian_vector(mlp, [1.0, 1.0])
     array([3., 6.])
     """
-    at, v = centres(mlp, at), checks.real_array("v", v, last=mlp.dim)
-    checks.broadcast("v", v, "at", at)
-
-    return _evaluated(mlp, (("v", ...),), at, v)[..., 0, :]
+    where, v = centres(mlp, at), checks.real_array("v", v, last=mlp.dim)
+    checks.broadcast("v", v, "at", where)
+    return _evaluated(mlp, (("v", ...),), where, v)[..., 0, :]
 
 
 def laplacian(mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = None) -> Floats:
-    r"""The sum of second derivatives, or one with weights; shape (..., [outputs]).
+    r"""Return the sum of second derivatives, or a weighted sum.
 
-    .. math:: \Delta f = \sum_i \partial_i^2 f = \sum_{l, j} \lambda_j \varphi''(z_j) \sum_i (\partial_i z_j)^2
+    .. math:: \Delta f = \sum_{i j} g_{i j}\, \partial_i \partial_j f
 
-    over all hidden neurons: forward slopes and one adjoint, no second derivative of anything. A ValueError if a neuron with
-    a kink sits at a centre.
+    It is carried forward through the layers beside the first derivatives, as in the forward Laplacian. The number of directions
+    that are carried is at most the number of units of the first layer.
 
     Parameters
     ----------
     mlp : MLP
     at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of them; the origin if not given.
+        The centre, or a batch of centres; the origin if not given.
     metric : array_like of float, shape (dim,) or (dim, dim), optional
-        Weights g_i of the second derivatives, or g_ij of all of them, of which the symmetric part counts.
+        The weights g_i of the second derivatives by one input, or g_ij of all; the symmetric part counts. All g_ii are 1 if
+        not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., [outputs])
+
+    Raises
+    ------
+    ValueError
+        If the metric has another shape, a neuron sits at a kink, or the sum overflows float64.
+
+    References
+    ----------
+    - Li et al., A computational framework for neural network-based variational Monte Carlo with forward Laplacian (2024):
+      https://arxiv.org/abs/2307.08214
 
     Examples
     --------
@@ -122,21 +161,31 @@ def laplacian(mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = 
     >>> laplacian(mlp), laplacian(mlp, metric=[1.0, -1.0])
     (array(5.), array(-3.))
     """
-    at = centres(mlp, at)
-    return _evaluated(mlp, sum_of(mlp, 1, metric), at)
+    where = centres(mlp, at)
+    return _evaluated(mlp, sum_of(mlp, 1, metric), where)
 
 
 def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
-    r"""The Laplacian of the Laplacian, the sum of the fourth derivatives by i, i, j and j; shape (..., [outputs]).
+    r"""Return the Laplacian of the Laplacian, the sum of the fourth derivatives by i, i, j and j.
 
-    By the centroid rule of order four, from second derivatives of pre-activations that are summed as they are formed. A
-    ValueError if a neuron with a kink sits at a centre.
+    .. math:: \Delta^2 f = \sum_{i j} \partial_i^2 \partial_j^2 f
+
+    Second derivatives of pre-activations are carried forward for each pair of directions; see `laplacian`.
 
     Parameters
     ----------
     mlp : MLP
     at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of them; the origin if not given.
+        The centre, or a batch of centres; the origin if not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., [outputs])
+
+    Raises
+    ------
+    ValueError
+        If a neuron sits at a kink, the sum overflows float64, or memory is short.
 
     Examples
     --------
