@@ -100,7 +100,10 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
     if any(each.shape != at.shape for each in vectors):
         at, *vectors = np.broadcast_arrays(*arrays)
     batch, points = at.shape[:-1], _points(at)
-    given = np.array(vectors).reshape(len(vectors), -1, mlp.dim) if vectors else NONE
+    if len(vectors) == 1:
+        given = _points(vectors[0])[None]
+    else:
+        given = np.array(vectors, dtype=np.float64).reshape(len(vectors), -1, mlp.dim) if vectors else NONE
     found = _looped(ready.layout, points, given)
     if found is None:
         for name, each in zip(("at", *ready.names), arrays):
@@ -137,9 +140,10 @@ def whole(mlp: MLP, order: int, at: Floats) -> Floats:
 
 
 def _points(at: Floats) -> Floats:
-    """A copy of centres as (n, dim), of one kind of array, or numba would compile again."""
+    """Centres as (n, dim), in an array of the one kind for which the loop is compiled."""
     checks.memory("at", 8 * at.size, "take fewer centres")
-    return np.array(at, dtype=np.float64, order="C").reshape(-1, at.shape[-1])
+    plain = at.flags.carray and at.dtype == np.float64
+    return (at if plain else np.array(at, dtype=np.float64, order="C")).reshape(-1, at.shape[-1])
 
 
 def _looped(of: Layout | None, points: Floats, given: Floats) -> tuple[Floats, Floats] | None:

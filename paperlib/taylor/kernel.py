@@ -182,15 +182,15 @@ def _of(sources: int) -> Callable:
         spare = onward + together * head.passed * head.widest
         for start in range(0, n, together):
             centres = together if n - start > together else n - start
-            own = x = first_own
+            own = below_own = first_own
             for layer in range(depth):
                 of = layers[layer]
                 below, above, width = of.below, of.above, centres * of.above
                 place = _Places(own, shared, onward, kept, head.rows, width)
                 of_z = own + (order + 1) * width
                 if layer:
-                    product(work, x, centres, below, numbers, of.forward, of.bias, above, work, of_z)
-                    y = x + centres * below
+                    product(work, below_own, centres, below, numbers, of.forward, of.bias, above, work, of_z)
+                    y = onward + centres * below
                     product(
                         work,
                         y,
@@ -223,10 +223,11 @@ def _of(sources: int) -> Callable:
                             group.code, group.parameter, work, own + column, shared + column, width, length, order + 2
                         )
                         _play(products, group.product, group.products, work, place, column, length)
-                x = own
-                if head.forward and layer < depth - 1:
-                    x = onward
-                    _repeat(row(work, x, width), work, own, width)
+                below_own = own
+                if not head.step:  # the next layer overwrites this one's rows
+                    below_own = onward
+                    _repeat(row(work, onward, width), work, own, width)
+                if layer < depth - 1:
                     _play(products, of.up, of.ups, work, place, 0, width)
                 own += kept * width * head.step
             for output in range(head.outputs):
