@@ -1,16 +1,22 @@
-"""A network as a graph of affine maps and functions of single numbers, whatever framework spells it, and its layers.
+"""Read a network, whatever framework it is written in, as layers of affine maps and elementwise functions.
 
-Each value on the way is an affine expression of *blocks*: the inputs, and neurons that came before. An operation is tried: it is
-affine if it adds, and then its matrix is what it makes of unit vectors; or it is a function of each number alone, recognised by
-its values, also where it was put together, z / (1 + exp(-z)); or it is refused. A block that is met again further up, as a skip's is,
-is carried there by linear neurons, whose vertices of two legs or more vanish.
+Each value inside the network is an affine expression of *blocks*. A block is the network's inputs, or neurons computed in an
+earlier step. `applied` evaluates an operation of the framework at many arrays and decides which of three kinds it is:
+
+- affine: f(x + y) - f(y) = f(x) - f(0). Its matrix is found from unit vectors;
+- elementwise: a known activation, recognised by its values. The function may take several operations, z / (1 + exp(-z));
+- neither: a ValueError names the operation.
+
+`layers` turns the last value into weights, biases and activations. Linear neurons carry a block past the layers in between to
+an operation further up, as for a skip connection. Vertices of linear neurons with two or more legs vanish.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from math import log, prod
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,74 +24,99 @@ from paperlib._support.checks import Floats
 from paperlib.networks import activations
 
 __all__ = [
-    "Block", "Converted", "Value", "affine", "applied", "first_line", "inputs", "layers", "neurons", "nth", "recognise",
+    "Block", "Converted", "Value", "affine", "applied", "dense", "first_line", "inputs", "layers", "neurons", "recognise", "refusing",
 ]  # fmt: skip
 
 TAKEN = "bring the part before or after it alone, or with one of activations.parse in its place"
-SIZES = np.logspace(-6, 6, 49) * 1.0123  # from small to large, and no round numbers, at which kinks are
+SIZES = np.logspace(-6, 6, 49) * 1.0123  # from small to large; kinks lie at round numbers, which are avoided
 PROBES = np.concatenate([[-1e6, -1.0, 0.0], np.linspace(-6, 6, 49), SIZES, -SIZES])
 SCALES = 10.0 ** np.arange(-4, 6.5, 0.5)
 
-
-class Converted(NamedTuple):
-    """Weights (out, in), biases and activations of a network, and what the original gives at a few inputs."""
-
-    weights: list[Floats]
-    biases: list[Floats]
-    activations: list[str]
-    inputs: np.ndarray
-    outputs: np.ndarray
+Function: TypeAlias = Callable[[Floats], Floats]  # of a vector
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """The inputs, or neurons that are computed together: their pre-activations and the activation of each.
+    """The inputs of the network, or neurons that are computed together.
 
-    Without names they are a function of single numbers that is none of ours, but may be a part of one that is.
+    Attributes
+    ----------
+    level : int
+        The layer: 0 for the inputs.
+    source : Value
+        The pre-activations. A value without terms for the inputs.
+    names : tuple of str
+        The activation of each neuron. Empty if the function is elementwise but not a known activation. `layers` refuses such a
+        block, but the function may be a part of a known activation.
+    what : str
+        The operation, for messages.
     """
 
     level: int
-    size: int
-    source: "Value | None" = None
-    names: tuple[str, ...] = ()
+    source: "Value"
+    names: tuple[str, ...]
     what: str = ""
+
+    @property
+    def size(self) -> int:
+        return self.source.size
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """An array of this shape: the sum over blocks of matrix @ block, and a constant.
+    """An array inside the network: the sum over blocks of matrix @ block, and a constant.
 
-    `made_of` are the values of which it is, number by number, a function, the nearest first; `boolean` are masks.
+    Attributes
+    ----------
+    shape : tuple of int
+    terms : dict of Block to array of shape (size, block.size)
+    constant : array of shape (size,)
+    made_of : dict of Value to function
+        Values of the same shape from which elementwise functions give this one, the latest first.
+    boolean : bool
+        Whether the framework has an array of bool here, a mask.
     """
 
     shape: tuple[int, ...]
     terms: dict[Block, Floats]
     constant: Floats
-    made_of: tuple[tuple["Value", Callable[[Floats], Floats]], ...] = ()
+    made_of: dict["Value", Function] = field(default_factory=dict)
     boolean: bool = False
 
     @property
     def size(self) -> int:
-        return prod(self.shape)
+        return self.constant.size
+
+
+class Converted(NamedTuple):
+    """The output of a network, and the outputs of the original at a few inputs."""
+
+    output: Value
+    inputs: np.ndarray
+    outputs: np.ndarray
 
 
 def first_line(error: Exception) -> str:
-    """What a framework's error says, in one line, for a message of ours."""
+    """Return the first line of a framework's error, or its type if it has no text."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def nth(operation: Callable[..., Any], place: int) -> Callable[..., Any]:
-    """One of the results of an operation that has several."""
-    return lambda *arrays: operation(*arrays)[place]
+@contextmanager
+def refusing(before: str, after: str = "") -> Iterator[None]:
+    """Raise a ValueError with this message, around the first line of the error, if the framework raises any error."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{before} ({first_line(error)}){after}") from None
 
 
 def inputs(shape: tuple[int, ...]) -> Value:
-    size = prod(shape)
-    return Value(shape, {Block(0, size): np.eye(size)}, np.zeros(size))
+    """Return the inputs of a network."""
+    return neurons(Value(shape, {}, np.zeros(prod(shape))), ["input"])
 
 
 def affine(shape: tuple[int, ...], parts: Sequence[tuple[Floats, Value]], constant: Floats) -> Value:
-    """The sum of matrix @ value, and a constant."""
+    """Return the sum of matrix @ value over the parts, plus the constant."""
     terms: dict[Block, Floats] = {}
     for matrix, value in parts:
         constant = constant + matrix @ value.constant
@@ -94,218 +125,251 @@ def affine(shape: tuple[int, ...], parts: Sequence[tuple[Floats, Value]], consta
     return Value(shape, terms, constant)
 
 
+def dense(weight: Any, value: Value, bias: Any) -> Value:
+    """Return weight @ value + bias, for a value that is a vector or a batch of one vector.
+
+    `applied` returns the same up to rounding. Here the weights are exact.
+    """
+    weight, bias = np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
+    return affine((*value.shape[:-1], len(weight)), [(weight, value)], bias)
+
+
 def neurons(value: Value, names: Sequence[str], what: str = "") -> Value:
-    """What functions of single numbers, one for each, make of a value."""
+    """Return the outputs of neurons with these activations and a value as pre-activations."""
     if set(names) == {"linear"}:
         return value
-    block = Block(1 + max((each.level for each in value.terms), default=0), value.size, value, tuple(names), what)
+    level = 1 + max((block.level for block in value.terms), default=-1)
+    block = Block(level, value, tuple(names), what)
     return Value(value.shape, {block: np.eye(value.size)}, np.zeros(value.size))
 
 
 def _plain(value: float) -> float:
-    """The decimal that a number stands for: 0.2, where a float32 made float64 would read 0.20000000298."""
+    """Return the decimal that a float32 stands for: 0.2 for the float64 0.20000000298."""
     short = float(f"{value:.6g}")
     return short if abs(short - value) <= 6e-8 * abs(value) else float(value)
 
 
 def recognise(values: Floats) -> str | None:
-    """The activation that has these values at PROBES, or None; where a value overflows, nothing is asked."""
+    """Return the activation with these values at PROBES, or None. Values that overflow are not compared."""
     finite = np.isfinite(values)
-    if not finite[:3].all() and not finite[1:3].all():
+    if not finite[1:3].all():
         return None
     floor, slope, middle = _plain(-values[0]), _plain(-values[1]), values[2]
-    names = [*activations.SMOOTH, *activations.PIECEWISE, f"leaky_relu({slope})"]
-    if finite[0]:
-        names += [f"elu({floor})", *[f"celu({floor})"] * (floor > 0)]
-    if middle > 0:
-        names += [f"softplus({_plain(log(2) / middle)})", f"squareplus({_plain(4 * middle * middle)})"]
+    names = [
+        *activations.SMOOTH,
+        *activations.PIECEWISE,
+        f"leaky_relu({slope})",
+        f"elu({floor})",
+        f"celu({floor})",
+        f"softplus({_plain(np.log(2) / middle)})",
+        f"squareplus({_plain(4 * middle * middle)})",
+    ]
     for name in names:
-        expected = activations.of_layer(name, PROBES, 0)[0][finite]
-        if np.allclose(values[finite], expected, rtol=1e-5, atol=1e-6):
-            return name
+        with suppress(ValueError):  # the function takes no such parameter
+            expected = activations.of_layer(name, PROBES, 0)[0]
+            if np.allclose(values[finite], expected[finite], rtol=1e-5, atol=1e-6):
+                return name
     return None
 
 
-def _adds(operation: Callable, shapes: list[tuple[int, ...]]) -> bool:
-    """Whether f(x + y) - f(y) is f(x) - f(0), of small and of large numbers, for each number of the result."""
-    random, zero = np.random.default_rng(0), operation(*map(np.zeros, shapes))
+def _is_affine(function: Function, size: int) -> bool:
+    """Test f(x + y) - f(y) = f(x) - f(0) for each element of the result, with small and with large numbers."""
+    random, zero = np.random.default_rng(0), function(np.zeros(size))
     for scale in np.repeat(SCALES, 2):
-        x, y = ([scale * random.standard_normal(shape) for shape in shapes] for _ in range(2))
-        results = operation(*(a + b for a, b in zip(x, y))), operation(*x), operation(*y), zero
-        both, of_x, of_y, _ = results
-        sizes = np.abs(results).max(axis=0)
+        x, y = scale * random.standard_normal((2, size))
+        of_sum, of_x, of_y = function(x + y), function(x), function(y)
+        sizes = np.abs([of_sum, of_x, of_y, zero]).max(axis=0)
         allowed = 1e-6 * sizes + 1e-10 * sizes.max(initial=0)
-        if not (np.abs(both - of_x - of_y + zero) <= allowed).all():
+        if not (np.abs(of_sum - of_x - of_y + zero) <= allowed).all():
             return False
     return True
 
 
-def _jacobians(operation: Callable, shapes: list[tuple[int, ...]]) -> tuple[list[Floats], Floats]:
-    """The matrix of each argument of an affine operation, and its constant."""
-    at = [np.zeros(shape) for shape in shapes]
-    constant = operation(*at).ravel().copy()
-    matrices = []
-    for argument in at:
-        matrix = np.empty((constant.size, argument.size))
-        for k in range(argument.size):
-            argument.flat[k] = 1.0
-            matrix[:, k] = operation(*at).ravel() - constant
-            argument.flat[k] = 0.0
-        matrices.append(matrix)
-    return matrices, constant
-
-
-def _is_pointwise(function: Callable, shape: tuple[int, ...]) -> bool:
-    """Whether each number of the result depends on one of the argument alone."""
+def _is_elementwise(function: Function, size: int) -> bool:
+    """Test whether each element of the result depends on one element of the argument alone."""
     random = np.random.default_rng(0)
-    x, other = random.standard_normal((2, *shape))
-    found = function(x)
-    if found.shape != shape or not np.isfinite(found).all():
-        return False
-    alternate, drawn = (np.arange(x.size) % 2 == 0).reshape(shape), random.random(shape) < 0.5
-    return all(
-        np.allclose(function(np.where(which, other, x))[~which], found[~which], rtol=1e-6, atol=1e-9)
-        for which in (alternate, ~alternate, drawn, ~drawn)
+    x, other = random.standard_normal((2, size))
+    of_x, of_other = function(x), function(other)
+    alternate, drawn = np.arange(size) % 2 == 0, random.random(size) < 0.5
+    return bool(np.isfinite(of_x).all()) and all(
+        np.allclose(
+            function(np.where(mask, other, x)), np.where(mask, of_other, of_x), rtol=1e-6, atol=1e-9, equal_nan=True
+        )
+        for mask in (alternate, drawn)
     )
 
 
-def _ours(function: Callable, base: Value) -> Value | None:
-    """What a function of single numbers makes of a value, if it is one of ours for each of them, or None.
+def _elementwise(function: Function, values: Sequence[Value], shape: tuple[int, ...]) -> list[tuple[Value, Function]]:
+    """Return the values of which a function of several values is an elementwise function, the latest first."""
+    found = []
+    origins = [{value: lambda x: x} | value.made_of for value in values]
+    for base in origins[0]:
+        if base.shape == shape and all(base in each for each in origins):
+            composed = _composed(function, [each[base] for each in origins])
+            if _is_elementwise(composed, base.size):
+                found.append((base, composed))
+    return found
 
-    Or one of ours between two scalings, the same for all numbers: cos z = sin(z + pi/2), exp(z) - 1, b^z.
+
+def _composed(function: Function, steps: Sequence[Function]) -> Function:
+    return lambda x: function(np.concatenate([step(x) for step in steps]))
+
+
+def _activated(function: Function, base: Value) -> Value | None:
+    """Return the neurons that compute an elementwise function, or None if it is not a known activation.
+
+    The function may also be f(inner z + offset) + outer, the same for all neurons: cos z, exp(z) - 1 or b^z.
     """
-    values = np.stack([function(np.full(base.shape, probe)).ravel() for probe in PROBES])
+    size = base.size
+    values = np.array([function(np.full(size, probe)) for probe in PROBES])
     columns, which = np.unique(values, axis=1, return_inverse=True)
     names = [recognise(column) for column in columns.T]
     if None not in names:
-        return neurons(base, [str(names[k]) for k in which.ravel()])
+        return neurons(base, np.array(names)[which.ravel()].tolist())
     finite = np.isfinite(values).all(axis=1)
-    at_one, size = float(function(np.ones(base.shape)).flat[0]), base.size
-    rate = log(at_one) if np.isfinite(at_one) and at_one > 0 else 1.0
-    turned: list[tuple[str, Floats, float, float, float]] = [
-        ("sin", np.cos(PROBES), 1.0, np.pi / 2, 0.0),
-        ("exp", np.expm1(PROBES), 1.0, 0.0, -1.0),
-        ("exp", np.exp(rate * PROBES), rate, 0.0, 0.0),
-    ]
-    for name, expected, inner, offset, outer in turned:
+    rate = np.log(values[PROBES == 1.0][0, 0])
+    for name, inner, offset, outer in (("sin", 1.0, np.pi / 2, 0.0), ("exp", 1.0, 0.0, -1.0), ("exp", rate, 0.0, 0.0)):
+        expected = activations.of_layer(name, inner * PROBES + offset, 0)[0] + outer
         if np.allclose(values[finite], expected[finite, None], rtol=1e-5, atol=1e-6):
             before = affine(base.shape, [(inner * np.eye(size), base)], np.full(size, offset))
-            return affine(base.shape, [(np.eye(size), neurons(before, [name] * size))], np.full(size, outer))
+            after = neurons(before, [name] * size)
+            return replace(after, constant=after.constant + outer)
     return None
 
 
-def _origins(value: Value) -> list[tuple[Value, Callable[[Floats], Floats]]]:
-    return [(value, lambda x: x), *value.made_of]
-
-
-def _as_functions(operation: Callable[..., Floats], values: Sequence[Value]) -> Iterator[tuple[Value, Callable]]:
-    """What an operation gives as a function of one value that all of those are made of; the nearest first."""
-    for base, first in _origins(values[0]):
-        others = [next((f for origin, f in _origins(value) if origin is base), None) for value in values[1:]]
-        if None not in others:
-
-            def function(x: Floats, steps: Any = (first, *others)) -> Floats:
-                return operation(*(step(x) for step in steps))
-
-            if _is_pointwise(function, base.shape):
-                yield base, function
-
-
-def _pointwise(what: str, operation: Callable[..., Floats], values: Sequence[Value]) -> Value | None:
-    """What is, number by number, a function of one value, be it computed in steps; None where it is not."""
-    candidates = list(_as_functions(operation, values))
-    for base, function in candidates:
-        found = _ours(function, base)
+def _neurons(what: str, candidates: list[tuple[Value, Function]]) -> Value:
+    """Return the neurons of the first candidate whose function is a known activation, or neurons without names."""
+    for place, (base, function) in enumerate(candidates):
+        found = _activated(function, base)
         if found is not None:
-            return replace(found, made_of=_chain((base, function)))
-    if not candidates:
-        return None
-    return replace(neurons(candidates[0][0], (), what), made_of=_chain(candidates[0]))
+            return replace(found, made_of=dict(candidates[place:]))
+    return replace(neurons(candidates[0][0], (), what), made_of=dict(candidates))
 
 
-def _chain(nearest: tuple[Value, Callable]) -> tuple:
-    base, function = nearest
-    return (nearest, *((each, lambda x, f=inner: function(f(x))) for each, inner in base.made_of))
+def _classified(what: str, operation: Callable[[Floats], Any], values: Sequence[Value], zero: Any) -> Any:
+    """Return the value that an operation gives. `zero` is its result at zero, and is returned itself if it is no array."""
+    if not hasattr(zero, "__array__"):
+        return zero
+    out, ends = np.asarray(zero), np.cumsum([value.size for value in values])
+    size = ends[-1]
+
+    def function(x: Floats) -> Floats:
+        return np.array(operation(x), dtype=np.float64).ravel()
+
+    candidates = _elementwise(function, values, out.shape)
+    masks = out.dtype == bool or any(value.boolean for value in values)
+    if not masks and _is_affine(function, size):
+        constant = function(np.zeros(size))
+        columns = [function(unit) - constant for unit in np.eye(size)]
+        matrix = np.reshape(columns, (size, out.size)).T
+        parts = list(zip(np.split(matrix, ends, axis=1), values))
+        return replace(affine(out.shape, parts, constant), made_of=dict(candidates))
+    if candidates:
+        return replace(_neurons(what, candidates), boolean=out.dtype == bool)
+    several = "a product or the like of what depends on the inputs"
+    kind = several if len(values) > 1 else "no function of each number alone"
+    raise ValueError(f"{what} is {kind}, and not affine; {TAKEN}")
 
 
-def applied(what: str, operation: Callable[..., Any], values: Sequence[Value]) -> Value:
-    """What an operation, from arrays to an array, makes of values; a ValueError that names it where it is none of the two kinds."""
-    shapes = [value.shape for value in values]
+def applied(what: str, operation: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Return the result of an operation whose arguments are values or constants.
 
-    def of_numbers(*arrays: Floats) -> Floats:
-        return np.array(operation(*(array.copy() for array in arrays)), dtype=np.float64)
+    Parameters
+    ----------
+    what : str
+        The operation, for messages.
+    operation : callable
+        Takes the arguments, with an array in place of each value, of bool for a mask. Returns an array, or a list or tuple.
+    arguments : sequence of Value or constant
+
+    Returns
+    -------
+    Value, or constant, or tuple of both
+        Only arrays are values. A result that is no array is a constant, as is every result without a value as argument.
+
+    Raises
+    ------
+    ValueError
+        If the operation is neither affine nor elementwise.
+    """
+    values = [each for each in arguments if isinstance(each, Value)]
+    if not values:
+        return operation(*arguments)
+    ends = np.cumsum([value.size for value in values])
+
+    def called(x: Floats) -> Any:
+        arrays = (
+            part.reshape(value.shape).astype(bool if value.boolean else float)
+            for part, value in zip(np.split(x, ends), values)
+        )
+        return operation(*(next(arrays) if isinstance(each, Value) else each for each in arguments))
 
     with np.errstate(all="ignore"):
-        out = np.asarray(operation(*map(np.zeros, shapes)))
-        masks = out.dtype == bool or any(value.boolean for value in values)
-        if not masks and _adds(of_numbers, shapes):
-            matrices, constant = _jacobians(of_numbers, shapes)
-            found = affine(out.shape, list(zip(matrices, values, strict=True)), constant)
-            made_of = next(_as_functions(of_numbers, values), None) if out.shape == shapes[0] else None
-            return replace(found, made_of=_chain(made_of)) if made_of else found
-        function = _pointwise(what, of_numbers, values) if out.shape == shapes[0] else None
-    if function is None:
-        kind = (
-            "a product or the like of what depends on the inputs"
-            if len(values) > 1
-            else "no function of each number alone"
-        )
-        raise ValueError(f"{what} is {kind}, and not affine; {TAKEN}")
-    return replace(function, boolean=out.dtype == bool)
+        found = called(np.zeros(ends[-1]))
+        if isinstance(found, (list, tuple)) and any(hasattr(each, "__array__") for each in found):
+            return tuple(
+                _classified(what, lambda x, place=place: called(x)[place], values, each)  # type: ignore[misc]
+                for place, each in enumerate(found)
+            )
+        return _classified(what, called, values, found)
 
 
-def _consumers(output: Value) -> dict[Block, Value]:
-    """All that is computed: the pre-activations of each block, from the inputs up, and the output as of one above them."""
-    found: dict[Block, Value] = {}
+def _ancestors(output: Value) -> list[Block]:
+    """Return the blocks from which a value is computed, each after the blocks that it needs itself. The inputs come first.
+
+    Raise a ValueError if a block is not a known activation.
+    """
+    found: list[Block] = []
 
     def visit(value: Value) -> None:
         for block in value.terms:
-            if block.source is not None and block not in found:
+            if block not in found:
                 visit(block.source)
-                found[block] = block.source
+                if not block.names:
+                    raise ValueError(f"{block.what} is a function of each number, but none of ours; {TAKEN}")
+                found.append(block)
 
     visit(output)
-    return found | {Block(1 + max((block.level for block in found), default=0), output.size): output}
+    return found
+
+
+def _carry(block: Block, sources: dict[Block, Value]) -> None:
+    """Add linear neurons that carry a block past the level after its own, and let later blocks take these in its place."""
+    users = [user for user, value in sources.items() if user.level > block.level + 1 and block in value.terms]
+    if not users:
+        return
+    needed = [sources[user].terms.pop(block) for user in users]
+    rows = np.concatenate(needed)
+    if len(rows) < block.size:
+        # The combinations that the users need are fewer than the neurons, and are carried themselves.
+        needed = np.split(np.eye(len(rows)), np.cumsum([len(matrix) for matrix in needed]))
+    else:
+        rows = np.eye(block.size)
+    size = len(rows)
+    for level in range(block.level + 1, max(user.level for user in users)):
+        source = Value((size,), {block: rows}, np.zeros(size))
+        block, rows = Block(level, source, ("linear",) * size), np.eye(size)
+        sources[block] = source
+        for user, matrix in zip(users, needed):
+            if user.level == level + 1:
+                sources[user].terms[block] = matrix
 
 
 def layers(output: Value) -> tuple[list[Floats], list[Floats], list[str]]:
-    """Weights, biases and activations of the network whose output this is, one array of weights more than activations."""
-    consumers = _consumers(output)
-    *blocks, top = consumers
+    """Return the weights, biases and activations of a network with this output.
+
+    A hidden layer consists of the blocks of one level, followed by linear neurons that carry earlier blocks to later layers.
+    The output is the last layer and has no activation.
+    """
+    blocks = _ancestors(neurons(output, ["output"]))
+    sources = {block: replace(block.source, terms=dict(block.source.terms)) for block in blocks}
     for block in blocks:
-        if not block.names:
-            raise ValueError(f"{block.what} is a function of each number, but none of ours; {TAKEN}")
-    origin = next(block for value in consumers.values() for block in value.terms if block.source is None)
-    # What is carried of a block past the level after its own: its numbers, or what they are needed for if that is less.
-    carried: dict[Block, tuple[Floats, int]] = {}
-    for block in (origin, *blocks):
-        later = [(c, v.terms[block]) for c, v in consumers.items() if block in v.terms and c.level > block.level + 1]
-        if later:
-            rows = np.concatenate([matrix for _, matrix in later])
-            rows = rows if len(rows) < block.size else np.eye(block.size)
-            carried[block] = rows, max(c.level for c, _ in later) - 1
-    weights, biases, names = [], [], []
-    below: list[tuple[Block, Floats]] = [(origin, np.eye(origin.size))]  # what is there: matrix @ block
-    for here in range(1, top.level + 1):
-        ends = np.cumsum([0, *(len(matrix) for _, matrix in below)])
-        places = {block: (matrix, slice(*pair)) for (block, matrix), pair in zip(below, pairwise(ends))}
-
-        def written(block: Block, matrix: Floats) -> Floats:
-            there, place = places[block]
-            row = np.zeros((len(matrix), ends[-1]))
-            # Of a block that is there whole, the matrix itself; of combinations, which of them they are.
-            row[:, place] = matrix if len(there) == block.size else np.linalg.lstsq(there.T, matrix.T, rcond=None)[0].T
-            return row
-
-        computed = [(c, v) for c, v in consumers.items() if c.level == here]
-        passing = [(block, rows) for block, (rows, last) in carried.items() if block.level < here <= last]
-        parts = [sum((written(b, m) for b, m in v.terms.items()), np.zeros((v.size, ends[-1]))) for _, v in computed]
-        parts += [written(block, rows) for block, rows in passing]
-        weights.append(np.concatenate(parts))
-        past = sum(len(rows) for _, rows in passing)
-        biases.append(np.concatenate([*(v.constant for _, v in computed), np.zeros(past)]))
-        if here < top.level:
-            neurons_here = [name for block, _ in computed for name in block.names]
-            names.append(activations.spelled(neurons_here + ["linear"] * past))
-        below = [(block, np.eye(block.size)) for block, _ in computed] + passing
+        _carry(block, sources)
+    levels = [[block for block in sources if block.level == level] for level in range(blocks[-1].level + 1)]
+    weights, biases = [], []
+    for below, here in pairwise(levels):
+        matrices = [[sources[b].terms.get(a, np.zeros((b.size, a.size))) for a in below] for b in here]
+        weights.append(np.block(matrices))
+        biases.append(np.concatenate([sources[block].constant for block in here]))
+    names = [activations.spelled([name for block in level for name in block.names]) for level in levels[1:-1]]
     return weights, biases, names

@@ -13,7 +13,7 @@ from paperlib._support.checks import Floats
 from paperlib._support.files import read_npz, write_npz
 from paperlib.networks import activations
 from paperlib.networks.doors import keras_models, onnx_files, pytorch, scikit
-from paperlib.networks.graph import Converted
+from paperlib.networks.graph import Converted, layers
 
 __all__ = ["MLP"]
 
@@ -190,7 +190,7 @@ class MLP:
     @classmethod
     def _agreeing(cls, name: str, found: Converted) -> "MLP":
         """The network, if it gives what the original gives."""
-        mlp, count = cls(found.weights, found.biases, found.activations), len(found.inputs)
+        mlp, count = cls(*layers(found.output)), len(found.inputs)
         ours = np.asarray(mlp(found.inputs.reshape(count, -1).astype(np.float64))).reshape(count, -1)
         rounding = np.sqrt(np.finfo(found.outputs.dtype).eps) if found.outputs.dtype.kind == "f" else 0.05
         differences = np.abs(ours - found.outputs.reshape(count, -1))

@@ -319,7 +319,7 @@ def test_a_torch_module_as_people_write_it(torch, name):
     mlp = models.taken(MLP.from_torch, module, example)
     assert modes == [part.training for part in module.modules()]
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
-    own = pytorch._own(torch, module)
+    own = pytorch._own(module)
     shape = (1, mlp.dim) if "Conv1d` on" in name or "convolutions" in name else (mlp.dim,)
     x = torch.tensor(0.3 * np.random.default_rng(1).standard_normal((6, *shape)))
     with torch.no_grad():

@@ -1,111 +1,123 @@
-"""Models of Keras: sequential, functional, and of any class that has been called."""
+"""Convert models of Keras: sequential, functional, and of any class that has been called."""
 
 from typing import Any
 
 import numpy as np
 
-from paperlib._support.checks import Floats
 from paperlib.networks import graph
 from paperlib.networks.graph import Converted, Value
 
 __all__ = ["from_keras"]
 
+# Layers that are an affine map followed by an activation. In a recurrent layer the activation stands inside.
+MAPS = (
+    "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D",
+    "SeparableConv2D",
+)  # fmt: skip
 
-def _functional(keras: Any, model: Any, shape: tuple[int, ...]) -> Any:
-    """The model as a graph of operations; of one that has none of its own, what its `call` does to a symbol."""
+
+def _functional(model: Any, shape: tuple[int, ...]) -> Any:
+    """Return the model as a graph of operations. A model without a graph of its own is called on a symbolic input."""
+    import keras
+
     if isinstance(model, keras.Sequential) and model.built:
         return model._functional
     if hasattr(model, "_run_through_graph"):
         return model
     x = keras.Input(shape)
-    layers = model._flatten_layers()
-    counts = [(layer, len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in layers]
+    counts = [(each, len(each._inbound_nodes), len(each._outbound_nodes)) for each in model._flatten_layers()]
     try:
-        return keras.Function(x, model.call(x))
-    except Exception as error:
-        raise ValueError(f"model: its call is no graph of Keras' own operations ({graph.first_line(error)})") from None
-    finally:  # what calling it has noted down in its layers
+        with graph.refusing("model: its call is no graph of Keras' own operations"):
+            return keras.Function(x, model.call(x))
+    finally:  # the call has added nodes to its layers
         for layer, ins, outs in counts:
             del layer._inbound_nodes[ins:], layer._outbound_nodes[outs:]
 
 
-def _activates(keras: Any, layer: Any) -> bool:
-    """Whether it is an affine map and then its activation: of a recurrent layer that would be otherwise."""
-    names = ("Dense", "EinsumDense", *(f"{kind}Conv{n}D" for kind in ("", "Depthwise", "Separable") for n in (1, 2, 3)))
-    kinds = tuple(getattr(keras.layers, name) for name in names if hasattr(keras.layers, name))
-    return type(layer) in kinds and callable(layer.activation)
+def _activation(operation: Any) -> Any:
+    """Return the activation that follows the affine map of a layer, or None."""
+    import keras
+
+    kind = type(operation)
+    if kind.__name__ in MAPS and kind is getattr(keras.layers, kind.__name__, None):
+        return operation.activation if callable(operation.activation) else None
+    return None
 
 
-def _double(keras: Any, layer: Any) -> Any:
-    """The layer in double precision, without its activation; itself where it cannot be made anew."""
+def _double(layer: Any) -> Any:
+    """Return the layer in double precision, without its activation, or the layer itself if it cannot be made again."""
     try:
         options = layer.get_config() | {"dtype": "float64"}
-        if _activates(keras, layer):
+        if _activation(layer):
             options["activation"] = "linear"
         twin = type(layer).from_config(options)
-        if layer.built and hasattr(layer, "_build_shapes_dict") and layer._build_shapes_dict:
+        if layer.built and getattr(layer, "_build_shapes_dict", None):
             shapes = list(layer._build_shapes_dict.values())
             twin.build(shapes[0] if len(shapes) == 1 else shapes)
         twin.set_weights(layer.get_weights())
         if hasattr(twin, "finalize_state"):
-            twin.finalize_state()  # what Normalization derives from its weights
-    except Exception:  # a layer of one's own need not be made of its configuration
+            twin.finalize_state()  # Normalization derives its scaling from its weights
+    except Exception:  # a user's own layer may need more than its configuration
         return layer
     return twin
 
 
-def _applied(keras: Any, operation: Any, args: tuple, kwargs: dict) -> Any:
-    """What an operation of a model's graph makes of values."""
-    leaves = keras.tree.flatten((args, kwargs))
-    values = [leaf for leaf in leaves if isinstance(leaf, Value)]
-    layer = isinstance(operation, keras.Layer)
+def _applied(operation: Any, args: tuple, kwargs: dict) -> Any:
+    """Return the result of an operation of a model's graph on values."""
+    import keras
+
+    given = args, {name: each for name, each in kwargs.items() if name not in ("training", "mask")}
+    values = [leaf for leaf in keras.tree.flatten(given) if isinstance(leaf, Value)]
     if isinstance(operation, keras.Model):
         if len(values) != 1:
             raise ValueError(f"model: {operation.name!r} within it has {len(values)} inputs; must have one")
-        return _run(keras, operation, values[0])
-    kwargs = {name: given for name, given in kwargs.items() if name not in ("training", "mask")}
+        return _run(operation, values[0])
     what = f"model: layer {operation.name!r} ({type(operation).__name__})"
     if type(operation) is keras.layers.Dense and len(values[0].shape) == 2:
-        kernel = _array(keras, operation.kernel)
-        bias = _array(keras, operation.bias) if operation.use_bias else np.zeros(kernel.shape[1])
-        out = graph.affine((1, kernel.shape[1]), [(kernel.T, values[0])], bias)
+        bias = _array(operation.bias) if operation.use_bias else 0.0
+        out = graph.dense(_array(operation.kernel).T, values[0], bias)
     else:
-        double = _double(keras, operation) if layer else operation
-
-        def called(*arrays: Floats) -> Any:
-            following = iter(arrays)
-
-            def filled(leaf: Any) -> Any:
-                if not isinstance(leaf, Value):
-                    return leaf
-                return keras.ops.convert_to_tensor(next(following), "bool" if leaf.boolean else "float64")
-
-            given, named = keras.tree.map_structure(filled, (args, kwargs))
-            mode = {"training": False} if getattr(double, "_call_has_training_arg", False) else {}
-            return keras.tree.map_structure(keras.ops.convert_to_numpy, double(*given, **named, **mode))
-
-        found = called(*(np.zeros(value.shape) for value in values))
-        if isinstance(found, (list, tuple)):
-            return [graph.applied(what, graph.nth(called, place), values) for place in range(len(found))]
-        out = graph.applied(what, called, values)
+        double = _double(operation) if isinstance(operation, keras.Layer) else operation
+        out = _called(what, double, given)
         if double is operation:
             return out
-    if not layer or not _activates(keras, operation) or operation.activation is keras.activations.linear:
+    activation = _activation(operation)
+    if activation in (None, keras.activations.linear):
         return out
-
-    def activated(z: Floats) -> Floats:
-        return _array(keras, operation.activation(keras.ops.convert_to_tensor(z, "float64")))
-
-    return graph.applied(f"{what}'s activation", activated, [out])
+    return _called(f"{what}'s activation", activation, ([out], {}))
 
 
-def _array(keras: Any, value: Any) -> Floats:
-    return np.asarray(keras.ops.convert_to_numpy(value), dtype=np.float64)
+def _called(what: str, function: Any, given: tuple[Any, dict]) -> Any:
+    """Return the result of a function of Keras tensors for values in their place. `given` are its arguments, also by name."""
+    import keras
+
+    leaves = keras.tree.flatten(given)
+    mode = {"training": False} if getattr(function, "_call_has_training_arg", False) else {}
+
+    def operation(*filled: Any) -> Any:
+        tensors = [
+            keras.ops.convert_to_tensor(each) if isinstance(leaf, Value) else each for leaf, each in zip(leaves, filled)
+        ]
+        args, kwargs = keras.tree.pack_sequence_as(given, tensors)
+        return keras.tree.map_structure(_array, function(*args, **kwargs, **mode))
+
+    return graph.applied(what, operation, leaves)
 
 
-def _run(keras: Any, model: Any, value: Value) -> Value:
-    function = _functional(keras, model, value.shape[1:])
-    out = function._run_through_graph(value, lambda operation: lambda *a, **k: _applied(keras, operation, a, k))
+def _array(tensor: Any) -> np.ndarray:
+    import keras
+
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def _run(model: Any, value: Value) -> Value:
+    """Return the output of a model for a value as its input."""
+    import keras
+
+    function = _functional(model, value.shape[1:])
+    out = function._run_through_graph(
+        value, lambda operation: lambda *args, **kwargs: _applied(operation, args, kwargs)
+    )
     leaves = keras.tree.flatten(out)
     if len(leaves) == 1 and isinstance(leaves[0], Value):
         return leaves[0]
@@ -113,14 +125,15 @@ def _run(keras: Any, model: Any, value: Value) -> Value:
 
 
 def _shape(model: Any) -> tuple[int, ...]:
+    """Return the shape of the input, without the batch."""
     if getattr(model, "inputs", None):
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise ValueError(f"model: {len(model.inputs)} inputs and {len(model.outputs)} outputs; must be one of each")
         return tuple(model.inputs[0].shape[1:])
-    built = getattr(model, "_build_shapes_dict", None) or {}
-    if not model.built or len(built) != 1 or not isinstance(next(iter(built.values())), tuple):
+    built = list((getattr(model, "_build_shapes_dict", None) or {}).values())
+    if not model.built or len(built) != 1 or not isinstance(built[0], tuple):
         raise ValueError(f"model: {model.name!r} is not built; call it or give it an Input")
-    return tuple(next(iter(built.values())))[1:]
+    return built[0][1:]
 
 
 def from_keras(model: Any) -> Converted:
@@ -132,7 +145,7 @@ def from_keras(model: Any) -> Converted:
     shape = _shape(model)
     if None in shape:
         raise ValueError(f"model: input of shape {shape}; must be fixed")
-    output = _run(keras, model, graph.inputs((1, *shape)))
+    output = _run(model, graph.inputs((1, *shape)))
     x = np.random.default_rng(0).standard_normal((8, *shape)).astype(np.float32)
     expected = keras.tree.flatten(model(x, training=False))[0]
-    return Converted(*graph.layers(output), x, keras.ops.convert_to_numpy(expected))
+    return Converted(output, x, _array(expected))

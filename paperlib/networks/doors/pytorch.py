@@ -1,38 +1,34 @@
-"""Modules of PyTorch, of any class whose forward can be traced."""
+"""Convert modules of PyTorch, of any class whose forward can be traced."""
 
 import copy
-from collections.abc import Callable, Iterator
-from operator import attrgetter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from paperlib._support.checks import Floats
 from paperlib.networks import graph
-from paperlib.networks.graph import Converted
+from paperlib.networks.graph import Converted, Value
 
 __all__ = ["from_torch"]
 
-LONGEST = 512  # inputs of a convolution that are tried
+LONGEST = 512  # the longest input that is tried for a convolution
 
 
-def _own(torch: Any, module: Any) -> Any:
-    """A copy in double precision, in evaluation mode, on the CPU; the module itself stays as it is."""
+def _own(module: Any) -> Any:
+    """Return a copy in double precision, in evaluation mode, on the CPU. The module itself does not change."""
+    import torch
+
     while isinstance(module, torch.nn.DataParallel) or hasattr(module, "_orig_mod"):
-        module = module.module if isinstance(module, torch.nn.DataParallel) else module._orig_mod
+        module = getattr(module, "_orig_mod" if hasattr(module, "_orig_mod") else "module")
     tensors = [value for part in module.modules() for value in vars(part).values() if isinstance(value, torch.Tensor)]
     computed = {id(value): value.detach().clone() for value in tensors if not value.is_leaf}  # which deepcopy refuses
     return copy.deepcopy(module, computed).to("cpu", torch.float64).eval()
 
 
-def _shapes(torch: Any, module: Any, example: Any) -> Iterator[tuple[int, ...]]:
-    """Shapes that the input may have, without the batch."""
-    if example is not None:
-        shape = tuple(np.shape(example))
-        if len(shape) < 2:
-            raise ValueError(f"example: shape {shape}; must have an axis for the batch, and one more")
-        yield shape[1:]
-        return
+def _shapes(module: Any) -> Iterator[tuple[int, ...]]:
+    """Yield shapes that the input may have, without the batch."""
+    import torch
+
     for part in module.modules():
         if isinstance(getattr(part, "in_features", None), int):
             yield (part.in_features,)
@@ -41,12 +37,19 @@ def _shapes(torch: Any, module: Any, example: Any) -> Iterator[tuple[int, ...]]:
             yield from ((part.in_channels, length) for length in range(1, LONGEST + 1))
 
 
-def _shape(torch: Any, module: Any, example: Any) -> tuple[int, ...]:
+def _shape(module: Any, example: Any) -> tuple[int, ...]:
+    """Return the shape of the input, without the batch: that of the example, or the first that the module takes."""
+    if example is None:
+        shapes = _shapes(module)
+    elif np.ndim(example) > 1:
+        shapes = iter([np.shape(example)[1:]])
+    else:
+        raise ValueError(f"example: shape {np.shape(example)}; must have an axis for the batch, and one more")
     error = None
-    for shape in _shapes(torch, module, example):
-        error = _refusal(torch, module, shape)
+    for shape in shapes:
+        error = _refusal(module, shape)
         if error is None:
-            if len(shape) == 2 and example is None and _refusal(torch, module, (shape[0], shape[1] + 1)) is None:
+            if len(shape) == 2 and example is None and _refusal(module, (shape[0], shape[1] + 1)) is None:
                 raise ValueError("module: takes inputs of any length; give an example of its input")
             return shape
     if error is None:
@@ -58,75 +61,43 @@ def _shape(torch: Any, module: Any, example: Any) -> tuple[int, ...]:
     )
 
 
-def _refusal(torch: Any, module: Any, shape: tuple[int, ...]) -> Exception | None:
+def _refusal(module: Any, shape: tuple[int, ...]) -> Exception | None:
+    """Return the error that the module raises for an input of this shape, or None."""
+    import torch
+
     try:
         module(torch.zeros((1, *shape), dtype=torch.float64))
-    except Exception as error:  # whatever it raises, it does not take that
+    except Exception as error:  # a forward may raise any error
         return error
     return None
 
 
-def _operation(torch: Any, kind: str, target: Any, given: Any) -> tuple[list[graph.Value], Callable[..., Any]]:
-    """The values that a node is given, and what it does to arrays in their place."""
+def _run(traced: Any, value: Value) -> Any:
+    """Return the output of a traced module for a value as its input."""
+    import torch
     from torch.utils import _pytree
 
-    leaves, spec = _pytree.tree_flatten(given)
+    class Reader(torch.fx.Interpreter):
+        """Execute the nodes of a module on values in place of tensors."""
 
-    def called(*arrays: Floats) -> Any:
-        following = iter(arrays)
-        filled = [_tensor(torch, next(following), leaf) if isinstance(leaf, graph.Value) else leaf for leaf in leaves]
-        args, kwargs = _pytree.tree_unflatten(filled, spec)
-        return getattr(args[0], target)(*args[1:], **kwargs) if kind == "call_method" else target(*args, **kwargs)
+        def run_node(self, node: Any) -> Any:
+            leaves, spec = _pytree.tree_flatten(self.fetch_args_kwargs_from_env(node))
+            name, kind = node.name, getattr(node.target, "__name__", str(node.target))
+            if node.op == "call_module":
+                part = self.fetch_attr(node.target)
+                name, kind = node.target, type(part).__name__
+                if type(part) is torch.nn.Linear and isinstance(leaves[0], Value) and len(leaves[0].shape) == 2:
+                    return graph.dense(part.weight, leaves[0], 0.0 if part.bias is None else part.bias)
 
-    return [leaf for leaf in leaves if isinstance(leaf, graph.Value)], called
+            def operation(*filled: Any) -> Any:
+                tensors = [torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in filled]
+                return getattr(self, node.op)(node.target, *_pytree.tree_unflatten(tensors, spec))
 
+            return graph.applied(f"module: {name!r} ({kind})", operation, leaves)
 
-def _tensor(torch: Any, array: Floats, value: graph.Value) -> Any:
-    return torch.tensor(array).bool() if value.boolean else torch.tensor(array)
-
-
-def _run(torch: Any, nodes: Any, module: Any, value: graph.Value) -> graph.Value:
-    """The traced graph, on a value of the input, node by node."""
-    known: dict[str, Any] = {}
-    for node in nodes:
-        if node.op == "placeholder":
-            if known and not node.args:
-                raise ValueError(f"module: takes more than one input, {node.name!r} too; must take one")
-            known[node.name] = node.args[0] if known else value
-            continue
-        given = torch.fx.node.map_arg((node.args, node.kwargs), lambda each: known[each.name])
-        if node.op == "output":
-            if not isinstance(given[0][0], graph.Value):
-                raise ValueError(
-                    "module: gives more than one output, or none that depends on its input; must give one tensor"
-                )
-            return given[0][0]
-        if node.op == "get_attr":
-            known[node.name] = attrgetter(node.target)(module)
-            continue
-        target = attrgetter(node.target)(module) if node.op == "call_module" else node.target
-        values, called = _operation(torch, node.op, target, given)
-        found = called(*(np.zeros(each.shape) for each in values))
-        what = f"module: {node.target if node.op == 'call_module' else node.name!r} ({_named(target, node)})"
-        several = isinstance(found, (tuple, list)) and any(isinstance(each, torch.Tensor) for each in found)
-
-        def made(each: Any, operation: Callable[..., Any]) -> Any:
-            if not values or not isinstance(each, torch.Tensor):
-                return each
-            return graph.applied(what, lambda *arrays: operation(*arrays).numpy(), values)
-
-        if values and several:
-            known[node.name] = tuple(made(each, graph.nth(called, place)) for place, each in enumerate(found))
-        elif values and type(target) is torch.nn.Linear and len(values[0].shape) == 2:
-            bias = np.zeros(target.out_features) if target.bias is None else target.bias.numpy()
-            known[node.name] = graph.affine((1, target.out_features), [(target.weight.numpy(), values[0])], bias)
-        else:
-            known[node.name] = made(found, called)
-    raise ValueError("module: gives nothing; must give one tensor")
-
-
-def _named(target: Any, node: Any) -> str:
-    return type(target).__name__ if node.op == "call_module" else getattr(target, "__name__", str(target))
+    reader = Reader(traced)
+    reader.extra_traceback = False  # an error keeps its message
+    return reader.run(value)
 
 
 def from_torch(module: Any, example: Any = None) -> Converted:
@@ -135,16 +106,20 @@ def from_torch(module: Any, example: Any = None) -> Converted:
 
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"module: {type(module).__name__} given; must be a torch.nn.Module")
-    own = _own(torch, module)
+    own = _own(module)
     with torch.no_grad():
-        shape = _shape(torch, own, example)
-        try:
+        shape = _shape(own, example)
+        with graph.refusing("module: its forward cannot be traced", "; must not ask what its input is"):
             traced = torch.fx.symbolic_trace(own)
-        except Exception as error:  # a forward can fail in any way
+        _, *others = (node for node in traced.graph.nodes if node.op == "placeholder")
+        for node in others:
+            if not node.args:
+                raise ValueError(f"module: takes more than one input, {node.name!r} too; must take one")
+        output = _run(traced, graph.inputs((1, *shape)))
+        if not isinstance(output, Value):
             raise ValueError(
-                f"module: its forward cannot be traced ({graph.first_line(error)}); must not ask what its input is"
-            ) from None
-        output = _run(torch, traced.graph.nodes, traced, graph.inputs((1, *shape)))
+                "module: gives more than one output, or none that depends on its input; must give one tensor"
+            )
         x = np.random.default_rng(0).standard_normal((8, *shape))
-        expected = np.stack([own(torch.tensor(row[None])).numpy().ravel() for row in x])  # a forward may count on one
-    return Converted(*graph.layers(output), x, expected)
+        expected = np.stack([own(torch.tensor(row[None])).numpy().ravel() for row in x])  # a batch of one, as traced
+    return Converted(output, x, expected)

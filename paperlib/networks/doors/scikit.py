@@ -1,4 +1,4 @@
-"""Estimators of scikit-learn: perceptrons, and the scalings around them."""
+"""Convert estimators of scikit-learn: perceptrons, and the scalings around them."""
 
 import copy
 import warnings
@@ -17,6 +17,7 @@ NAMES = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "r
 
 
 def _fitted(estimator: Any) -> None:
+    """Raise a ValueError if an estimator is not fitted."""
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
@@ -27,14 +28,25 @@ def _fitted(estimator: Any) -> None:
 
 
 def _nested(estimator: Any) -> Iterator[Any]:
-    """What is given, and all within it; None and "passthrough" too, within which nothing is."""
+    """Yield an estimator and all its parts, among which may be None and "passthrough"."""
     yield estimator
     for _, part, *_ in (*getattr(estimator, "transformers_", ()), *getattr(estimator, "steps", ())):
         yield from _nested(part)
 
 
+def _end(model: Any, place: int) -> Any:
+    """Return the first step of nested pipelines, for place 0, or the last, for place -1."""
+    while hasattr(model, "regressor_") or hasattr(model, "steps"):
+        model = model.regressor_ if hasattr(model, "regressor_") else model.steps[place][1]
+    return model
+
+
+def _is_network(model: Any) -> bool:
+    return hasattr(model, "predict") and hasattr(model, "hidden_layer_sizes")
+
+
 def _framed(estimator: Any, rows: Floats) -> Any:
-    """The rows as an estimator was fitted on them: with names, if it was."""
+    """Return the rows as an estimator was fitted on them: with names of columns, if it was."""
     if not hasattr(estimator, "feature_names_in_"):
         return rows
     import pandas
@@ -43,7 +55,7 @@ def _framed(estimator: Any, rows: Floats) -> Any:
 
 
 def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
-    """What a transformer makes of a value, or its inverse; without its clipping, of which a warning tells."""
+    """Return the result of a transformer, or of its inverse. A transformer that clips does not clip here, and a warning says so."""
     _fitted(step)
     own = copy.deepcopy(step)
     for part in _nested(own):
@@ -54,41 +66,36 @@ def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
                 f"{type(part).__name__}(clip=True) is taken without its clipping: it holds for {low} <= x <= {high}",
                 stacklevel=6,
             )
-    function = own.inverse_transform if inverse else own.transform
+    name, function = f"model: {type(step).__name__}", own.inverse_transform if inverse else own.transform
 
-    def called(x: Floats) -> Floats:
-        try:
+    def called(x: Floats) -> np.ndarray:
+        with graph.refusing(f"{name} takes no numbers of any size"):  # as an encoder of categories
             found = function(_framed(own, x.reshape(1, -1)))
-        except Exception as error:  # an encoder of categories, for one, refuses any other number
-            raise ValueError(
-                f"model: {type(step).__name__} takes no numbers of any size ({graph.first_line(error)})"
-            ) from None
-        return np.asarray(found.toarray() if hasattr(found, "toarray") else found, dtype=np.float64).reshape(-1)
+        return np.ravel(found.toarray() if hasattr(found, "toarray") else found)
 
-    return graph.applied(f"model: {type(step).__name__}", called, [value])
+    return graph.applied(name, called, [value])
 
 
 def _network(model: Any, value: Value) -> Value:
-    if not hasattr(model, "coefs_"):
-        raise ValueError(f"model: {type(model).__name__} is not fitted")
+    """Return the output of a perceptron."""
+    _fitted(model)
     if model.out_activation_ not in NAMES or (hasattr(model, "classes_") and model.n_outputs_ > 1):
         raise ValueError(f"model: its output goes through {model.out_activation_!r}; must have one or two classes")
-    for layer, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
-        if layer:
-            value = graph.neurons(value, [NAMES[model.activation]] * value.size)
-        value = graph.affine((len(bias),), [(weight.T.astype(np.float64), value)], bias.astype(np.float64))
-    return graph.neurons(value, [NAMES[model.out_activation_]] * value.size)
+    activations = [model.activation] * (len(model.coefs_) - 1) + [model.out_activation_]
+    for weight, bias, activation in zip(model.coefs_, model.intercepts_, activations, strict=True):
+        value = graph.neurons(graph.dense(weight.T, value, bias), [NAMES[activation]] * len(bias))
+    return value
 
 
 def _run(model: Any, value: Value) -> Value:
-    """What an estimator predicts of a value, or what a pipeline of them does."""
+    """Return the prediction of an estimator or of a pipeline."""
     kind = type(model).__name__
     if kind == "Pipeline":
         *scalers, (_, last) = model.steps
-        if _is_network(last) and not hasattr(last, "coefs_"):
-            raise ValueError(f"model: {type(last).__name__} is not fitted")
+        if _is_network(last):
+            _fitted(last)
         for _, step in scalers:
-            if step is not None and step != "passthrough":
+            if step not in (None, "passthrough"):
                 value = _scaled(step, value)
         return _run(last, value)
     if kind == "TransformedTargetRegressor":
@@ -99,37 +106,25 @@ def _run(model: Any, value: Value) -> Value:
     return _network(model, value)
 
 
-def _is_network(model: Any) -> bool:
-    return hasattr(model, "predict") and hasattr(model, "hidden_layer_sizes")
-
-
-def _at_typical_inputs(model: Any, features: int) -> Floats:
-    """Inputs of the size that the first scaling expects: others would saturate the network."""
-    x = np.random.default_rng(0).uniform(0, 1, (8, features))  # where MinMaxScaler is that
-    first = model
-    while hasattr(first, "regressor_") or hasattr(first, "steps"):
-        first = first.regressor_ if hasattr(first, "regressor_") else first.steps[0][1]
+def _typical_inputs(model: Any, features: int) -> Floats:
+    """Return inputs of the size that the first scaling expects: others would saturate the network."""
+    x = np.random.default_rng(0).uniform(0, 1, (8, features))  # the range of MinMaxScaler
     try:
-        return np.asarray(first.inverse_transform(x), dtype=np.float64)
+        return np.asarray(_end(model, 0).inverse_transform(x), dtype=np.float64)
     except Exception:  # it has no inverse
         return x
-
-
-def _last(model: Any) -> Any:
-    while hasattr(model, "steps"):
-        model = model.steps[-1][1]
-    return model
 
 
 def from_sklearn(model: Any) -> Converted:
     """See `MLP.from_sklearn`."""
     if not hasattr(model, "predict"):
         raise TypeError(f"model: {type(model).__name__} given; must be a fitted sklearn.neural_network.MLPRegressor")
-    features = getattr(model, "n_features_in_", None) or len(getattr(_last(model), "coefs_", [[0]])[0])
-    output = _run(model, graph.inputs((features,)))  # which says first if nothing is fitted
-    x = _at_typical_inputs(model, features)
+    last = _end(model, -1)
+    features = getattr(model, "n_features_in_", None) or len(getattr(last, "coefs_", [[0]])[0])
+    output = _run(model, graph.inputs((features,)))  # raises first if a part is not fitted
+    x = _typical_inputs(model, features)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         rows = _framed(model, x)
-        expected = model.predict_proba(rows)[:, 1:] if hasattr(_last(model), "classes_") else model.predict(rows)
-    return Converted(*graph.layers(output), x, np.asarray(expected))
+        expected = model.predict_proba(rows)[:, 1:] if hasattr(last, "classes_") else model.predict(rows)
+    return Converted(output, x, np.asarray(expected))
