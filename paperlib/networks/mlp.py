@@ -35,14 +35,30 @@ def _parameters(name: str, values: Any, axes: int) -> tuple[Floats, ...]:
     return tuple(arrays)
 
 
+def _activation(given: Any, biases: Sequence[Floats]) -> Any:
+    """Check the activations of the hidden layers. Return a single one if all are the same."""
+    depth, names = len(biases) - 1, given
+    if type(given) not in (list, tuple):
+        names = (given,) * max(1, depth)
+    elif len(given) != depth:
+        raise ValueError(f"activation: {len(given)} names; must be one, or one for each of the {depth} hidden layers")
+    for layer, name in enumerate(names):
+        counted, units = sum(count or 0 for _, count in activations.groups(name)), len(biases[layer])
+        if counted and counted != units:
+            raise ValueError(
+                f"activation = {checks.brief(name)}: {counted} neurons; hidden layer {layer + 1} has {units}"
+            )
+    return names[0] if len(set(names)) == 1 else tuple(names)
+
+
 def to_arrays(weights: Sequence, biases: Sequence) -> dict[str, np.ndarray]:
-    """Layers under the names that they have in a file."""
+    """Return the arrays of the layers under their names in a file."""
     named = {f"weights_{layer}": weight for layer, weight in enumerate(weights)}
     return named | {f"biases_{layer}": bias for layer, bias in enumerate(biases)}
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Weights and biases of what `to_arrays` has named; a KeyError where one is missing."""
+    """Return the weights and biases that `to_arrays` has named. Raise a KeyError if one is missing."""
     layers = range(sum(name.startswith("weights_") for name in arrays))
     return [arrays[f"weights_{layer}"] for layer in layers], [arrays[f"biases_{layer}"] for layer in layers]
 
@@ -80,32 +96,20 @@ class MLP:
         weights, biases = _parameters("weights", self.weights, 2), _parameters("biases", self.biases, 1)
         if len(biases) != len(weights):
             raise ValueError(f"biases: {len(biases)} layers; weights has {len(weights)}")
+        units = weights[0].shape[1]
         for layer, (weight, bias) in enumerate(zip(weights, biases)):
-            if layer and weight.shape[1] != len(weights[layer - 1]):
-                units = len(weights[layer - 1])
+            if weight.shape[1] != units:
                 raise ValueError(
                     f"weights[{layer}]: shape {weight.shape}; must be {LAYOUT[2]}, and take the {units} units before it"
                 )
-            if len(bias) != len(weight):
+            units = len(weight)
+            if len(bias) != units:
                 raise ValueError(
-                    f"biases[{layer}]: shape {bias.shape}; must be {len(weight)} long, as weights[{layer}] is "
+                    f"biases[{layer}]: shape {bias.shape}; must be {units} long, as weights[{layer}] is "
                     f"{weight.shape}, {LAYOUT[2]}"
                 )
-        one = type(self.activation) not in (list, tuple)
-        names: Any = (self.activation,) * max(1, len(weights) - 1) if one else tuple(self.activation)
-        if not one and len(names) != len(weights) - 1:
-            raise ValueError(
-                f"activation: {len(names)} names; must be one, or one for each of the {len(weights) - 1} hidden layers"
-            )
-        for layer, name in enumerate(names):
-            counted, units = sum(count or 0 for _, count in activations.groups(name)), len(biases[layer])
-            if counted and counted != units:
-                raise ValueError(
-                    f"activation = {checks.brief(name)}: {counted} neurons; hidden layer {layer + 1} has {units}"
-                )
-        activation = names[0] if len(set(names)) == 1 else names
-        for name, value in (("weights", weights), ("biases", biases), ("activation", activation)):
-            object.__setattr__(self, name, value)
+        activation = _activation(self.activation, biases)
+        vars(self).update(weights=weights, biases=biases, activation=activation)  # the class is frozen
 
     def __repr__(self) -> str:
         names = dict.fromkeys([self.activation] if type(self.activation) is str else self.activations)
@@ -130,7 +134,7 @@ class MLP:
     @property
     def activations(self) -> tuple[Any, ...]:
         """The activation of each hidden layer, a tuple of L names."""
-        return tuple(self.activation) if type(self.activation) in (list, tuple) else (self.activation,) * self.depth
+        return self.activation if type(self.activation) is tuple else (self.activation,) * self.depth
 
     def __call__(self, x: ArrayLike) -> Floats:
         """The output at x (..., dim): shape (...) for one output, (..., outputs) for several.
