@@ -72,7 +72,7 @@ class Value:
     terms : dict of Block to array of shape (size, block.size)
     constant : array of shape (size,)
     made_of : dict of Value to function
-        Values of the same shape from which elementwise functions give this one, the latest first.
+        The elementwise functions that compute this value from earlier values of the same shape, the latest first.
     boolean : bool
         Whether the framework has an array of bool here, a mask.
     """
@@ -200,7 +200,7 @@ def _is_elementwise(function: Function, size: int) -> bool:
 
 
 def _elementwise(function: Function, values: Sequence[Value], shape: tuple[int, ...]) -> list[tuple[Value, Function]]:
-    """Return the values of which a function of several values is an elementwise function, the latest first."""
+    """Return each value that determines the result elementwise, with the function that computes it. The latest comes first."""
     found = []
     origins = [{value: lambda x: x} | value.made_of for value in values]
     for base in origins[0]:
@@ -247,7 +247,7 @@ def _neurons(what: str, candidates: list[tuple[Value, Function]]) -> Value:
 
 
 def _classified(what: str, operation: Callable[[Floats], Any], values: Sequence[Value], zero: Any) -> Any:
-    """Return the value that an operation gives. `zero` is its result at zero, and is returned itself if it is no array."""
+    """Return the value that an operation gives. `zero` is its result at zero, a constant if not an array."""
     if not hasattr(zero, "__array__"):
         return zero
     out, ends = np.asarray(zero), np.cumsum([value.size for value in values])
@@ -285,7 +285,7 @@ def applied(what: str, operation: Callable[..., Any], arguments: Sequence[Any]) 
     Returns
     -------
     Value, or constant, or tuple of both
-        Only arrays are values. A result that is no array is a constant, as is every result without a value as argument.
+        Arrays become values. Other results are constants, and so are all results if no argument is a value.
 
     Raises
     ------
@@ -315,7 +315,7 @@ def applied(what: str, operation: Callable[..., Any], arguments: Sequence[Any]) 
 
 
 def _ancestors(output: Value) -> list[Block]:
-    """Return the blocks from which a value is computed, each after the blocks that it needs itself. The inputs come first.
+    """Return the inputs and all blocks that a value needs, each after the blocks that it needs itself.
 
     Raise a ValueError if a block is not a known activation.
     """

@@ -23,7 +23,7 @@ LAYOUT = {1: "(units out,)", 2: "(units out, units in)"}
 
 
 def _parameters(name: str, values: Any, axes: int) -> tuple[Floats, ...]:
-    """Read-only float64 copies, each with so many axes."""
+    """Return read-only float64 copies of the arrays, after a check that each has `axes` axes."""
     if not isinstance(values, (list, tuple)):
         raise TypeError(f"{name}: {type(values).__name__} given; must be a list of arrays, one for each layer")
     if not values:
@@ -155,8 +155,8 @@ class MLP:
 
         Whatever its graph is made of is tried: affine maps, of whatever layers (Dense, Conv1D, BatchNormalization as in
         inference, Reshape, Concatenate, Add, ..), are folded together, functions of single numbers are recognised by their
-        values. The inputs are those of the model, flattened. Weights of float32 convert exactly. What is neither is a
-        ValueError that names the layer. The model stays as it is.
+        values. The inputs are those of the model, flattened. Weights of float32 convert exactly. The model stays as it is.
+        An operation that is neither raises a ValueError that names the layer.
         """
         return cls._agreeing("model", keras_models.from_keras(model))
 
@@ -166,7 +166,7 @@ class MLP:
 
         Read as `from_keras` reads models; a nonlinear output becomes one more hidden layer, followed by the identity. `example`
         is an input, with its batch axis, for modules that begin with no Linear or Conv1d layer. The module itself, its mode,
-        buffers and device, stays as it is. What is no such network is a TypeError or a ValueError that names the node.
+        buffers and device, stays as it is. Any other network raises a TypeError or a ValueError that names the node.
         """
         return cls._agreeing("module", pytorch.from_torch(module, example))
 
@@ -177,8 +177,8 @@ class MLP:
         A pipeline's scalers, and a ColumnTransformer of them, are folded into the first layer, and the transformer of a
         TransformedTargetRegressor into the last, or into one more if it is a function such as exp: the network then takes and
         gives the data's own units. A classifier's network gives the probability of the second class. A scaler that clips is
-        taken without, and a warning tells for which inputs that holds. What is no such model, or not fitted, is a TypeError or
-        a ValueError that names the step.
+        taken without its clipping, and a warning states the inputs for which that is valid. Any other model, or one that is not
+        fitted, raises a TypeError or a ValueError that names the step.
         """
         return cls._agreeing("model", scikit.from_sklearn(model))
 
@@ -187,13 +187,13 @@ class MLP:
         """Convert a model in ONNX, an `onnx.ModelProto` or a path; needs onnx.
 
         It has one input, of fixed shape past the first axis, and is read as `from_keras` reads models, in double precision.
-        What is no such network is a TypeError or a ValueError that names the node.
+        Any other network raises a TypeError or a ValueError that names the node.
         """
         return cls._agreeing("model", onnx_files.from_onnx(model))
 
     @classmethod
     def _agreeing(cls, name: str, found: Converted) -> "MLP":
-        """The network, if it gives what the original gives."""
+        """Return the network after a check that its outputs are those of the original."""
         mlp, count = cls(*layers(found.output)), len(found.inputs)
         ours = np.asarray(mlp(found.inputs.reshape(count, -1).astype(np.float64))).reshape(count, -1)
         rounding = np.sqrt(np.finfo(found.outputs.dtype).eps) if found.outputs.dtype.kind == "f" else 0.05

@@ -1,1 +1,1 @@
-"""The doors through which networks of other frameworks come in: Keras, PyTorch, scikit-learn, ONNX."""
+"""Importers for networks of other frameworks: Keras, PyTorch, scikit-learn and ONNX."""
