@@ -27,8 +27,10 @@ def _evaluated(what: str, node: Any, opsets: dict[str, int], names: list[str], *
     if node.op_type == "Cast" and any(each.name == "to" and each.i in REALS for each in node.attribute):
         return [np.asarray(array, dtype=np.float64) for array in arrays]
     with graph.refusing(f"{what} cannot be evaluated"):
+        kinds = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in arrays]  # some operators depend on them
+        inputs = [helper.make_tensor_value_info(*each, None) for each in zip(names, kinds)]
         outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
-        alone = helper.make_graph([node], "node", [], outputs)
+        alone = helper.make_graph([node], "node", inputs, outputs)
         found = ReferenceEvaluator(alone, opsets=opsets).run(None, dict(zip(names, arrays)))
     return [_double(np.asarray(each)) for each in found]
 
