@@ -98,7 +98,8 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
     """
     arrays = at, *vectors
     if any(each.shape != at.shape for each in vectors):
-        at, *vectors = np.broadcast_arrays(*arrays)
+        full = np.broadcast_shapes(*(each.shape for each in arrays))
+        at, *vectors = (np.broadcast_to(each, full) for each in arrays)
     batch, points = at.shape[:-1], _points(at)
     if len(vectors) == 1:
         given = _points(vectors[0])[None]
