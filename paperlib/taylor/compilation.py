@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "compiled"]
 
-LONGEST = 2**19  # entries times 2^order, up to which a program is written in a fraction of a second and gains time
+LONGEST = 2**19  # entries times 2^order: beyond it, to write the program takes more than a second
 MOST_KEPT = 64  # requests of one network
 CHUNK_BYTES = 2**21
 BEYOND = 8  # numbers past the results: the loop adds zeros to a vector of them
@@ -38,7 +38,7 @@ NONE: Floats = np.zeros((0, 1, 1))  # no directions
 
 
 class _Ready(NamedTuple):
-    """All that does not depend on the centre. It does not refer to the network, so that the cache does not keep networks alive."""
+    """A compiled request. It does not refer to the network, so that the cache does not keep networks alive."""
 
     request: Request | None  # None: matrix products
     letters: Floats  # the first layer's slopes along directions that are the same at all centres, (directions, units)
@@ -69,7 +69,7 @@ def _kernel() -> Callable[..., bool] | None:
 
 
 def prepare(mlp: MLP, key: Key) -> _Ready:
-    """Return what a request needs for a network. It is made at the first call and kept while the network lives."""
+    """Return the compiled request of a network. It is compiled at the first call and cached while the network lives."""
     kept = _ready.setdefault(mlp, {})
     if key not in kept:
         if len(kept) >= MOST_KEPT:
@@ -150,7 +150,7 @@ def _points(at: Floats) -> Floats:
 def _looped(of: Layout | None, points: Floats, given: Floats) -> tuple[Floats, Floats] | None:
     """Return derivatives (outputs, n, entries) and gradients (outputs, gradients, n, dim), by the compiled loop.
 
-    None if there is no loop, or if it meets a kink or a number that is not finite.
+    None without a compiled loop, or if a neuron sits at a kink or a number is not finite.
     """
     run = _kernel()
     if of is None or run is None:
@@ -168,7 +168,7 @@ def _looped(of: Layout | None, points: Floats, given: Floats) -> tuple[Floats, F
 
 
 def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple[Floats, Floats]:
-    """Return what `_looped` returns, by NumPy, as many centres at a time as fit into the processor's cache."""
+    """Compute the results of `_looped` with NumPy, in chunks of centres that fit into the processor's cache."""
     assert ready.request is not None, "there is a program for all but whole tensors"
     mlp = with_hidden(mlp)
     size = CHUNK_BYTES // executor.bytes_each(mlp, ready.request)
@@ -237,13 +237,13 @@ def check_shapes(at: Floats, vectors: Sequence[Floats]) -> None:
 
 
 def centres(mlp: MLP, at: ArrayLike | None) -> Floats:
-    """What `mlp.centre` returns; see `_array`."""
+    """Return the centres as an array (..., dim), the origin if `at` is None; see `_array`."""
     checks.instance("mlp", mlp, MLP)
     return np.zeros(mlp.dim) if at is None else _array("at", at, mlp.dim)
 
 
 def _array(name: str, value: Any, dim: int) -> Floats:
-    """What `checks.real_array` returns. The numbers of a plain array are not checked: the compiled loop does it at no cost."""
+    """Return a float64 array (..., dim). A float64 array is not checked for finite numbers: the compiled loop does that."""
     if type(value) is np.ndarray and value.dtype.char == "d" and value.ndim and value.size and value.shape[-1] == dim:
         return value
     return checks.real_array(name, value, last=dim)
@@ -256,16 +256,16 @@ def _of_key(mlp: MLP, key: Key) -> Compiled:
 def compiled(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled:
     """Return a function of the centre that computes the requested derivatives of a network.
 
-    All that does not depend on the centre is done here: the products of the centroid rule are written down as a program, which a
-    compiled loop executes at each call. A whole tensor of order 3 of a small network then takes microseconds. The results are
-    those of the plain functions to rounding; they call what is returned here, and keep it while the network lives.
+    The part of the work that does not depend on the centre is done here: the products of the centroid rule are written as a
+    program, which a compiled loop executes at each call. A whole tensor of order 3 of a small network then takes microseconds. The results are
+    those of the plain functions to rounding. The plain functions cache their compiled requests while the network lives.
 
     Parameters
     ----------
     mlp : MLP
     request : int, sequence of tuple, 'laplacian' or 'bilaplacian'
         An integer from 0 to 20 requests the tensor of all derivatives of that order, as in `derivative_tensor`. A sequence
-        requests one derivative for each tuple, with 1 to 20 entries, of which at most ten differ: the number of an input
+        requests one derivative for each tuple, with 1 to 20 entries and at most ten different ones: the number of an input
         stands for the derivative by that input, a name such as 'v' for the derivative along a direction given at each call,
         and one `...` for the gradient of the derivative that the other entries request. All tuples have a `...`, or none has.
     metric : array_like of float, shape (dim,) or (dim, dim), optional
@@ -280,7 +280,7 @@ def compiled(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compile
     Raises
     ------
     TypeError, ValueError
-        If the request is none of these, or has an index that is not an input's.
+        If the request has another form, or has an index that is not an input's.
 
     Notes
     -----

@@ -1,8 +1,8 @@
 """The compiled loop that executes a program: all layers, all centres, and no call of NumPy's.
 
 This module needs numba. A row is one number for each centre and neuron, so that the innermost loops are over contiguous numbers
-and the processor takes several at a time. Rows
-are places in `work`. What does not depend on the centres is in two more arrays, see `layout`.
+and the processor computes several at a time. Rows
+are places in `work`. Weights and products do not depend on the centres; they are in two more arrays, see `layout`.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from paperlib.taylor.registers import LANES, aligned, dots, multiply, multiply_a
 
 __all__ = ["run"]
 
-FEW = 3 * LANES // 4  # consecutive rows from which on a vector of dot products is of rows and not of centres
+FEW = 3 * LANES // 4  # for fewer consecutive rows, a vector of dot products holds several centres
 
 
 class _Places(NamedTuple):
@@ -107,9 +107,10 @@ def _add_dots(
     size: int,
     spare: int,
 ) -> None:
-    """Add the dot products over the neurons to the entries of each centre, `size` apart, as many at a time as a vector has numbers.
+    """Add the dot products over the neurons to the entries of each centre; centres are `size` apart in `out`.
 
-    These are of one row with consecutive rows or, where there are few of these, of two rows at several centres.
+    LANES dot products are computed at a time: of one row with consecutive rows or, if these are few, of two rows at
+    several centres.
     """
     width, sums = at.width, row(work, spare, LANES)
     units, shared = width // centres, at.shared - at.kept * width
@@ -131,7 +132,7 @@ def _add_dots(
                 for n in range(some):
                     one, other = row(work, x + c * units, units), row(work, y + n * width + c * units, units)
                     out[first + n + c * size] += weight * _dot(one, other)
-            else:  # what lies beyond the last row is multiplied, too
+            else:  # rows beyond the last are multiplied too; their products are not added
                 dots(work, x + c * units, 0, y + c * units, width, units, weight, out, first + c * size, some)
 
 

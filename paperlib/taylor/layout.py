@@ -22,7 +22,7 @@ __all__ = ["DOT", "GROUP", "HEAD", "LAYER", "PRODUCT", "Layout", "layout"]
 
 Ints: TypeAlias = NDArray[np.int64]
 TOGETHER = 2**15  # numbers at work together, which stay in cache
-LARGE = 2**17  # numbers of one centre, from which on eight centres do not stay in cache
+LARGE = 2**17  # numbers of one centre: with more, eight centres do not stay in cache
 
 
 def _record(names: str) -> np.dtype:

@@ -1,7 +1,7 @@
 r"""Chosen partial derivatives and differential operators of a network, without its tensors.
 
-Each function is batched over centres. It computes the derivatives that it needs and no others: see `program`. What does not
-depend on the centre is kept for each network (see `compilation`), so that a loop over calls pays for it once.
+Each function is batched over centres. It computes only the derivatives that it needs (see `program`). Its compiled request is
+cached for each network (see `compilation`), so that a loop over calls compiles once.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def partials(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = 
     mlp : MLP
     indices : sequence of sequence of int
         One tuple for each derivative: (0, 0, 2) stands for d^3 output / d x_0 d x_0 d x_2. A tuple has 1 to 20 indices, of
-        which at most ten differ.
+        which at most ten are different.
     at : array_like of float, shape (..., dim), optional
         The centre, or a batch of centres; the origin if not given.
 

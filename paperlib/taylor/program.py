@@ -146,7 +146,7 @@ class _Writer:
     known: dict[tuple, int | None] = field(default_factory=dict)
 
     def sum(self, terms: list[Term], out: int | None = None) -> int | None:
-        """Write a sum of products into row `out`, or into a free row; return the row, None if there are no terms."""
+        """Write a sum of products into row `out`, or into a free row; return the row, or None without terms."""
         if not terms:
             return None
         if out is None:

@@ -1,10 +1,10 @@
-"""Products of small matrices in the processor's registers, for `taylor.kernel`.
+"""Matrix products and elementwise operations on whole vectors, written as LLVM instructions for `taylor.kernel`.
 
-This module needs numba. A block of the result, of two vectors in each of `ROWS` rows, stays in registers while the inner index
-runs: each vector that is loaded is used for all rows, and each number twice. LLVM takes what it is told here; loops over numbers
-it puts into vectors too, but not into blocks, and a BLAS that does not know the processor runs at half of this.
+This module needs numba. A block of a matrix product, two vectors in each of `ROWS` rows, stays in registers while the inner
+index runs: each loaded vector is used for all rows, each loaded number for both vectors. LLVM's vectoriser makes vectors of plain
+loops, but no such blocks, and a BLAS that does not know the processor reaches half of this speed.
 
-Matrices and rows are places in an array of one axis, and rows are whole vectors: see `kernel`.
+Matrices and rows are given by their place in an array of one axis. The length of a row is a multiple of LANES; see `layout`.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ __all__ = [
 
 NUMBER, INDEX = ir.DoubleType(), ir.IntType(64)
 WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
-LANES, ROWS = (8, 8) if WIDE else (4, 4)  # with half as many registers, half as many rows
+LANES, ROWS = (8, 8) if WIDE else (4, 4)  # AVX2 has half the registers of AVX-512
 VECTOR = ir.VectorType(NUMBER, LANES)
 FLAGS = ("contract",)  # a product that is added is rounded once
 
@@ -53,7 +53,7 @@ def store(builder: Any, vector: Any, numbers: Any, place: Any) -> None:
 
 
 def writes(code: Callable) -> Any:
-    """A call in compiled code that gives nothing back; `code` makes it of what is given, of arrays the address."""
+    """Make a numba intrinsic without a result. `code` emits its instructions; it receives the arguments, arrays as pointers."""
 
     def written(context: Any, builder: Any, types_of: Any, given: Any) -> Any:
         def part(kind: Any, value: Any) -> Any:
@@ -131,7 +131,7 @@ def dots(
         for (a, b), total in zip(starts, sums):
             _add_times(builder, total, *(load(builder, work, builder.add(place, j)) for place in (a, b)))
     each = [builder.load(total) for total in sums]
-    while len(each) > 1:  # neighbours of all, then of what they sum to
+    while len(each) > 1:  # add neighbours, then neighbouring sums
         both = [
             [builder.shuffle_vector(a, b, _lanes(range(side, 2 * LANES, 2))) for side in (0, 1)]
             for a, b in zip(each[::2], each[1::2])
@@ -156,7 +156,7 @@ _address: Any = intrinsic(_as_address)
 
 @inner
 def aligned(numbers: Floats) -> int:
-    """How many numbers to leave out at the beginning, so that a vector does not lie across two lines of the cache."""
+    """Return the number of elements to skip at the beginning, so that no vector lies across two cache lines."""
     return (-_address(numbers) // 8) % LANES
 
 

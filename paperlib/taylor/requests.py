@@ -1,4 +1,4 @@
-"""Requests: check what a user asks for, and write it in terms of numbered directions."""
+"""Check the requests of users, and write them in terms of numbered directions."""
 
 from dataclasses import dataclass
 from math import prod
@@ -62,7 +62,7 @@ def written(mlp: MLP, key: Key) -> tuple[Request, Floats, tuple[str, ...]]:
 def _square_roots(weight: Floats, key: Sum) -> tuple[Floats, int]:
     """Return vectors r_k and how many of them count as positive: sum_k +- r_k r_k^T = W g W^T.
 
-    W are the first layer's weights, g is the metric. There are at most as many vectors of each sign as the layer has units.
+    W are the first layer's weights, g is the metric. The number of vectors of each sign is at most the layer's number of units.
     """
     if key.metric is None:
         parts = [weight.T]
