@@ -55,7 +55,14 @@ SCALED: dict[str, Callable[[Any], Scaled]] = {
 
 
 class Custom(NamedTuple):
-    """A function that is none of ours, by its Taylor coefficients: (z, order) -> phi, phi', phi''/2, .. (order + 1, ...)."""
+    """An activation that is not built in, given by its Taylor coefficients.
+
+    Parameters
+    ----------
+    name : str
+    coefficients : callable
+        (z, order) -> phi, phi', phi''/2, .., phi^(order)/order! at z, shape (order + 1, *z.shape).
+    """
 
     name: str
     coefficients: Callable[[Floats, int], ArrayLike]
@@ -63,9 +70,6 @@ class Custom(NamedTuple):
 
 def parse(name: str) -> tuple[str, float | None]:
     """Return (function's name, parameter or None).
-
-    A ValueError if there is none of that name, or its parameter is not a finite number (above zero for celu, softplus and
-    squareplus).
 
     Parameters
     ----------
@@ -75,6 +79,15 @@ def parse(name: str) -> tuple[str, float | None]:
         parentheses: 'elu(0.5)', 'celu(2)', 'leaky_relu(0.2)', 'softplus(20)', 'squareplus(4)'. Without it, alpha, beta and the
         steepness are 1, b is 4, and the slope of leaky_relu is 0.01, as in PyTorch; Keras has 0.2 or 0.3, which
         `MLP.from_keras` writes out.
+
+    Returns
+    -------
+    (str, float or None)
+
+    Raises
+    ------
+    ValueError
+        If no activation has that name, or the parameter is not a finite number (above zero for celu, softplus, squareplus).
 
     Examples
     --------
@@ -119,7 +132,7 @@ def scaled(name: str) -> Scaled:
 
 
 def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
-    """The activations of a layer's neurons: (name, how many), or one of all of them, (name, None).
+    """Return the activations of a layer's neurons as (name, count) pairs, or as one pair (name, None) if all have the same.
 
     Examples
     --------
@@ -142,7 +155,7 @@ def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
 
 
 def spelled(names: Sequence[str]) -> str:
-    """The spelling of a layer whose neurons have these activations.
+    """Return the name of a layer whose neurons have these activations.
 
     Examples
     --------
@@ -154,12 +167,11 @@ def spelled(names: Sequence[str]) -> str:
 
 
 def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -> Floats:
-    """phi, phi', .., phi^(order) at z, shape (order + 1, ..., units).
+    """Return phi, phi', .., phi^(order) at z.
 
-    relu and the others that are two functions, met at z = 0, have no derivative past the first there: a ValueError; value
-    and slope are those of the side z < 0, as in TensorFlow and PyTorch. The error stays within some 1e-14 of the largest
-    value of that derivative, to order 8 and for ``|z| <= 50`` (tests, against 40-digit arithmetic). A result beyond the
-    largest double is a ValueError too.
+    relu and the other activations with a kink at z = 0 have no second derivative there; their value and slope at z = 0 are
+    those of z < 0, as in TensorFlow and PyTorch. The error is about 1e-14 of the largest value of that derivative, to order 8
+    and for ``|z| <= 50`` (tests, against 40-digit arithmetic).
 
     Parameters
     ----------
@@ -168,9 +180,18 @@ def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -
     z : array_like of float, shape (..., units)
         Pre-activations.
     order : int
-        Highest derivative, from 0 to 170: past it n! is beyond the largest double.
+        Highest derivative, from 0 to 170; 171! overflows float64.
     layer : int, optional
-        Whose pre-activations they are, for the message about a kink.
+        The number of the layer, for the message about a kink.
+
+    Returns
+    -------
+    ndarray of float64, shape (order + 1, ..., units)
+
+    Raises
+    ------
+    ValueError
+        If a neuron sits at a kink (order 2 or higher), or a derivative overflows float64.
 
     Examples
     --------

@@ -77,7 +77,7 @@ class MLP:
     activation : str or sequence of str
         One phi for all hidden layers, or one for each; see `paperlib.activations.parse`. Neurons of a layer that have different
         ones are counted, "tanh*8 + linear*3": a linear neuron carries a number past a layer, as a skip does. A function that
-        is none of ours is an `activations.Custom`.
+        is not built in is an `activations.Custom`.
 
     Examples
     --------
