@@ -1,12 +1,13 @@
-"""The three inner loops that NumPy can only spell with temporaries, compiled where numba is installed.
+"""Three inner loops, for which NumPy needs temporary arrays, compiled if numba is installed.
 
-Each loop has its NumPy form beside it, which does the same sums in the same order: the results are the same
-to the bit. It is used when numba is absent, and while no array has been large enough to be worth loading
-numba for, which takes about a second, and some seconds more when numba's cache on disk is empty.
+Each loop has a NumPy form, which computes the same sums in the same order, so that all bits of the results are the
+same. The NumPy form is used if numba is missing, and until an array is large enough to pay for loading numba, which
+takes about a second, and some seconds more if its cache on disk is empty.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from contextlib import suppress
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ __all__ = ["add_heads", "add_pairs", "compose"]
 
 WORTH_COMPILING = 2**15
 WORTH_A_CALL = 2**8
-LONGEST = 12  # a longer series is more code than its sums are worth
+MAX_ORDERS = 20  # a longer series takes too long to compile
+MIN_COLUMNS = 8  # the numbers in a vector
 
 
 # Rows are named before the innermost loop: only then does the compiler see that it may vectorise it.
@@ -48,47 +50,58 @@ def _add_triples(out: Floats, m: Floats) -> None:
                     row += 1
 
 
-def _written_out(orders: int, terms: int) -> str:
-    """Source of a loop that composes series of these lengths: every coefficient has a name, and so a register.
+def _horner(phi: Any, z: Any, multiply: Callable, add: Callable) -> list:
+    """Return the coefficients of t, t^2, .. in phi_1 z(t) + phi_2 z(t)^2 + .. by Horner's scheme.
 
-    As loops over degrees the same sums are three times slower: they wait for the cache at each product.
+    Parameters
+    ----------
+    phi, z : sequences of numbers
+        phi_1, phi_2, .. and the coefficients of t, t^2, .. in z(t). Numbers are arrays, or values in LLVM's code.
+    multiply, add : callable
+        The product and the sum of two numbers.
     """
-    rows = {f"out{k}": f"out[{k - 1}, p]" for k in range(1, orders + 1)}
-    rows |= {f"phi{m}": f"phi[{m}, there]" for m in range(1, orders + 1)}
-    rows |= {f"z{i}": f"z[{i - 1}, p]" for i in range(1, terms + 1)}
-    # Horner. z has no constant term, so each product fixes one more degree and frees degree 0.
-    sums = []
-    for m in range(orders, 0, -1):
-        sums.append(f"s{m}_0 = phi{m}[j]")
-        for k in range(1, orders - m + 2):
-            lower = [f"s{m + (k > i)}_{k - i}" for i in range(1, min(k, terms) + 1)]
-            products = " + ".join(f"{s} * z{i}_j" for i, s in enumerate(lower, 1))
-            sums.append(f"{f's{m}_{k}' if m > 1 else f'out{k}[j]'} = {products}")
-    return "\n".join(
-        [
-            "def loop(out, phi, z):",
-            "    for p in range(out.shape[1]):",
-            "        there = p if phi.shape[1] > 1 else 0",
-            *(f"        {name} = {row}" for name, row in rows.items()),
-            "        for j in range(out.shape[2]):",
-            *(f"            z{i}_j = z{i}[j]" for i in range(1, terms + 1)),
-            *(f"            {line}" for line in sums),
-        ]
-    )
+    series: list = []
+    for constant in reversed(phi):  # z has no constant term, so each product determines one more degree
+        series = [constant, *series]
+        series = [reduce(add, map(multiply, series[k::-1], z)) for k in range(len(series))]
+    return series
 
 
-def _loop(size: int, name: str, *lengths: int) -> Any:
-    """A loop compiled, for series of given lengths if it composes; None where NumPy is the better road."""
+def _composition(orders: int, terms: int) -> Callable:
+    """Compile `compose` for series of these lengths. Every coefficient of a vector of columns stays in a register."""
+    import numba
 
-    def make(numba: Any) -> Callable:
-        if not lengths:
-            return compiled.jit(_add_pairs if name == "pairs" else _add_triples)
-        # numba unrolls no nested loop over degrees, so the source is written out; a test holds it to the plain form.
-        made: dict[str, Callable] = {}
-        exec(_written_out(*lengths), made)
-        return numba.njit(made["loop"], error_model="numpy")
+    from paperlib.taylor.registers import INDEX, LANES, load, store, writes
 
-    return compiled.loop((name, *lengths), make, size, WORTH_COMPILING, WORTH_A_CALL)
+    @writes
+    def block(builder: Any, out: Any, phi: Any, z: Any, width: Any, columns: Any) -> None:
+        phis, zs = (
+            [load(builder, rows, builder.mul(step, INDEX(k))) for k in range(count)]
+            for rows, step, count in ((phi, width, orders), (z, columns, terms))
+        )
+        for k, value in enumerate(_horner(phis, zs, builder.fmul, builder.fadd)):
+            store(builder, value, out, builder.mul(columns, INDEX(k)))
+
+    @numba.njit("void(f8[:, ::1], f8[:, ::1], f8[:, ::1])", error_model="numpy")
+    def loop(out: Floats, phi: Floats, z: Floats) -> None:
+        width, columns = phi.shape[1], out.shape[1]
+        for begin in range(0, columns, width):
+            first = min(begin, columns - width)  # the last vector, and the last row, may overlap the one before
+            for j in range(0, width, LANES):
+                own = min(j, width - LANES)
+                block(out[:, first + own :], phi[:, own:], z[:, first + own :], width, columns)
+
+    return loop
+
+
+def _loop(size: int, make: Callable, *given: Any) -> Any:
+    """Return the compiled loop `make(*given)`, or None if NumPy is faster, or if numba is missing or does not compile it."""
+
+    def made(_: Any) -> Any:
+        with suppress(Exception):  # the internals of numba may have changed, for which `compilation` warns
+            return make(*given)
+
+    return compiled.loop((make, *given), made, size, WORTH_COMPILING, WORTH_A_CALL)
 
 
 def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
@@ -101,7 +114,7 @@ def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
 
 def add_pairs(out: Floats, x: Floats, y: Floats) -> None:
     """Add x_a y_b + x_b y_a: x, y (..., dim, units) -> out (..., C(dim + 1, 2), units)."""
-    loop = _loop(out.size, "pairs")
+    loop = _loop(out.size, compiled.jit, _add_pairs)
     if loop:
         batch = out.shape[:-2]
         loop(_flat(out, 2, batch), _flat(x, 2, batch), _flat(y, 2, batch))
@@ -124,7 +137,7 @@ def _heads(dim: int, order: int) -> np.ndarray:
 
 def add_heads(out: Floats, m: Floats, q: int) -> None:
     """Add m_{a,b} + m_{b,a} (q = 1) or m_{a,bc} + m_{b,ac} + m_{c,ab} (q = 2): (..., dim, C) -> (..., C')."""
-    loop = _loop(out.size, "triples") if q == 2 else None
+    loop = _loop(out.size, compiled.jit, _add_triples) if q == 2 else None
     if loop:
         loop(_flat(out, 1, out.shape[:-1]), _flat(m, 2, out.shape[:-1]))
         return
@@ -134,19 +147,23 @@ def add_heads(out: Floats, m: Floats, q: int) -> None:
 
 
 def compose(out: Floats, phi: Floats, z: Floats) -> None:
-    """Put the coefficients of t, t^2, .. in sum_m phi_m z(t)^m into `out` (orders, points, units).
+    """Put the coefficients of t, t^2, .. in sum_m phi_m z(t)^m into `out`.
 
-    phi (orders + 1, 1 or points, units) are Taylor coefficients at the centre, z (terms, points, units) those of t ..
-    t^terms.
+    Parameters
+    ----------
+    out : array of float64, shape (orders, points, units)
+    phi : array of float64, shape (orders + 1, 1 or points, units)
+        The Taylor coefficients of an activation at the centre or the centres.
+    z : array of float64, shape (terms, points, units)
+        The coefficients of t, .., t^terms.
     """
-    loop = _loop(out.size, "compose", len(out), len(z)) if len(out) <= LONGEST else None
-    if loop:
-        loop(out, phi, z)
+    orders, points, units = out.shape
+    compilable = orders <= MAX_ORDERS and points * units >= MIN_COLUMNS
+    loop = _loop(out.size, _composition, orders, len(z)) if compilable else None
+    if not loop:
+        for row, coefficient in zip(out, _horner(phi[1:], z, np.multiply, np.add)):
+            row[...] = coefficient
         return
-    orders = len(out)
-    series = np.zeros((orders + 1, *z.shape[1:]))
-    for m in range(orders, 0, -1):
-        series[0] = phi[m]
-        for k in range(orders - m + 1, 0, -1):
-            series[k] = sum(series[k - i] * z[i - 1] for i in range(1, min(k, len(z)) + 1))
-    out[:] = series[1:]
+    if phi[0].size < MIN_COLUMNS:
+        phi = np.repeat(phi, min(points, MIN_COLUMNS), axis=1)
+    loop(*(series.reshape(len(series), -1) for series in (out, phi[1:], z)))

@@ -1,5 +1,6 @@
 """The inner loops against sums written out, and compiled ones against their NumPy forms."""
 
+import itertools
 import sys
 
 import numpy as np
@@ -9,30 +10,66 @@ from paperlib._support import compiled
 from paperlib.taylor import loops
 
 
-def test_compiled_loops_equal_their_numpy_forms_to_the_bit(monkeypatch):
+@pytest.fixture
+def both(monkeypatch):
+    """Return a function that calls another with NumPy and with compiled loops."""
     pytest.importorskip("numba", reason="the compiled loops need the [fast] extra")
+
+    def results(function):
+        for size in (10**9, 0):
+            monkeypatch.setattr(loops, "WORTH_A_CALL", size)
+            monkeypatch.setattr(loops, "WORTH_COMPILING", size)
+            yield function()
+        assert loops._loop(1, compiled.jit, loops._add_pairs)
+
+    return results
+
+
+def test_compiled_loops_equal_their_numpy_forms_to_the_bit(both):
     rng = np.random.default_rng(0)
     x, y, m = rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 15))
-    z = rng.standard_normal((3, 4, 7))
-    phis = rng.standard_normal((6, 1, 7)), rng.standard_normal((6, 4, 7)), rng.standard_normal((3, 1, 7))
 
     def run():
         pairs, triples = np.ones((2, 15, 7)), np.ones((2, 35))
-        series = [np.ones((len(phi) - 1, 4, 7)) for phi in phis]
         loops.add_pairs(pairs, x, y)
         loops.add_heads(triples, m, 2)
         loops.add_heads(triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2), 2)
-        for out, phi in zip(series, phis):
-            loops.compose(out, phi, z[: len(out)])
-        return pairs, triples, *series
+        return pairs, triples
 
-    monkeypatch.setattr(loops, "WORTH_A_CALL", 10**9)
-    monkeypatch.setattr(loops, "WORTH_COMPILING", 10**9)
-    plain = run()
-    monkeypatch.setattr(loops, "WORTH_A_CALL", 0)
-    monkeypatch.setattr(loops, "WORTH_COMPILING", 0)
-    assert loops._loop(1, "pairs")
-    assert all(np.array_equal(a, b) for a, b in zip(plain, run()))
+    assert all(np.array_equal(a, b) for a, b in zip(*both(run)))
+
+
+@pytest.mark.parametrize("orders", [*range(1, 13), 20])
+@pytest.mark.parametrize("points, units", [(1, 7), (1, 9), (4, 7), (9, 1), (11, 3), (2, 16), (3, 21)])
+def test_compiled_series_equal_numpy_s_to_the_bit(both, orders, points, units):
+    """Also the signs of zeros, and for all numbers of columns: nothing is written before or after a series."""
+    rng = np.random.default_rng(orders)
+    for terms, centres in itertools.product({1, (orders + 1) // 2, orders}, {1, points}):
+        phi, z = rng.standard_normal((orders + 1, centres, units)), rng.standard_normal((terms, points, units))
+        phi[orders // 2 + 1 :, :, 0] *= 0
+
+        def run(phi=phi, z=z):
+            out = np.full((orders + 2, points, units), np.nan)
+            loops.compose(out[1:-1], phi, z)
+            return out.view(np.int64)
+
+        a, b = both(run)
+        assert (
+            np.array_equal(a, b) and np.isfinite(a.view(float)[1:-1]).all() and np.isnan(a.view(float)[[0, -1]]).all()
+        )
+
+
+def test_numpy_is_used_where_numba_does_not_compile(both, monkeypatch):
+    monkeypatch.setattr(compiled, "_made", {})
+    monkeypatch.setattr("paperlib.taylor.registers.writes", None)
+    phi, z = np.random.default_rng(0).standard_normal((2, 4, 3, 5))
+
+    def run():
+        out = np.empty((3, 3, 5))
+        loops.compose(out, phi, z[1:])
+        return out
+
+    assert np.array_equal(*both(run)) and None in compiled._made.values()
 
 
 def test_without_numba(monkeypatch):
@@ -45,4 +82,4 @@ def test_without_numba(monkeypatch):
     loops.add_pairs(pairs, x, y)
     a, b = np.triu_indices(4)
     assert np.allclose(pairs, x[a] * y[b] + x[b] * y[a], rtol=1e-15)
-    assert loops._loop(1, "pairs") is None
+    assert loops._loop(1, compiled.jit, loops._add_pairs) is None
