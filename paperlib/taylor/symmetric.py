@@ -65,8 +65,8 @@ def packed_size(dim: int, order: int) -> int:
 
 @lru_cache(maxsize=1024)
 def entries(dim: int, order: int) -> int:
-    """`packed_size` of arguments that are not checked."""
-    return comb(dim + order - 1, order)
+    """Return `packed_size` of arguments that are not checked. Over no index there is one entry of order 0, and no other."""
+    return comb(max(dim + order - 1, 0), order)
 
 
 def tail_starts(dim: int, order: int) -> NDArray[np.int64]:
@@ -88,9 +88,8 @@ def _tail_starts(dim: int, order: int) -> np.ndarray:
     checks.memory(f"dim = {dim}", 64 * dim, "take a smaller one")
     if entries(dim, order) >= 2**63:
         raise ValueError(f"dim = {dim}, order = {order}: more entries than an int64 counts")
-    if order == 0:
-        return _frozen(np.zeros(dim + 1, dtype=np.int64))
-    return _frozen(np.array([comb(dim + order - 1, order) - comb(dim - a + order - 1, order) for a in range(dim + 1)]))
+    starts = [entries(dim, order) - entries(dim - a, order) for a in range(dim + 1)]
+    return _frozen(np.array(starts, dtype=np.int64))
 
 
 @_kept
@@ -102,14 +101,11 @@ def index_table(dim: int, order: int) -> NDArray[np.int32]:
     >>> index_table(2, 3).tolist()
     [[0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]]
     """
-    table = np.empty((packed_size(dim, order), order), dtype=np.int32)
+    table = np.empty((entries(dim, order), order), dtype=np.int32)
     if order:
-        tails, starts, row = index_table(dim, order - 1), tail_starts(dim, order - 1), 0
-        for a in range(dim):
-            tail = tails[starts[a] :]
-            table[row : row + len(tail), 0] = a
-            table[row : row + len(tail), 1:] = tail
-            row += len(tail)
+        tails, starts = index_table(dim, order - 1), _tail_starts(dim, order - 1)
+        table[:, 0] = np.repeat(np.arange(dim), np.diff(_tail_starts(dim, order)))
+        np.concatenate([tails[start:] for start in starts[:-1]], out=table[:, 1:])
     return _frozen(table)
 
 
@@ -126,32 +122,23 @@ def packed_position(dim: int, indices: ArrayLike) -> NDArray[np.int64]:
     position = np.zeros(indices.shape[:-1], dtype=np.int64)
     for k in range(order):
         # The slab begins at starts[a], and its tail was counted from the start of a lower order's packing.
-        shift = tail_starts(dim, order - k) - tail_starts(dim, order - k - 1)
+        shift = _tail_starts(dim, order - k) - _tail_starts(dim, order - k - 1)
         position += shift[indices[..., k]]
     return position
 
 
-@_kept
-def _leading_runs(dim: int, order: int) -> np.ndarray:
-    """How often each sorted index tuple repeats its first index; (C,) int64."""
-    if order == 0:
-        return np.zeros(1, dtype=np.int64)
-    runs = np.ones(packed_size(dim, order), dtype=np.int64)
-    shorter, heads, tails = _leading_runs(dim, order - 1), tail_starts(dim, order), tail_starts(dim, order - 1)
-    for a in range(dim):
-        same = tails[a + 1] - tails[a]
-        runs[heads[a] : heads[a] + same] += shorter[tails[a] : tails[a + 1]]
-    return _frozen(runs)
-
-
 def _slabs(dim: int, order: int) -> Iterator[tuple[int, slice, slice, np.ndarray]]:
-    """Yield (a, slab, tail, multiplicities of the slab's entries), from tables of the order below alone."""
-    heads, tails = tail_starts(dim, order), tail_starts(dim, order - 1)
-    fewer, runs = multiplicities(dim, order - 1), _leading_runs(dim, order - 1)
+    """Yield (a, slab, tail, multiplicities of the slab's entries). Only the table of the order below is needed."""
+    heads, tails = _tail_starts(dim, order).tolist(), _tail_starts(dim, order - 1).tolist()
+    fewer = multiplicities(dim, order - 1)
     for a in range(dim):
         counts = order * fewer[tails[a] :]
-        same = tails[a + 1] - tails[a]
-        counts[:same] //= 1 + runs[tails[a] : tails[a + 1]]
+        # The first entries(dim - a, n) index tuples of a slab repeat their first index order - n times or more.
+        start = 0
+        for n in range(order - 1):
+            end = entries(dim - a, n)
+            counts[start:end] //= order - n
+            start = end
         yield a, slice(heads[a], heads[a + 1]), slice(tails[a], None), counts
 
 
@@ -166,9 +153,8 @@ def multiplicities(dim: int, order: int) -> NDArray[np.int64]:
     >>> multiplicities(2, 3)
     array([1, 3, 3, 1])
     """
-    if order == 0:
-        return _frozen(np.ones(1, dtype=np.int64))
-    return _frozen(np.concatenate([counts for *_, counts in _slabs(dim, order)]))
+    slabs = [counts for *_, counts in _slabs(dim, order)] if order else [np.ones(1, dtype=np.int64)]
+    return _frozen(np.concatenate(slabs))
 
 
 def monomials(x: Floats, order: int) -> Floats:
@@ -181,7 +167,7 @@ def monomials(x: Floats, order: int) -> Floats:
     """
     products = np.ones((len(x), 1))
     for k in range(order):
-        starts = tail_starts(x.shape[1], k)
+        starts = _tail_starts(x.shape[1], k)
         products = np.concatenate([x[:, a : a + 1] * products[:, starts[a] :] for a in range(x.shape[1])], axis=1)
     return products
 
@@ -196,10 +182,10 @@ def joined_positions(dim: int, order: int) -> NDArray[np.int64]:
     array([[0, 1],
            [1, 2]])
     """
-    shift = tail_starts(dim, order) - tail_starts(dim, order - 1)
+    shift = _tail_starts(dim, order) - _tail_starts(dim, order - 1)
     table = np.arange(entries(dim, order - 1))[:, None] + shift[:dim]  # right where the index is the smallest
     if order > 1:
-        starts, tails = tail_starts(dim, order - 1), tail_starts(dim, order - 2)
+        starts, tails = _tail_starts(dim, order - 1), _tail_starts(dim, order - 2)
         shorter = joined_positions(dim, order - 1)
         for a in range(dim):
             # The smallest index stays a, and the index joins the others.
@@ -272,9 +258,7 @@ class SymmetricTensor:
             return NotImplemented
         if (self.order, self.dim, self.packed.shape) != (other.order, other.dim, other.packed.shape):
             raise ValueError(f"other = {other!r}: must have the shape of {self!r}")
-        with np.errstate(over="ignore"):
-            total = checks.representable("other", self.packed + other.packed, SMALLER)
-        return self._owning(self.order, self.dim, total)
+        return self._applied("other", np.add, other.packed)
 
     def __sub__(self, other: "SymmetricTensor") -> "SymmetricTensor":
         return self + other * -1.0 if isinstance(other, SymmetricTensor) else NotImplemented
@@ -290,10 +274,11 @@ class SymmetricTensor:
     def _scaled(self, how: np.ufunc, factor: Any) -> "SymmetricTensor":
         if not isinstance(factor, Real):
             return NotImplemented
+        return self._applied(f"factor = {factor}", how, checks.number("factor", factor))
+
+    def _applied(self, name: str, how: np.ufunc, other: Floats | float) -> "SymmetricTensor":
         with np.errstate(all="ignore"):
-            packed = checks.representable(
-                f"factor = {factor}", how(self.packed, checks.number("factor", factor)), SMALLER
-            )
+            packed = checks.representable(name, how(self.packed, other), SMALLER)
         return self._owning(self.order, self.dim, packed)
 
     def full(self) -> Floats:
@@ -311,11 +296,12 @@ class SymmetricTensor:
             return np.abs(self.packed[0])
         # In units of the largest entry, whose square may be beyond what a double holds, above or below.
         largest = np.abs(self.packed).max() or 1.0
-        squares = np.zeros(self.packed.shape[1:])
+        columns, squares = self.packed.reshape(len(self.packed), -1), 0.0
         for _, slab, _, counts in _slabs(self.dim, self.order):
-            squares += np.tensordot(counts, (self.packed[slab] / largest) ** 2, axes=1)
+            squares += np.dot(counts, (columns[slab] / largest) ** 2)
         with np.errstate(over="ignore"):
-            return checks.representable("packed", largest * np.sqrt(squares), SMALLER)[()]
+            norms = checks.representable("packed", largest * np.sqrt(squares), SMALLER)
+        return norms.reshape(self.packed.shape[1:])[()]
 
     def contract(self, x: ArrayLike) -> Any:
         """The sum over all index tuples of T_{ij..k} x_i x_j .. x_k; x (..., dim) -> (...), then the trailing axes.
@@ -328,21 +314,19 @@ class SymmetricTensor:
         >>> SymmetricTensor(3, 2, [1.0, 0.0, 0.0, 1.0]).contract([[1.0, 2.0], [3.0, 0.0]])
         array([ 9., 27.])
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            return checks.representable("x", self._contract(checks.real_array("x", x, last=self.dim)), SMALLER)
-
-    def _contract(self, x: Floats) -> Any:
-        batch, points, trailing = x.shape[:-1], x.reshape(-1, self.dim), self.packed.shape[1:]
-        columns = self.packed.reshape(len(self.packed), -1)
+        x = checks.real_array("x", x, last=self.dim)
+        points, columns = x.reshape(-1, self.dim), self.packed.reshape(len(self.packed), -1)
         values = np.zeros((len(points), columns.shape[1]))
-        if self.order == 0:
-            values += columns
-        else:
-            rows = CHUNK_BYTES // (8 * packed_size(self.dim, self.order - 1))
-            for part in chunks.slices(len(points), rows):
-                x = points[part]
-                products = monomials(x, self.order - 1)
-                for a, slab, tail, counts in _slabs(self.dim, self.order):
-                    weighted = columns[slab] * counts[:, None]
-                    values[part] += x[:, a : a + 1] * (products[:, tail] @ weighted)
-        return values.reshape(batch + trailing)[()]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.order == 0:
+                values += columns
+            else:
+                rows = CHUNK_BYTES // (8 * entries(self.dim, self.order - 1))
+                for part in chunks.slices(len(points), rows):
+                    factors, sums = points[part], values[part]
+                    products = monomials(factors, self.order - 1)
+                    for a, slab, tail, counts in _slabs(self.dim, self.order):
+                        weighted = columns[slab] * counts[:, None]
+                        sums += factors[:, a : a + 1] * (products[:, tail] @ weighted)
+        shape = x.shape[:-1] + self.packed.shape[1:]
+        return checks.representable("x", values, SMALLER).reshape(shape)[()]
