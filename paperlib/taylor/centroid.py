@@ -91,10 +91,8 @@ def _plan(order: int) -> dict:
 def _curved(name: str | activations.Custom, units: int) -> tuple[Any, int]:
     """Which neurons of a layer are not linear, as an index, and how many."""
     kinds = [each for each, count in activations.groups(name) for _ in range(count or 0)]
-    if "linear" not in kinds:
-        return slice(None), units
-    places = [place for place, each in enumerate(kinds) if each != "linear"]
-    return places, len(places)
+    curved = [place for place, each in enumerate(kinds) if each != "linear"]
+    return (curved, len(curved)) if "linear" in kinds else (slice(None), units)
 
 
 class _Layer:
@@ -112,22 +110,20 @@ class _Layer:
 
     def feature(self, s: int | None, blocks: tuple[int, ...]) -> Floats:
         """lambda_S z_B1 .. z_Bm, summed over the ways to deal the indices to S and the blocks."""
-        if (s, blocks) not in self._features:
-            self._features[s, blocks] = self._form(s, blocks)
-        return self._features[s, blocks]
-
-    def _form(self, s: int | None, blocks: tuple[int, ...]) -> Floats:
         if not blocks:
             return np.ones((1, 1)) if s is None else self.adjoint[s]
-        if s is not None:
-            return symmetric_product(self.adjoint[s], self.feature(None, blocks), s, sum(blocks), self.dim)
-        if len(blocks) == 1:
+        if s is None and len(blocks) == 1:
             return self.z[blocks[0]]
-        # Equal blocks take turns in being the first.
-        first, rest = self.z[blocks[0]] / blocks.count(blocks[0]), self.feature(None, blocks[1:])
-        return symmetric_product(first, rest, blocks[0], sum(blocks[1:]), self.dim)
+        if (s, blocks) not in self._features:
+            if s is None:  # equal blocks take turns in being the first
+                size, rest = blocks[0], blocks[1:]
+                first = self.z[size] / blocks.count(size)
+            else:
+                size, rest, first = s, blocks, self.adjoint[s]
+            self._features[s, blocks] = symmetric_product(first, self.feature(None, rest), size, sum(rest), self.dim)
+        return self._features[s, blocks]
 
-    def total(self, terms: Iterable[tuple]) -> Floats | None:
+    def total(self, terms: Iterable[tuple]) -> Any:
         """Sum of coefficient times lambda_S z_B1 .. z_Bm over (coefficient, (s, blocks)); None if all vanish.
 
         Features that are formed already are used. The others would be of the highest order, so of each a
@@ -150,7 +146,6 @@ class _Layer:
                 factored.setdefault((s, s), []).append((coefficient, (None, blocks)))
         for (s, size), rest in factored.items():
             x, y, q = self.z[size] if s is None else self.adjoint[s], self.total(rest), _indices(rest[0][1])
-            assert y is not None, "each of them was seen to be there"
             if out is None:
                 out = symmetric_product(x, y, size, q, self.dim)
             else:
@@ -200,13 +195,13 @@ def _columns(layers: list[_Layer], rows: dict[Group, list]) -> Iterator[tuple[_L
 
 def _work_bytes(mlp: MLP, order: int) -> int:
     """What one centre takes at the peak of `_tensors`, beside the result: its larger arrays."""
-    units = sum(map(len, mlp.biases[:-1]))
-    formed, last_sums = 0, [0]
+    units, work = sum(map(len, mlp.biases[:-1])), [0]
+    formed = 0
     for p, rows in _plan(order).items():
-        stacks = (entries(mlp.dim, p) + entries(mlp.dim, order - p)) * len(rows) * units
-        last_sums.append(stacks + largest_block(p, order - p, mlp.dim))
-        formed += entries(mlp.dim, p) * len(rows) * units
-    return 8 * mlp.outputs * (formed + max(last_sums))
+        left, right = (entries(mlp.dim, size) * len(rows) * units for size in (p, order - p))
+        formed += left
+        work.append(left + right + largest_block(p, order - p, mlp.dim))
+    return 8 * mlp.outputs * (formed + max(work))
 
 
 @cache
@@ -232,15 +227,12 @@ def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
         if not columns:
             continue
         ends = np.cumsum([layer.units for layer, *_ in columns])
-        parts = [slice(end - layer.units, end) for end, (layer, *_) in zip(ends, columns)]
-        x = np.empty((*batch, entries(mlp.dim, p), ends[-1]))
-        y = np.empty((*batch, entries(mlp.dim, order - p), ends[-1]))
-        for part, (layer, left, _) in zip(parts, columns):
-            x[..., part] = layer.feature(*left)[..., layer.curved]
-        for part, (layer, _, terms) in zip(parts, columns):
+        x, y = (np.empty((*batch, entries(mlp.dim, size), ends[-1])) for size in (p, order - p))
+        for part, (layer, left, _) in zip(np.split(x, ends[:-1], axis=-1), columns):
+            part[...] = layer.feature(*left)[..., layer.curved]
+        for part, (layer, _, terms) in zip(np.split(y, ends[:-1], axis=-1), columns):
             total = layer.total([(weight * layer.phi[m], right) for weight, m, right in terms])
-            assert total is not None, "each of them was seen to be there"
-            y[..., part] = total[..., layer.curved]
+            part[...] = total[..., layer.curved]
         contracted_product(out, x, y, p, order - p, mlp.dim, unordered=2 * p == order and p > 1)
     return out
 

@@ -22,17 +22,17 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations_with_replacement, product
 from math import factorial, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from paperlib._support import checks
 from paperlib._support.checks import Floats
-from paperlib.networks.mlp import MLP
+from paperlib.networks.mlp import MLP, centre
 from paperlib.taylor.expansion import propagator, vertices
 from paperlib.taylor.splits import partitions, symmetric_product
-from paperlib.taylor.symmetric import SymmetricTensor, entries, multiplicities
+from paperlib.taylor.symmetric import SymmetricTensor, entries, multiplicities, without_warnings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,67 +165,55 @@ class Diagram:
         >>> [round(float(d.evaluate(mlp)[0, 0, 0]) / np.e, 9) for d in enumerate_diagrams(3)]
         [3.0, 2.0]
         """
-        checks.instance("mlp", mlp, MLP)
+        at = centre(mlp, at)
         phi = {legs: vertices(mlp, at, legs) for legs in _vertex_sizes(self.tree)}
 
         @cache
         def line(above: int, below: int) -> Floats:
             return propagator(mlp, at, above, below + 1) @ mlp.weights[below]
 
-        def seen_from(layer: int, tree: tuple) -> Floats | None:
-            """The branch as `layer` sees it, (..., C, units); None where no layers are left for it."""
+        def seen_from(layer: int, tree: tuple) -> Any:
+            """Return the branch as `layer` sees it, (..., C, units). The number 0 if no layers are left for it."""
             if not tree:
                 return line(layer, 0).swapaxes(-1, -2)
-            parts = [
-                value @ line(layer, below).swapaxes(-1, -2)
-                for below in range(1, layer)
-                if (value := at_vertex(below, tree)) is not None
-            ]
-            return sum(parts[1:], parts[0]) if parts else None
+            layers = range(_height(tree), layer)
+            return sum(at_vertex(below, tree) @ line(layer, below).swapaxes(-1, -2) for below in layers)
 
-        def at_vertex(layer: int, tree: tuple) -> Floats | None:
+        def at_vertex(layer: int, tree: tuple) -> Floats:
             value, leaves = phi[len(tree)][layer - 1][..., None, :], 0
             for branch, count in Counter(tree).items():
                 seen = seen_from(layer, branch)
-                if seen is None:
-                    return None
                 for k in range(1, count + 1):  # equal branches in any order are one way to label, not k
                     value = symmetric_product(value, seen / k, leaves, _leaves(branch), mlp.dim)
                     leaves += _leaves(branch)
             return value
 
-        value = seen_from(mlp.depth + 1, self.tree)
-        if value is None:
-            batch = () if at is None else np.shape(at)[:-1]
-            value = np.zeros((*batch, entries(mlp.dim, self.order), mlp.outputs))
-        value = np.moveaxis(value, -2, 0)
+        shape = (*at.shape[:-1], entries(mlp.dim, self.order), mlp.outputs)
+        value = np.moveaxis(np.broadcast_to(seen_from(mlp.depth + 1, self.tree), shape), -2, 0)
         return SymmetricTensor(self.order, mlp.dim, value[..., 0] if mlp.outputs == 1 else value)
 
     def draw(self, ax: "Axes") -> "Axes":
         """Draw the diagram on axes: inputs at the bottom, vertices as dots, the centroid ringed, the output on top."""
         height, centroid, leaves = _height(self.tree), _centroid(self.tree), iter(range(self.order))
 
-        def place(tree: tuple, path: tuple) -> tuple[float, int]:
+        def place(tree: tuple, path: tuple) -> float:
             below = [place(branch, (*path, number)) for number, branch in enumerate(tree)]
-            level = _height(tree)
-            x = sum(x for x, _ in below) / len(below) if below else float(next(leaves))
-            for other, other_level in below:
-                ax.plot([x, other], [level, other_level], color=INK, lw=1.2, solid_capstyle="round", zorder=2)
-            if tree:
-                ax.plot(x, level, "o", color=INK, ms=5.5, zorder=4)
-                if path == centroid:
-                    ax.plot(x, level, "o", mfc="none", mec=MARK, mew=1.3, ms=11, zorder=3)
-            else:
-                ax.plot(x, level, "o", mfc="white", mec=INK, mew=1.1, ms=4.5, zorder=4)
-            return x, level
+            x, level = sum(below) / len(below) if below else float(next(leaves)), _height(tree)
+            for branch, other in zip(tree, below):
+                ax.plot([x, other], [level, _height(branch)], color=INK, lw=1.2, solid_capstyle="round", zorder=2)
+            style = {"ms": 5.5} if tree else {"ms": 4.5, "mfc": "white", "mew": 1.1}
+            ax.plot(x, level, "o", color=INK, zorder=4, **style)
+            if tree and path == centroid:
+                ax.plot(x, level, "o", mfc="none", mec=MARK, mew=1.3, ms=11, zorder=3)
+            return x
 
         for level in range(1, height + 1):
             ax.axhline(level, color=FAINT, lw=0.8, ls=(0, (4, 3)), zorder=0)
-        x, level = place(self.tree, ())
-        ax.plot([x, x], [level, level + 0.7], color=INK, lw=1.2, zorder=1)
-        ax.plot(x, level + 0.7, "s", color=INK, ms=4, zorder=4)
+        x, top = place(self.tree, ()), height + 0.7
+        ax.plot([x, x], [height, top], color=INK, lw=1.2, zorder=1)
+        ax.plot(x, top, "s", color=INK, ms=4, zorder=4)
         if self.multiplicity > 1:
-            ax.text(x - 0.25, level + 0.4, f"×{self.multiplicity}", ha="right", va="center", fontsize=9)
+            ax.text(x - 0.25, height + 0.4, f"×{self.multiplicity}", ha="right", va="center", fontsize=9)
         ax.set_xlim(-0.6, self.order - 0.4)
         ax.set_ylim(-0.4, height + 1.0)
         ax.set_axis_off()
@@ -250,6 +238,7 @@ def enumerate_diagrams(order: int) -> tuple[Diagram, ...]:
     return tuple(map(Diagram, _trees(checks.integer("order", order, minimum=1, maximum=15))))
 
 
+@without_warnings
 def shares(mlp: MLP, order: int, at: ArrayLike | None = None) -> Floats:
     """Return each diagram's share of an order's norm, <T_D, T> / <T, T>, where T = sum of T_D at a centre or a batch of them.
 
@@ -265,6 +254,5 @@ def shares(mlp: MLP, order: int, at: ArrayLike | None = None) -> Floats:
     """
     values = np.stack([diagram.evaluate(mlp, at).packed for diagram in enumerate_diagrams(order)])
     total = values.sum(axis=0)
-    weight = multiplicities(mlp.dim, order).reshape(-1, *(1,) * (total.ndim - 1))
-    with np.errstate(invalid="ignore"):
-        return (values * total * weight).sum(axis=1) / (total**2 * weight).sum(axis=0)
+    weighted = (total.T * multiplicities(mlp.dim, order)).T
+    return (values * weighted).sum(axis=1) / (total * weighted).sum(axis=0)

@@ -14,7 +14,7 @@ from paperlib._support import checks, chunks
 from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP, SMALLER, centre, phis
 from paperlib.taylor.loops import compose
-from paperlib.taylor.symmetric import SymmetricTensor
+from paperlib.taylor.symmetric import SymmetricTensor, without_warnings
 from paperlib.taylor.tensors import derivative_tensor
 
 __all__ = ["TaylorExpansion", "directional_derivatives", "propagator", "taylor_expand", "vertices"]
@@ -23,6 +23,7 @@ CHUNK_BYTES = 2**22
 FEW = 20  # orders of a series whose coefficients keep their digits as they are
 
 
+@without_warnings
 def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -> Floats:
     """P^(l<-m), how layer l's pre-activations follow those of layer m; shape (..., units of l, units of m).
 
@@ -47,15 +48,15 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
     at = centre(mlp, at)
     to_layer = checks.integer("to_layer", to_layer, minimum=0, maximum=mlp.depth + 1)
     from_layer = checks.integer("from_layer", from_layer, minimum=0, maximum=to_layer)
-    units = (mlp.dim, *map(len, mlp.biases))
-    chain = np.broadcast_to(np.eye(units[from_layer]), (*at.shape[:-1], units[from_layer], units[from_layer]))
-    with np.errstate(over="ignore", invalid="ignore"):
-        slopes = [np.ones(at.shape), *(phi[1] for phi in phis(mlp, at, 1))]
-        for layer in range(from_layer, to_layer):
-            chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
+    identity = np.eye((mlp.dim, *map(len, mlp.biases))[from_layer])
+    chain = np.broadcast_to(identity, (*at.shape[:-1], *identity.shape))
+    slopes = [np.ones(at.shape), *(phi[1] for phi in phis(mlp, at, 1))]
+    for layer in range(from_layer, to_layer):
+        chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
     return checks.representable("mlp, at", chain, SMALLER)
 
 
+@without_warnings
 def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     """phi^(k)(z^l_j), the vertex of k legs at each neuron of each hidden layer l = 1 .. L; shapes (..., units of l).
 
@@ -75,26 +76,23 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     [[-0.7269, -0.6397]]
     """
     at, legs = centre(mlp, at), checks.integer("legs", legs, minimum=1, limit=checks.SERIES_ORDER)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return tuple(checks.representable("mlp, at", phi[legs], SMALLER) for phi in phis(mlp, at, legs))
+    return tuple(checks.representable("mlp, at", phi[legs], SMALLER) for phi in phis(mlp, at, legs))
 
 
 def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) -> Floats:
     """Coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
     scale = np.array([1.0 / factorial(k) for k in range(order + 1)])[:, None, None]
-    y, slopes = at, directions[None]
+    y, slopes = at, directions[None][:order]
     for phi, weight in zip(phis(mlp, at, order), mlp.weights):
         y = phi[0]
-        if order:
-            shapes = [(orders, len(directions), len(weight)) for orders in (len(slopes), order)]
-            z, composed = (buffer[: prod(shape)].reshape(shape) for buffer, shape in zip(work, shapes))
-            np.matmul(slopes.reshape(-1, slopes.shape[-1]), weight.T, out=z.reshape(-1, len(weight)))
-            compose(composed, phi * scale, z)
-            slopes = composed
+        shapes = [(orders, len(directions), len(weight)) for orders in (len(slopes), order)]
+        z, composed = (buffer[: prod(shape)].reshape(shape) for buffer, shape in zip(work, shapes))
+        np.matmul(slopes.reshape(-1, slopes.shape[-1]), weight.T, out=z.reshape(-1, len(weight)))
+        compose(composed, phi * scale, z)
+        slopes = composed
     out = np.zeros((order + 1, len(directions), mlp.outputs))
     out[0] = y @ mlp.weights[-1].T + mlp.biases[-1]
-    if order:
-        out[1 : 1 + len(slopes)] = slopes @ mlp.weights[-1].T
+    out[1 : 1 + len(slopes)] = slopes @ mlp.weights[-1].T
     return out
 
 
@@ -112,25 +110,30 @@ def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats, times: F
     """`_series`, `times` a number for each order, for any leading axes, in chunks that stay in cache; (..., order + 1)."""
     batch = np.broadcast_shapes(at.shape[:-1], directions.shape[:-1])
     points = np.broadcast_to(directions, (*batch, mlp.dim)).reshape(-1, mlp.dim)
-    centres = at.reshape(1, -1) if at.ndim == 1 else np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
+    centres = at[None] if at.ndim == 1 else np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
     out = np.empty((len(points), mlp.outputs, order + 1))
     widest = max(mlp.dim, *map(len, mlp.biases))
     rows = min(len(points), max(1, CHUNK_BYTES // (8 * widest * (order + 1))))
-    work = np.empty((2, rows * widest * order))  # one pair for all chunks: fresh pages cost more than the sums
+    work = np.empty(
+        (2, rows * widest * order)
+    )  # all chunks use one pair: to touch fresh memory costs more than the sums
     for part in chunks.slices(len(points), rows):
-        there = centres if len(centres) == 1 else centres[part]
-        if order <= FEW:
-            out[part] = np.moveaxis(_series(mlp, order, there, points[part], work), 0, -1) * times
-            continue
-        # In directions of another size: 1/n! times a small number to the n underflows long before the derivative does.
-        sizes = _exponents(mlp, there, points[part])[:, None]
-        found = np.moveaxis(_series(mlp, order, there, np.ldexp(points[part], -sizes), work), 0, -1)
-        mantissas, exponents = np.frexp(times)
-        out[part] = np.ldexp(found * mantissas, sizes[:, None] * np.arange(order + 1) + exponents)
+        some, there = points[part], centres if len(centres) == 1 else centres[part]
+        if order > FEW:
+            # 1/n! times a small number to the power n underflows long before the derivative does, so rescale directions.
+            sizes = _exponents(mlp, there, some)[:, None]
+            some = np.ldexp(some, -sizes)
+        found = np.moveaxis(_series(mlp, order, there, some, work), 0, -1)
+        if order > FEW:
+            mantissas, exponents = np.frexp(times)
+            out[part] = np.ldexp(found * mantissas, sizes[:, None] * np.arange(order + 1) + exponents)
+        else:
+            out[part] = found * times
     out = out.reshape(*batch, mlp.outputs, order + 1)
     return out[..., 0, :] if mlp.outputs == 1 else out
 
 
+@without_warnings
 def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: ArrayLike | None = None) -> Floats:
     """The derivatives along given directions, without any tensor; shape (..., [outputs,] order + 1).
 
@@ -157,8 +160,7 @@ def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: Arr
     at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
     directions = checks.real_array("directions", directions, last=mlp.dim)
     checks.broadcast("directions", directions, "at", at)
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = _coefficients(mlp, order, directions, at, np.array([float(factorial(k)) for k in range(order + 1)]))
+    found = _coefficients(mlp, order, directions, at, np.array([float(factorial(k)) for k in range(order + 1)]))
     return checks.representable("directions, order", found, SMALLER)
 
 
@@ -176,6 +178,7 @@ class TaylorExpansion:
     def __post_init__(self) -> None:
         object.__setattr__(self, "at", checks.frozen_copy(self.at))
 
+    @without_warnings
     def terms(self, x: ArrayLike) -> Floats:
         """The terms of the polynomial at x (..., dim), one for each order; shape (..., [outputs,] order + 1).
 
@@ -184,13 +187,12 @@ class TaylorExpansion:
         """
         x = checks.real_array("x", x, last=self.mlp.dim)
         checks.broadcast("x", x, "at", self.at)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return checks.representable("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
+        return checks.representable("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
 
+    @without_warnings
     def __call__(self, x: ArrayLike) -> Floats:
         """Return the polynomial at the point `x` (..., dim): the sum of its terms."""
-        with np.errstate(over="ignore"):
-            return checks.representable("x", self.terms(x).sum(axis=-1), SMALLER)
+        return checks.representable("x", self.terms(x).sum(axis=-1), SMALLER)
 
     def tensor(self, n: int) -> SymmetricTensor:
         """Return the n-th partial derivatives at the centre, n <= order and 20; see `derivative_tensor`."""
@@ -198,6 +200,7 @@ class TaylorExpansion:
         return derivative_tensor(self.mlp, checks.integer("n", n, minimum=0, maximum=highest), self.at)
 
 
+@without_warnings
 def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorExpansion:
     """The Taylor expansion of a network: callable; `.terms(x)` gives each order's term, `.tensor(n)` the derivatives.
 
@@ -218,7 +221,6 @@ def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorEx
     array([ 0.    ,  2.    ,  0.    , -1.3333,  0.    ,  0.2667])
     """
     at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for _ in phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
-            pass
+    for _ in phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
+        pass
     return TaylorExpansion(mlp, order, at)

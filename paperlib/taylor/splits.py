@@ -41,15 +41,18 @@ def partitions(n: int, largest: int) -> Iterator[tuple[int, ...]]:
 
 
 @lru_cache(maxsize=1024)
-def _smaller(p: int, q: int, dim: int) -> list[tuple[slice, slice, slice, tuple[int, int, int]]]:
-    """The products that make up one: where in I, x and y, and p, q and dim; for each a the one with a in A, then in B."""
+def _parts(p: int, q: int, dim: int) -> list[tuple]:
+    """Return the smaller products that a product consists of, for each smallest index a: a is in A, then a is in B.
+
+    A part is (entries of the result, of x, and of y; p, q and dim of the smaller product).
+    """
     whole, left, right = (tail_starts(dim, order).tolist() for order in (p + q, p, q))
-    found = []
+    parts = []
     for a in range(dim):
         slab, x, y = (slice(starts[a], starts[a + 1]) for starts in (whole, left, right))
-        found.append((slab, x, slice(right[a], None), (p - 1, q, dim - a)))
-        found.append((slab, slice(left[a], None), y, (p, q - 1, dim - a)))
-    return found
+        parts += [(slab, x, slice(right[a], None), (p - 1, q, dim - a))]
+        parts += [(slab, slice(left[a], None), y, (p, q - 1, dim - a))]
+    return parts
 
 
 def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> None:
@@ -59,7 +62,7 @@ def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> 
     elif p == q == 1:
         add_pairs(out, x, y)
     else:
-        for whole, left, right, sizes in _smaller(p, q, dim):
+        for whole, left, right, sizes in _parts(p, q, dim):
             add_product(out[..., whole, :], x[..., left, :], y[..., right, :], *sizes)
 
 
@@ -82,16 +85,12 @@ def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
 
 def _add_merged(out: Floats, m: Floats, p: int, q: int, dim: int) -> None:
     """Add sum over I = A + B of m[A, B]."""
-    if p == 0:
-        out += m[..., 0, :]
-    elif q == 0:
-        out += m[..., :, 0]
-    elif p == 1 and q <= 2:
-        add_heads(out, m, q)
-    elif (p, q) == (2, 1):
-        add_heads(out, m.swapaxes(-1, -2), 2)
+    if p == 0 or q == 0:
+        out += m.reshape(out.shape)
+    elif p + q <= 3:
+        add_heads(out, m if p == 1 else m.swapaxes(-1, -2), max(p, q))
     else:
-        for whole, left, right, sizes in _smaller(p, q, dim):
+        for whole, left, right, sizes in _parts(p, q, dim):
             _add_merged(out[..., whole], m[..., left, right], *sizes)
 
 
@@ -104,18 +103,15 @@ def largest_block(p: int, q: int, dim: int) -> int:
     """Return a bound on the entries of the matrix products that `contracted_product` forms."""
     if _evaluated(p, q, dim):
         return entries(dim, p) * entries(dim, q)
-    return max(BLOCK, largest_block(p - 1, q, dim), largest_block(p, q - 1, dim))
+    return max(BLOCK, dim * entries(dim, max(p, q)))
 
 
-def _add_contracted(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int, work: Floats) -> None:
+def _add_contracted(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> None:
     if _evaluated(p, q, dim):
-        batch = out.shape[:-1]
-        shape = (*batch, x.shape[-2], y.shape[-2])
-        m = np.matmul(x, y.swapaxes(-1, -2), out=work[: np.prod(shape)].reshape(shape))
-        _add_merged(out, m, p, q, dim)
+        _add_merged(out, x @ y.swapaxes(-1, -2), p, q, dim)
     else:
-        for whole, left, right, sizes in _smaller(p, q, dim):
-            _add_contracted(out[..., whole], x[..., left, :], y[..., right, :], *sizes, work)
+        for whole, left, right, sizes in _parts(p, q, dim):
+            _add_contracted(out[..., whole], x[..., left, :], y[..., right, :], *sizes)
 
 
 def contracted_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int, *, unordered: bool = False) -> None:
@@ -130,18 +126,16 @@ def contracted_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: i
     >>> out
     array([10., 17., 28.])
     """
-    batch = out[..., 0].size
     if not unordered:
-        _add_contracted(out, x, y, p, q, dim, np.empty(batch * largest_block(p, q, dim)))
+        _add_contracted(out, x, y, p, q, dim)
         return
-    # By symmetry the smallest index may be taken to lie in A. A few slabs share a matrix product: each is
-    # too thin to fill one, and what is computed in vain, later slabs with earlier tails, is little.
-    slabs = _smaller(p, q, dim)[::2]
+    slabs = _parts(p, q, dim)[::2]  # by symmetry the smallest index may be taken to lie in A
     if not _evaluated(p - 1, q, dim):
-        work = np.empty(batch * largest_block(p - 1, q, dim))
         for whole, slab, tail, sizes in slabs:
-            _add_contracted(out[..., whole], x[..., slab, :], y[..., tail, :], *sizes, work)
+            _add_contracted(out[..., whole], x[..., slab, :], y[..., tail, :], *sizes)
         return
+    # One slab is too thin for a fast matrix product, so some share one. The products of later slabs with earlier tails
+    # are not needed, but they are few.
     for part in chunks.slices(dim, SHARED):
         group = slabs[part]
         row, column = group[0][1].start, group[0][2].start

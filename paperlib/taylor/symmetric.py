@@ -27,6 +27,8 @@ CHUNK_BYTES = 2**25
 SMALLER = "scale it"
 MOST_INDICES = 2**31
 
+without_warnings = np.errstate(all="ignore")  # a result that overflows is an error
+
 
 def _kept(build: Callable) -> Callable:
     """Keep the last KEPT_TABLES tables of at most KEPT_ROWS rows; longer ones are rebuilt."""
@@ -276,9 +278,9 @@ class SymmetricTensor:
             return NotImplemented
         return self._applied(f"factor = {factor}", how, checks.number("factor", factor))
 
+    @without_warnings
     def _applied(self, name: str, how: np.ufunc, other: Floats | float) -> "SymmetricTensor":
-        with np.errstate(all="ignore"):
-            packed = checks.representable(name, how(self.packed, other), SMALLER)
+        packed = checks.representable(name, how(self.packed, other), SMALLER)
         return self._owning(self.order, self.dim, packed)
 
     def full(self) -> Floats:
@@ -290,6 +292,7 @@ class SymmetricTensor:
             full = full.take(joined_positions(self.dim, order), axis=0)
         return full.reshape((self.dim,) * self.order + self.packed.shape[1:])
 
+    @without_warnings
     def norm(self) -> Any:
         """The Frobenius norm, over all dim**order entries; of the trailing axes' shape."""
         if self.order == 0:
@@ -299,10 +302,9 @@ class SymmetricTensor:
         columns, squares = self.packed.reshape(len(self.packed), -1), 0.0
         for _, slab, _, counts in _slabs(self.dim, self.order):
             squares += np.dot(counts, (columns[slab] / largest) ** 2)
-        with np.errstate(over="ignore"):
-            norms = checks.representable("packed", largest * np.sqrt(squares), SMALLER)
-        return norms.reshape(self.packed.shape[1:])[()]
+        return checks.representable("packed", largest * np.sqrt(squares), SMALLER).reshape(self.packed.shape[1:])[()]
 
+    @without_warnings
     def contract(self, x: ArrayLike) -> Any:
         """The sum over all index tuples of T_{ij..k} x_i x_j .. x_k; x (..., dim) -> (...), then the trailing axes.
 
@@ -317,16 +319,15 @@ class SymmetricTensor:
         x = checks.real_array("x", x, last=self.dim)
         points, columns = x.reshape(-1, self.dim), self.packed.reshape(len(self.packed), -1)
         values = np.zeros((len(points), columns.shape[1]))
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.order == 0:
-                values += columns
-            else:
-                rows = CHUNK_BYTES // (8 * entries(self.dim, self.order - 1))
-                for part in chunks.slices(len(points), rows):
-                    factors, sums = points[part], values[part]
-                    products = monomials(factors, self.order - 1)
-                    for a, slab, tail, counts in _slabs(self.dim, self.order):
-                        weighted = columns[slab] * counts[:, None]
-                        sums += factors[:, a : a + 1] * (products[:, tail] @ weighted)
+        if self.order == 0:
+            values += columns
+        else:
+            rows = CHUNK_BYTES // (8 * entries(self.dim, self.order - 1))
+            for part in chunks.slices(len(points), rows):
+                factors, sums = points[part], values[part]
+                products = monomials(factors, self.order - 1)
+                for a, slab, tail, counts in _slabs(self.dim, self.order):
+                    weighted = columns[slab] * counts[:, None]
+                    sums += factors[:, a : a + 1] * (products[:, tail] @ weighted)
         shape = x.shape[:-1] + self.packed.shape[1:]
         return checks.representable("x", values, SMALLER).reshape(shape)[()]
