@@ -9,7 +9,7 @@ pre-activations by the inputs in B, and lambda_S those of the adjoint lambda^l =
 
 It is Wigner's 2 n + 1 theorem for networks: order n needs the forward derivatives to floor(n/2) and the
 adjoint's to floor((n-1)/2) only. Each term's pieces are dealt into two groups of about n/2 indices, so that
-what is left is one contracted product of two matrices of features, the packed tensors of each group, with all
+each term is one contracted product of two matrices of features, the packed tensors of each group, with all
 neurons of all layers side by side.
 
 A group is written (s, blocks): `blocks` the sizes of its z's, largest first, and s the size of S, or None if
@@ -44,7 +44,7 @@ CHUNK_BYTES = 2**23
 
 
 def _terms(order: int) -> list[tuple[int, tuple[int, ...]]]:
-    """The (s, blocks) of the centroid rule; no block is so large that it could be the only one."""
+    """Return each (s, blocks) of the centroid rule. No block has all indices."""
     return [(s, blocks) for s in range((order - 1) // 2 + 1) for blocks in partitions(order - s, order // 2)]
 
 
@@ -54,7 +54,7 @@ def _indices(group: Group) -> int:
 
 
 def _groups(blocks: tuple[int, ...]) -> Iterator[tuple]:
-    """The ways to take some of the blocks: (taken, left over, ways to choose among equal ones)."""
+    """Yield the ways to take some of the blocks: (taken, left over, ways to choose among equal blocks)."""
     counts = Counter(blocks)
     for taken in product(*(range(count + 1) for count in counts.values())):
         chosen = Counter(dict(zip(counts, taken)))
@@ -64,12 +64,12 @@ def _groups(blocks: tuple[int, ...]) -> Iterator[tuple]:
 
 @lru_cache(maxsize=64)
 def _plan(order: int) -> dict:
-    """How the terms are dealt: {p: {left group: [(weight, m, right group)]}}, p the indices on the left.
+    """Return how the terms are divided in two: {p: {left group: [(weight, m, right group)]}}, p indices on the left.
 
-    Each assignment of indices to a term's pieces is met once for each way to take the left group's blocks
-    among equal ones, hence the weight. lambda stays right, except where a term splits evenly: such terms are
-    a symmetric form in all groups of n/2 indices, each pair stands under both of its groups, and the splits
-    of I are counted unordered, so that a pair of equal groups is met half as often.
+    Each assignment of indices to a term's pieces is counted once for each way to take the left group's blocks
+    among equal ones, hence the weight. lambda stays on the right, except where a term splits evenly. Such terms are
+    a symmetric form in all groups of n/2 indices, and each pair stands under both of its groups. The splits of I
+    are then counted unordered, so that a pair of equal groups is counted half as often.
     """
     plan: dict = {}
     for s, blocks in _terms(order):
@@ -89,45 +89,49 @@ def _plan(order: int) -> dict:
 
 @lru_cache(maxsize=64)
 def _curved(name: str | activations.Custom, units: int) -> tuple[Any, int]:
-    """Which neurons of a layer are not linear, as an index, and how many."""
+    """Return the neurons of a layer that are not linear, as an index, and their number."""
     kinds = [each for each, count in activations.groups(name) for _ in range(count or 0)]
     curved = [place for place, each in enumerate(kinds) if each != "linear"]
     return (curved, len(curved)) if "linear" in kinds else (slice(None), units)
 
 
 class _Layer:
-    """One hidden layer's derivatives by the inputs, and their products, each formed when first asked for."""
+    """The derivatives of one hidden layer by the inputs. Their products are formed at the first use and kept."""
 
     def __init__(self, dim: int, name: str | activations.Custom, phi: Floats, z: dict[int, Floats]) -> None:
         self.dim, self.phi = dim, phi  # phi[m] is (..., 1, units)
-        self.curved, self.units = _curved(name, phi.shape[-1])  # the neurons that have vertices, and how many
-        self.z, self.adjoint = z, dict[int, Floats]()  # {order: (..., C, units)}; what vanishes is left out
+        self.curved, self.units = _curved(name, phi.shape[-1])  # the neurons that have vertices, and their number
+        self.z, self.adjoint = (
+            z,
+            dict[int, Floats](),
+        )  # {order: (..., C, units)}; a derivative that vanishes is left out
         self._features: dict[Group, Floats] = {}
 
     def has(self, group: Group) -> bool:
         s, blocks = group
         return all(size in self.z for size in blocks) and (s is None or s in self.adjoint)
 
-    def feature(self, s: int | None, blocks: tuple[int, ...]) -> Floats:
-        """lambda_S z_B1 .. z_Bm, summed over the ways to deal the indices to S and the blocks."""
+    def feature(self, group: Group) -> Floats:
+        """Return lambda_S z_B1 .. z_Bm, summed over the ways to distribute the indices to S and the blocks."""
+        s, blocks = group
         if not blocks:
             return np.ones((1, 1)) if s is None else self.adjoint[s]
         if s is None and len(blocks) == 1:
             return self.z[blocks[0]]
-        if (s, blocks) not in self._features:
+        if group not in self._features:
             if s is None:  # equal blocks take turns in being the first
                 size, rest = blocks[0], blocks[1:]
                 first = self.z[size] / blocks.count(size)
             else:
                 size, rest, first = s, blocks, self.adjoint[s]
-            self._features[s, blocks] = symmetric_product(first, self.feature(None, rest), size, sum(rest), self.dim)
-        return self._features[s, blocks]
+            self._features[group] = symmetric_product(first, self.feature((None, rest)), size, sum(rest), self.dim)
+        return self._features[group]
 
     def total(self, terms: Iterable[tuple]) -> Any:
-        """Sum of coefficient times lambda_S z_B1 .. z_Bm over (coefficient, (s, blocks)); None if all vanish.
+        """Return the sum of coefficient times lambda_S z_B1 .. z_Bm over (coefficient, (s, blocks)), or None if all vanish.
 
-        Features that are formed already are used. The others would be of the highest order, so of each a
-        common factor is taken out, and what it multiplies is summed first.
+        Features that are formed already are used. The others have the highest order. Of these, the terms with a
+        common factor are summed before the sum is multiplied by the factor.
         """
         out = None
         factored: dict = {}
@@ -137,7 +141,7 @@ class _Layer:
             if not self.has((s, blocks)):
                 continue
             if (s, blocks) in self._features or len(blocks) + (s is not None) < 2:
-                feature = self.feature(s, blocks)
+                feature = self.feature((s, blocks))
                 out = coefficient * feature if out is None else np.add(out, coefficient * feature, out=out)
             elif s is None or 1 in blocks:
                 factor, rest = blocks[-1], (s, blocks[:-1])
@@ -154,7 +158,7 @@ class _Layer:
 
 
 def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
-    """The layers with z_B for |B| up to order // 2."""
+    """Return the layers with z_B for |B| up to order // 2."""
     layers: list[_Layer] = []
     slopes: dict = {}
     for name, phi, weight in zip(mlp.activations, phis(mlp, at, order), mlp.weights):
@@ -165,13 +169,13 @@ def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
         for k in range(1, order // 2 + 1):
             groups = [group for blocks in partitions(k, k) if layer.has(group := (None, blocks))]
             for group in groups:
-                layer.feature(*group)  # formed whole: the last sum needs them again
+                layer.feature(group)  # the sum at the end needs all of them
             slopes[k] = layer.total([(layer.phi[len(group[1])], group) for group in groups])
     return layers
 
 
 def _backward(mlp: MLP, order: int, layers: list[_Layer]) -> dict[int, Floats]:
-    """Give the layers lambda_S for |S| up to (order - 1) // 2; return it for the inputs."""
+    """Set lambda_S of all layers for |S| up to (order - 1) // 2, and return lambda_S of the inputs."""
     adjoint = {0: mlp.weights[-1][:, None, :] if mlp.outputs > 1 else mlp.weights[-1]}
     for layer, weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
         layer.adjoint = adjoint
@@ -184,17 +188,8 @@ def _backward(mlp: MLP, order: int, layers: list[_Layer]) -> dict[int, Floats]:
     return adjoint
 
 
-def _columns(layers: list[_Layer], rows: dict[Group, list]) -> Iterator[tuple[_Layer, Group, list]]:
-    """The (layer, left group, its terms that do not vanish): each is a block of columns of both matrices."""
-    for layer in layers:
-        for left, terms in rows.items():
-            terms = [term for term in terms if layer.has(term[-1])]
-            if layer.has(left) and terms:
-                yield layer, left, terms
-
-
 def _work_bytes(mlp: MLP, order: int) -> int:
-    """What one centre takes at the peak of `_tensors`, beside the result: its larger arrays."""
+    """Return a bound on the memory of the larger arrays of `_tensors` for one centre, without the result."""
     units, work = sum(map(len, mlp.biases[:-1])), [0]
     formed = 0
     for p, rows in _plan(order).items():
@@ -206,16 +201,16 @@ def _work_bytes(mlp: MLP, order: int) -> int:
 
 @cache
 def keep_freed_memory() -> None:
-    """Have the C library keep freed blocks for later calls: to touch fresh memory costs as much as the sums.
+    """Make the C library keep freed blocks for later calls, because to touch fresh memory takes as long as the sums.
 
-    glibc gives a freed block back to the system at once if none freed before was larger, up to 32 MiB; other libraries are
-    not affected. It is the one thing here that outlasts a call, and a test fails when such a block no longer does it.
+    glibc returns a freed block to the system at once, unless a larger block was freed before, of at most 32 MiB. Other
+    libraries are not affected. The setting lasts as long as the process. A test fails if it has no effect.
     """
     np.empty(2**25 - 2**16, dtype=np.uint8)
 
 
 def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
-    """The packed tensors at centres whose work fits memory together: (..., dim) -> (..., C)."""
+    """Return the packed tensors at centres whose arrays fit into memory together: (..., dim) -> (..., C)."""
     layers = _forward(mlp, order, at)
     gradient = _backward(mlp, order, layers)
     batch = np.broadcast_shapes(at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ())
@@ -223,13 +218,17 @@ def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
         return np.array(np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim)))  # never a view of the weights
     out = np.zeros((*batch, entries(mlp.dim, order)))
     for p, rows in _plan(order).items():
-        columns = list(_columns(layers, rows))
+        columns = []  # each layer and left group with terms that do not vanish is a block of columns of both matrices
+        for layer, (left, terms) in product(layers, rows.items()):
+            present = [term for term in terms if layer.has(term[-1])]
+            if present and layer.has(left):
+                columns.append((layer, left, present))
         if not columns:
             continue
         ends = np.cumsum([layer.units for layer, *_ in columns])
         x, y = (np.empty((*batch, entries(mlp.dim, size), ends[-1])) for size in (p, order - p))
         for part, (layer, left, _) in zip(np.split(x, ends[:-1], axis=-1), columns):
-            part[...] = layer.feature(*left)[..., layer.curved]
+            part[...] = layer.feature(left)[..., layer.curved]
         for part, (layer, _, terms) in zip(np.split(y, ends[:-1], axis=-1), columns):
             total = layer.total([(weight * layer.phi[m], right) for weight, m, right in terms])
             part[...] = total[..., layer.curved]
@@ -238,12 +237,30 @@ def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
 
 
 def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
-    """The packed tensor (C, ..., [outputs]) of partial derivatives of an order from 1 at centres (..., dim), not checked.
+    """Return the packed tensor of all partial derivatives of one order.
 
-    A ValueError where the machine has not the memory, before any is taken, or at a kink. From order 4 on the matrix
-    products of the contracted products limit the speed, of 2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for each
-    left group (half that for an even split), p + q = order; at orders 2 and 3 the forming of the features and the calls
-    themselves.
+    Parameters
+    ----------
+    mlp : MLP
+    order : int
+        From 1. It is not checked.
+    at : array of float64, shape (..., dim)
+        The centre, or a batch of them. It is not checked.
+
+    Returns
+    -------
+    array of float64, shape (C(dim + order - 1, order), ..., [outputs])
+
+    Raises
+    ------
+    ValueError
+        If the memory does not suffice, before any is taken, or if a neuron sits at a kink.
+
+    Notes
+    -----
+    From order 4 on most of the time is spent in matrix products, 2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for
+    each left group, p + q = order, and half of that for an even split. At orders 2 and 3 it is spent in forming the
+    features and in the calls themselves.
     """
     keep_freed_memory()
     batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()

@@ -57,7 +57,7 @@ def _automorphisms(tree: tuple) -> int:
 
 @lru_cache(maxsize=16)
 def _trees(leaves: int) -> tuple:
-    """Series-reduced trees, each once: the tuple of its branches, the largest first; a leaf has none."""
+    """Return the series-reduced trees. A tree is the tuple of its branches, the largest first, and a leaf has none."""
     if leaves == 1:
         return (LEAF,)
     found = []
@@ -68,7 +68,7 @@ def _trees(leaves: int) -> tuple:
 
 
 def _centroid(tree: tuple) -> tuple[int, ...]:
-    """The path to the centroid: down while one branch carries more than half of the leaves."""
+    """Return the path to the centroid. It goes down while one branch carries more than half of the leaves."""
     half = _leaves(tree) / 2
     path: tuple = ()
     while heavy := [number for number, branch in enumerate(tree) if _leaves(branch) > half]:
@@ -93,22 +93,22 @@ class Diagram:
 
     @property
     def order(self) -> int:
-        """Number of leaves, the order of the derivative."""
+        """The number of leaves, which is the order of the derivative."""
         return _leaves(self.tree)
 
     @property
     def symmetry_factor(self) -> int:
-        """``|Aut|``, how many permutations of equal branches leave the tree as it is."""
+        """``|Aut|``, the number of permutations of equal branches that leave the tree as it is."""
         return _automorphisms(self.tree)
 
     @property
     def multiplicity(self) -> int:
-        """``n! / |Aut|``, how many different ways there are to put n indices on the leaves."""
+        """``n! / |Aut|``, the number of different ways to put n indices on the leaves."""
         return factorial(self.order) // self.symmetry_factor
 
     @property
     def centroid_split(self) -> tuple[int, tuple[int, ...]]:
-        """What surrounds the centroid: (leaves above it, (leaves on each branch below, the most first)).
+        """The leaves around the centroid: (leaves above it, (leaves on each branch below, in descending order)).
 
         Examples
         --------
@@ -154,9 +154,8 @@ class Diagram:
     def evaluate(self, mlp: MLP, at: ArrayLike | None = None) -> SymmetricTensor:
         """Return the value at a centre (..., dim): summed over layers, neurons, and ways to put indices on the leaves.
 
-        The diagrams of an order sum to `taylor.derivative_tensor`. This is their meaning, written as the rules say; the
-        tensor by itself comes faster from there. The origin is the centre if none is given; a neuron with a kink at it
-        is a ValueError.
+        The diagrams of an order sum to `taylor.derivative_tensor`, which computes the sum faster. The code here follows
+        the rules. The origin is the centre if none is given. A ValueError if a neuron sits at a kink.
 
         Examples
         --------
@@ -225,7 +224,7 @@ def _vertex_sizes(tree: tuple) -> set[int]:
 
 
 def enumerate_diagrams(order: int) -> tuple[Diagram, ...]:
-    """The diagrams of one order, each once: 1, 1, 2, 5, 12, 33, 90, .. of them (OEIS A000669).
+    """Return the diagrams of one order; there are 1, 1, 2, 5, 12, 33, 90, .. of them (OEIS A000669).
 
     Their multiplicities sum to 1, 1, 4, 26, 236, 2752, .. (A000311). The order goes from 1 to 15: there are 699,534
     diagrams of order 15, and about three times as many of each order more.
@@ -242,7 +241,7 @@ def enumerate_diagrams(order: int) -> tuple[Diagram, ...]:
 def shares(mlp: MLP, order: int, at: ArrayLike | None = None) -> Floats:
     """Return each diagram's share of an order's norm, <T_D, T> / <T, T>, where T = sum of T_D at a centre or a batch of them.
 
-    The shares sum to 1. One above 1 or below 0 says that diagrams cancel. Shape (diagrams, ...), in the order of
+    The shares sum to 1. If one is above 1 or below 0, diagrams cancel. Shape (diagrams, ...), in the order of
     `enumerate_diagrams`; NaN where T = 0. It has the trailing axes of `derivative_tensor`; the origin is the centre if
     none is given.
 

@@ -25,7 +25,7 @@ FEW = 20  # orders of a series whose coefficients keep their digits as they are
 
 @without_warnings
 def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -> Floats:
-    """P^(l<-m), how layer l's pre-activations follow those of layer m; shape (..., units of l, units of m).
+    """Return P^(l<-m), the derivatives of the pre-activations of layer l by those of layer m.
 
     P^(l<-m) = d z^l / d z^m = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m,  D^k = diag phi'(z^k_j),  P^(l<-l) = 1.
 
@@ -38,6 +38,10 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
         Where to expand.
     to_layer, from_layer : int
         l and m, 0 <= m <= l <= L + 1.
+
+    Returns
+    -------
+    array of float64, shape (..., units of l, units of m)
 
     Examples
     --------
@@ -58,9 +62,7 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
 
 @without_warnings
 def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
-    """phi^(k)(z^l_j), the vertex of k legs at each neuron of each hidden layer l = 1 .. L; shapes (..., units of l).
-
-    A ValueError where a neuron with a kink sits at the centre, from two legs on.
+    """Return phi^(k)(z^l_j), the vertex of k legs at each neuron j of each hidden layer l = 1 .. L.
 
     Parameters
     ----------
@@ -68,6 +70,15 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     at : array_like of float, shape (..., dim), or None for the origin
     legs : int
         k from 1 to 170. One leg is the factor of a propagator; a diagram's vertices have two or more.
+
+    Returns
+    -------
+    tuple of L arrays of float64, shapes (..., units of l)
+
+    Raises
+    ------
+    ValueError
+        If k >= 2 and a neuron with a kink sits at its kink, or if a result overflows float64.
 
     Examples
     --------
@@ -80,7 +91,7 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
 
 
 def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) -> Floats:
-    """Coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
+    """Return the coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
     scale = np.array([1.0 / factorial(k) for k in range(order + 1)])[:, None, None]
     y, slopes = at, directions[None][:order]
     for phi, weight in zip(phis(mlp, at, order), mlp.weights):
@@ -97,7 +108,7 @@ def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) 
 
 
 def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
-    """e of each direction (P, dim): the largest slope of a pre-activation along it is from 2^e to 2^(e + 1); (P,)."""
+    """Return e (P,) for directions (P, dim): the largest slope of a pre-activation is from 2^e to 2^(e + 1)."""
     slopes, largest = directions, np.zeros(len(directions))
     for phi, weight in zip(phis(mlp, at, 1), mlp.weights):
         slopes = slopes @ weight.T
@@ -107,16 +118,14 @@ def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
 
 
 def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats, times: Floats | float = 1.0) -> Floats:
-    """`_series`, `times` a number for each order, for any leading axes, in chunks that stay in cache; (..., order + 1)."""
+    """Return `_series` times a number for each order, for any leading axes, (..., order + 1), in chunks that fit the cache."""
     batch = np.broadcast_shapes(at.shape[:-1], directions.shape[:-1])
     points = np.broadcast_to(directions, (*batch, mlp.dim)).reshape(-1, mlp.dim)
     centres = at[None] if at.ndim == 1 else np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
     out = np.empty((len(points), mlp.outputs, order + 1))
     widest = max(mlp.dim, *map(len, mlp.biases))
     rows = min(len(points), max(1, CHUNK_BYTES // (8 * widest * (order + 1))))
-    work = np.empty(
-        (2, rows * widest * order)
-    )  # all chunks use one pair: to touch fresh memory costs more than the sums
+    work = np.empty((2, rows * widest * order))  # for all chunks: to touch fresh memory costs more than the sums
     for part in chunks.slices(len(points), rows):
         some, there = points[part], centres if len(centres) == 1 else centres[part]
         if order > FEW:
@@ -135,11 +144,10 @@ def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats, times: F
 
 @without_warnings
 def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: ArrayLike | None = None) -> Floats:
-    """The derivatives along given directions, without any tensor; shape (..., [outputs,] order + 1).
+    """Return the derivatives along directions, without any tensor.
 
-    D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at t = 0, for n = 0 .. order: layer by layer, the truncated power series
-    in t of the pre-activations is put into that of the activation. A neuron with a kink at the centre, or a result
-    beyond the largest double, is a ValueError.
+    They are D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at t = 0, for n = 0 .. order. In each layer the truncated power
+    series in t of the pre-activations is put into the series of the activation.
 
     Parameters
     ----------
@@ -149,6 +157,15 @@ def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: Arr
     directions : array_like of float, shape (..., dim)
     at : array_like of float, shape (..., dim), optional
         The centre, or centres that broadcast with `directions`; the origin if not given.
+
+    Returns
+    -------
+    array of float64, shape (..., [outputs,] order + 1)
+
+    Raises
+    ------
+    ValueError
+        If order >= 2 and a neuron sits at a kink, or if a result overflows float64.
 
     Examples
     --------
@@ -166,7 +183,7 @@ def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: Arr
 
 @dataclass(frozen=True, eq=False)
 class TaylorExpansion:
-    """The Taylor polynomial of a network around a centre; made by `taylor_expand`.
+    """The Taylor polynomial of a network around a centre, made by `taylor_expand`.
 
     `at`, of shape (..., dim), is the centre, or several, which then broadcast with the points.
     """
@@ -180,7 +197,7 @@ class TaylorExpansion:
 
     @without_warnings
     def terms(self, x: ArrayLike) -> Floats:
-        """The terms of the polynomial at x (..., dim), one for each order; shape (..., [outputs,] order + 1).
+        """Return the terms of the polynomial at x (..., dim), one for each order; shape (..., [outputs,] order + 1).
 
         Term n is D^n f(at)[x - at, .., x - at] / n!. At the origin it is homogeneous of degree n in x, the network's
         n-th order Born approximation. No tensor is built: cost and memory grow as the square of the order.
@@ -202,9 +219,9 @@ class TaylorExpansion:
 
 @without_warnings
 def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorExpansion:
-    """The Taylor expansion of a network: callable; `.terms(x)` gives each order's term, `.tensor(n)` the derivatives.
+    """Return the Taylor expansion of a network, f(x) = sum_n D^n f(at)[x - at, .., x - at] / n!
 
-    f(x) = sum_n D^n f(at)[x - at, .., x - at] / n! A neuron with a kink at the centre is a ValueError from order 2 on.
+    The expansion is a function of x. `.terms(x)` returns the term of each order, `.tensor(n)` the derivatives of order n.
 
     Parameters
     ----------
@@ -213,6 +230,15 @@ def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorEx
         Highest order kept, from 0 to 170.
     at : array_like of float, shape (..., dim), optional
         The centre; the origin if not given.
+
+    Returns
+    -------
+    TaylorExpansion
+
+    Raises
+    ------
+    ValueError
+        If order >= 2 and a neuron sits at a kink at the centre.
 
     Examples
     --------

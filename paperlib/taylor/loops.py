@@ -24,7 +24,7 @@ MAX_ORDERS = 20  # a longer series takes too long to compile
 MIN_COLUMNS = 8  # the numbers in a vector
 
 
-# Rows are named before the innermost loop: only then does the compiler see that it may vectorise it.
+# Rows have names before the innermost loop, or the compiler does not vectorise it.
 
 
 def _add_pairs(out: Floats, x: Floats, y: Floats) -> None:
@@ -95,7 +95,7 @@ def _composition(orders: int, terms: int) -> Callable:
 
 
 def _loop(size: int, make: Callable, *given: Any) -> Any:
-    """Return the compiled loop `make(*given)`, or None if NumPy is faster, or if numba is missing or does not compile it."""
+    """Return the compiled loop `make(*given)`. Return None if NumPy is faster, or if numba does not compile it."""
 
     def made(_: Any) -> Any:
         with suppress(Exception):  # the internals of numba may have changed, for which `compilation` warns
@@ -105,7 +105,7 @@ def _loop(size: int, make: Callable, *given: Any) -> Any:
 
 
 def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
-    """The leading axes broadcast to `batch` and made one."""
+    """Broadcast the leading axes to `batch` and flatten them."""
     entry = array.shape[-axes:]
     if array.shape[:-axes] != batch:
         array = np.ascontiguousarray(np.broadcast_to(array, batch + entry))
@@ -130,7 +130,7 @@ def add_pairs(out: Floats, x: Floats, y: Floats) -> None:
 
 @lru_cache(maxsize=8)
 def _heads(dim: int, order: int) -> np.ndarray:
-    """Where m[i, rest] lies in a flat (dim, C) array, for each index i of a sorted tuple; (order, C')."""
+    """Return the position of m[i, rest] in a flat (dim, C) array, for each index i of a sorted tuple; (order, C')."""
     table, rests = index_table(dim, order), entries(dim, order - 1)
     return np.stack([table[:, i] * rests + packed_position(dim, np.delete(table, i, axis=1)) for i in range(order)])
 

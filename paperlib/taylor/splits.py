@@ -2,8 +2,8 @@
 
 Both products of this module are sums over all I = A + B with |A| = p, |B| = q, of x[A] y[B]. They go slab by
 slab over the smallest index a of I. Either a is in A, and then x[(a, .)] is a slab of x and B runs over a
-tail of y; or a is in B. Slabs and tails are contiguous, and each pair is the same problem again with one
-index less, so no index tables are needed and what is touched at one time fits the cache.
+tail of y; or a is in B. Slabs and tails are contiguous, and each pair is the same problem with one
+index less. So no index tables are needed, and the arrays of one step fit into the cache.
 
 Tensors are arrays (..., C, units): C_p = C(dim + p - 1, p) packed entries, then the neurons of a
 layer; leading axes are batches and broadcast.
@@ -56,7 +56,7 @@ def _parts(p: int, q: int, dim: int) -> list[tuple]:
 
 
 def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> None:
-    """Add sum over I = A + B of x[A] y[B], neuron by neuron, to `out`; shapes as in `symmetric_product`."""
+    """Add sum over I = A + B of x[A] y[B], elementwise in the neurons, to `out`; shapes as in `symmetric_product`."""
     if p == 0 or q == 0:
         out += x * y
     elif p == q == 1:
@@ -67,7 +67,7 @@ def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> 
 
 
 def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
-    """The sum over I = A + B of x[A] y[B], neuron by neuron: (..., C_p, units), (..., C_q, units) -> (..., C_(p+q), units).
+    """Return the sum over I = A + B of x[A] y[B], elementwise in the neurons: (..., C_p, units), (..., C_q, units) -> (..., C_(p+q), units).
 
     Examples
     --------
@@ -95,7 +95,7 @@ def _add_merged(out: Floats, m: Floats, p: int, q: int, dim: int) -> None:
 
 
 def _evaluated(p: int, q: int, dim: int) -> bool:
-    """Whether x[A] y[B] is one matrix product; a long row alone would be a matrix times a vector."""
+    """Return whether x[A] y[B] is one matrix product. A long row alone would be a matrix times a vector."""
     return min(p, q) <= 1 or entries(dim, p) * entries(dim, q) <= BLOCK
 
 
@@ -117,7 +117,7 @@ def _add_contracted(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int)
 def contracted_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int, *, unordered: bool = False) -> None:
     """Add the sum over I = A + B of sum_j x_j[A] y_j[B] to `out` (..., C_(p+q)); x (..., C_p, units), y (..., C_q, units).
 
-    If `unordered`, each {A, B} is met once; sum_j x_j[A] y_j[B] must then be symmetric, and p = q.
+    If `unordered`, each {A, B} is counted once. Then p = q, and sum_j x_j[A] y_j[B] must be symmetric.
 
     Examples
     --------

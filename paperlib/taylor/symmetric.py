@@ -3,7 +3,7 @@
 A symmetric tensor of order n over `dim` indices has C(dim + n - 1, n) independent entries T_{ij..k}, i <= j
 <= .. <= k. They are packed in lexicographic order of their sorted indices, so the entries with smallest index
 `a` are one *slab*, and a slab in turn holds the packed tensor of order n - 1 over the indices >= a, its
-*tail*. Everything here goes slab by slab: nothing but `SymmetricTensor.full` builds the dim**n array.
+*tail*. Everything here goes slab by slab: only `SymmetricTensor.full` builds the dim**n array.
 """
 
 from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ def entries(dim: int, order: int) -> int:
 
 
 def tail_starts(dim: int, order: int) -> NDArray[np.int64]:
-    """Where, in a packed tensor of this order, the entries with smallest index >= a begin; int64, shape (dim + 1,).
+    """Return the position of the first entry with smallest index >= a, for a = 0 .. dim; int64, shape (dim + 1,).
 
     Slab `a` of a tensor of order n is `starts[a]:starts[a + 1]` of `tail_starts(dim, n)`; it lines up entry
     by entry with the tail `starts[a]:` of `tail_starts(dim, n - 1)`.
@@ -96,7 +96,7 @@ def _tail_starts(dim: int, order: int) -> np.ndarray:
 
 @_kept
 def index_table(dim: int, order: int) -> NDArray[np.int32]:
-    """The sorted index tuples in packed order; int32, shape (C(dim + order - 1, order), order), read-only.
+    """Return the sorted index tuples in packed order; int32, shape (C(dim + order - 1, order), order), read-only.
 
     Examples
     --------
@@ -112,7 +112,9 @@ def index_table(dim: int, order: int) -> NDArray[np.int32]:
 
 
 def packed_position(dim: int, indices: ArrayLike) -> NDArray[np.int64]:
-    """The packed position of index tuples (..., order), sorted and in range(dim), which is not checked; int64, shape (...).
+    """Return the packed positions of index tuples (..., order); int64, shape (...).
+
+    The tuples must be sorted, with entries in range(dim). Neither is checked.
 
     Examples
     --------
@@ -146,7 +148,7 @@ def _slabs(dim: int, order: int) -> Iterator[tuple[int, slice, slice, np.ndarray
 
 @_kept
 def multiplicities(dim: int, order: int) -> NDArray[np.int64]:
-    """How many of the dim**order index tuples each packed entry stands for; int64, (C(dim + order - 1, order),).
+    """Return the number of index tuples, of all dim**order, that each packed entry stands for; int64, (C(dim + order - 1, order),).
 
     The entry whose sorted indices repeat m_1, m_2, .. times stands for n! / (m_1! m_2! ..).
 
@@ -160,7 +162,7 @@ def multiplicities(dim: int, order: int) -> NDArray[np.int64]:
 
 
 def monomials(x: Floats, order: int) -> Floats:
-    """The products x_i x_j .. of `order` factors, i <= j <= .., packed: (n, dim) -> (n, C(dim + order - 1, order)).
+    """Return the products x_i x_j .. of `order` factors, i <= j <= .., packed: (n, dim) -> (n, C(dim + order - 1, order)).
 
     Examples
     --------
@@ -176,7 +178,7 @@ def monomials(x: Floats, order: int) -> Floats:
 
 @_kept
 def joined_positions(dim: int, order: int) -> NDArray[np.int64]:
-    """The packed position of each sorted tuple of `order` - 1 indices joined by an index; int64, shape (C', dim).
+    """Return the packed position of each sorted tuple of `order` - 1 indices joined by an index; int64, shape (C', dim).
 
     Examples
     --------
@@ -284,7 +286,7 @@ class SymmetricTensor:
         return self._owning(self.order, self.dim, packed)
 
     def full(self) -> Floats:
-        """The tensor with every index written out, (dim, .., dim, ...); a ValueError where twice that is not free."""
+        """Return the array of all entries, (dim, .., dim, ...). A ValueError if twice its memory is not free."""
         checks.memory("full", 16 * self.dim**self.order * self.packed[0].size, "use .packed or .contract")
         full = self.packed if self.order > 1 else self.packed.copy()
         # The last of the sorted indices leaves them at each turn. Each turn copies longer rows than the turn before.
@@ -294,7 +296,7 @@ class SymmetricTensor:
 
     @without_warnings
     def norm(self) -> Any:
-        """The Frobenius norm, over all dim**order entries; of the trailing axes' shape."""
+        """Return the Frobenius norm over all dim**order entries, in the shape of the trailing axes."""
         if self.order == 0:
             return np.abs(self.packed[0])
         # In units of the largest entry, whose square may be beyond what a double holds, above or below.
@@ -306,10 +308,10 @@ class SymmetricTensor:
 
     @without_warnings
     def contract(self, x: ArrayLike) -> Any:
-        """The sum over all index tuples of T_{ij..k} x_i x_j .. x_k; x (..., dim) -> (...), then the trailing axes.
+        """Return the sum over all index tuples of T_{ij..k} x_i x_j .. x_k; x (..., dim) -> (...), then the trailing axes.
 
-        One slab is one matrix product with the monomials of the order below, so no full tensor is built. A result
-        beyond the largest double is a ValueError.
+        One slab is one matrix product with the monomials of the order below, so no full tensor is built. A ValueError
+        if a result overflows float64.
 
         Examples
         --------
