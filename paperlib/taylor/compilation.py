@@ -43,7 +43,7 @@ class _Ready(NamedTuple):
     request: Request | None  # None: matrix products
     letters: Floats  # the first layer's slopes along directions that are the same at all centres, (directions, units)
     layout: Layout | None  # None: no compiled loop
-    names: tuple[str, ...] = ()  # of directions that are given at each centre
+    names: dict[str, None]  # of directions that are given at each centre
 
 
 _ready: WeakKeyDictionary[MLP, dict[Key, _Ready]] = WeakKeyDictionary()
@@ -81,13 +81,13 @@ def prepare(mlp: MLP, key: Key) -> _Ready:
 def _prepared(mlp: MLP, key: Key) -> _Ready:
     run, arrays = _kernel(), None
     if isinstance(key, int) and (not run or not key or entries(mlp.dim, key) * 2**key > LONGEST):
-        return _Ready(None, mlp.weights[0], None)
+        return _Ready(None, mlp.weights[0], None, {})
     request, letters, names = written(mlp, key)
     if run:
         from paperlib.taylor.layout import layout
 
         arrays = layout(mlp, request, letters)
-    return _Ready(request if arrays or not isinstance(key, int) else None, letters, arrays, names)
+    return _Ready(request if arrays or not isinstance(key, int) else None, letters, arrays, dict.fromkeys(names))
 
 
 def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Floats] = ()) -> Floats:
@@ -101,22 +101,21 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
         full = np.broadcast_shapes(*(each.shape for each in arrays))
         at, *vectors = (np.broadcast_to(each, full) for each in arrays)
     batch, points = at.shape[:-1], _points(at)
-    if len(vectors) == 1:
-        given = _points(vectors[0])[None]
-    else:
-        given = np.array(vectors, dtype=np.float64).reshape(len(vectors), -1, mlp.dim) if vectors else NONE
+    if len(vectors) > 1:
+        given = np.concatenate(vectors, axis=None, dtype=np.float64).reshape(len(vectors), -1, mlp.dim)
+    else:  # one direction is not copied
+        given = _points(vectors[0])[None] if vectors else NONE
     found = _looped(ready.layout, points, given)
     if found is None:
         for name, each in zip(("at", *ready.names), arrays):
             checks.finite(name, each)
         found = _with_numpy(mlp, ready, points, given)
     values, gradients = found
-    out = gradients.transpose(2, 0, 1, 3) if gradients.shape[1] else values.transpose(1, 0, 2)
+    out = gradients.swapaxes(1, 2) if gradients.size else values  # (outputs, n, ..)
     if isinstance(key, Sum):
         out = out[..., 0]
-    if mlp.outputs == 1:
-        out = out[:, 0]
-    return out.reshape((*batch, *out.shape[1:]))
+    out = out[0] if mlp.outputs == 1 else out.swapaxes(0, 1)
+    return out.reshape(batch + out.shape[1:])
 
 
 def tensor(mlp: MLP, order: int, ready: _Ready, at: Floats) -> Floats:
@@ -163,8 +162,11 @@ def _looped(of: Layout | None, points: Floats, given: Floats) -> tuple[Floats, F
     work = np.empty(together * of.work)
     if not run(points.reshape(-1), given.reshape(-1), out, work, together, of.table, of.numbers):
         return None
+    values = out[:entries].reshape(of.outputs, centres, of.entries)
+    if not of.gradients:
+        return values, NONE
     gradients = out[entries : entries + columns].reshape(of.outputs, of.gradients, centres, of.columns)
-    return out[:entries].reshape(of.outputs, centres, of.entries), gradients[..., :dim]
+    return values, gradients[..., :dim]
 
 
 def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple[Floats, Floats]:
@@ -217,7 +219,7 @@ class Compiled:
         where = _array("at", at, mlp.dim)
         if isinstance(key, int):
             return tensor(mlp, key, ready, where)
-        if sorted(ready.names) != sorted(directions):
+        if ready.names.keys() != directions.keys():
             wanted = ", ".join(ready.names) or "none"
             raise TypeError(f"directions: {', '.join(directions) or 'none'} given; the request names {wanted}")
         vectors = [_array(name, directions[name], mlp.dim) for name in ready.names]
