@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -21,7 +22,7 @@ from paperlib._support.checks import Floats
 from paperlib._support.compiled import numba
 from paperlib.networks.mlp import MLP, SMALLER
 from paperlib.taylor import centroid, executor
-from paperlib.taylor.program import Request
+from paperlib.taylor.program import Request, program
 from paperlib.taylor.requests import Key, Sum, indices_of, sum_of, with_hidden, written
 from paperlib.taylor.symmetric import entries
 
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "compiled"]
 
 LONGEST = 2**19  # entries times 2^order: beyond it, to write the program takes more than a second
-MOST_KEPT = 64  # requests of one network
+MAX_CACHED, MAX_CACHED_BYTES = 64, 2**27  # requests of one network
 CHUNK_BYTES = 2**21
 BEYOND = 8  # numbers past the results: the loop adds zeros to a vector of them
-NONE: Floats = np.zeros((0, 1, 1))  # no directions
+NONE: Floats = np.zeros(0)  # no directions
+FLOAT = np.dtype(np.float64)
 
 
 class _Ready(NamedTuple):
@@ -47,6 +49,7 @@ class _Ready(NamedTuple):
 
 
 _ready: WeakKeyDictionary[MLP, dict[Key, _Ready]] = WeakKeyDictionary()
+_lock = Lock()
 
 
 @cache
@@ -70,12 +73,22 @@ def _kernel() -> Callable[..., bool] | None:
 
 def prepare(mlp: MLP, key: Key) -> _Ready:
     """Return the compiled request of a network. It is compiled at the first call and cached while the network lives."""
-    kept = _ready.setdefault(mlp, {})
-    if key not in kept:
-        if len(kept) >= MOST_KEPT:
-            kept.pop(next(iter(kept)), None)
-        kept[key] = _prepared(with_hidden(mlp), key)
-    return kept[key]
+    cached = _ready.setdefault(mlp, {})
+    ready = cached.get(key)
+    if ready is None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            ready = _prepared(with_hidden(mlp), key)
+        with _lock:
+            cached[key] = ready
+            while len(cached) > 1 and (
+                len(cached) > MAX_CACHED or sum(map(_nbytes, cached.values())) > MAX_CACHED_BYTES
+            ):
+                del cached[next(iter(cached))]  # the oldest
+    return ready
+
+
+def _nbytes(ready: _Ready) -> int:
+    return ready.layout.table.nbytes + ready.layout.numbers.nbytes if ready.layout else 0
 
 
 def _prepared(mlp: MLP, key: Key) -> _Ready:
@@ -100,34 +113,40 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
     if any(each.shape != at.shape for each in vectors):
         full = np.broadcast_shapes(*(each.shape for each in arrays))
         at, *vectors = (np.broadcast_to(each, full) for each in arrays)
-    batch, points = at.shape[:-1], _points(at)
-    if len(vectors) > 1:
-        given = np.concatenate(vectors, axis=None, dtype=np.float64).reshape(len(vectors), -1, mlp.dim)
-    else:  # one direction is not copied
-        given = _points(vectors[0])[None] if vectors else NONE
-    found = _looped(ready.layout, points, given)
-    if found is None:
+    points, given = _flat(at), NONE
+    if len(vectors) == 1:
+        given = _flat(vectors[0])
+    elif vectors:
+        _memory(8 * len(vectors) * at.size)
+        given = np.concatenate(vectors, axis=None, dtype=np.float64)
+    out, centres = _looped(ready.layout, points, given), len(points) // mlp.dim
+    if out is None:
         for name, each in zip(("at", *ready.names), arrays):
             checks.finite(name, each)
-        found = _with_numpy(mlp, ready, points, given)
+        found = _with_numpy(mlp, ready, points.reshape(-1, mlp.dim), given.reshape(len(vectors), centres, mlp.dim))
+    else:
+        found = _parts(ready.layout, out, centres)
     values, gradients = found
-    out = gradients.swapaxes(1, 2) if gradients.size else values  # (outputs, n, ..)
+    result = gradients[..., : mlp.dim].swapaxes(1, 2) if gradients.size else values  # (outputs, n, ..)
     if isinstance(key, Sum):
-        out = out[..., 0]
-    out = out[0] if mlp.outputs == 1 else out.swapaxes(0, 1)
-    return out.reshape(batch + out.shape[1:])
+        result = result[..., 0]
+    result = result[0] if mlp.outputs == 1 else result.swapaxes(0, 1)
+    return result.reshape(at.shape[:-1] + result.shape[1:])
 
 
 def tensor(mlp: MLP, order: int, ready: _Ready, at: Floats) -> Floats:
     """The packed tensors (C, ..., [outputs]) of an order at centres that are checked."""
-    found = _looped(ready.layout, _points(at), NONE)
-    if found is None:
+    of, out = ready.layout, _looped(ready.layout, _flat(at), NONE)
+    if of is None or out is None:
         checks.finite("at", at)
         return whole(mlp, order, at)
-    values = found[0] if order > 1 else found[1][:, 0]
+    if at.ndim == 1 and of.outputs == 1:
+        return out[: of.entries or of.dim]
+    values, gradients = _parts(of, out, at.size // of.dim)
+    found = values if order > 1 else gradients[:, 0, :, : mlp.dim]
     if mlp.outputs == 1:
-        return values[0, 0] if at.ndim == 1 else np.moveaxis(values.reshape(*at.shape[:-1], -1), -1, 0)
-    return np.moveaxis(values.reshape(mlp.outputs, *at.shape[:-1], -1), (-1, 0), (0, -1))
+        return np.moveaxis(found.reshape(*at.shape[:-1], -1), -1, 0)
+    return np.moveaxis(found.reshape(mlp.outputs, *at.shape[:-1], -1), (-1, 0), (0, -1))
 
 
 def whole(mlp: MLP, order: int, at: Floats) -> Floats:
@@ -139,40 +158,48 @@ def whole(mlp: MLP, order: int, at: Floats) -> Floats:
     return packed
 
 
-def _points(at: Floats) -> Floats:
-    """Centres as (n, dim), in an array of the one kind for which the loop is compiled."""
-    checks.memory("at", 8 * at.size, "take fewer centres")
-    plain = at.flags.carray and at.dtype == np.float64
-    return (at if plain else np.array(at, dtype=np.float64, order="C")).reshape(-1, at.shape[-1])
+def _memory(nbytes: int) -> None:
+    checks.memory("at", nbytes, "take fewer centres")
 
 
-def _looped(of: Layout | None, points: Floats, given: Floats) -> tuple[Floats, Floats] | None:
-    """Return derivatives (outputs, n, entries) and gradients (outputs, gradients, n, dim), by the compiled loop.
+def _flat(array: Floats) -> Floats:
+    """The numbers of an array in an array of the one kind for which the loop is compiled, copied only if that is needed."""
+    if array.flags.carray and array.dtype is FLOAT:
+        return array.reshape(-1)
+    _memory(8 * array.size)
+    return np.array(array, dtype=np.float64, order="C").reshape(-1)
+
+
+def _looped(of: Layout | None, points: Floats, given: Floats) -> Floats | None:
+    """Run the compiled loop; return its results for `_parts`.
 
     None without a compiled loop, or if a neuron sits at a kink or a number is not finite.
     """
     run = _kernel()
     if of is None or run is None:
         return None
-    centres, dim = points.shape
+    centres = len(points) // of.dim
     together = min(of.together, centres)
-    entries, columns = of.outputs * centres * of.entries, of.outputs * of.gradients * centres * of.columns
-    checks.memory("at", 8 * (entries + columns + together * of.work), "take fewer centres")
-    out = np.zeros(entries + columns + BEYOND)
-    work = np.empty(together * of.work)
-    if not run(points.reshape(-1), given.reshape(-1), out, work, together, of.table, of.numbers):
-        return None
-    values = out[:entries].reshape(of.outputs, centres, of.entries)
-    if not of.gradients:
-        return values, NONE
-    gradients = out[entries : entries + columns].reshape(of.outputs, of.gradients, centres, of.columns)
-    return values, gradients[..., :dim]
+    numbers, work = centres * of.results, together * of.work
+    _memory(8 * (numbers + work))
+    out = np.zeros(numbers + BEYOND)
+    return out if run(points, given, out, np.empty(work), together, of.table, of.numbers) else None
+
+
+def _parts(of: Any, out: Floats, centres: int) -> tuple[Floats, Floats]:
+    """The derivatives (outputs, n, entries) and the gradients (outputs, gradients, n, columns) in the results of the loop."""
+    end = of.outputs * centres * of.entries
+    values, gradients = out[:end], out[end : centres * of.results]
+    shape = of.outputs, of.gradients, centres, of.columns
+    return values.reshape(of.outputs, centres, of.entries), gradients.reshape(shape)
 
 
 def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple[Floats, Floats]:
-    """Compute the results of `_looped` with NumPy, in chunks of centres that fit into the processor's cache."""
+    """Compute the results of `_parts` with NumPy, in chunks of centres that fit into the processor's cache."""
     assert ready.request is not None, "there is a program for all but whole tensors"
-    mlp = with_hidden(mlp)
+    mlp, first = with_hidden(mlp), program(ready.request, executor.RUN)
+    results = mlp.outputs * len(points) * (first.entries + len(first.gradients) * mlp.dim)
+    _memory(16 * results)  # the parts, and the whole
     size = CHUNK_BYTES // executor.bytes_each(mlp, ready.request)
     parts = []
     with np.errstate(over="ignore", invalid="ignore"):
@@ -216,13 +243,13 @@ class Compiled:
             The directions that the request names. They broadcast with `at`.
         """
         mlp, key, ready = self.mlp, self.request, self._ready
-        where = _array("at", at, mlp.dim)
-        if isinstance(key, int):
-            return tensor(mlp, key, ready, where)
-        if ready.names.keys() != directions.keys():
+        where = array("at", at, mlp.dim)
+        if (directions or ready.names) and ready.names.keys() != directions.keys():
             wanted = ", ".join(ready.names) or "none"
             raise TypeError(f"directions: {', '.join(directions) or 'none'} given; the request names {wanted}")
-        vectors = [_array(name, directions[name], mlp.dim) for name in ready.names]
+        if isinstance(key, int):
+            return tensor(mlp, key, ready, where)
+        vectors = [array(name, directions[name], mlp.dim) for name in ready.names]
         check_shapes(where, vectors)
         return evaluate(mlp, key, ready, where, vectors)
 
@@ -239,12 +266,12 @@ def check_shapes(at: Floats, vectors: Sequence[Floats]) -> None:
 
 
 def centres(mlp: MLP, at: ArrayLike | None) -> Floats:
-    """Return the centres as an array (..., dim), the origin if `at` is None; see `_array`."""
+    """Return the centres as an array (..., dim), the origin if `at` is None; see `array`."""
     checks.instance("mlp", mlp, MLP)
-    return np.zeros(mlp.dim) if at is None else _array("at", at, mlp.dim)
+    return np.zeros(mlp.dim) if at is None else array("at", at, mlp.dim)
 
 
-def _array(name: str, value: Any, dim: int) -> Floats:
+def array(name: str, value: Any, dim: int) -> Floats:
     """Return a float64 array (..., dim). A float64 array is not checked for finite numbers: the compiled loop does that."""
     if type(value) is np.ndarray and value.dtype.char == "d" and value.ndim and value.size and value.shape[-1] == dim:
         return value

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib.networks import activations
 from paperlib.networks.activations import Scaled
@@ -42,10 +43,12 @@ GROUP = np.dtype([*_record("begin length product products code").descr, ("parame
 class Layout(NamedTuple):
     """The arguments of the compiled loop beside the centres, and the sizes of its arrays."""
 
+    dim: int
     outputs: int
     entries: int  # derivatives at a centre
     gradients: int
     columns: int  # of a gradient, filled up to whole vectors
+    results: int  # numbers at a centre, of all outputs
     work: int  # numbers that one centre takes
     together: int  # centres at a time, at most
     table: Ints
@@ -122,6 +125,8 @@ def layout(mlp: MLP, request: Request, letters: Floats) -> Layout | None:
     products, of = _joined(parts | {(each, way): getattr(each, way) for each in programs for way in ("up", "down")})
     products["out"] -= np.where(products["out"] >= ONWARD, ONWARD - rows, 0)
     dots, of_dots = _joined({each: each.dots for each in programs})
+    weights = sum(below.units * above.units for below, above in zip(layers, layers[1:]))
+    checks.memory("mlp", 8 * (4 * weights + 2 * letters.size), "take a smaller network")
     numbers, at = _joined(_numbers(mlp, layers, letters))
     groups, of_groups = _joined(
         {
@@ -163,4 +168,7 @@ def layout(mlp: MLP, request: Request, letters: Floats) -> Layout | None:
     )  # matrix products take eight rows at a time
     # And, for each centre, more than enough for the alignment, a vector of sums, and rows that are read beyond the last.
     work += LANES * (2 + widest)
-    return Layout(mlp.outputs, first.entries, len(first.gradients), inputs.units, work, together, table, numbers)
+    gradients, columns = len(first.gradients), inputs.units
+    results = mlp.outputs * (first.entries + gradients * columns)
+    sizes = mlp.dim, mlp.outputs, first.entries, gradients, columns, results
+    return Layout(*sizes, work, together, table, numbers)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP
-from paperlib.taylor.compilation import centres, check_shapes, evaluate, prepare
+from paperlib.taylor.compilation import array, centres, check_shapes, evaluate, prepare
 from paperlib.taylor.requests import Key, Sum, indices_of, sum_of
 
 __all__ = ["bilaplacian", "hessian_vector", "laplacian", "mixed_derivative", "partials"]
@@ -87,9 +87,9 @@ def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | 
     given: list[Any] = checks.sequence("directions", directions)
     if not 1 <= len(given) <= 10:
         raise ValueError(f"directions: {len(given)} of them; must be 1 to 10")
-    vectors = [checks.real_array(f"directions[{k}]", vector, last=mlp.dim) for k, vector in enumerate(given)]
+    names = tuple(f"directions[{k}]" for k in range(len(given)))
+    vectors = [array(name, vector, mlp.dim) for name, vector in zip(names, given)]
     check_shapes(where, vectors)
-    names = tuple(f"v{k}" for k in range(len(vectors)))
     return _evaluated(mlp, (names,), where, *vectors)[..., 0]
 
 
@@ -119,9 +119,9 @@ def hessian_vector(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Float
     >>> hessian_vector(mlp, [1.0, 1.0])
     array([3., 6.])
     """
-    where, v = centres(mlp, at), checks.real_array("v", v, last=mlp.dim)
-    checks.broadcast("v", v, "at", where)
-    return _evaluated(mlp, (("v", ...),), where, v)[..., 0, :]
+    where, vector = centres(mlp, at), array("v", v, mlp.dim)
+    checks.broadcast("v", vector, "at", where)
+    return _evaluated(mlp, (("v", ...),), where, vector)[..., 0, :]
 
 
 def laplacian(mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = None) -> Floats:

@@ -29,6 +29,10 @@ class Sum:
     metric: bytes | None = None
     axes: int = 0
 
+    def __repr__(self) -> str:
+        name = "laplacian" if self.power == 1 else "bilaplacian"
+        return repr(name) if self.metric is None else f"{name!r}, metric of {self.axes} axes"
+
 
 Key: TypeAlias = int | tuple[Index, ...] | Sum  # an integer: the whole tensor of that order
 

@@ -1,9 +1,11 @@
 """Programs: by NumPy against plain recursions and nested JAX, and by the compiled loop against NumPy."""
 
+import contextlib
 import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -169,9 +171,9 @@ def test_a_network_keeps_what_was_made_ready_while_it_lives(random_mlp):
     assert prepare(mlp, 2) is prepare(mlp, 2) is compiled(mlp, 2)._ready
     kept = len(compilation._ready)
     taylor.partials(random_mlp([3, 4, 1], seed=1), [(0, 1)])  # an entry that dies with its network
-    for n in range(2 * compilation.MOST_KEPT):
+    for n in range(2 * compilation.MAX_CACHED):
         taylor.partials(mlp, [(n % 3,) * (1 + n // 30), (n % 2,)])
-    assert len(compilation._ready) == kept and len(compilation._ready[mlp]) <= compilation.MOST_KEPT
+    assert len(compilation._ready) == kept and len(compilation._ready[mlp]) <= compilation.MAX_CACHED
 
 
 @needs_numba
@@ -228,6 +230,7 @@ def test_bad_directions(random_mlp):
     product = compiled(random_mlp([3, 4, 1]), [("v", ...)])
     for vectors, error, message in (
         ({}, TypeError, "directions: none given; the request names v"),
+        ({"v": np.ones(3), "u": np.ones(3)}, TypeError, "directions: v, u given; the request names v"),
         ({"u": np.ones(3)}, TypeError, "directions: u given; the request names v"),
         ({"v": np.ones(2)}, ValueError, r"v: shape \(2,\); the last axis must be 3 long"),
         ({"v": np.array([0.0, np.nan, 0.0])}, ValueError, r"v\[1\] = nan: must be finite"),
@@ -235,6 +238,8 @@ def test_bad_directions(random_mlp):
     ):
         with pytest.raises(error, match=message):
             product(np.zeros((4, 3)), **vectors)
+    with pytest.raises(TypeError, match="directions: v given; the request names none"):
+        compiled(random_mlp([3, 4, 1]), 2)(np.zeros(3), v=np.ones(3))
     with pytest.raises(ValueError, match="metric: given for request"):
         compiled(random_mlp([3, 4, 1]), 2, metric=np.ones(3))
 
@@ -257,3 +262,80 @@ messages = [str(each.message) for each in caught]
 assert len(messages) == 1 and "\\n" not in messages[0] and "NumPy is used" in messages[0], messages
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("numba", [True, False])
+@pytest.mark.parametrize(
+    "request_", [[("v", 0), ("v",)], [("v", ...), (...,)], [(0, 1), (1,)], "laplacian", "bilaplacian"]
+)
+def test_a_batch_in_parts_gives_what_each_centre_gives_alone(random_mlp, monkeypatch, request_, numba):
+    monkeypatch.setattr("paperlib.taylor.layout.TOGETHER", 1)
+    if not numba:
+        monkeypatch.setattr(compilation, "_kernel", lambda: None)
+        monkeypatch.setattr(compilation, "CHUNK_BYTES", 2**14)
+    at, v = np.random.default_rng(1).uniform(-1, 1, (2, 43, 3))
+    function = compiled(random_mlp([3, 5, 4, 2], "silu"), request_)
+    vectors = {"v": v} if "v" in function._ready.names else {}
+    alone = [function(x, **dict.fromkeys(vectors, y)) for x, y in zip(at, v)]
+    close(function(at, **vectors), np.array(alone), 1e-13)
+
+
+@pytest.mark.parametrize("metric", [np.zeros(3), np.zeros((3, 3)), [0.0, 2.0, 0.0], [0.0, 0.0, -1.0]])
+def test_a_metric_with_zeros(random_mlp, metric):
+    mlp, at = random_mlp([3, 5, 4, 2], "silu"), np.random.default_rng(1).uniform(-1, 1, (4, 3))
+    g = np.diag(metric) if np.ndim(metric) == 1 else metric
+    wanted = np.einsum("ij,ij...->...", g, taylor.derivative_tensor(mlp, 2, at).full())
+    np.testing.assert_allclose(taylor.laplacian(mlp, at, metric), wanted, rtol=0, atol=1e-13)
+
+
+def test_memory_is_asked_for_before_it_is_taken(random_mlp, monkeypatch):
+    small = random_mlp([3, 4, 1])
+    wide = MLP([np.zeros((300, 300)), np.zeros((1, 300))], [np.zeros(300), np.zeros(1)], "tanh")
+    many = np.broadcast_to(np.zeros(3), (2**20, 3))
+    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 2**26)
+    for call, message in (
+        (lambda: taylor.bilaplacian(wide), "mlp: needs .* its bilaplacian"),
+        (lambda: compiled(small, [(...,)] * 9)(many), "at: needs"),
+        (lambda: with_numpy(small, [(0,)] * 9, many), "at: needs"),
+        (lambda: taylor.mixed_derivative(small, [many] * 4), "at: needs"),
+        (lambda: taylor.hessian_vector(small, np.broadcast_to(np.zeros(3), (2**36, 3))), "needs"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@needs_numba
+def test_the_cache_of_a_network_is_bounded_in_bytes(random_mlp, monkeypatch):
+    monkeypatch.setattr(compilation, "MAX_CACHED_BYTES", 2**20)
+    mlp = random_mlp([64, 64, 64, 1])
+    for scale in range(1, 20):
+        taylor.laplacian(mlp, metric=np.full(64, float(scale)))
+    assert sum(map(compilation._nbytes, compilation._ready[mlp].values())) <= 2**20
+
+
+def test_arrays_of_other_byte_orders_and_warnings(random_mlp):
+    mlp, (at, v, w) = random_mlp([3, 4, 1]), np.random.default_rng(0).uniform(-1, 1, (3, 5, 3))
+    swapped = [each.astype(">f8") for each in (at, v, w)]
+    assert np.array_equal(taylor.hessian_vector(mlp, *swapped[:2]), taylor.hessian_vector(mlp, at, v))
+    assert np.array_equal(
+        taylor.mixed_derivative(mlp, swapped[1:], swapped[0]), taylor.mixed_derivative(mlp, [v, w], at)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        steep = MLP([[[1e150]], [[1.0]]], [[0.1], [0.0]], "celu(1e-200)")
+        for call in (
+            lambda: compiled(steep, 2)([0.5]),
+            lambda: taylor.laplacian(MLP([[[1e200, 1.0]], [[1.0]]], [[0.0]] * 2, "tanh"), metric=[1e300, 1.0]),
+        ):
+            with contextlib.suppress(ValueError):
+                call()
+
+
+@pytest.mark.parametrize(
+    ("name", "slope"),
+    [("elu(0.5)", 0.5), ("selu", 1.6732632423543772 * 1.0507009873554805), ("celu(2)", 1.0), ("leaky_relu(0.2)", 0.2), ("softsign", 1.0), ("relu", 0.0)],
+)  # fmt: skip
+def test_the_slope_at_a_kink_is_that_of_the_side_below(name, slope):
+    mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name)
+    for at in ([0.0], [-0.0]):
+        np.testing.assert_allclose(compiled(mlp, 1)(at), [slope], rtol=1e-15)
