@@ -1,4 +1,4 @@
-"""The physics: potentials, what they scatter, and the Born series of it."""
+"""Compute potentials, their zero-energy scattering, its Born series, and the energy of a box."""
 
 import lazy_loader
 

@@ -1,11 +1,13 @@
-r"""The exact Born series of a_0 for a discretised potential, to any order.
+r"""Compute the exact Born series of a_0 for a discretised potential, to any order.
 
-With G(r, s) = min(r, s), u = r + G U u, and
+The zero-energy wave function solves the Lippmann-Schwinger equation u = r + G U u with
+G(r, s) = min(r, s). The scattering length is the sum of the Born terms,
 
 .. math:: a_0 = \sum_{n \ge 1} a^{(n)}, \qquad a^{(n)} = -\langle r | U (G U)^{n-1} | r \rangle .
 
-a^(n) is homogeneous of degree n in U: the Born series is the Taylor series of a_0 at U = 0. Nothing here is
-integrated numerically: min(r, s) is separable, and the powers of the coupling are carried across the shells.
+The term a^(n) is homogeneous of degree n in U. The Born series is therefore the Taylor series of a_0
+at U = 0. No integral is computed numerically: min(r, s) is separable, so a power series in the coupling
+is propagated from shell to shell.
 
 References
 ----------
@@ -31,26 +33,49 @@ __all__ = [
     "weinberg_eigenvalues",
 ]  # fmt: skip
 
-# Numbers of the state held at a time: a block's series stay within a few MiB.
+# Series coefficients processed at a time, so that the arrays of a block take a few MiB.
 _BLOCK = 1 << 16
-# Higher terms take hours, and say what the ratio of those before them says.
+# Higher terms take hours and contain only the information that the ratio of the lower terms already gives.
 LARGEST_ORDER = 1000
 _WEAKER = "take a weaker U or a lower order"
 
 
 def _checked(U: ArrayLike, order: int) -> tuple[Floats, int]:
+    """Return U as a float64 array and `order` as an int; raise if either is invalid or the result too large."""
     U, order = checks.real_array("U", U), checks.integer("order", order, minimum=1, limit=LARGEST_ORDER)
     checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
     return U, order
 
 
 def born_terms(U: ArrayLike, order: int) -> Floats:
-    r"""The first Born terms a^(1) .. a^(order) of U (..., d), shape (..., order); `order` from 1 to 1000.
+    """Return the first Born terms a^(1) .. a^(order) of a_0.
 
-    U is scaled by a coupling, and each shell's transfer of (w, q) (see `shells`) is a power series in it. The product
-    of the transfers, cut at `order`, gives w and q at r = 1 as power series; their quotient is the Born series. A term
-    beyond the largest double is a ValueError. The relative error of term n is a few n units of rounding, unless U
-    changes sign so that its own parts cancel.
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts.
+    order : int
+        Number of terms, from 1 to 1000.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., order)
+        The terms of orders 1 to `order`, in units of the range.
+
+    Raises
+    ------
+    TypeError
+        If U is not real, or `order` is not an integer.
+    ValueError
+        If U is empty or not finite, if `order` is not from 1 to 1000, if a term overflows float64, or if the
+        result needs more memory than is free.
+
+    Notes
+    -----
+    U is multiplied by a coupling. The map that takes (w, q) across a shell (see `shells`) is then a power
+    series in the coupling. The product of these maps, truncated at `order`, gives w and q at r = 1 as power
+    series, and their quotient is the Born series. The relative error of term n is a few times n units of rounding,
+    unless U changes sign so that the contributions to the term cancel.
 
     Examples
     --------
@@ -70,14 +95,37 @@ def born_terms(U: ArrayLike, order: int) -> Floats:
 
 
 def born_remainder(U: ArrayLike, order: int) -> Floats:
-    r"""What the first `order` Born terms leave of a_0, without cancellation; U (..., d) -> (...).
+    r"""Return the remainder of a_0 after its first `order` Born terms, without cancellation.
 
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts.
+    order : int
+        Number N of terms that are subtracted from a_0, from 1 to 1000.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (...)
+        The remainder in units of the range.
+
+    Raises
+    ------
+    TypeError
+        If U is not real, or `order` is not an integer.
+    ValueError
+        If U is empty or not finite, if `order` is not from 1 to 1000, if a result is not finite, or if the
+        arrays need more memory than is free.
+
+    Notes
+    -----
     .. math:: R_N = a_0 - \sum_{n \le N} a^{(n)} = \Big( \sum_{k > N} w_k
               - \sum_{l \le N} a^{(l)} \sum_{j > N - l} q_j \Big) \Big/ \sum_j q_j
 
-    The tail of each power series, all that lies above order N, is carried across the shells as one more coefficient:
-    the tails of the transfers are Stumpff functions of higher index. So a weak potential's remainder keeps its digits,
-    all but a few units of rounding, where a difference would have none. Shells of ``|U| > d^2`` lose digits.
+    The tail of a power series is the sum of its terms above order N. The tail is propagated across the
+    shells as one more coefficient. The tails of the shells' maps are Stumpff functions of higher index.
+    The remainder of a weak potential is therefore accurate to a few units of rounding, whereas the
+    difference of a_0 and its terms would have no correct digit. Shells with ``|U| > d^2`` lose digits.
 
     Examples
     --------
@@ -91,7 +139,7 @@ def born_remainder(U: ArrayLike, order: int) -> Floats:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             w, q = _coupling_series(x, order, tail=True)
             a = _quotient(w[:-1], q[:-1])
-            above = np.cumsum(q[::-1], axis=0)[::-1]  # above[k]: all of q from order k up
+            above = np.cumsum(q[::-1], axis=0)[::-1]  # above[k]: sum of the coefficients of q from order k on
             excess = w[-1] - sum(a[n - 1] * above[order + 1 - n] for n in range(1, order + 1))
             remainder[rows] = excess / above[0]
     checks.representable("U, order", remainder, _WEAKER)
@@ -99,9 +147,10 @@ def born_remainder(U: ArrayLike, order: int) -> Floats:
 
 
 def _coupling_series(x: Floats, order: int, tail: bool = False) -> tuple[Floats, Floats]:
-    """Coefficients in the coupling of w and of q/h at r = 1, shape (order + 1, n); x = U h^2, shape (d, n).
+    """Return the coefficients of w and q/h at r = 1 as power series in the coupling.
 
-    With `tail`, one more row holds the sum of all coefficients above `order`.
+    The argument x = U h^2 has shape (d, n). Both results have shape (order + 1, n), one row per power of
+    the coupling. With `tail`, one more row holds the sum of all coefficients above `order`.
     """
     d, n = x.shape
     rows = order + 1 + tail
@@ -118,7 +167,8 @@ def _coupling_series(x: Floats, order: int, tail: bool = False) -> tuple[Floats,
             loss[upper] += power * (u[lower] * _one_over_factorial(2 * m - 1) + q[lower] * _one_over_factorial(2 * m))
             dw[upper] += power * (u[lower] * _one_over_factorial(2 * m) + q[lower] * _one_over_factorial(2 * m + 1))
             if tail:
-                # Orders m and up of a transfer lift order (order + 1 - m) into the tail, and m = 1 keeps the tail there.
+                # The powers >= m of the shell's map, times the coefficient of order (order + 1 - m), add to the
+                # tail. The tail itself is multiplied by the powers >= 1, that is at m = 1.
                 for source in (order + 1 - m, *((order + 1,) if m == 1 else ())):
                     loss[-1] += power * (higher[2 * m - 1] * u[source] + higher[2 * m] * q[source])
                     dw[-1] += power * (higher[2 * m] * u[source] + higher[2 * m + 1] * q[source])
@@ -128,11 +178,14 @@ def _coupling_series(x: Floats, order: int, tail: bool = False) -> tuple[Floats,
 
 
 def _one_over_factorial(n: int) -> float:
-    return 1 / factorial(n) if n < 171 else 0.0  # past 170! it is below the smallest normal double
+    return 1 / factorial(n) if n < 171 else 0.0  # 1/171! is below the smallest normal float64
 
 
 def _quotient(w: Floats, q: Floats) -> Floats:
-    """Coefficients 1 .. order of the series w/q, where w_0 = 0 and q_0 = 1."""
+    """Return the coefficients of orders 1 to N of the series w/q, where w_0 = 0 and q_0 = 1.
+
+    Both series have shape (N + 1, n), the result has shape (N, n).
+    """
     a = np.zeros_like(w)
     for n in range(1, len(w)):
         a[n] = w[n] - sum(q[k] * a[n - k] for k in range(1, n))
@@ -140,7 +193,27 @@ def _quotient(w: Floats, q: Floats) -> Floats:
 
 
 def born_approximation(U: ArrayLike, order: int) -> Floats:
-    """The Born approximation of a_0: the sum of the first `order` terms, 1 to 1000; U (..., d) -> (...).
+    """Return the Born approximation of a_0, the sum of its first `order` Born terms.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts.
+    order : int
+        Number of terms, from 1 to 1000.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (...)
+        The approximation in units of the range.
+
+    Raises
+    ------
+    TypeError
+        If U is not real, or `order` is not an integer.
+    ValueError
+        If U is empty or not finite, if `order` is not from 1 to 1000, if a term or the sum overflows float64,
+        or if the terms need more memory than is free.
 
     Examples
     --------
@@ -152,14 +225,36 @@ def born_approximation(U: ArrayLike, order: int) -> Floats:
 
 
 def born_tensor(order: int, d: int) -> SymmetricTensor:
-    r"""The symmetric tensor B of the n-th Born term over d shells, in closed form; `order` n from 1 to 20.
+    r"""Return the symmetric tensor B of the n-th Born term over d shells, in closed form.
 
+    Parameters
+    ----------
+    order : int
+        Order n, from 1 to 20.
+    d : int
+        Number of shells, at least 1.
+
+    Returns
+    -------
+    SymmetricTensor
+        The tensor B of order n and dimension d, in units of the range.
+
+    Raises
+    ------
+    TypeError
+        If `order` or `d` is not an integer.
+    ValueError
+        If `order` or `d` is out of range, or if the tensor needs more memory than is free.
+
+    Notes
+    -----
     .. math:: a^{(n)} = \sum_{i_1 \dots i_n} B_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}, \qquad
               B_i = -(i^2 - i + 1/3)/d^3
 
-    so that n! B is the tensor of n-th partial derivatives of a_0 at U = 0. w and q at r = 1 are linear in
-    each shell's transfer, and a free shell transfers nothing: their partial derivatives are products of the
-    few shells that are differentiated. Leibniz' rule on w = q a_0 turns them into those of a_0.
+    The tensor of n-th partial derivatives of a_0 at U = 0 is n! B. The values of w and q at r = 1 are linear
+    in the map of each shell, and a shell with U = 0 leaves w and q unchanged. A partial derivative of w or q
+    is therefore a product over the shells that are differentiated. Leibniz' rule, applied to w = q a_0, turns
+    the derivatives of w and q into the derivatives of a_0.
 
     Examples
     --------
@@ -173,7 +268,7 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
     d = checks.integer("d", d, minimum=1, limit=MOST_INDICES)
     checks.memory(f"order = {order}, d = {d}", 32 * (order + 1) * packed_size(d, order), "use born_terms")
     w, q = _transfer_derivatives(order, d)
-    a = [np.empty(0)]  # no order 0
+    a = [np.empty(0)]  # placeholder: a_0 has no term of order 0
     for n in range(1, order + 1):
         indices = index_table(d, n)
         total = w[n].copy()
@@ -187,7 +282,10 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
 
 
 def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats]]:
-    """Packed partial derivatives at U = 0, order by order, of w and of q/h at r = 1."""
+    """Return the packed partial derivatives of w and of q/h at r = 1, at U = 0.
+
+    Each of the two lists holds one packed array for each order from 0 to `order`, over d shells.
+    """
     w, q = [np.zeros(1)], [np.ones(1)]
     for n in range(1, order + 1):
         indices = index_table(d, n)
@@ -208,16 +306,39 @@ def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats
 
 
 def weinberg_eigenvalues(U: ArrayLike) -> Floats:
-    r"""The d largest Weinberg eigenvalues of U (..., d), in falling order of magnitude; shape (..., d).
+    r"""Return the d Weinberg eigenvalues of largest magnitude, in descending order of magnitude.
 
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., d)
+        The dimensionless eigenvalues eta.
+
+    Raises
+    ------
+    TypeError
+        If U is not real.
+    ValueError
+        If U is empty or not finite, or if d is so large that the matrices need more memory than is free.
+
+    Notes
+    -----
     .. math:: G U \psi = \eta \psi
 
-    1/eta is a coupling at which U binds one state more, at threshold. G is positive, so every eta is real, for signed
-    potentials too: positive ones belong to attraction, negative ones to repulsion turned over. G = V V^T, where V
-    integrates from 0 to r, so V^T U V has the same spectrum. V^T U V is projected on Legendre polynomials, shell by
-    shell (eight a shell up to d = 64, three from d = 129); the operator itself is exact. Up to d = 64 the largest
-    eigenvalue is right to 1e-12; the k-th, whose wave function has k - 1/2 half-waves, as long as no shell holds more
-    than about a quarter of one. The cost is an eigenvalue problem of about 512 rows a potential.
+    At the coupling 1/eta, U binds one more state, at threshold. G is positive, so every eigenvalue is real,
+    for potentials of either sign and of mixed sign. Positive eigenvalues belong to U itself, negative ones to
+    the potential -U, where repulsion becomes attraction.
+
+    The operator V integrates from 0 to r. Then G = V V^T, and V^T U V has the same spectrum as G U. The code
+    projects V^T U V on Legendre polynomials in each shell, eight per shell up to d = 64 and three per shell
+    from d = 129. The operator itself is exact. Up to d = 64 the largest eigenvalue is accurate to 1e-12. The
+    wave function of the k-th eigenvalue has k - 1/2 half-waves. This eigenvalue is equally accurate as long as
+    no shell holds more than about a quarter of a half-wave. The cost is one eigenvalue problem per potential,
+    of about 512 rows.
 
     Examples
     --------
@@ -239,10 +360,13 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
 
 
 def _integration(d: int, m: int) -> Floats:
-    """The integral from 0 to r, from m orthonormal Legendre polynomials a shell to m + 1; shape (d, m + 1, d m)."""
+    """Return the matrix of the integral from 0 to r, in orthonormal Legendre polynomials on each of d shells.
+
+    The matrix maps m polynomials per shell to m + 1 polynomials per shell; its shape is (d, m + 1, d m).
+    """
     h = 1.0 / d
     V, shell = np.zeros((d, m + 1, d, m)), np.arange(d)
-    V[:, 0, :, 0] = h * np.tri(d, k=-1) + h / 2 * np.eye(d)  # all of the shells below, half of its own
+    V[:, 0, :, 0] = h * np.tri(d, k=-1) + h / 2 * np.eye(d)  # all of each lower shell, half of the shell itself
     for n in range(m):
         # int P_n = (P_{n+1} - P_{n-1}) / (2n + 1), for orthonormal polynomials on a length h
         V[shell, n + 1, shell, n] = h / 2 / np.sqrt((2 * n + 1) * (2 * n + 3))
@@ -252,9 +376,25 @@ def _integration(d: int, m: int) -> Floats:
 
 
 def born_radius(U: ArrayLike) -> Floats:
-    """The Born series' radius of convergence in the coupling, 1 over the largest ``|eta|``; U (..., d) -> (...).
+    """Return the radius of convergence of the Born series in the coupling, 1 over the largest ``|eta|``.
 
-    The series of U itself converges where this is above 1; infinite for U = 0.
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (...)
+        The radius, a dimensionless factor of U. The Born series of U itself converges if the radius is above 1.
+        The radius is infinite for U = 0.
+
+    Raises
+    ------
+    TypeError
+        If U is not real.
+    ValueError
+        If U is empty or not finite, or if d is so large that the matrices need more memory than is free.
 
     Examples
     --------
@@ -266,18 +406,41 @@ def born_radius(U: ArrayLike) -> Floats:
 
 
 def pade(U: ArrayLike, m: int, n: int) -> Floats:
-    r"""The [m/n] Padé approximant of the Born series, at coupling 1.
+    r"""Return the [m/n] Padé approximant of the Born series at coupling 1.
 
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts.
+    m : int
+        Degree of the numerator, at least 1.
+    n : int
+        Degree of the denominator, at least 0. The sum m + n is at most 1000.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (...)
+        The approximant of a_0 in units of the range. At a pole it is a signed infinity or a huge value.
+
+    Raises
+    ------
+    TypeError
+        If U is not real, or m or n is not an integer.
+    ValueError
+        If U is empty or not finite, if m or n is out of range, or if a coefficient overflows float64.
+
+    Notes
+    -----
     .. math:: \frac{p_0 + \dots + p_m \lambda^m}{1 + q_1 \lambda + \dots + q_n \lambda^n}
               = \sum_{k \le m + n} a^{(k)} \lambda^k + O(\lambda^{m + n + 1})
 
-    a_0 has poles, at the couplings that bind a state, and a rational function can follow it past them where the series
-    cannot. Shape (...); at a pole a signed infinity or a huge value. m, the numerator's degree, is at least 1, n, the
-    denominator's, at least 0, together 1000 at most; U (..., d).
+    As a function of the coupling, a_0 has a pole wherever U binds a further state. A rational function can
+    follow a_0 past these poles, where the series diverges.
 
-    It is found from a_0 as a quotient of two series that converge everywhere, not from the terms, and so keeps its digits to
-    any degrees: for a square well four times past the radius [6/6] and higher are right to 1e-14, where the terms' own
-    rounding would leave 1e-10 (see `pade_of_terms`).
+    The approximant is computed from two power series that converge everywhere and whose quotient is a_0, not
+    from the Born terms. It is therefore accurate at all degrees. For a square well at four times the radius of
+    convergence, the [6/6] and higher approximants are accurate to 1e-14. The rounding of the terms would limit
+    them to 1e-10 (see `pade_of_terms`).
 
     Examples
     --------
@@ -297,19 +460,45 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
 
 
 def _degrees(m: int, n: int) -> tuple[int, int]:
+    """Return the degrees m >= 1 and n >= 0 as integers; raise if they are out of range."""
     m = checks.integer("m", m, minimum=1, limit=LARGEST_ORDER)
     return m, checks.integer("n", n, minimum=0, limit=LARGEST_ORDER - m)
 
 
 def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
-    """The [m/n] Padé approximant, at coupling 1, of a series whose terms are given, learned ones, say; shape (...).
+    """Return the [m/n] Padé approximant at coupling 1 of a series with given terms, such as learned Born terms.
 
-    `terms` (..., m + n or more) are those of orders 1, 2, .., of which those past m + n are not used; m is at least 1,
-    n at least 0, together 1000 at most. At a pole the result is a signed infinity or a huge value; fewer terms, or 0/0,
-    are a ValueError. At a relative distance t from a pole the relative error is up to some 1e-12 / t, where a_0's own
-    is 1e-16 / t. A series that is rational of lower degree has many solutions, all with the same quotient: that of
-    smallest norm is taken. What rounding leaves of the terms tells high degrees no longer apart: for a square well four
-    times past the radius [5/5] and higher stay at 1e-10 to 1e-8, ten times past it at 1e-6 to 1e-4; `pade` goes on.
+    Parameters
+    ----------
+    terms : array_like of float, shape (..., m + n or more)
+        Terms of orders 1, 2, .. of the series. Terms above order m + n are ignored.
+    m : int
+        Degree of the numerator, at least 1.
+    n : int
+        Degree of the denominator, at least 0. The sum m + n is at most 1000.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (...)
+        The approximant in the units of the terms. At a pole it is a signed infinity or a huge value.
+
+    Raises
+    ------
+    TypeError
+        If `terms` is not real, or m or n is not an integer.
+    ValueError
+        If m or n is out of range, if there are fewer than m + n terms, if a term is not finite, or if the
+        quotient is 0/0.
+
+    Notes
+    -----
+    At a relative distance t from a pole the relative error is at most about 1e-12 / t. The relative error of
+    a_0 itself is 1e-16 / t. If the series is a rational function of lower degree, the equations have many
+    solutions, all with the same quotient, and the solution of smallest norm is taken.
+
+    The rounding of the terms limits the accuracy at high degrees. For a square well at four times the radius of
+    convergence, the error of the [5/5] and higher approximants stays at 1e-10 to 1e-8. At ten times the radius
+    it stays at 1e-6 to 1e-4. `pade` has no such limit.
 
     Examples
     --------

@@ -1,11 +1,13 @@
-r"""A second theory: the ground state of a particle in a box, whose Taylor series is Rayleigh-Schrödinger's.
+r"""Compute the ground-state energy of a particle in a box, its derivatives and its perturbation series.
 
-The box is [0, 1] with d inner grid points, energies in units of :math:`\hbar^2 / 2 m L^2`:
+The box is a second theory to learn, beside S-wave scattering. The Taylor series of its energy is the
+Rayleigh-Schrödinger perturbation series. The box is [0, 1] with d inner grid points. Energies are in units
+of :math:`\hbar^2 / 2 m L^2`:
 
 .. math:: H[V] = K + \operatorname{diag}(V), \qquad K = (d + 1)^2 \operatorname{tridiag}(-1, 2, -1), \qquad
           E[V] = \min \operatorname{spec} H[V]
 
-Learning E from samples of V with a network is the problem of Mills, Spanner and Tamblyn.
+Mills, Spanner and Tamblyn studied how a network learns E from samples of V.
 
 References
 ----------
@@ -26,20 +28,42 @@ from paperlib.taylor.symmetric import SymmetricTensor, index_table
 __all__ = ["box_tensor", "energy", "energy_gradient", "energy_jet"]
 
 MOST_POINTS = 4096
-LARGEST_V = 1e100  # past it LAPACK's squares may not be doubles
+LARGEST_V = 1e100  # squares of larger values may overflow in LAPACK
 
 
 def _kinetic(d: int) -> Floats:
+    """Return the matrix K of the kinetic energy, shape (d, d)."""
     return (d + 1) ** 2 * (2 * np.eye(d) - np.eye(d, k=1) - np.eye(d, k=-1))
 
 
 def box_tensor(order: int, d: int) -> SymmetricTensor:
-    r"""The Taylor tensor of the ground-state energy at V = 0, by Rayleigh-Schrödinger perturbation theory.
+    r"""Return the Taylor tensor of the ground-state energy at V = 0, by Rayleigh-Schrödinger perturbation theory.
 
-    E[V] = E[0] + T_i V_i + T_ij V_i V_j + ..; `order` from 1 to 3, d from 2 to 4096.
+    Parameters
+    ----------
+    order : int
+        Order of the tensor, from 1 to 3.
+    d : int
+        Number of inner grid points, from 2 to 4096.
 
-    With the free ground state :math:`\psi` and the reduced resolvent :math:`R = \sum_{m > 0} |m\rangle\langle m| / (E_0 - E_m)`,
-    symmetrised over the indices:
+    Returns
+    -------
+    SymmetricTensor
+        The tensor T of E[V] = E[0] + T_i V_i + T_ij V_i V_j + .., of dimension d. Energies and potentials are in
+        units of :math:`\hbar^2 / 2 m L^2`.
+
+    Raises
+    ------
+    TypeError
+        If `order` or `d` is not an integer.
+    ValueError
+        If `order` or `d` is out of range.
+
+    Notes
+    -----
+    The free ground state is :math:`\psi`, and the reduced resolvent is
+    :math:`R = \sum_{m > 0} |m\rangle\langle m| / (E_0 - E_m)`. The following tensors are symmetrised over
+    their indices:
 
     .. math:: T_i = \psi_i^2, \quad T_{ij} = \psi_i R_{ij} \psi_j, \quad
               T_{ijk} = \psi_i R_{ij} R_{jk} \psi_k - \psi_i^2\, \psi_j (R^2)_{jk} \psi_k
@@ -69,7 +93,25 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
 
 
 def energy(V: ArrayLike) -> Floats:
-    """The ground-state energy; V of shape (n, d) -> (n,).
+    r"""Return the ground-state energy.
+
+    Parameters
+    ----------
+    V : array_like of float, shape (n, d)
+        Potentials at the d inner grid points, in units of :math:`\hbar^2 / 2 m L^2`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        The energies, in the same units.
+
+    Raises
+    ------
+    TypeError
+        If V is not real.
+    ValueError
+        If V does not have the shape (n, d), is empty or not finite, holds a value outside -1e100 to 1e100, has
+        d above 4096, or if the matrices need more memory than is free.
 
     Examples
     --------
@@ -80,15 +122,73 @@ def energy(V: ArrayLike) -> Floats:
 
 
 def energy_gradient(V: ArrayLike) -> Floats:
-    r"""Its gradient, by Hellmann and Feynman: :math:`\partial E / \partial V_i = \psi_i^2`; (n, d) -> (n, d)."""
+    r"""Return the gradient of the ground-state energy, by the Hellmann-Feynman theorem.
+
+    Parameters
+    ----------
+    V : array_like of float, shape (n, d)
+        Potentials at the d inner grid points, in units of :math:`\hbar^2 / 2 m L^2`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, d)
+        The dimensionless gradient :math:`\partial E / \partial V_i = \psi_i^2`.
+
+    Raises
+    ------
+    TypeError
+        If V is not real.
+    ValueError
+        If V does not have the shape (n, d), is empty or not finite, holds a value outside -1e100 to 1e100, has
+        d above 4096, or if the matrices need more memory than is free.
+
+    Examples
+    --------
+    >>> energy_gradient(np.zeros((1, 3))).round(12)     # sin(pi i/4)^2 / 2
+    array([[0.25, 0.5 , 0.25]])
+    """
     return np.linalg.eigh(_hamiltonians(V))[1][:, :, 0] ** 2
 
 
 def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    r"""Energy (n,), gradient (n, d), and the Hessian times v (n, d), by second-order perturbation theory; V and v (n, d).
+    r"""Return the ground-state energy, its gradient, and the product of its Hessian with v.
+
+    Parameters
+    ----------
+    V : array_like of float, shape (n, d)
+        Potentials at the d inner grid points, in units of :math:`\hbar^2 / 2 m L^2`.
+    v : array_like of float, shape (n, d)
+        Vectors that multiply the Hessians, one per potential.
+
+    Returns
+    -------
+    energy : ndarray of float64, shape (n,)
+        The energies, in the units of V.
+    gradient : ndarray of float64, shape (n, d)
+        The gradients.
+    product : ndarray of float64, shape (n, d)
+        The Hessian-vector products.
+
+    Raises
+    ------
+    TypeError
+        If V or v is not real.
+    ValueError
+        If V is one that `energy` rejects, if v is not finite or not of the shape of V, or if a product is not
+        finite, as for degenerate levels.
+
+    Notes
+    -----
+    Second-order perturbation theory gives the product:
 
     .. math:: \sum_j \frac{\partial^2 E}{\partial V_i \partial V_j} v_j
               = 2\, \psi_i \sum_{m > 0} m_i \frac{\langle m | v | \psi \rangle}{E - E_m}
+
+    Examples
+    --------
+    >>> E, gradient, product = energy_jet(np.zeros((1, 3)), np.ones((1, 3)))
+    >>> bool(np.allclose(product, 0))     # a constant potential does not change the gradient
+    True
     """
     H = _hamiltonians(V)
     v = checks.alike("v", v, "V", H.shape[:2])
@@ -101,6 +201,10 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
 
 
 def _hamiltonians(V: ArrayLike) -> Floats:
+    """Return the Hamiltonians H[V] of potentials V (n, d), shape (n, d, d).
+
+    Raise a TypeError or a ValueError if V is invalid or the matrices need more memory than is free.
+    """
     V = checks.real_array("V", V)
     if V.ndim != 2:
         raise ValueError(f"V: shape {V.shape}; must be (n, {V.shape[-1]})")

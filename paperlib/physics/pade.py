@@ -1,7 +1,9 @@
-"""Padé approximants at coupling 1, of a series by its terms, or of a quotient of two series that converge everywhere.
+"""Compute Padé approximants at coupling 1, from the terms of a series or from a quotient of two series.
 
-The equations for the denominator lose digits as fast as the degrees grow. In a series' terms, rounded as they are, the higher
-degrees are then no longer to be told apart; in numerator and denominator of a_0 they are, and nothing is lost.
+The linear equations for the denominator lose digits as the degrees grow. With the rounded terms of a
+series, high degrees can then no longer be distinguished. The numerator and the denominator of a_0 are power
+series that converge everywhere. With the coefficients of both, high degrees can be distinguished, and no
+accuracy is lost.
 
 References
 ----------
@@ -17,19 +19,19 @@ __all__ = ["of_quotient", "of_terms"]
 
 
 def of_terms(terms: Floats, m: int, n: int) -> float:
-    """The [m/n] approximant of a series by its terms of orders 1 .. m + n; a NaN where it is 0/0.
+    """Return the [m/n] approximant of a series, given its terms of orders 1 to m + n; NaN if the quotient is 0/0.
 
-    The equations for q are solved by least squares of smallest norm, after the coupling is scaled so that the terms neither
-    grow nor fall.
+    The coupling is first scaled so that the terms neither grow nor fall. The equations for the denominator q
+    are then solved by least squares, with the solution of smallest norm.
     """
     if not terms.any():
         return 0.0
     largest = np.abs(terms).max()
-    series = terms / largest  # the quotient is linear in the terms
+    series = terms / largest  # the approximant is linear in the terms, so they may be scaled
     nonzero = np.flatnonzero(series)
     with np.errstate(all="ignore"):
         scale = np.abs(series[nonzero[-1]] / series[nonzero[0]]) ** (1 / max(1, nonzero[-1] - nonzero[0]))
-        # No power of it may leave the doubles; terms that steep hardly feel it.
+        # Bound the scale so that its powers stay within float64. Terms steep enough to reach it are hardly affected.
         scale = np.clip(scale, *(10.0 ** (exponent / (m + n)) for exponent in (-250, 250)))
         powers = scale ** np.arange(m + n + 1)
         c = np.concatenate([[0.0], series]) / powers
@@ -44,9 +46,11 @@ def of_terms(terms: Floats, m: int, n: int) -> float:
 
 
 def of_quotient(w: Floats, q: Floats, m: int, n: int) -> float:
-    """The [m/n] approximant P/Q of w/q, of which the coefficients of orders 0 .. m + n are given.
+    """Return the [m/n] approximant P/Q of w/q, given the coefficients of w and q of orders 0 to m + n.
 
-    P q - Q w = 0 to order m + n with Q_0 = 1, by least squares of smallest norm, after rows and columns are scaled to a size.
+    P and Q satisfy P q - Q w = 0 up to order m + n, with Q_0 = 1. The rows and columns of these equations are
+    scaled to similar magnitudes. The equations are then solved by least squares, with the solution of smallest
+    norm.
     """
     if not w.any():
         return 0.0

@@ -1,7 +1,8 @@
-"""Potentials in the one convention of the package, and samples of them to learn from.
+"""Define dimensionless potentials in one convention, and draw random ones for training.
 
-A potential of range rho is written U(r) = -2 mu rho^2 V(rho r) / hbar^2 with r in units of rho: U > 0
-attracts, U vanishes past r = 1. It is cut into d shells of equal thickness, U_i on ((i-1)/d, i/d].
+A potential V of range rho is written U(r) = -2 mu rho^2 V(rho r) / hbar^2, with r in units of rho. U > 0
+attracts, and U vanishes for r > 1. The range is divided into d shells of equal thickness. U_i is the value
+on ((i-1)/d, i/d].
 """
 
 from collections.abc import Callable, Sequence
@@ -21,27 +22,41 @@ __all__ = [
 ]  # fmt: skip
 
 HBAR_C = physical_constants["reduced Planck constant times c in MeV fm"][0]
-"""hbar c in MeV fm (CODATA)."""
+"""The product hbar c in MeV fm (CODATA)."""
 
 MOST_SHELLS = 1_000_000
 SAMPLE_KINDS = ("attractive", "signed", "sparse")
 
 
 def discretize(function: Callable[[float], float], d: int) -> Floats:
-    r"""Average a potential over d spherical shells; shape (d,).
-
-    .. math:: U_i = \int_{(i-1)/d}^{i/d} U(r)\, r^2 dr \Big/ \int_{(i-1)/d}^{i/d} r^2 dr
-
-    The average is over the shell's volume. It leaves the first Born term, :math:`-\int_0^1 r^2 U dr`, exactly as it
-    was, and it exists for potentials that grow like 1/r at the origin. What is no function of one real number is a
-    TypeError, an average that is not finite a ValueError.
+    r"""Average a potential over d spherical shells.
 
     Parameters
     ----------
     function : callable
-        U(r) at one r in (0, 1], dimensionless: one real number.
+        Dimensionless potential U(r). It is called with one number r in (0, 1] and must return one real number.
     d : int
         Number of shells, from 1 to 1,000,000.
+
+    Returns
+    -------
+    ndarray of float64, shape (d,)
+        The dimensionless averages over the shells.
+
+    Raises
+    ------
+    TypeError
+        If `function` is not callable or does not return a real number, or `d` is not an integer.
+    ValueError
+        If `d` is out of range, or if the average over a shell is not finite or does not converge.
+
+    Notes
+    -----
+    .. math:: U_i = \int_{(i-1)/d}^{i/d} U(r)\, r^2 dr \Big/ \int_{(i-1)/d}^{i/d} r^2 dr
+
+    The average is taken over the volume of the shell. This leaves the first Born term,
+    :math:`-\int_0^1 r^2 U dr`, exactly unchanged. The average also exists for potentials that grow like 1/r at
+    the origin.
 
     Examples
     --------
@@ -54,7 +69,10 @@ def discretize(function: Callable[[float], float], d: int) -> Floats:
 
 
 def _discretized(name: str, function: Callable[[float], float], letter: str, rho: float, d: int) -> Floats:
-    """The averages of function(rho r); `name` and `letter` say what it is, for messages."""
+    """Return the averages of function(rho r) over d shells, shape (d,).
+
+    Error messages call the argument `name` and the potential `letter`.
+    """
     if not callable(function):
         raise TypeError(f"{name} = {checks.brief(function)}: must be a callable {letter}(r)")
     try:
@@ -70,11 +88,14 @@ def _discretized(name: str, function: Callable[[float], float], letter: str, rho
 
 
 def _averages(function: Callable[[float], float], d: int) -> tuple[Floats, int | None]:
-    """The averages over d shells, and the first shell whose average does not converge, or None."""
+    """Return the averages over d shells, and the index of the first shell whose average does not converge.
+
+    The averages have shape (d,). The index is None if every average converges.
+    """
     d = checks.integer("d", d, minimum=1, limit=MOST_SHELLS)
     edges = np.arange(d + 1) / d
     with np.errstate(all="ignore"):
-        # full_output keeps quad from warning: what does not converge is refused below, by shell.
+        # full_output suppresses quad's warnings. A shell whose integral does not converge is reported below.
         results = [
             quad(lambda r: function(r) * r * r, left, right, epsabs=0, epsrel=1e-11, full_output=1)
             for left, right in zip(edges[:-1], edges[1:], strict=True)
@@ -86,7 +107,10 @@ def _averages(function: Callable[[float], float], d: int) -> tuple[Floats, int |
 
 
 def _shape(depth: float, d: int, function: Callable[..., float], **lengths: float) -> Floats:
-    """depth times the averages of a shape, a function of r and of positive `lengths`."""
+    """Return `depth` times the shell averages of function(r, **lengths), shape (d,).
+
+    The lengths must be positive. Raise a ValueError if an average is not finite or does not converge.
+    """
     depth = checks.number("depth", depth)
     lengths = {name: checks.number(name, value, above=0) for name, value in lengths.items()}
     averages, shell = _averages(partial(function, **lengths), d)
@@ -99,7 +123,28 @@ def _shape(depth: float, d: int, function: Callable[..., float], **lengths: floa
 
 
 def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
-    """U = depth for r <= radius, in units of the range; shape (d,).
+    """Return the potential U(r) = depth for r <= radius, and 0 beyond.
+
+    Parameters
+    ----------
+    depth : float
+        Factor of the potential, dimensionless. A positive depth attracts.
+    d : int
+        Number of shells, from 1 to 1,000,000.
+    radius : float
+        Radius of the well in units of the range, positive.
+
+    Returns
+    -------
+    ndarray of float64, shape (d,)
+        The dimensionless averages over the shells.
+
+    Raises
+    ------
+    TypeError
+        If `depth` or `radius` is not a real number, or `d` is not an integer.
+    ValueError
+        If a number is out of range or not finite.
 
     Examples
     --------
@@ -110,13 +155,35 @@ def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
     """
     depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
     d = checks.integer("d", d, minimum=1, limit=MOST_SHELLS)
-    # The volume average of a step is the filled part of each shell's volume: no quadrature needed.
+    # The volume average of a step is the filled fraction of each shell's volume, so no quadrature is needed.
     edges = np.arange(d + 1) / d
     return depth * np.diff(np.minimum(edges, radius) ** 3) / np.diff(edges**3)
 
 
 def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
-    """U(r) = depth exp(-(r/width)^2), cut off at the range; shape (d,).
+    """Return the potential U(r) = depth exp(-(r/width)^2), cut off at the range.
+
+    Parameters
+    ----------
+    depth : float
+        Factor of the potential, dimensionless. A positive depth attracts.
+    d : int
+        Number of shells, from 1 to 1,000,000.
+    width : float
+        Length scale in units of the range, positive.
+
+    Returns
+    -------
+    ndarray of float64, shape (d,)
+        The dimensionless averages over the shells.
+
+    Raises
+    ------
+    TypeError
+        If `depth` or a length is not a real number, or `d` is not an integer.
+    ValueError
+        If a number is out of range or not finite, or if the average over a shell is not finite or its integral does
+        not converge.
 
     Examples
     --------
@@ -127,7 +194,29 @@ def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
 
 
 def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
-    """U(r) = depth exp(-r/width), cut off at the range; shape (d,).
+    """Return the potential U(r) = depth exp(-r/width), cut off at the range.
+
+    Parameters
+    ----------
+    depth : float
+        Factor of the potential, dimensionless. A positive depth attracts.
+    d : int
+        Number of shells, from 1 to 1,000,000.
+    width : float
+        Length scale in units of the range, positive.
+
+    Returns
+    -------
+    ndarray of float64, shape (d,)
+        The dimensionless averages over the shells.
+
+    Raises
+    ------
+    TypeError
+        If `depth` or a length is not a real number, or `d` is not an integer.
+    ValueError
+        If a number is out of range or not finite, or if the average over a shell is not finite or its integral does
+        not converge.
 
     Examples
     --------
@@ -138,7 +227,29 @@ def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
 
 
 def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
-    """U(r) = depth exp(-r/width) / (r/width), cut off at the range; shape (d,).
+    """Return the potential U(r) = depth exp(-r/width) / (r/width), cut off at the range.
+
+    Parameters
+    ----------
+    depth : float
+        Factor of the potential, dimensionless. A positive depth attracts.
+    d : int
+        Number of shells, from 1 to 1,000,000.
+    width : float
+        Length scale in units of the range, positive.
+
+    Returns
+    -------
+    ndarray of float64, shape (d,)
+        The dimensionless averages over the shells.
+
+    Raises
+    ------
+    TypeError
+        If `depth` or a length is not a real number, or `d` is not an integer.
+    ValueError
+        If a number is out of range or not finite, or if the average over a shell is not finite or its integral does
+        not converge.
 
     Examples
     --------
@@ -149,7 +260,31 @@ def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
 
 
 def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float = 0.1) -> Floats:
-    """U(r) = depth / (1 + exp((r - radius)/diffuseness)), cut off at the range; shape (d,).
+    """Return the potential U(r) = depth / (1 + exp((r - radius)/diffuseness)), cut off at the range.
+
+    Parameters
+    ----------
+    depth : float
+        Factor of the potential, dimensionless. A positive depth attracts.
+    d : int
+        Number of shells, from 1 to 1,000,000.
+    radius : float
+        Radius in units of the range, positive.
+    diffuseness : float
+        Thickness of the surface in units of the range, positive.
+
+    Returns
+    -------
+    ndarray of float64, shape (d,)
+        The dimensionless averages over the shells.
+
+    Raises
+    ------
+    TypeError
+        If `depth` or a length is not a real number, or `d` is not an integer.
+    ValueError
+        If a number is out of range or not finite, or if the average over a shell is not finite or its integral does
+        not converge.
 
     Examples
     --------
@@ -161,7 +296,29 @@ def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float
 
 
 def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
-    """U(r) = depth / cosh(r/width)^2, cut off at the range; shape (d,).
+    """Return the potential U(r) = depth / cosh(r/width)^2, cut off at the range.
+
+    Parameters
+    ----------
+    depth : float
+        Factor of the potential, dimensionless. A positive depth attracts.
+    d : int
+        Number of shells, from 1 to 1,000,000.
+    width : float
+        Length scale in units of the range, positive.
+
+    Returns
+    -------
+    ndarray of float64, shape (d,)
+        The dimensionless averages over the shells.
+
+    Raises
+    ------
+    TypeError
+        If `depth` or a length is not a real number, or `d` is not an integer.
+    ValueError
+        If a number is out of range or not finite, or if the average over a shell is not finite or its integral does
+        not converge.
 
     Examples
     --------
@@ -172,20 +329,37 @@ def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
 
 
 def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: float, range_fm: float, d: int) -> Floats:
-    r"""A potential given in MeV and fm, made dimensionless; shape (d,).
-
-    .. math:: U(r) = -2 \mu c^2 \rho^2 V(\rho r) / (\hbar c)^2
+    r"""Convert a potential in MeV and fm to its dimensionless average over d shells.
 
     Parameters
     ----------
     function_MeV : callable
-        V(r) in MeV at r in fm; negative attracts.
+        Potential V(r) in MeV at a distance r in fm. A negative V attracts.
     reduced_mass_MeV : float
-        mu c^2 in MeV, positive.
+        Reduced mass mu c^2 in MeV, positive.
     range_fm : float
-        rho in fm, positive; V is taken to vanish beyond it. A scattering length of the result is in units of rho.
+        Range rho in fm, positive. V is taken to vanish beyond it. A scattering length that is computed from the
+        result is in units of rho.
     d : int
-        Number of shells.
+        Number of shells, from 1 to 1,000,000.
+
+    Returns
+    -------
+    ndarray of float64, shape (d,)
+        The dimensionless averages over the shells.
+
+    Raises
+    ------
+    TypeError
+        If `function_MeV` is not callable or does not return a real number, if `reduced_mass_MeV` or `range_fm` is
+        not a real number, or if `d` is not an integer.
+    ValueError
+        If a number is out of range, if the average over a shell is not finite or does not converge, or if the
+        result overflows float64.
+
+    Notes
+    -----
+    .. math:: U(r) = -2 \mu c^2 \rho^2 V(\rho r) / (\hbar c)^2
 
     Examples
     --------
@@ -202,24 +376,42 @@ def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: floa
 def sample(
     n: int, d: int, *, depth: float, kind: str = "attractive", smallest: float = 0.2, seed: int | Sequence[int]
 ) -> Floats:
-    r"""Draw random potentials, shape (n, d) (our protocol; the paper's is not public to us).
-
-    .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad s \sim \mathrm{uniform}[\text{smallest}, 1]
-
-    with one size s a potential and v_i, one a shell, uniform on [0, 1] (attractive) or [-1, 1] (signed). Sparse
-    potentials attract, and each of their shells is empty with a probability drawn, one a potential, from uniform[0, 1].
+    r"""Draw random potentials. The sampling protocol is our own, not the paper's.
 
     Parameters
     ----------
-    n, d : int
-        Number of potentials and of shells.
+    n : int
+        Number of potentials, at least 1.
+    d : int
+        Number of shells, at least 1.
     depth : float
-        Largest ``|U_i|``, positive.
+        Upper bound of ``|U_i|``, positive.
     kind : {"attractive", "signed", "sparse"}
+        Distribution of the values in the shells (see Notes).
     smallest : float
-        Smallest size, from 0 to 1: at 0 the sizes are graded down to nothing.
+        Lower bound of the scale s, from 0 to 1. If it is 0, the scales extend down to zero.
     seed : int or sequence of int
-        Seed of a PCG64 generator: the same seed draws the same potentials on every machine.
+        Seed of a PCG64 generator. The same seed draws the same potentials on every machine.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, d)
+        The dimensionless potentials.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If an argument is out of range, or if the potentials need more memory than is free.
+
+    Notes
+    -----
+    .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad s \sim \mathrm{uniform}[\text{smallest}, 1]
+
+    One scale s is drawn per potential and one v_i per shell. The v_i are uniform on [0, 1] for attractive
+    potentials and on [-1, 1] for signed ones. Sparse potentials are attractive, and each of their shells is
+    empty with a certain probability. This probability is drawn from uniform[0, 1], once per potential.
 
     Examples
     --------
@@ -249,12 +441,16 @@ def sample(
 
 
 def _generator(seed: Any) -> np.random.Generator:
+    """Return NumPy's PCG64 generator of a seed, an integer >= 0 or a sequence of such integers.
+
+    Raise a TypeError if the seed has another type, and a ValueError if an integer is negative.
+    """
     message = f"seed = {checks.brief(seed)}: must be an integer >= 0 or a sequence of them"
-    if seed is None:  # NumPy would take another seed each time
+    if seed is None:  # NumPy would draw a new seed at each call
         raise TypeError(message)
     try:
         return np.random.Generator(np.random.PCG64(seed))
     except ValueError:
         raise ValueError(message) from None
-    except Exception:  # NumPy's own words, or those of a stranger's __array__
+    except Exception:  # any error of NumPy, or of an __array__ method of the argument
         raise TypeError(message) from None

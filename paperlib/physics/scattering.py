@@ -1,10 +1,12 @@
-r"""Exact S-wave scattering at zero energy: u'' + U u = 0, u(0) = 0, lengths in units of the range.
+"""Compute exact S-wave scattering at zero energy, for u'' + U u = 0 with u(0) = 0.
 
-Past the range u is straight, and a_0 is where that line meets the axis:
+Lengths are in units of the range. Beyond the range u is a straight line, and the scattering length a_0 is the
+point where this line crosses the axis:
 
 .. math:: a_0 = 1 - u(1)/u'(1)
 
-Every result is exact for the discretised potential, up to rounding: no step size, no iteration.
+All results are exact for the discretised potential, up to rounding. The methods need no step size and no
+iteration.
 """
 
 import numpy as np
@@ -19,12 +21,17 @@ __all__ = [
     "scattering_length_jet", "wave_function",
 ]  # fmt: skip
 
-# Shells a block: its edges and Stumpff functions stay within a few MiB.
+# Number of shells processed at a time, so that a block's edges and Stumpff functions take a few MiB.
 _BLOCK = 1 << 17
 
 
 def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[Floats, Floats, Floats]:
-    """a_0, gradients and Hessian-vector products along v, as many of them as `derivatives` asks for, in the shape of U."""
+    """Return a_0, its gradient and its Hessian-vector products along v.
+
+    The order of the highest derivative to compute is `derivatives`, from 0 to 2. For U of shape (..., d), a_0 has
+    shape (...), and each computed derivative has the shape of U. A derivative that is not computed is returned
+    as an array without rows. The compiled sweep is tried first, and NumPy is used if it does not apply.
+    """
     U = checks.shaped("U", U)
     directions = np.empty((0, U.shape[-1])) if v is None else checks.alike("v", v, "U", U.shape)
     flat, directions = (np.ascontiguousarray(array).reshape(-1, U.shape[-1]) for array in (U, directions))
@@ -49,13 +56,33 @@ def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[
 
 
 def scattering_length(U: ArrayLike) -> Floats:
-    r"""The S-wave scattering length a_0 of potentials U (..., d), in units of the range; shape (...).
+    """Return the S-wave scattering length a_0.
 
-    U > 0 attracts, U < 0 repels. On a resonance (u'(1) = 0) a_0 is a signed infinity or a huge value; a U that is not
-    finite is a ValueError. The relative error is a few units of rounding away from resonances and from the zeros of
-    a_0, whatever the depth; at a relative distance t of U from a resonance it is that over t. Large batches of shallow
-    potentials run compiled where numba is installed, at about a third of the memory bandwidth; the rest is bound by
-    NumPy's passes over blocks in cache.
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts, U < 0 repels.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (...)
+        The scattering lengths in units of the range. On a resonance, where u'(1) = 0, the result is a signed
+        infinity or a huge value.
+
+    Raises
+    ------
+    TypeError
+        If U is not real.
+    ValueError
+        If U is empty or not finite.
+
+    Notes
+    -----
+    Away from resonances and from the zeros of a_0, the relative error is a few units of rounding at any depth. At
+    a relative distance t of U from a resonance, the relative error is larger by a factor of 1/t.
+
+    If numba is installed, large batches of shallow potentials run in compiled code, at about a third of the
+    memory bandwidth. The time of all other batches is that of NumPy's passes over blocks in cache.
 
     Examples
     --------
@@ -69,11 +96,28 @@ def scattering_length(U: ArrayLike) -> Floats:
 
 
 def scattering_length_gradient(U: ArrayLike) -> Floats:
-    r"""The exact gradient of a_0 with respect to the shells of U, of U's shape (..., d).
+    r"""Return the exact gradient of a_0 with respect to the shells of U.
 
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts, U < 0 repels.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., d)
+        The gradients in units of the range. They are never positive, and minus infinity on a resonance.
+
+    Raises
+    ------
+    TypeError
+        If U is not real.
+    ValueError
+        If U is empty or not finite.
+
+    Notes
+    -----
     .. math:: \frac{\partial a_0}{\partial U_i} = -\int_{\text{shell } i} \left(\frac{u(r)}{u'(1)}\right)^2 dr
-
-    Never positive; minus infinity on a resonance.
 
     Examples
     --------
@@ -84,7 +128,10 @@ def scattering_length_gradient(U: ArrayLike) -> Floats:
 
 
 def _squares(solution: shells.Edges) -> tuple[Floats, Floats]:
-    """u at the shells' left edges, and the integrals of u^2 over them, in units of h^3 and as u is at r = 1; (d, n)."""
+    """Return u at the left edges of the shells, and the integrals of u^2 over the shells, both of shape (d, n).
+
+    The integrals are in units of h^3 and have the scale of the solution at r = 1. Each u has the scale of its edge.
+    """
     q = solution.q[:-1]
     u = np.arange(len(q))[:, None] * q - solution.w[:-1]
     to_end = 2 * (solution.exponent[:-1] - solution.exponent[-1])
@@ -92,13 +139,38 @@ def _squares(solution: shells.Edges) -> tuple[Floats, Floats]:
 
 
 def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
-    r"""The Hessian of a_0 times a vector, exact; U, v and the product have one shape (..., d).
+    r"""Return the exact product of the Hessian of a_0 with v.
 
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts, U < 0 repels.
+    v : array_like of float, shape (..., d)
+        Vectors that multiply the Hessians, one per potential.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., d)
+        The products in units of the range. They are infinite or huge on a resonance.
+
+    Raises
+    ------
+    TypeError
+        If U or v is not real.
+    ValueError
+        If U or v is empty or not finite, or if their shapes differ.
+
+    See Also
+    --------
+    scattering_length_jet : Return a_0 and its gradient together with the product.
+
+    Notes
+    -----
     .. math:: \sum_j \frac{\partial^2 a_0}{\partial U_i \partial U_j} v_j
               = -2 \int_{\text{shell } i} \hat u\, \delta\hat u\, dr, \qquad \hat u = u/u'(1),
 
-    where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v: the tangent of the sweep that gives
-    the gradient, written out. The product is infinite or huge on a resonance; `scattering_length_jet` gives the rest with it.
+    where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v. The code is the tangent of
+    the sweep that computes the gradient, written out by hand.
 
     Examples
     --------
@@ -112,7 +184,30 @@ def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
 
 
 def scattering_length_jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """a_0 (...), its gradient and its Hessian times v (..., d), from one sweep across the shells of U (..., d).
+    """Return a_0, its gradient, and the product of its Hessian with v, from one sweep across the shells.
+
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts, U < 0 repels.
+    v : array_like of float, shape (..., d)
+        Vectors that multiply the Hessians, one per potential.
+
+    Returns
+    -------
+    a0 : float or ndarray of float64, shape (...)
+        The scattering lengths in units of the range.
+    gradient : ndarray of float64, shape (..., d)
+        The gradients in units of the range.
+    product : ndarray of float64, shape (..., d)
+        The Hessian-vector products in units of the range.
+
+    Raises
+    ------
+    TypeError
+        If U or v is not real.
+    ValueError
+        If U or v is empty or not finite, or if their shapes differ.
 
     Examples
     --------
@@ -124,8 +219,12 @@ def scattering_length_jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, F
 
 
 def _hessian_vectors(solution: shells.Edges, u: Floats, squares: Floats, x: Floats, dx: Floats) -> Floats:
-    """The Hessian-vector products in units of h^3, (d, n), of what `_squares` gives, x = U h^2 and its change dx."""
-    c = np.stack(solution.c, axis=1)  # shell by shell
+    """Return the Hessian-vector products in units of h^3, shape (d, n).
+
+    The arguments u and `squares` are the results of `_squares` for `solution`. The arguments x = U h^2 and its
+    change dx along v have shape (d, n).
+    """
+    c = np.stack(solution.c, axis=1)  # c[i] holds the functions of shell i
     dw, dq = np.zeros_like(x[0]), np.zeros_like(x[0])
     change = np.empty_like(x)
     for i, q in enumerate(solution.q[:-1]):
@@ -144,12 +243,32 @@ def _hessian_vectors(solution: shells.Edges, u: Floats, squares: Floats, x: Floa
 
 
 def effective_range(U: ArrayLike) -> Floats:
-    r"""The effective range r_e of k cot(delta) = -1/a_0 + r_e k^2/2 + .., in units of the range; U (..., d) -> (...).
+    r"""Return the effective range r_e of the expansion k cot(delta) = -1/a_0 + r_e k^2/2 + ..
 
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts, U < 0 repels.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (...)
+        The effective ranges in units of the range. The result is infinite where a_0 = 0, also for U = 0, because
+        the expansion does not exist there.
+
+    Raises
+    ------
+    TypeError
+        If U is not real.
+    ValueError
+        If U is empty or not finite.
+
+    Notes
+    -----
     .. math:: r_e = 2 \int_0^1 \left[(1 - r/a_0)^2 - u(r)^2\right] dr, \qquad u(1) = 1 - 1/a_0
 
-    Infinite where a_0 = 0 (U = 0 too): there the expansion has no meaning. The integral is summed over u(r) less the
-    straight line r u'(1), which is small for weak potentials: r_e, of order 1/U there, keeps its digits.
+    The integral is computed from the difference between u(r) and the straight line r u'(1), which is small for
+    weak potentials. For these r_e is of order 1/U and keeps its digits.
 
     Examples
     --------
@@ -168,10 +287,10 @@ def effective_range(U: ArrayLike) -> Floats:
             w, q = np.ldexp(solution.w, to_end), np.ldexp(solution.q, to_end)
             loss = np.ldexp(solution.loss, to_end[:-1])
             slope, w_end = q[-1], w[-1]
-            excess = np.cumsum(loss[::-1], axis=0)[::-1]  # q - slope, summed from small numbers
+            excess = np.cumsum(loss[::-1], axis=0)[::-1]  # q - slope, summed from small terms without cancellation
             w, q, i = w[:-1], q[:-1], np.arange(d)[:, None]
             u = i * q - w
-            bend = i * excess - w  # u less the straight line i * slope
+            bend = i * excess - w  # u minus the straight line i * slope
             linear = bend * (2 * i * slope + bend) + i * slope * excess + bend * q + excess * (2 * slope + excess) / 3
             curved = u * u * (c3 + c1 * c2) / 2 + u * q * c3 * (1 + c1) + q * q * (c5 + c4 + c2 * c3) / 2
             moment = (linear - x * curved).sum(axis=0)  # int (u^2 - r^2 slope^2) dr / h^3
@@ -181,10 +300,30 @@ def effective_range(U: ArrayLike) -> Floats:
 
 
 def bound_states(U: ArrayLike) -> NDArray[np.int64]:
-    """The number of S-wave bound states of U (..., d): int64, shape (...).
+    """Return the number of S-wave bound states.
 
-    Levinson's theorem at zero energy: the nodes of u(r) at r > 0, counted inside and on the straight line past the
-    range. On a resonance the state at threshold may or may not be counted: rounding decides.
+    Parameters
+    ----------
+    U : array_like of float, shape (..., d)
+        Dimensionless potentials of d shells. U > 0 attracts, U < 0 repels.
+
+    Returns
+    -------
+    int64 or ndarray of int64, shape (...)
+        The numbers of bound states.
+
+    Raises
+    ------
+    TypeError
+        If U is not real.
+    ValueError
+        If U is empty or not finite, or if it has more than 2^53 bound states, which would not be counted exactly.
+
+    Notes
+    -----
+    By Levinson's theorem at zero energy, the number of bound states is the number of nodes of u(r) at r > 0. The
+    nodes are counted within the range and on the straight line beyond it. On a resonance, rounding decides
+    whether the state at threshold is counted.
 
     Examples
     --------
@@ -199,13 +338,13 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
         w, q = solution.w, solution.q
         u = np.arange(d + 1)[:, None] * q - w
         left, right = u[:-1], u[1:]
-        # A node on an edge belongs to the shell on its left, so u = 0 counts with the sign that follows it.
+        # A node on an edge is counted in the shell to its left, so u = 0 takes the sign of u just after the edge.
         sign = np.where(left == 0, np.sign(q[:-1]), np.sign(left))
         crosses = sign != np.where(right == 0, np.sign(q[1:]), np.sign(right))
         k = np.sqrt(np.maximum(x, 0))
         turns = (np.arctan2(k * np.abs(left), sign * q[:-1]) + k) / np.pi
         nodes = np.floor(turns)
-        # Near an edge rounding may put the node on the wrong side; its parity is known from the signs.
+        # Rounding may put a node near an edge on the wrong side. The signs of u give the parity of the count.
         odd = nodes % 2 != (crosses % 2)
         nodes += np.where(odd, np.where(turns - nodes > 0.5, 1, -1), 0)
         inside = np.where(k > 1, nodes, crosses).sum(axis=0)
@@ -217,9 +356,29 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
 
 
 def wave_function(U: ArrayLike, points_per_shell: int = 8) -> tuple[Floats, Floats]:
-    """r and the zero-energy solution u(r) of one potential U (d,), each of shape (d * points_per_shell + 1,).
+    """Return the zero-energy solution u(r) of one potential, at equally spaced points r.
 
-    u is scaled to u'(1) = 1, so that u = r - a_0 past the range.
+    Parameters
+    ----------
+    U : array_like of float, shape (d,)
+        Dimensionless potential of d shells. U > 0 attracts, U < 0 repels.
+    points_per_shell : int
+        Number of points in each shell, at least 1.
+
+    Returns
+    -------
+    r : ndarray of float64, shape (d * points_per_shell + 1,)
+        The points from 0 to 1, in units of the range.
+    u : ndarray of float64, shape (d * points_per_shell + 1,)
+        The solution in units of the range, scaled to u'(1) = 1. Hence u = r - a_0 beyond the range.
+
+    Raises
+    ------
+    TypeError
+        If U is not real, or `points_per_shell` is not an integer.
+    ValueError
+        If U is empty, not finite or not one-dimensional, if `points_per_shell` is below 1, or if the arrays need
+        more memory than is free.
 
     Examples
     --------
@@ -232,7 +391,7 @@ def wave_function(U: ArrayLike, points_per_shell: int = 8) -> tuple[Floats, Floa
         raise ValueError(f"U: shape {U.shape}; must be one potential, shape (d,)")
     m = checks.integer("points_per_shell", points_per_shell, minimum=1)
     checks.memory("points_per_shell", 120 * len(U) * m, "take fewer")
-    # Cutting every shell into m changes nothing about the potential: the edges are the points.
+    # Dividing every shell into m does not change the potential, and the new edges are the points.
     x = np.repeat(U, m)[:, None] / (len(U) * m) ** 2
     solution = shells.edges(x)
     to_end = solution.exponent - solution.exponent[-1]

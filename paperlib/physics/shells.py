@@ -1,16 +1,17 @@
-r"""The zero-energy solution, carried exactly across the shells of a potential.
+r"""Propagate the zero-energy solution exactly across the shells of a potential.
 
-Inside a shell U is constant and u'' = -U u is solved by Stumpff's functions,
+Within a shell U is constant. The solution of u'' = -U u is then given by Stumpff's functions,
 
 .. math:: c_k(x) = \sum_{m \ge 0} \frac{(-x)^m}{(2m + k)!}, \qquad
           c_0 = \cos\sqrt x, \quad c_1 = \sin\sqrt x / \sqrt x, \quad c_k = 1/k! - x\, c_{k+2},
 
-which are entire in x = U h^2: one formula serves attraction, repulsion and the free shell. What is carried is not (u, u')
-but w = r u' - u and q = h u' (h the thickness of a shell): both stay as they are where U = 0, so that a weak potential's
-small effect is summed from small numbers and never found as a difference of large ones.
+which are entire in x = U h^2, where h is the thickness of a shell. One formula is therefore valid for
+attraction, for repulsion and for U = 0. The propagated variables are w = r u' - u and q = h u' in place of
+u and u'. Both are constant where U = 0. The small effect of a weak potential is therefore a sum of small
+numbers and never a difference of large ones.
 
-What a shell does is said once, in `across`, `square` and their tangents, for numbers as for arrays: the sweeps here are
-made of them, the one in NumPy and the compiled one.
+The functions `across`, `square` and their tangents define the effect of one shell, for numbers and for arrays.
+Both the NumPy sweep and the compiled sweep are built from them.
 
 References
 ----------
@@ -31,12 +32,17 @@ __all__ = [
     "Edges", "across", "blocks", "edges", "square", "stumpff", "stumpff_slopes", "swept", "tangent_across", "tangent_of_square",
 ]  # fmt: skip
 
-# exp(300) squared is still a finite double, and past it cosh and sinh agree to all digits.
+# exp(300) squared is still finite in float64, and for larger arguments cosh and sinh agree to all digits.
 _LARGEST_EXPONENT = 300.0
 
 
 def across(i: Any, w: Any, q: Any, xc1: Any, xc2: Any, xc3: Any) -> tuple:
-    """u at the left edge of shell i = 0, 1, .., w and q at its right one, and what q loses in between."""
+    """Propagate (w, q) across shell i = 0, 1, ..
+
+    The arguments w and q are the values at the left edge. The arguments xc1, xc2 and xc3 are x c_1, x c_2 and
+    x c_3, for x = U h^2 of the shell. Return u at the left edge, w and q at the right edge, and the decrease of
+    q in the shell.
+    """
     u = i * q - w
     loss = xc1 * u + xc2 * q
     return u, w + (xc2 * u + xc3 * q - (i + 1) * loss), q - loss, loss
@@ -45,7 +51,12 @@ def across(i: Any, w: Any, q: Any, xc1: Any, xc2: Any, xc3: Any) -> tuple:
 def tangent_across(
     i: Any, u: Any, q: Any, dw: Any, dq: Any, dx: Any, c0: Any, c1: Any, c1_slope: Any, xc1: Any, xc2: Any, xc3: Any
 ) -> tuple:
-    """How u and what `across` gives of w and q change with x by dx and with their values before by dw and dq."""
+    """Return the changes of u, w and q in `across`, for a change of x by dx and of the left values by dw and dq.
+
+    The arguments u and q are the values at the left edge, c0 and c1 are Stumpff functions of x, c1_slope is the
+    derivative of c1, and xc1, xc2 and xc3 are the arguments of `across`. The returned du belongs to the left
+    edge, and the returned dw and dq belong to the right edge.
+    """
     du = i * dq - dw
     loss = xc1 * du + xc2 * dq + dx * ((c0 + c1) * u + c1 * q) / 2
     gain = xc2 * du + xc3 * dq + dx * (c1 * u / 2 - c1_slope * q)
@@ -53,14 +64,21 @@ def tangent_across(
 
 
 def square(u: Any, q: Any, c0: Any, c1: Any, c2: Any, c3: Any) -> Any:
-    """The integral of u^2 over a shell, in units of h: c_k(4x) is written by the doubling formulas."""
+    """Return the integral of u^2 over a shell, in units of h.
+
+    The arguments u and q are the values at the left edge, and c0 to c3 are Stumpff functions of x. The integral
+    contains c_k(4x), which the doubling formulas express by c_k(x).
+    """
     return u * u * (1 + c0 * c1) / 2 + u * q * c1 * c1 + q * q * (c3 + c1 * c2) / 2
 
 
 def tangent_of_square(
     u: Any, q: Any, du: Any, dq: Any, dx: Any, c0: Any, c1: Any, c2: Any, c3: Any, slopes: tuple
 ) -> Any:
-    """How `square` changes with x by dx, u by du and q by dq."""
+    """Return the change of `square` for changes of x by dx, of u by du and of q by dq.
+
+    The derivatives of c1, c2 and c3 are in `slopes`, as returned by `stumpff_slopes`.
+    """
     c1_slope, c2_slope, c3_slope = slopes
     of_x = u * u * (c0 * c1_slope - c1 * c1 / 2) / 2 + 2 * u * q * c1 * c1_slope
     of_x = of_x + q * q * (c3_slope + c1_slope * c2 + c1 * c2_slope) / 2
@@ -69,15 +87,15 @@ def tangent_of_square(
 
 
 def stumpff_slopes(c1: Any, c2: Any, c3: Any, c4: Any, c5: Any) -> tuple:
-    """c_k' = (k c_{k+2} - c_{k+1}) / 2 for k = 1, 2, 3."""
+    """Return the derivatives c_k' = (k c_{k+2} - c_{k+1}) / 2 for k = 1, 2, 3."""
     return (c3 - c2) / 2, (2 * c4 - c3) / 2, (3 * c5 - c4) / 2
 
 
 def stumpff(x: Floats, order: int) -> list[Floats]:
-    """Stumpff's functions c_0 .. c_order of x, each of x's shape; `order` at least 1.
+    """Return Stumpff's functions c_0 .. c_order of x, each of the shape of x. The order is at least 1.
 
-    Below x = -90,000 all of them are scaled by one common factor, so that they stay finite; the solution of a homogeneous
-    equation does not feel it.
+    For x < -90,000 all functions are multiplied by one common factor that keeps them finite. The differential
+    equation is homogeneous, so the factor does not affect results that are independent of the scale of u.
 
     Examples
     --------
@@ -89,7 +107,7 @@ def stumpff(x: Floats, order: int) -> list[Floats]:
     series = []
     for k in (order - 1, order):
         total = np.zeros_like(near)
-        for m in reversed(range(10)):  # 1/20! is below half a unit in the last place of every c_k here
+        for m in reversed(range(10)):  # the next term, at most 1/20!, is below half an ulp of every c_k
             total *= -near
             total += 1 / factorial(2 * m + k)
         series.append(total)
@@ -112,7 +130,9 @@ def stumpff(x: Floats, order: int) -> list[Floats]:
 
 
 def blocks(U: Floats, potentials: int) -> Iterator[tuple[slice, Floats]]:
-    """Yield (rows, x = U h^2 of shape (d, n)) over potentials U (..., d), in C order, so many at a time.
+    """Yield (rows, x) over potentials U (..., d), taken `potentials` at a time.
+
+    The slice `rows` selects potentials in C order. The array x = U h^2 has shape (d, n), one column per potential.
 
     Examples
     --------
@@ -125,10 +145,11 @@ def blocks(U: Floats, potentials: int) -> Iterator[tuple[slice, Floats]]:
 
 
 class Edges(NamedTuple):
-    """The regular solution at the left edges of the shells and at r = 1, up to the factor 2^exponent.
+    """Hold the regular solution at the left edges of the d shells and at r = 1, up to the factor 2^exponent.
 
-    Arrays have shape (d + 1, n): edge by edge, one column a potential. `loss[i]` is q[i] - q[i+1] of shell i before
-    rescaling, shape (d, n); `c` holds the shells' Stumpff functions, each of shape (d, n).
+    The arrays w, q and `exponent` have shape (d + 1, n), with one row per edge and one column per potential.
+    `loss[i]` is q[i] - q[i+1] of shell i before rescaling, and `loss` has shape (d, n). The list `c` holds the
+    Stumpff functions of the shells, each of shape (d, n).
     """
 
     w: Floats
@@ -139,7 +160,9 @@ class Edges(NamedTuple):
 
 
 def edges(x: Floats, order: int = 3) -> Edges:
-    """Carry (w, q) = (0, h) from r = 0 to r = 1; x = U h^2, shape (d, n); Stumpff's functions to `order`, at least 3.
+    """Propagate (w, q) = (0, h) from r = 0 to r = 1, and return the solution at all edges.
+
+    The argument x = U h^2 has shape (d, n). Stumpff's functions are computed up to `order`, at least 3.
 
     Examples
     --------
@@ -153,7 +176,7 @@ def edges(x: Floats, order: int = 3) -> Edges:
     w, q, loss = np.zeros((d + 1, n)), np.empty((d + 1, n)), np.empty((d, n))
     exponent = np.zeros((d + 1, n), dtype=np.int64)
     q[0] = 1.0 / d
-    # With |x| <= 1/4 and |U| <= 1e5 the solution grows by at most cosh(316): nothing to rescale.
+    # For |x| <= 1/4 and |U| <= 1e5 the solution grows by at most a factor cosh(316), so it is not rescaled.
     deep = not (np.abs(x).max() <= 0.25 and np.abs(x).max() * d**2 <= 1e5)
     for i in range(d):
         _, w[i + 1], q[i + 1], loss[i] = across(i, w[i], q[i], xc1[i], xc2[i], xc3[i])
@@ -164,23 +187,27 @@ def edges(x: Floats, order: int = 3) -> Edges:
     return Edges(w, q, exponent, loss, c)
 
 
-# The sweep compiled by numba: potentials lie side by side in the vector registers, so many at a time that their shells stay in
-# cache. One core runs the loop of a_0 at the rate of its vector units; the derivatives' are bound by the memory that they
-# read and write. Compiling takes about a second or two, once a process and loop.
+# The sweep compiled by numba holds potentials side by side in the vector registers. It processes _LANES potentials
+# at a time, so that their shells stay in cache. On one core the loop for a_0 runs at the rate of the vector units. The
+# loops for derivatives are limited by the memory that they read and write. Compiling takes about one or two seconds,
+# once per process and loop.
 LARGEST_X = 1 / 16
-"""Largest |U| h^2 for which the five-term series of the compiled sweep are exact to rounding."""
+"""Largest ``|U| h^2`` for which the five-term series of the compiled sweep are exact to rounding."""
 
 _LANES = 32
-_WORTH_COMPILING = 500_000  # shells in all
+_WORTH_COMPILING = 500_000  # smallest number of shells in the batch
 
 
 def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
-    """Fill a_0 (n,), gradients and Hessian-vector products (n, d) of shallow potentials; whether they are filled.
+    """Fill a_0, gradients and Hessian-vector products with the compiled sweep; return whether they are valid.
 
-    `derivatives`, 0 to 2, says how many of them are asked for; the others, and v (n, d) where there are no products, have
-    no rows. All arrays are C-contiguous, `arrays` are v, a_0, gradients and products. They are filled if the batch is large,
-    shallow and finite, and numba is there. The loop itself finds the largest ``|U|``, and a NaN comes out at its end: to
-    check first would cost as much as it does.
+    All arrays are C-contiguous. U has shape (n, d), and `arrays` are v (n, d), a_0 (n,), the gradients (n, d) and
+    the products (n, d). The order of the highest derivative to compute is `derivatives`, from 0 to 2. The arrays
+    of derivatives that are not computed have no rows, and v has no rows unless the products are computed.
+
+    Return False if numba is not installed or the batch is small. Nothing is filled in these cases. Return False
+    also if a potential is too deep or not finite. The loop itself records the largest ``|U|`` and propagates a
+    NaN to the result, because a check beforehand would take as long as the loop.
     """
     kernel = compiled.loop(("sweep", derivatives), partial(_sweep, derivatives), U.size, _WORTH_COMPILING)
     if kernel is None:
@@ -198,13 +225,18 @@ def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
 
 
 def _sweep(derivatives: int, numba: Any) -> Callable:
+    """Compile the sweep for derivatives of orders 0 to `derivatives`, with the given module numba.
+
+    The compiled function fills a_0 (n,), the gradients (n, d) and the products (n, d), and stores the largest
+    ``|U| h^2`` in `largest` (1,).
+    """
     inline = numba.njit(inline="always")
     step, change_step, squared, change_of_square = map(inline, (across, tangent_across, square, tangent_of_square))
     slopes_of = inline(stumpff_slopes)
 
     @inline
     def functions(x: Any) -> tuple:
-        # sum_m (-x)^m / (2m + k)!, k = 4 and 5; the lower ones follow by c_k = 1/k! - x c_{k+2}.
+        # The series sum_m (-x)^m / (2m + k)! gives c_4 and c_5. The others follow from c_k = 1/k! - x c_{k+2}.
         c4 = 1 / 24 - x * (1 / 720 - x * (1 / 40320 - x * (1 / 3628800 - x * (1 / 479001600))))
         c5 = 1 / 120 - x * (1 / 5040 - x * (1 / 362880 - x * (1 / 39916800 - x * (1 / 6227020800))))
         c2, c3 = 1 / 2 - x * c4, 1 / 6 - x * c5
@@ -252,8 +284,8 @@ def _sweep(derivatives: int, numba: Any) -> Callable:
                             product[start + lane, i] = factor * (pull * squares[i, lane] - changes[i, lane])
         largest[0] = size.max()
 
-    given = numba.types.Array(numba.float64, 2, "C", readonly=True)  # others convert to it
+    given = numba.types.Array(numba.float64, 2, "C", readonly=True)  # numba also passes writable arrays as this type
     rows, column = numba.float64[:, ::1], numba.float64[::1]
     signature = numba.void(given, given, column, rows, rows, column)
-    # A product and a sum may become one operation; nothing else of IEEE arithmetic is given up.
+    # "contract" permits fused multiply-add, and no other deviation from IEEE arithmetic.
     return numba.njit(signature, nogil=True, error_model="numpy", fastmath={"contract"})(sweep)
