@@ -1,7 +1,7 @@
-"""A companion to "Neural network perturbation theory and its application to the Born series".
+"""Provide a companion to the paper "Neural network perturbation theory and its application to the Born series".
 
-The public names are those of the stub beside this file; each is loaded when it is first used, so that importing the
-package imports neither TensorFlow nor matplotlib.
+The public names are listed in the stub `__init__.pyi`. Each name is loaded when it is first used, so that
+importing the package imports neither TensorFlow nor matplotlib.
 
 References
 ----------

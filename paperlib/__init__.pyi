@@ -1,4 +1,4 @@
-# The public face: what editors and type checkers see, and what `__init__.py` loads by when it is first used.
+# The public API. Editors and type checkers read this file, and `__init__.py` loads each name from the module given.
 from . import taylor
 from .companion import explorer, figures, reference, reproduction
 from .learning import ensemble, perturbation, soap, sweep, targets, training

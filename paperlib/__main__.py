@@ -15,21 +15,24 @@ from paperlib.companion.reproduction import Verdict
 
 __all__ = ["main", "start"]
 
-# What trains, or runs what trains, begins again in the one arithmetic.
+# Commands that train networks, or run notebooks that do, restart in deterministic mode.
 TRAINING = ("reproduce", "spreads", "train", "sweep")
 
 
 def _parser() -> ArgumentParser:
+    """Return the parser of the command line. A command's help text is the docstring of its function."""
     parser = ArgumentParser(prog="python -m paperlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(run: Callable[[Namespace], int], example: str) -> ArgumentParser:
+        """Add a command, named by the first word of its example."""
         what, end = run.__doc__, f"example: python -m paperlib {example}"
         sub = commands.add_parser(example.split()[0], help=what, description=what, epilog=end, allow_abbrev=False)
         sub.set_defaults(run=run)
         return sub
 
     def of_a_checkout(run: Callable[[Namespace], int], example: str, *, only: bool = True) -> ArgumentParser:
+        """Add a command with the option --root and, unless `only` is false, the option --only."""
         sub = command(run, example)
         sub.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: this folder)")
         if only:
@@ -68,10 +71,12 @@ def _parser() -> ArgumentParser:
 
 
 def _say(line: str) -> None:
+    """Print a line at once, so that progress is visible."""
     print(line, flush=True)
 
 
 def _names(options: Namespace) -> list[str] | None:
+    """Return the names of the notebooks that --only selects, or None for all."""
     if options.only is None:
         return None
     return [path.stem for path in reproduction.notebooks(options.root / "notebooks", options.only)]
@@ -164,6 +169,7 @@ def _arithmetic(options: Namespace) -> int:
 
 
 def _summary(verdicts: list[Verdict]) -> int:
+    """Print failed comparisons and the counts; return 0, or 1 if one failed or none was made."""
     failed = [verdict for verdict in verdicts if not verdict.passed]
     for verdict in failed:
         print(
@@ -175,7 +181,25 @@ def _summary(verdicts: list[Verdict]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit status: 0, 1 where a comparison failed, 2 where the call was wrong.
+    """Run a command and return its exit status.
+
+    The status is 0 on success, 1 if a comparison fails or the command raises a RuntimeError, and 2 if it raises a
+    ValueError, an OSError or a ModuleNotFoundError, for instance after an invalid call.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command and its options. The default is the arguments of this process.
+
+    Returns
+    -------
+    int
+        The exit status.
+
+    Raises
+    ------
+    SystemExit
+        If the arguments cannot be parsed, or if they request the help text.
 
     Examples
     --------
@@ -183,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2
     """
     options = _parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):  # a letter that the terminal does not know is no error
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal cannot encode is replaced
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
@@ -194,7 +218,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def start() -> None:
-    """Run the command of this process' arguments, and end with its exit status."""
+    """Run the command of this process' arguments, and exit with its status.
+
+    Commands that train networks are restarted in deterministic mode first.
+    """
     if sys.argv[1:2] and sys.argv[1] in TRAINING:
         arithmetic.restart()
     sys.exit(main())

@@ -1,1 +1,1 @@
-"""What every floor above uses and no reader needs: checks, files, cores, a quiet TensorFlow."""
+"""Provide the tools of all layers: input checks, files, threads, deterministic mode, and imports of TensorFlow."""

@@ -1,9 +1,11 @@
-"""The one arithmetic: what makes a training give the same bits on every x86-64 processor with AVX2, and what tells whether it does.
+"""Set up deterministic mode: trainings give the same bits on every x86-64 processor with AVX2.
 
-Last bits depend on the order in which sums are taken, and on functions that a processor has of its own. Libraries choose both
-by the processor that they find, when they are loaded; the variables of the table leave them no choice. They must be set before
-a process begins: what is to compute in this arithmetic is begun in `environment`, and importing the library sets nothing.
-Tried with TensorFlow 2.21 here and on emulated processors: `make test-matrix`. It costs no time.
+The last bits of a result depend on the order of summation, and on functions that are specific to a processor.
+When they are loaded, libraries choose both according to the processor. The environment variables of `_TABLE`
+fix these choices. They must be set before a process starts: `environment` returns them for a new process, and
+importing the library sets nothing. `departures` reports whether the current process runs in deterministic
+mode. The mode was tested with TensorFlow 2.21, on the development machine and on emulated processors
+(`make test-matrix`). It does not slow trainings down.
 """
 
 import os
@@ -34,7 +36,7 @@ _OPTIONS = {
 _XLA = [*(f"--{flag}" for flag in _FLAGS), f"--xla_backend_extra_options={','.join(_OPTIONS)}"]
 _WIDE = " ".join(name for name in __cpu_dispatch__ if name.startswith("AVX512") or name == "X86_V4")
 
-# Each variable, its value, and what it leaves no choice of.
+# Each variable, its value, and the choice that it fixes.
 _TABLE = [
     ("XLA_FLAGS", " ".join(_XLA), f"XLA: {'; '.join([*_FLAGS.values(), *_OPTIONS.values()])}"),
     ("TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL", "0", "TensorFlow: products outside XLA's own by Eigen, not by oneDNN"),
@@ -56,7 +58,7 @@ WHY = {name: why for name, _, why in _TABLE}
 
 
 def impossible() -> str:
-    """Why this machine cannot compute in it, in a few words; empty where it can."""
+    """Return a short reason why this machine does not support deterministic mode, or an empty string if it does."""
     able = __cpu_features__.get("AVX2") and __cpu_features__.get("FMA3")
     if platform.machine().lower() not in ("x86_64", "amd64") or not able:
         return f"{processor()} has no AVX2"
@@ -66,7 +68,7 @@ def impossible() -> str:
 
 
 def _version(library: str) -> str:
-    """The version that is installed; empty where none is."""
+    """Return the installed version of a library, or an empty string if it is not installed."""
     try:
         return version(library)
     except PackageNotFoundError:
@@ -74,9 +76,11 @@ def _version(library: str) -> str:
 
 
 def environment(given: Mapping[str, str], say: Callable[[str], object] = lambda line: None) -> dict[str, str]:
-    """The environment `given` with the one arithmetic in it; unchanged on a machine that cannot compute in it.
+    """Return a copy of the environment `given` with the variables of deterministic mode.
 
-    Its values win over those that are set to something else, since the bits are what it is for; `say` takes a line for each.
+    The variables replace other values, because bit-identical results require them. On a machine that does not
+    support deterministic mode, the copy is unchanged. `say` receives one line for each replaced value, or one
+    line with the reason.
     """
     if why := impossible():
         say(f"not in the one arithmetic: {why}; numbers are held to their tolerances and spreads")
@@ -89,7 +93,7 @@ def environment(given: Mapping[str, str], say: Callable[[str], object] = lambda 
 
 @cache
 def departures() -> str:
-    """Why this process does not compute in the one arithmetic, in a few words; empty where it does."""
+    """Return a short reason why this process is not in deterministic mode, or an empty string if it is."""
     if why := impossible():
         return why
     begun = all(os.environ.get(name) == value for name, value in FIXED.items())
@@ -97,23 +101,24 @@ def departures() -> str:
 
 
 def _announced() -> dict[str, str]:
+    """Return this process' environment with the variables of deterministic mode; print messages to stderr."""
     return environment(os.environ, lambda line: print(f"paperlib: {line}", file=sys.stderr))
 
 
 def become(command: list[str]) -> NoReturn:
-    """Run a command in place of this process, in the one arithmetic."""
+    """Replace this process by a command that runs in deterministic mode."""
     os.execvpe(command[0], command, _announced())
 
 
 def restart() -> None:
-    """Begin this process again, in the one arithmetic, unless it is in it or cannot be."""
+    """Restart this process in deterministic mode, unless it is in it already or the machine does not support it."""
     env = _announced()
     if env != dict(os.environ):
         os.execve(sys.executable, sys.orig_argv, env)
 
 
 def processor() -> str:
-    """The processor's name, as its maker writes it where the system tells."""
+    """Return the model name of the processor from /proc/cpuinfo, or the platform's name for it."""
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("model name"):
@@ -122,7 +127,7 @@ def processor() -> str:
 
 
 def machine() -> dict[str, str]:
-    """What computes here: the processor, how many cores this process may use, and the libraries' versions."""
+    """Return the processor, the number of cores of this process, and the versions of Python and the libraries."""
     libraries = ("numpy", "scipy", "tensorflow", "keras", "numba")
     versions = {name: found for name in libraries if (found := _version(name))}
     return {"processor": processor(), "cores": str(cores.count()), "python": platform.python_version()} | versions

@@ -1,6 +1,7 @@
-"""Bad input is refused in one line that names the argument, the value and what is allowed.
+"""Check arguments, and raise one-line errors that name the argument, its value and the allowed values.
 
-What is of the wrong kind is a TypeError, what is of the right kind but not allowed a ValueError, as in NumPy and SciPy.
+As in NumPy and SciPy, an argument of the wrong type raises a TypeError. An argument of the right type with a
+value that is not allowed raises a ValueError.
 """
 
 import operator
@@ -21,13 +22,13 @@ __all__ = [
 Floats: TypeAlias = NDArray[np.float64]
 Kind = TypeVar("Kind")
 
-SERIES_ORDER = 170  # past it n! is beyond the largest double
-TENSOR_ORDER = 20  # past it n!, which the multiplicities go up to, is beyond the largest int64
-WORTH_ASKING = 2**26  # bytes: asking the system how much is free takes a good part of a millisecond
+SERIES_ORDER = 170  # for larger n, n! overflows float64
+TENSOR_ORDER = 20  # for larger n, n! overflows int64, and multiplicities are at most n!
+WORTH_ASKING = 2**26  # bytes; the query of free memory takes a good part of a millisecond, so it is skipped for less
 
 
 def brief(value: object) -> str:
-    """The repr as a message holds it: on one line, of at most 80 characters.
+    """Return the repr of a value for a message, on one line of at most 80 characters.
 
     Examples
     --------
@@ -36,7 +37,7 @@ def brief(value: object) -> str:
     """
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # a stranger's repr, or an integer of more digits than Python writes
+    except Exception:  # an error of the object's own repr, or an integer with more digits than Python prints
         return f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -44,7 +45,10 @@ def brief(value: object) -> str:
 def integer(
     name: str, value: Any, minimum: int | None = None, maximum: int | None = None, *, limit: int | None = None
 ) -> int:
-    """An integer of any type but bool, in its range; `limit`, what a double or patience can do, is told only where passed.
+    """Return an integer argument as an int. Any integer type except bool is accepted.
+
+    The value must be from `minimum` to `maximum`, and at most `limit`. A `limit` is a bound that float64 or the
+    computing time sets, and messages mention it only if it is exceeded.
 
     Examples
     --------
@@ -72,7 +76,7 @@ def integer(
 
 
 def number(name: str, value: Any, minimum: float | None = None, *, above: float | None = None) -> float:
-    """One finite real number, at least `minimum` and strictly `above`.
+    """Return a real argument as a float. It must be one finite number, at least `minimum` and greater than `above`.
 
     Examples
     --------
@@ -88,9 +92,9 @@ def number(name: str, value: Any, minimum: float | None = None, *, above: float 
         allowed += f" > {above}"
     message = f"{name} = {brief(value)}: must be {allowed}"
     try:
-        # float() alone would take a text, a bool, and an array of one element.
+        # float() alone would also accept a string, a bool, and an array of one element.
         real = np.ndim(value) == 0 and (type(value) is int or np.asarray(value).dtype.kind in "iuf")
-    except Exception:  # a stranger's __array__
+    except Exception:  # an error of the object's own __array__
         real = False
     if not real:
         raise TypeError(message)
@@ -104,7 +108,7 @@ def number(name: str, value: Any, minimum: float | None = None, *, above: float 
 
 
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
-    """One of some names.
+    """Return an argument that must be one of the strings in `allowed`.
 
     Examples
     --------
@@ -121,21 +125,21 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
 
 
 def instance(name: str, value: Any, kind: type[Kind]) -> Kind:
-    """An object of a type."""
+    """Return an argument that must be an instance of the type `kind`."""
     if not isinstance(value, kind):
         raise TypeError(f"{name}: {type(value).__name__} given; must be of type {kind.__name__}")
     return value
 
 
 def called(name: str, value: Any) -> Callable:
-    """What can be called."""
+    """Return an argument that must be callable."""
     if not callable(value):
         raise TypeError(f"{name} = {brief(value)}: must be callable")
     return value
 
 
 def sequence(name: str, value: Any, of: type[Kind] = object) -> list[Kind]:  # type: ignore[assignment]
-    """The items of an iterable of one type, which is no text."""
+    """Return the items of an iterable as a list. They must be of type `of`, and a string is not accepted."""
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError
@@ -146,14 +150,17 @@ def sequence(name: str, value: Any, of: type[Kind] = object) -> list[Kind]:  # t
 
 
 def path(name: str, value: Any) -> Path:
-    """A path whose name can be printed."""
+    """Return an argument as a Path. It must be a string or Path of printable characters."""
     if not isinstance(value, (str, Path)) or not str(value).isprintable():
         raise (ValueError if isinstance(value, (str, Path)) else TypeError)(f"{name} = {brief(value)}: must be a path")
     return Path(value)
 
 
 def real_array(name: str, value: Any, *, last: int | None = None) -> Floats:
-    """A finite float64 array of one axis or more, none empty, the last of a given length; a view where it already is one.
+    """Return an argument as a finite float64 array with at least one axis and no empty axis.
+
+    The last axis must have the length `last`, if given. The result is a view if the argument is already such an
+    array.
 
     Examples
     --------
@@ -170,7 +177,7 @@ def real_array(name: str, value: Any, *, last: int | None = None) -> Floats:
 
 
 def frozen_copy(array: Floats) -> Floats:
-    """Return a read-only copy, for an object to keep: the caller may go on to change the array that was given.
+    """Return a read-only copy for an object to store, so that later changes of the given array do not affect it.
 
     Examples
     --------
@@ -186,7 +193,7 @@ def frozen_copy(array: Floats) -> Floats:
 
 
 def alike(name: str, value: Any, other: str, shape: tuple[int, ...]) -> Floats:
-    """What `real_array` returns, of the shape that another argument has."""
+    """Return `real_array` of an argument that must have the shape of the argument named `other`."""
     array = real_array(name, value)
     if array.shape != shape:
         raise ValueError(f"{name}: shape {array.shape}; must be that of {other}, {shape}")
@@ -194,7 +201,7 @@ def alike(name: str, value: Any, other: str, shape: tuple[int, ...]) -> Floats:
 
 
 def broadcast(name: str, array: Floats, other: str, beside: Floats) -> tuple[int, ...]:
-    """The shape that two arguments have together."""
+    """Return the common shape of two arguments after broadcasting."""
     try:
         return np.broadcast_shapes(array.shape, beside.shape)
     except ValueError:
@@ -202,12 +209,16 @@ def broadcast(name: str, array: Floats, other: str, beside: Floats) -> tuple[int
 
 
 def shaped(name: str, value: Any, last: int | None = None, *, axes: int = 1) -> Floats:
-    """What `real_array` returns, finite or not and of so many axes or more: for where a `finite` of its own follows."""
+    """Return an argument as a float64 array with at least `axes` axes and no empty axis. It may hold NaN or infinity.
+
+    The last axis must have the length `last`, if given. Use this in place of `real_array` where the code checks
+    `finite` separately.
+    """
     try:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name}: rows of different lengths; must be a rectangular array") from None
-    except Exception as error:  # a stranger's __array__
+    except Exception as error:  # an error of the object's own __array__
         raise TypeError(f"{name}: {type(value).__name__} that is no array ({type(error).__name__})") from None
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}: dtype {array.dtype}; must be real numbers")
@@ -217,27 +228,33 @@ def shaped(name: str, value: Any, last: int | None = None, *, axes: int = 1) -> 
         raise ValueError(f"{name}: shape {array.shape} is empty; every axis must be >= 1 long")
     if last is not None and array.shape[-1] != last:
         raise ValueError(f"{name}: shape {array.shape}; the last axis must be {last} long")
-    with np.errstate(over="ignore"):  # a long double may be beyond; `finite` then says so
+    with np.errstate(over="ignore"):  # a long double may overflow float64; `finite` then raises
         return np.asarray(array, dtype=np.float64)
 
 
 def finite(name: str, array: Floats) -> None:
-    """Refuse a NaN or an infinity, naming the first."""
-    # Two reductions read the array without a temporary; a NaN comes through both.
+    """Raise a ValueError that names the first NaN or infinity of an array."""
+    # Two reductions need no temporary array, and a NaN propagates through both.
     if not (np.isfinite(array.min()) and np.isfinite(array.max())):
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{name}[{', '.join(map(str, index))}] = {array[index]}: must be finite")
 
 
 def representable(name: str, result: Floats, instead: str) -> Floats:
-    """Refuse a result that is not finite, though its arguments were: some number on the way was beyond the largest double."""
+    """Return a result that must be finite. Raise a ValueError if it is not.
+
+    The arguments have been checked to be finite, so a value was too large for float64 during the computation.
+    """
     if not np.isfinite(result).all():
         raise ValueError(f"{name}: the result is beyond the largest double, 1.8e308; {instead}")
     return result
 
 
 def memory(name: str, nbytes: int, instead: str) -> None:
-    """Refuse what needs more memory than is free, where the system tells how much that is, before any is taken."""
+    """Raise a ValueError if `nbytes` bytes are more than the free memory. Call it before allocating.
+
+    Nothing is raised if the system does not report its free memory.
+    """
     if nbytes < WORTH_ASKING:
         return
     free, needed = _free_bytes(), float(min(nbytes, 10**300))
@@ -246,7 +263,10 @@ def memory(name: str, nbytes: int, instead: str) -> None:
 
 
 def _free_bytes() -> int | None:
-    """Memory that can still be taken, of the machine and of a container's limit."""
+    """Return the number of free bytes of memory, or None if the system does not report it.
+
+    Within a container this is the smaller of the machine's free memory and the unused part of the container's limit.
+    """
     found = []
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
@@ -254,7 +274,7 @@ def _free_bytes() -> int | None:
     except (OSError, KeyError, ValueError):
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
             found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with suppress(OSError, ValueError):  # in no container, or in one without a limit
+    with suppress(OSError, ValueError):  # not in a container, or no limit is set
         limit, taken = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
         found.append(max(0, limit - taken))
     return min(found, default=None)

@@ -1,4 +1,4 @@
-"""Cut rows into parts whose temporary arrays stay small."""
+"""Divide rows into parts whose temporary arrays stay small."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,9 @@ __all__ = ["slices"]
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
-    """Yield the slices that cut `count` rows into parts of `size` rows; the last part may be shorter.
+    """Yield slices that divide `count` rows into parts of `size` rows; the last part may be shorter.
 
-    A part has at least one row, so that `size` may be the number of rows that fit a limit of memory.
+    A part has at least one row, so `size` may be the number of rows that fit into a memory limit, even if zero.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""When an inner loop is compiled: numba is installed, and the work is worth loading and running it for."""
+"""Compile inner loops with numba if it is installed and the work is large enough to pay for compilation."""
 
 from collections.abc import Callable, Hashable
 from functools import cache, partial
@@ -10,12 +10,14 @@ _made: dict[Hashable, Callable] = {}
 
 
 def loop(key: Hashable, make: Callable[[Any], Callable], size: int, worth: int, once_made: int | None = None) -> Any:
-    """A compiled loop, or None where plain NumPy is the better road.
+    """Return a compiled loop, or None if plain NumPy is faster or numba is not installed.
 
-    `key` tells the loop from others; `make` takes the module numba and gives the loop, once. `size` numbers are to be gone
-    over: from `worth` on it pays to load numba, about a second, and to compile, some more; from `once_made` on, once that
-    is done. The latter is only for loops that give the bits of the plain road: what another gives would depend on what was
-    called before.
+    The loop is identified by `key`. The function `make` receives the module numba and returns the compiled loop.
+    It is called once per key. `size` is the number of values to process. A loop that is not compiled yet is used
+    if `size` is at least `worth`: loading numba takes about a second, and compiling takes some more. A loop that
+    is compiled already is used if `size` is at least `once_made`, or `worth` if `once_made` is not given. Give
+    `once_made` only for a loop whose results are bit-identical to those of NumPy. The result of any other loop
+    would depend on the calls before it.
     """
     if size < (worth if once_made is None or key not in _made else once_made):
         return None
@@ -26,7 +28,7 @@ def loop(key: Hashable, make: Callable[[Any], Callable], size: int, worth: int, 
 
 @cache
 def numba() -> Any:
-    """The module, or None where it is not installed."""
+    """Return the module numba, or None if it is not installed."""
     try:
         import numba
     except ImportError:
@@ -35,16 +37,18 @@ def numba() -> Any:
 
 
 def jit(function: Callable, *, flags: frozenset[str] = frozenset(), inner: bool = False) -> Callable:
-    """A function compiled, and kept on disk where there is a folder for it; `flags` are LLVM's, and one `inner` is no door.
+    """Compile a function with numba and cache it on disk, if the cache folder is writable.
 
-    What is called from compiled functions alone compiles in less time without a door to Python, and is kept within what calls
-    it. None makes arrays, so nothing counts who holds them.
+    The fast-math flags of LLVM are given by `flags`. If `inner` is true, the Python wrapper is omitted. The
+    compilation then takes less time, and only compiled functions can call the function. An inner function is not
+    cached itself, because the cached code of its callers contains it. The function must not create arrays,
+    because reference counting is off.
     """
     options = {"error_model": "numpy", "nogil": True, "fastmath": set(flags), "_nrt": False}
     options |= {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
     try:
-        return numba().njit(function, cache=not inner, **options)  # on disk, which takes a function with a file
-    except RuntimeError:  # no folder in which numba may keep what it compiled
+        return numba().njit(function, cache=not inner, **options)  # the cache needs a function defined in a file
+    except RuntimeError:  # numba found no writable cache folder
         return numba().njit(function, **options)
 
 

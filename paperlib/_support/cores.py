@@ -1,4 +1,8 @@
-"""Work spread over the cores by threads: for calls that hold no lock, as NumPy's large ones and compiled loops do not."""
+"""Distribute calls over the cores by threads.
+
+Calls run in parallel only while they release the global interpreter lock, as large NumPy operations and
+compiled loops do.
+"""
 
 import os
 from collections.abc import Callable, Iterable
@@ -10,17 +14,20 @@ __all__ = ["count", "in_parallel"]
 
 
 def count() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
+    """Return the thread pool of a process, given its id."""
     return ThreadPoolExecutor(count(), thread_name_prefix="paperlib")
 
 
 def in_parallel(call: Callable[[Any], object], arguments: Iterable) -> None:
-    """Call `call` with each of `arguments`, in this thread where there is but one; raise what the first that failed raised.
+    """Call `call` with each of `arguments` in parallel, and raise the first exception in the order of the arguments.
+
+    A single argument is processed in the calling thread.
 
     Examples
     --------
@@ -33,5 +40,5 @@ def in_parallel(call: Callable[[Any], object], arguments: Iterable) -> None:
     if len(arguments) == 1:
         call(arguments[0])
         return
-    # A pool does not survive a fork, so each process has its own.
+    # A thread pool does not survive a fork, so each process has its own pool.
     list(_pool(os.getpid()).map(call, arguments))

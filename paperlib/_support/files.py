@@ -1,6 +1,7 @@
-"""Files that are whole or not there: written beside their place, then renamed into it.
+"""Read and write files safely.
 
-What is read may come from a stranger: nothing in it is run, and its size is known before memory is taken for it.
+A file is written under a temporary name and then renamed, so that it is either complete or absent. Files that
+are read may be untrusted: no content is executed, and its size is checked before memory is allocated.
 """
 
 import errno
@@ -18,7 +19,7 @@ from typing import IO, Any
 
 try:
     import fcntl
-except ModuleNotFoundError:  # not a POSIX system: what a killed writer left stays there
+except ModuleNotFoundError:  # not a POSIX system: files of killed writers are not removed
     fcntl = None  # type: ignore[assignment]  # a module, or none
 
 import numpy as np
@@ -26,7 +27,7 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import checks
 
-# Networks take a few MB, the checkpoints of the largest trainings here 200 MB; notebooks with their pictures, a few MB.
+# Networks and notebooks with their pictures take a few MB, the checkpoints of this project's largest trainings 200 MB.
 MOST_BYTES = 2**30
 MOST_JSON_BYTES = 2**26
 
@@ -37,9 +38,9 @@ _PART = ".part-"
 
 @contextmanager
 def atomically(path: str | Path) -> Iterator[Path]:
-    """Give a path to write to; what was written replaces `path` when the block ends without an error.
+    """Yield a temporary path to write to; rename it to `path` if the block ends without an error.
 
-    The folder is made where it is missing; an OSError names the file that cannot be written.
+    A missing folder is created. If the file cannot be written, an OSError names it.
 
     Examples
     --------
@@ -57,15 +58,15 @@ def atomically(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(path)
         part = path.with_name(f"{_PART}{path.name}-{secrets.token_hex(4)}{path.suffix}")
-        held = open(part, "xb")  # with the mode that the user's mask leaves
-        with suppress(OSError):  # on a file system without locks a killed writer's part stays
+        held = open(part, "xb")  # its mode follows the user's umask
+        with suppress(OSError):  # without locks, the temporary file of a killed writer stays
             _lock(held)
     except OSError as error:
         raise type(error)(error.errno, f"{path}: cannot be written ({error.strerror})") from None
     try:
         yield part
         with open(part, "rb") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the name without the content
+            os.fsync(file.fileno())  # otherwise a power cut could leave a renamed file without content
         os.replace(part, path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -77,7 +78,10 @@ def atomically(path: str | Path) -> Iterator[Path]:
 
 
 def _lock(file: IO) -> None:
-    """Hold a file until it is closed; the system lets go of it however this process ends."""
+    """Lock a file until it is closed. The system releases the lock however the process ends.
+
+    Without file locks (not a POSIX system), the file is closed at once.
+    """
     if fcntl:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     else:
@@ -85,7 +89,7 @@ def _lock(file: IO) -> None:
 
 
 def _remove_orphans(path: Path) -> None:
-    """Remove what writers of this file that were killed have left beside it: parts that nobody holds."""
+    """Remove temporary files of `path` that no process has locked, left by writers that were killed."""
     for part in path.parent.glob(f"{_PART}{glob.escape(path.name)}-*") if fcntl else ():
         with suppress(OSError), open(part, "rb") as file:
             _lock(file)
@@ -93,22 +97,26 @@ def _remove_orphans(path: Path) -> None:
 
 
 def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
-    """Write arrays to a compressed .npz file, atomically; none may hold objects, which only a pickle could."""
+    """Write arrays to a compressed .npz file, atomically.
+
+    Raise a TypeError for an array of Python objects, because only a pickle could store it.
+    """
     for name, array in arrays.items():
         try:
             plain = not np.asarray(array).dtype.hasobject
-        except Exception:  # a stranger's __array__, or rows of different lengths
+        except Exception:  # an error of the object's own __array__, or rows of different lengths
             plain = False
         if not plain:
             raise TypeError(f"{name}: {type(array).__name__} given; must be an array without Python objects")
     with atomically(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for `allow_pickle`
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub matches them with `allow_pickle`
 
 
 def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Read every array of a .npz file, without pickle, of 1 GiB in all; a ValueError if it lacks one of `names` or is damaged.
+    """Read all arrays of a .npz file, at most 1 GiB in total, without pickle.
 
-    Sizes are checked before an array is made: a few kilobytes can be packed so that they claim a terabyte.
+    Raise a ValueError if the file is damaged or too large, or if it lacks an array of `names`. The sizes are
+    checked before an array is created, because a file of a few kilobytes can claim to hold a terabyte.
     """
     path = _existing(path)
     try:
@@ -128,10 +136,11 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def _existing(path: str | Path) -> Path:
+    """Return the path of an existing file; raise an OSError if it is missing or not accessible."""
     path = checks.path("path", path)
     try:
         found = path.is_file()
-    except OSError as error:  # a name too long, a folder that may not be entered
+    except OSError as error:  # the name is too long, or the folder is not accessible
         raise type(error)(error.errno, f"{path}: cannot be read ({error.strerror})") from None
     if not found:
         raise FileNotFoundError(f"{path}: no such file")
@@ -139,7 +148,7 @@ def _existing(path: str | Path) -> Path:
 
 
 def _arrays(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> dict[str, np.ndarray]:
-    """The arrays of an open archive; any exception where it is damaged."""
+    """Return the arrays of an open archive by name; raise an exception, of any type, if the archive is damaged."""
     arrays = {}
     for entry in entries:
         name = entry.filename.removesuffix(".npy")
@@ -157,7 +166,7 @@ def _arrays(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> dict[st
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON, atomically; keys in the order given, so that a diff reads well."""
+    """Write JSON atomically, with keys in the given order to keep diffs readable."""
     with atomically(path) as part:
         try:
             text = json.dumps(content, indent=1, allow_nan=False)
@@ -167,10 +176,10 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON of up to 64 MiB.
+    """Read a JSON file of at most 64 MiB.
 
-    Refused, by a ValueError, is what is no JSON or larger, names NaN or a number beyond the largest double, gives a name
-    twice, or is nested too deeply.
+    Raise a ValueError if the file is too large or not JSON, holds NaN or a number that overflows float64, has a
+    duplicate key in an object, or is nested too deeply.
     """
     path = _existing(path)
     if path.stat().st_size > MOST_JSON_BYTES:
@@ -187,17 +196,20 @@ def read_json(path: str | Path) -> Any:
 
 
 def _number(text: str) -> float:
+    """Return a JSON number as a float; raise a ValueError if it is NaN or overflows float64."""
     if not isfinite(value := float(text)):
         raise ValueError(f"{text[:20]} is no finite number")
     return value
 
 
 def _integer(text: str) -> int:
+    """Return a JSON integer as an int; raise a ValueError if it overflows float64."""
     _number(text)
     return int(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dict; raise a ValueError if a key occurs twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("an object gives a name twice")

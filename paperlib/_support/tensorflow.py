@@ -1,4 +1,4 @@
-"""The one place that loads TensorFlow, so that its log is quiet before it can speak."""
+"""Import TensorFlow and Keras in one place, so that the log is silenced before TensorFlow writes to it."""
 
 import os
 import sys
@@ -10,10 +10,12 @@ __all__ = ["load"]
 
 
 def load() -> tuple[Any, Any]:
-    """The modules tensorflow and keras; a RuntimeError where Keras has been set to another backend.
+    """Return the modules tensorflow and keras.
 
-    Three variables of the environment are set where the caller has not set them, because TensorFlow reads them once, when it
-    is imported: how much it logs, that oneDNN does not change last bits, and the backend of Keras.
+    Raise a ModuleNotFoundError if one is not installed, and a RuntimeError if Keras is set to another backend.
+    TensorFlow and Keras read three environment variables only when they are imported. This function sets each of
+    them unless the caller has set it: the log level, no oneDNN, because it changes last bits, and the backend of
+    Keras.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -23,7 +25,7 @@ def load() -> tuple[Any, Any]:
             import keras
             import tensorflow
 
-            # The first look for devices logs too, before the log level is read.
+            # The first search for devices also writes to the log, before the log level is read.
             tensorflow.config.list_physical_devices()
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error.name}: training needs 'neural-born-series[train]'") from None
@@ -34,10 +36,10 @@ def load() -> tuple[Any, Any]:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Send what is written to file descriptor 2 nowhere, while TensorFlow is imported for the first time.
+    """Discard output to file descriptor 2 during the first import of TensorFlow.
 
-    It logs there, below Python's own stderr, before it reads how much it may log, and would do so in every notebook; a test
-    fails when a release of it no longer does.
+    TensorFlow writes its log there, below Python's own stderr, before it reads the log level. The lines would
+    appear in every notebook. A test fails as soon as a release of TensorFlow no longer writes them.
     """
     if "tensorflow" in sys.modules:
         yield

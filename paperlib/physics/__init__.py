@@ -1,4 +1,4 @@
-"""Compute potentials, their zero-energy scattering, its Born series, and the energy of a box."""
+"""Define potentials, and compute their zero-energy scattering, their Born series and the energy of a box."""
 
 import lazy_loader
 
