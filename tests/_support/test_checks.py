@@ -1,4 +1,4 @@
-"""Each check takes what is allowed and refuses the rest in one line that names the argument, the value and what is allowed."""
+"""Check how the free memory is found."""
 
 import os
 

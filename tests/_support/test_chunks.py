@@ -1,4 +1,4 @@
-"""Parts of rows: together they are all rows, once and in turn."""
+"""Check that parts of rows cover all rows once and in order."""
 
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Check that files are written atomically, and that damaged or untrusted files are rejected."""
+
 import errno
 import json
 import os
@@ -26,7 +28,10 @@ def test_a_failed_write_leaves_the_good_file(tmp_path):
 
 
 def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
-    """And what a living one is writing stays."""
+    """Remove the temporary file of a killed writer at the next write.
+
+    The temporary file of a running writer stays.
+    """
     path, code = tmp_path / "a.json", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     script = f"from paperlib._support.files import atomically\nwith atomically({str(path)!r}):\n    {code}"
     assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
@@ -69,7 +74,10 @@ def test_files_come_out_as_the_mask_says(tmp_path, mask):
 
 
 def test_a_file_system_without_locks_or_modes_is_written_to(tmp_path, monkeypatch):
-    """As Lustre's without flock and CIFS' without chmod; parts of others, which no lock tells from orphans, stay."""
+    """Write to file systems such as Lustre without flock and CIFS without chmod.
+
+    The temporary files of other writers stay, because no lock distinguishes them from orphans.
+    """
     import fcntl
 
     def refused(*_):

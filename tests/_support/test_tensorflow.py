@@ -1,4 +1,4 @@
-"""The one place that loads TensorFlow."""
+"""Check the one module that imports TensorFlow."""
 
 import subprocess
 import sys
@@ -33,6 +33,9 @@ LEVEL = "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'"
     ids=["TensorFlow by itself", "by this door"],
 )
 def test_its_first_words_are_not_heard(code, speaks):
-    """When TensorFlow by itself is quiet at this level, the hand on file descriptor 2 has lost its reason."""
+    """Check that importing TensorFlow writes nothing to stderr, unlike TensorFlow alone at the same log level.
+
+    If TensorFlow alone becomes quiet at this level, redirecting file descriptor 2 is no longer needed.
+    """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert bool(ended.stderr) == speaks, ended.stderr

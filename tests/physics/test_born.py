@@ -1,3 +1,5 @@
+"""Compare the Born series, its tensors, Weinberg eigenvalues and Padé approximants with closed forms and oracles."""
+
 import warnings
 from itertools import combinations_with_replacement
 from math import comb
@@ -23,7 +25,7 @@ def test_terms_against_40_digits(d, depth, kind):
 
 
 def test_terms_of_the_square_well():
-    """1 - tan(k)/k, by its series."""
+    """Compare with the series of 1 - tan(k)/k."""
     g = 0.7
     series = -np.array([g / 3, 2 * g**2 / 15, 17 * g**3 / 315, 62 * g**4 / 2835])
     np.testing.assert_allclose(born.born_terms(np.full(9, g), 4), series, rtol=1e-14)
@@ -31,7 +33,10 @@ def test_terms_of_the_square_well():
 
 @pytest.mark.parametrize("d", [1, 4])
 def test_terms_of_the_square_well_to_order_200(d):
-    """tan(k)/k as the sum over its poles: beyond order 85 the factorials that they come from leave the doubles."""
+    """Compare with tan(k)/k as the sum over its poles.
+
+    Beyond order 85 the factorials that enter the terms overflow float64.
+    """
     n, g = np.arange(1, 201), 2.4
     poles = -2 / np.pi**2 * (g / np.pi**2) ** n * zeta(2 * n + 2, 0.5)
     np.testing.assert_allclose(born.born_terms(np.full(d, g), 200), poles, rtol=1e-11)
@@ -49,7 +54,7 @@ def test_terms_are_homogeneous(U, factor, order):
 
 @given(arrays(np.float64, 6, elements=st.floats(0, 2)), st.integers(1, 6))
 def test_remainder_falls_by_the_next_power(U, order):
-    """a_0 less its first n terms is of order n + 1 in the coupling."""
+    """The difference of a_0 and its first n terms is of order n + 1 in the coupling."""
     if born.born_terms(U, order + 1)[-1] == 0 or U.max() < 0.1:
         return
     small = U / U.max() * 0.2
@@ -78,7 +83,10 @@ def test_first_tensor_is_its_closed_form(d):
 
 
 def test_second_tensor_by_quadrature():
-    """-int int r min(r, s) s over pairs of shells, on a fine grid: another road than the transfer of shells."""
+    """Compare with -int int r min(r, s) s over pairs of shells, summed on a fine grid.
+
+    This method is independent of the maps of the shells.
+    """
     d, n = 3, 400
     r = (np.arange(d * n) + 0.5) / (d * n)
     kernel = -np.minimum.outer(r, r) * np.outer(r, r) / (d * n) ** 2
@@ -87,7 +95,7 @@ def test_second_tensor_by_quadrature():
 
 
 def test_third_tensor_by_summing_the_chain_on_a_grid():
-    """The symmetrised chain r_1 min(r_1, r_2) min(r_2, r_3) r_3, summed on a grid."""
+    """Compare with the symmetrised chain r_1 min(r_1, r_2) min(r_2, r_3) r_3, summed on a grid."""
     from itertools import permutations
 
     d, n = 2, 40
@@ -128,12 +136,15 @@ def test_weinberg_eigenvalues_of_the_square_well(d):
 @given(arrays(np.float64, 8, elements=st.floats(-5, 5)))
 @settings(max_examples=50)
 def test_inverse_eigenvalues_are_resonances(U):
-    """1/eta is a coupling at which a_0 has a pole: the number of bound states steps by one across it."""
+    """Check that a_0 has a pole at the coupling 1/eta.
+
+    The number of bound states increases by one at this coupling.
+    """
     if np.abs(U).max() < 0.5 or len(set(np.abs(U))) < 8:
         return  # two resonances may coincide
     eta = born.weinberg_eigenvalues(U)
     assert (np.diff(np.abs(eta)) <= 0).all()
-    # The second one is resolved less well where one shell holds all of the potential.
+    # The second eigenvalue is less accurate if one shell holds all of the potential.
     for value, digits in ((eta[0], 1e-9), (eta[1], 1e-3)):
         couplings = np.array([1 - digits, 1 + digits]) / value
         counts = scattering.bound_states(couplings[:, None] * U)
@@ -141,7 +152,10 @@ def test_inverse_eigenvalues_are_resonances(U):
 
 
 def test_signed_eigenvalues_are_those_of_the_plain_operator():
-    """The spectrum of G U from a crude collocation, which is not symmetric and knows nothing of V."""
+    """Compare with the spectrum of G U from a crude collocation.
+
+    The matrix of the collocation is not symmetric and does not use V.
+    """
     U = potentials.sample(1, 8, depth=5.0, kind="signed", seed=1)[0]
     n = 60
     r = (np.arange(8 * n) + 0.5) / (8 * n)
@@ -160,7 +174,7 @@ def test_radius_decides_convergence():
 
 
 @pytest.mark.parametrize("m, n", [(1, 0), (3, 0), (1, 1), (2, 2), (3, 2), (2, 3), (5, 5)])
-@pytest.mark.filterwarnings("ignore:An ill-conditioned matrix")  # of SciPy, about its own equations
+@pytest.mark.filterwarnings("ignore:An ill-conditioned matrix")  # a warning of SciPy about the equations that it solves
 def test_pade_against_scipy(m, n):
     from scipy.interpolate import pade as scipy_pade
 
@@ -265,7 +279,10 @@ def test_one_potential_in_a_batch_does_not_touch_the_others():
 @pytest.mark.parametrize("order", [1, 2, 5])
 @pytest.mark.parametrize("d", [1, 3, 8])
 def test_the_remainder_of_deeper_potentials(order, d):
-    """Where nothing cancels it is a difference, of numbers in 40 digits."""
+    """Compare with the difference of a_0 and its terms, computed with 40 digits.
+
+    For these potentials the difference does not cancel.
+    """
     U = np.random.default_rng(d).uniform(-3, 3, d)
     exact = oracles.scattering_length(U) - sum(oracles.born_terms(U, order))
     assert oracles.relative_error(born.born_remainder(U, order), exact) < 1e-12
@@ -291,7 +308,7 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
 def test_terms_are_refused_before_more_memory_is_taken_than_is_free(monkeypatch, function):
     U = np.ones((6, 3))
     monkeypatch.setattr("paperlib._support.checks.WORTH_ASKING", 0)
-    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 8 * 6 * 4)  # a double a term of a potential
+    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 8 * 6 * 4)  # one float64 for each term of each potential
     function(U, 4)
     monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 8 * 6 * 4 - 1)
     with pytest.raises(ValueError, match="^U, order: needs .* take fewer potentials$"):
@@ -319,7 +336,10 @@ def test_the_highest_orders_that_there_are():
 
 @given(st.integers(1, 4), st.integers(0, 4), st.floats(-3, 3), st.integers(0, 99))
 def test_pade_finds_rational_functions_again(m, n, exponent, seed):
-    """Whatever the scale of the coupling: of p/q with poles away from it, by its terms alone."""
+    """Recover rational functions p/q from their terms, at any scale of the coupling.
+
+    The poles are away from the coupling.
+    """
     random = np.random.default_rng(seed)
     scale = 10.0**exponent
     p, q = random.uniform(0.5, 1, m), np.atleast_1d(np.poly(-random.uniform(2, 5, n)))[::-1]
@@ -334,13 +354,13 @@ def test_pade_finds_rational_functions_again(m, n, exponent, seed):
 
 
 def test_pade_of_no_quotient_is_refused():
-    """Numerator and denominator leave the doubles together."""
+    """The numerator and the denominator both leave the range of float64."""
     with pytest.raises(ValueError, match="^terms: the quotient is 0/0; take lower degrees$"):
         born.pade_of_terms([[0.1, 0.1, 0.1], [5e-324, 1e150, 1e150]], 1, 2)
 
 
 def test_a_remainder_on_a_resonance_is_refused_without_a_warning(monkeypatch):
-    """No double is exactly on a resonance of a well, so u'(1) is made to be zero."""
+    """Set u'(1) to zero, because no float64 depth of a well is exactly on a resonance."""
     real = born._coupling_series
 
     def on_resonance(x, order, tail):
@@ -357,7 +377,10 @@ def test_a_remainder_on_a_resonance_is_refused_without_a_warning(monkeypatch):
 
 @pytest.mark.parametrize(("depth", "digits"), [(10.0, 3e-14), (25.0, 5e-13), (60.0, 3e-10)])
 def test_pade_keeps_its_digits_at_high_degrees(depth, digits):
-    """Where exact arithmetic has all of them, four, ten and twenty-four times past the radius."""
+    """Use degrees at which exact arithmetic gives all digits.
+
+    The potentials are at four, ten and twenty-four times the radius of convergence.
+    """
     exact = oracles.scattering_length(np.full(16, depth))
     for degree in (12, 15, 30, 120):
         assert abs(float(born.pade(np.full(16, depth), degree, degree) / exact) - 1) < digits

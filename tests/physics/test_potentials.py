@@ -1,3 +1,5 @@
+"""Check the shapes of potentials, their shell averages, their units and the random samples."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,7 +31,7 @@ def test_shapes_scale_with_depth_and_attract(shape):
 
 @given(st.integers(1, 40), st.floats(0.05, 1.0))
 def test_shell_averages_keep_the_first_born_term(d, width):
-    """-int r^2 U dr is the same before and after the cut into shells."""
+    """The integral -int r^2 U dr is the same before and after the division into shells."""
     U = potentials.discretize(lambda r: np.exp(-r / width), d)
     i = np.arange(1, d + 1)
     after = -(U * (i**2 - i + 1 / 3)).sum() / d**3
@@ -38,7 +40,10 @@ def test_shell_averages_keep_the_first_born_term(d, width):
 
 
 def test_discretised_potential_converges_to_the_smooth_one():
-    """a_0 of the shells approaches that of scipy's ODE solver, as the square of the shells' thickness."""
+    """Compare a_0 of the shells with a_0 from SciPy's ODE solver.
+
+    The difference decreases as the square of the thickness of the shells.
+    """
     from scipy.integrate import solve_ivp
 
     def U(r):
@@ -59,7 +64,10 @@ def test_square_well_is_the_discretised_step(radius):
 
 
 def test_neutron_proton_singlet():
-    """The 1S0 np interaction: a Gaussian of 30.93 MeV and 1.82 fm, with a_0 near -23.7 fm and r_e near 2.8 fm."""
+    """Check the 1S0 neutron-proton interaction.
+
+    A Gaussian of 30.93 MeV and 1.82 fm has a_0 near -23.7 fm and r_e near 2.8 fm.
+    """
     mega_electron_volt = 1e6 * e / c**2
     mu = m_n * m_p / (m_n + m_p) / mega_electron_volt
     rho = 10.0
@@ -70,7 +78,7 @@ def test_neutron_proton_singlet():
 
 
 def test_physical_units_against_si():
-    """-2 mu rho^2 V / hbar^2 computed in SI units, from constants the package does not use."""
+    """Compare with -2 mu rho^2 V / hbar^2 in SI units, computed from constants that the package does not use."""
     volt, mass = -14.0, 469.5
     in_si = -2 * (mass * 1e6 * e / c**2) * (2.5e-15) ** 2 * (volt * 1e6 * e) / hbar**2
     U = potentials.from_physical(lambda r: volt, mass, 2.5, 3)
@@ -80,7 +88,7 @@ def test_physical_units_against_si():
 def test_samples_follow_their_distribution():
     U = potentials.sample(20_000, 8, depth=2.0, kind="signed", smallest=0.5, seed=3)
     assert np.abs(U).max() <= 2.0
-    # <U> = 0 and <U^2> = depth^2 <s^2> / 3, s uniform on [1/2, 1]
+    # <U> = 0 and <U^2> = depth^2 <s^2> / 3, with s uniform on [1/2, 1]
     assert abs(U.mean()) < 5 * U.std() / np.sqrt(U.size)
     assert (U**2).mean() == pytest.approx(4 * (1 - 0.5**3) / (3 * 0.5) / 3, rel=0.02)
     sparse = potentials.sample(20_000, 8, depth=2.0, kind="sparse", seed=3)
@@ -92,7 +100,7 @@ def test_samples_follow_their_distribution():
 
 
 def test_samples_are_the_same_everywhere():
-    """Written down once: another machine or NumPy must draw the same."""
+    """Compare with stored samples, because every machine and every NumPy must draw the same."""
     U = potentials.sample(2, 2, depth=1.0, seed=12345)
     np.testing.assert_allclose(U, SEED_12345, rtol=1e-14)
     assert (potentials.sample(2, 2, depth=1.0, seed=(1, 2)) != potentials.sample(2, 2, depth=1.0, seed=(2, 1))).all()

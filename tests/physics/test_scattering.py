@@ -1,3 +1,5 @@
+"""Compare scattering at zero energy with 40-digit oracles, closed forms and second algorithms."""
+
 import re
 import warnings
 
@@ -60,14 +62,21 @@ def test_cutting_shells_finer_changes_nothing(U, parts):
 
 @given(arrays(np.float64, st.integers(1, 4), elements=st.floats(-6 * np.pi, 6 * np.pi)))
 def test_half_waves_within_a_shell_are_the_nodes_at_its_parts(phases):
-    """In shells, a half-wave each or more, they are told from phases; in parts of them, from signs alone."""
+    """Compare the number of nodes in whole shells with that in parts of shells.
+
+    If a shell holds a half-wave or more, its nodes are counted by the phase. In its parts they are counted by
+    the signs alone.
+    """
     U = np.sign(phases) * (len(phases) * phases) ** 2
     assert scattering.bound_states(U) == scattering.bound_states(np.repeat(U, 24))
 
 
 @given(arrays(np.float64, 5, elements=st.floats(0, 2)), st.integers(0, 4))
 def test_deeper_attracts_more(U, shell):
-    """Without bound states a_0 falls with every shell, by the gradient."""
+    """Without bound states, a_0 decreases when one shell becomes deeper.
+
+    The gradient predicts the decrease.
+    """
     deeper = U.copy()
     deeper[shell] += 1e-3
     if scattering.bound_states(deeper) == 0:
@@ -80,11 +89,14 @@ def test_deeper_attracts_more(U, shell):
 @given(arrays(np.float64, 8, elements=st.floats(-40, 200)))
 @settings(max_examples=60)
 def test_bound_states_are_the_negative_eigenvalues(U):
-    """Counted again by a second algorithm: the inertia of the finite-difference Hamiltonian in a large box."""
+    """Count the bound states by a second algorithm.
+
+    It is the inertia of the finite-difference Hamiltonian in a large box.
+    """
     from scipy.linalg import eigh_tridiagonal
 
     a = scattering.scattering_length(U)
-    if abs(a) > 5 or abs(a) < 1e-3:  # a state at threshold, which a box cannot see
+    if abs(a) > 5 or abs(a) < 1e-3:  # a box cannot resolve a state at threshold
         return
     per_shell, box = 100, 30
     h = 1 / (8 * per_shell)
@@ -111,7 +123,7 @@ def test_resonance_is_huge_and_silent(d):
 
 
 def test_exact_zero_slope_is_a_signed_infinity(monkeypatch):
-    """No double is exactly on a resonance of a well, so the solution is made to be."""
+    """Set the slope to zero, because no float64 depth of a well is exactly on a resonance."""
     real = shells.edges
 
     def on_resonance(x, order=3):
@@ -160,7 +172,10 @@ def test_strides_and_dtypes():
 @pytest.mark.parametrize("depth", [1e-6, 1.0, 30.0, 1e4])
 @pytest.mark.parametrize("d", [1, 5, 64])
 def test_hessian_vectors_are_slopes_of_the_gradient(d, depth, kind):
-    """Against central differences of the gradient in 40 digits, where a step can be small enough."""
+    """Compare with central differences of the gradient, computed with 40 digits.
+
+    This precision permits a step that is small enough.
+    """
     import mpmath
 
     U = draw(d, depth, kind)
@@ -269,7 +284,10 @@ def test_the_jet_is_the_three_functions():
 
 
 def test_extremes_are_silent():
-    """Depths at the ends of what a double holds, and resonances that are hit: no warning, and no NaN but where it is said."""
+    """Extreme depths in float64 and exact resonances cause no warning.
+
+    They give no NaN except where it is documented.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for depth in (0.0, 5e-324, -5e-324, 1e-300, 1e300, -1e300, 1e308, -1e308):
@@ -283,7 +301,10 @@ def test_extremes_are_silent():
 
 
 def test_nodes_on_an_edge_are_counted_once():
-    """Wells of which a whole number of half-waves ends at an edge, before shells that are free, attract or repel."""
+    """Count the bound states of wells with a node at the edge of a shell.
+
+    The next shell is free, attractive or repulsive.
+    """
     for number in (1, 2, 3):
         inner = (2 * np.pi * number) ** 2  # u = 0 at r = 1/2
         for outer, more in ((0.0, 0), (1.0, 0), (-5.0, 0), (0.9 * np.pi**2, 0), (1.1 * np.pi**2, 1), (50.0, 1)):
@@ -293,7 +314,7 @@ def test_nodes_on_an_edge_are_counted_once():
 
 @pytest.mark.parametrize("depth", [1e4, 4e6, 1e8])
 def test_a_wave_that_hardly_enters_is_scaled_at_the_end(depth):
-    """u = sinh(kr) / (k cosh k), which overflows from k = 710 on."""
+    """Compare with u = sinh(kr) / (k cosh k), which overflows for k of 710 and more."""
     k = np.sqrt(depth)
     r, u = scattering.wave_function(np.full(2, -depth), points_per_shell=64)
     np.testing.assert_allclose(
@@ -303,7 +324,10 @@ def test_a_wave_that_hardly_enters_is_scaled_at_the_end(depth):
 
 @given(half_waves=st.lists(st.integers(1, 4), min_size=1, max_size=32), seed=st.integers(0, 99))
 def test_half_waves_that_end_at_the_edges_are_counted(half_waves, seed):
-    """Rounding puts each node on either side of its edge; u = 0 at r = 1 too, so the line past it has none more."""
+    """Count half-waves that end at the edges of the shells, where rounding moves each node to either side.
+
+    Because u = 0 at r = 1 too, the straight line beyond the range has no further node.
+    """
     bits = np.random.default_rng(seed).integers(-3, 4, len(half_waves))
     U = (np.pi * len(half_waves) * np.array(half_waves)) ** 2 * (1 + bits * np.finfo(float).eps)
     assert scattering.bound_states(U) == sum(half_waves)

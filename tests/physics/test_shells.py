@@ -1,4 +1,4 @@
-"""What one shell does against mpmath and an integrator, and the compiled sweep over them against the plain one."""
+"""Compare the compiled sweep across the shells with the NumPy sweep."""
 
 import numpy as np
 import pytest
@@ -31,9 +31,9 @@ def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
         plain = [function(U) for function in functions]
         with monkeypatch.context() as patch:
             patch.setattr(shells, "_WORTH_COMPILING", 0)
-            patch.setattr(shells, "edges", None)  # the plain road is closed
+            patch.setattr(shells, "edges", None)  # the NumPy sweep is not available
             compiled = [function(U) for function in functions]
-        # Deep potentials near a resonance amplify rounding; the bound is for the others.
+        # Deep potentials near a resonance amplify rounding, so the bound applies to the others only.
         clear, digits = (np.abs(plain[0]) < 3, 1e-9) if U is deep else (np.full(n, True), 1e-12)
         assert clear.mean() > 0.5
         np.testing.assert_allclose(
@@ -59,7 +59,10 @@ def test_compiled_loops_refuse_what_the_plain_ones_refuse(monkeypatch, function,
 @pytest.mark.parametrize("depth", [10.0, -10.0, 1e7, -1e7])
 @pytest.mark.parametrize("function", COMPILED)
 def test_one_deep_potential_in_a_batch_keeps_its_digits(monkeypatch, function, depth):
-    """The compiled loops hold for shallow ones alone: a batch with a deep one goes the plain road."""
+    """Compute a batch with one deep potential by NumPy.
+
+    The compiled loops are valid only for shallow potentials.
+    """
     U = np.random.default_rng(0).uniform(0, 0.5, (40, 8))
     U[17, 2] = depth
     plain = function(U)
@@ -70,7 +73,10 @@ def test_one_deep_potential_in_a_batch_keeps_its_digits(monkeypatch, function, d
 @pytest.mark.parametrize("depth", [-2e5, -6e5])
 @pytest.mark.parametrize("function", COMPILED)
 def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, function, depth):
-    """Each is shallow, |U| h^2 below 1/27, but u grows to e^447, whose square is too large, and to e^775."""
+    """Compute many shallow shells by NumPy if the solution grows too much.
+
+    Each shell has |U| h^2 below 1/27. But u grows to e^447, whose square overflows float64, or to e^775.
+    """
     U = np.full((2, 4000), depth)
     plain = function(U)
     monkeypatch.setattr(shells, "_WORTH_COMPILING", 0)
@@ -79,7 +85,10 @@ def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, 
 
 
 def test_what_is_only_to_be_read_is_swept_too():
-    """Compiled loops are made for arrays that nobody may write to, such as a file's or JAX's."""
+    """Accept read-only arrays, such as arrays from files or from JAX.
+
+    The compiled loops are compiled for read-only arrays.
+    """
     U = np.random.default_rng(0).uniform(0, 0.5, (40_000, 16))
     v = U[::-1].copy()
     writable = [scattering.scattering_length(U), *scattering.scattering_length_jet(U, v)]
