@@ -221,6 +221,11 @@ def start() -> None:
     """Run the command of this process' arguments, and exit with its status.
 
     Commands that train networks are restarted in deterministic mode first.
+
+    Raises
+    ------
+    SystemExit
+        Always, with the status that `main` returns.
     """
     if sys.argv[1:2] and sys.argv[1] in TRAINING:
         arithmetic.restart()

@@ -335,7 +335,7 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
 
     The operator V integrates from 0 to r. Then G = V V^T, and V^T U V has the same spectrum as G U. The code
     projects V^T U V on Legendre polynomials in each shell, eight per shell up to d = 64 and three per shell
-    from d = 129. The operator itself is exact. Up to d = 64 the largest eigenvalue is accurate to 1e-12. The
+    from d = 129. The matrix elements are exact. Up to d = 64 the largest eigenvalue is accurate to 1e-12. The
     wave function of the k-th eigenvalue has k - 1/2 half-waves. This eigenvalue is equally accurate as long as
     no shell holds more than about a quarter of a half-wave. The cost is one eigenvalue problem per potential,
     of about 512 rows.

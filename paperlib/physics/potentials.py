@@ -123,7 +123,7 @@ def _shape(depth: float, d: int, function: Callable[..., float], **lengths: floa
 
 
 def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
-    """Return the potential U(r) = depth for r <= radius, and 0 beyond.
+    """Return the shell averages of a square well, U(r) = depth for r <= radius and 0 beyond.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
 
 
 def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
-    """Return the potential U(r) = depth exp(-(r/width)^2), cut off at the range.
+    """Return the shell averages of U(r) = depth exp(-(r/width)^2), cut off at the range.
 
     Parameters
     ----------
@@ -182,8 +182,8 @@ def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
     TypeError
         If `depth` or a length is not a real number, or `d` is not an integer.
     ValueError
-        If a number is out of range or not finite, or if the average over a shell is not finite or its integral does
-        not converge.
+        If a number is out of range or not finite, or if the average over a shell is not finite or does not
+        converge.
 
     Examples
     --------
@@ -194,7 +194,7 @@ def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
 
 
 def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
-    """Return the potential U(r) = depth exp(-r/width), cut off at the range.
+    """Return the shell averages of U(r) = depth exp(-r/width), cut off at the range.
 
     Parameters
     ----------
@@ -215,8 +215,8 @@ def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
     TypeError
         If `depth` or a length is not a real number, or `d` is not an integer.
     ValueError
-        If a number is out of range or not finite, or if the average over a shell is not finite or its integral does
-        not converge.
+        If a number is out of range or not finite, or if the average over a shell is not finite or does not
+        converge.
 
     Examples
     --------
@@ -227,7 +227,7 @@ def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
 
 
 def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
-    """Return the potential U(r) = depth exp(-r/width) / (r/width), cut off at the range.
+    """Return the shell averages of U(r) = depth exp(-r/width) / (r/width), cut off at the range.
 
     Parameters
     ----------
@@ -248,8 +248,8 @@ def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
     TypeError
         If `depth` or a length is not a real number, or `d` is not an integer.
     ValueError
-        If a number is out of range or not finite, or if the average over a shell is not finite or its integral does
-        not converge.
+        If a number is out of range or not finite, or if the average over a shell is not finite or does not
+        converge.
 
     Examples
     --------
@@ -260,7 +260,7 @@ def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
 
 
 def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float = 0.1) -> Floats:
-    """Return the potential U(r) = depth / (1 + exp((r - radius)/diffuseness)), cut off at the range.
+    """Return the shell averages of U(r) = depth / (1 + exp((r - radius)/diffuseness)), cut off at the range.
 
     Parameters
     ----------
@@ -283,8 +283,8 @@ def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float
     TypeError
         If `depth` or a length is not a real number, or `d` is not an integer.
     ValueError
-        If a number is out of range or not finite, or if the average over a shell is not finite or its integral does
-        not converge.
+        If a number is out of range or not finite, or if the average over a shell is not finite or does not
+        converge.
 
     Examples
     --------
@@ -296,7 +296,7 @@ def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float
 
 
 def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
-    """Return the potential U(r) = depth / cosh(r/width)^2, cut off at the range.
+    """Return the shell averages of U(r) = depth / cosh(r/width)^2, cut off at the range.
 
     Parameters
     ----------
@@ -317,8 +317,8 @@ def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
     TypeError
         If `depth` or a length is not a real number, or `d` is not an integer.
     ValueError
-        If a number is out of range or not finite, or if the average over a shell is not finite or its integral does
-        not converge.
+        If a number is out of range or not finite, or if the average over a shell is not finite or does not
+        converge.
 
     Examples
     --------

@@ -82,7 +82,7 @@ def scattering_length(U: ArrayLike) -> Floats:
     a relative distance t of U from a resonance, the relative error is larger by a factor of 1/t.
 
     If numba is installed, large batches of shallow potentials run in compiled code, at about a third of the
-    memory bandwidth. The time of all other batches is that of NumPy's passes over blocks in cache.
+    memory bandwidth. For all other batches, the time is determined by NumPy's passes over blocks in cache.
 
     Examples
     --------
@@ -268,7 +268,7 @@ def effective_range(U: ArrayLike) -> Floats:
     .. math:: r_e = 2 \int_0^1 \left[(1 - r/a_0)^2 - u(r)^2\right] dr, \qquad u(1) = 1 - 1/a_0
 
     The integral is computed from the difference between u(r) and the straight line r u'(1), which is small for
-    weak potentials. For these r_e is of order 1/U and keeps its digits.
+    weak potentials. For such potentials r_e is of order 1/U, and it keeps its digits.
 
     Examples
     --------

@@ -243,6 +243,11 @@ def _sweep(derivatives: int, numba: Any) -> Callable:
         return 1 - x * c2, 1 - x * c3, c2, c3, c4, c5
 
     def sweep(U: Floats, v: Floats, a0: Floats, gradient: Floats, product: Floats, largest: Floats) -> None:
+        """Fill the results for U (n, d) and directions v, _LANES potentials at a time.
+
+        A block of potentials is transposed first, so that the inner loop runs over potentials. The loop is then
+        vectorised.
+        """
         n, d = U.shape
         scale = 1.0 / d**2
         w, q, dw, dq = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)
@@ -284,7 +289,7 @@ def _sweep(derivatives: int, numba: Any) -> Callable:
                             product[start + lane, i] = factor * (pull * squares[i, lane] - changes[i, lane])
         largest[0] = size.max()
 
-    given = numba.types.Array(numba.float64, 2, "C", readonly=True)  # numba also passes writable arrays as this type
+    given = numba.types.Array(numba.float64, 2, "C", readonly=True)  # writable arrays match this type, too
     rows, column = numba.float64[:, ::1], numba.float64[::1]
     signature = numba.void(given, given, column, rows, rows, column)
     # "contract" permits fused multiply-add, and no other deviation from IEEE arithmetic.

@@ -308,7 +308,7 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
 def test_terms_are_refused_before_more_memory_is_taken_than_is_free(monkeypatch, function):
     U = np.ones((6, 3))
     monkeypatch.setattr("paperlib._support.checks.WORTH_ASKING", 0)
-    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 8 * 6 * 4)  # one float64 for each term of each potential
+    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 8 * 6 * 4)  # one float64 per term
     function(U, 4)
     monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 8 * 6 * 4 - 1)
     with pytest.raises(ValueError, match="^U, order: needs .* take fewer potentials$"):
