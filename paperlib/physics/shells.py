@@ -206,7 +206,7 @@ def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
     of derivatives that are not computed have no rows, and v has no rows unless the products are computed.
 
     Return False if numba is not installed or the batch is small. Nothing is filled in these cases. Return False
-    also if a potential is too deep or not finite. The loop itself records the largest ``|U|`` and propagates a
+    also if a potential is too deep or not finite. The loop itself records the largest ``|U| h^2`` and propagates a
     NaN to the result, because a check beforehand would take as long as the loop.
     """
     kernel = compiled.loop(("sweep", derivatives), partial(_sweep, derivatives), U.size, _WORTH_COMPILING)

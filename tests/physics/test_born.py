@@ -35,7 +35,7 @@ def test_terms_of_the_square_well():
 def test_terms_of_the_square_well_to_order_200(d):
     """Compare with tan(k)/k as the sum over its poles.
 
-    Beyond order 85 the factorials that enter the terms overflow float64.
+    Beyond order 85 the factorials that enter the terms leave the range of float64.
     """
     n, g = np.arange(1, 201), 2.4
     poles = -2 / np.pi**2 * (g / np.pi**2) ** n * zeta(2 * n + 2, 0.5)
