@@ -1,4 +1,4 @@
-"""The learning: targets, trainings, and perturbation theory for what they learn."""
+"""Define targets, train ensembles of networks, and read perturbation series off the trained networks."""
 
 import lazy_loader
 

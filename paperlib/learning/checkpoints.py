@@ -1,4 +1,7 @@
-"""Trainings kept on disk, each in a file named by its configuration: to go on from where one stopped, or to take as it is."""
+"""Save the state of a training in a file, so that the training can be resumed or its result loaded.
+
+Each file is named by the fingerprint of the training's configuration.
+"""
 
 import ast
 import hashlib
@@ -17,7 +20,7 @@ from paperlib.learning.ensemble import CURVES
 
 __all__ = ["Checkpoint", "code"]
 
-# The code that decides, beside the configuration and the target's values, which weights come out.
+# The source files that determine the trained weights, together with the configuration and the target's values.
 _CODE = (
     "_support/tensorflow.py",
     *(f"learning/{name}.py" for name in ("configuration", "programs", "soap", "tensorflow_activations", "training")),
@@ -25,19 +28,19 @@ _CODE = (
 
 
 def code() -> bytes:
-    """Return the hashes of the code that decides which weights come out, one after the other.
+    """Return the concatenated SHA-256 hashes of the source files that determine the trained weights.
 
-    Comments, docstrings and layout leave a hash as it is.
+    Comments, docstrings and layout do not change a hash.
     """
     texts = (_written(ast.parse((files("paperlib") / name).read_bytes())) for name in _CODE)
     return b"".join(hashlib.sha256(text.encode()).digest() for text in texts)
 
 
 def _written(part: Any) -> str:
-    """Write a part of a syntax tree as text, without statements that are only a string, such as docstrings.
+    """Serialise a part of a syntax tree as text, without string statements such as docstrings.
 
-    `ast.dump` and `ast.unparse` write some trees differently from one Python to the next. Fields that are empty are left
-    out here, because a later Python may add fields.
+    `ast.dump` and `ast.unparse` write some trees differently in different versions of Python. Empty fields are left out
+    here, because a later version may add fields.
     """
     if isinstance(part, list):
         return f"[{', '.join(_written(each) for each in part if not _is_text(each))}]"
@@ -53,9 +56,15 @@ def _is_text(part: Any) -> bool:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training's file: the state of its variables after an epoch, and its curves so far.
+    """The file of one training: the state of its variables after an epoch, and its curves up to that epoch.
 
-    `origin` is what a training must share with the one kept here, beside its configuration; see `Checkpoint.of`.
+    Parameters
+    ----------
+    path : Path
+        The .npz file.
+    origin : str
+        Hash of everything besides the configuration that a training must share with the stored one: the code, the
+        library versions, the deterministic mode and the target's values. `Checkpoint.of` computes it.
     """
 
     path: Path
@@ -63,9 +72,9 @@ class Checkpoint:
 
     @classmethod
     def of(cls, folder: str | Path, fingerprint: str, values: np.ndarray) -> "Checkpoint":
-        """The file in `folder` of the training whose configuration has this fingerprint.
+        """Return the checkpoint in `folder` of the training whose configuration has this fingerprint.
 
-        By `values`, the target's at some samples, two functions of one name are told apart.
+        `values` are the target's values at some samples. They distinguish two functions that have the same name.
         """
         tf, keras = tensorflow.load()
         bits = arithmetic.departures() or str(arithmetic.FIXED)
@@ -74,10 +83,23 @@ class Checkpoint:
         return cls(Path(folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])
 
     def restore(self, state: Sequence[Any]) -> list[list]:
-        """Read the file into variables, if it is there; give loss, validation and seconds, epoch by epoch.
+        """Load the file into the variables, if it exists, and return the curves stored in it.
 
-        They are empty where there is nothing to go on from; a warning tells of a file that is damaged, or was made by other
-        code, other libraries, in another arithmetic or from other values.
+        Parameters
+        ----------
+        state : sequence of Keras variables
+            The variables of the training and of its optimizer, assigned in place.
+
+        Returns
+        -------
+        list of list
+            Loss, validation and seconds, one entry per epoch. All three are empty if the file is missing or unusable.
+
+        Warns
+        -----
+        UserWarning
+            If the file is damaged, or was written by other code, with other libraries, under another setting of the
+            deterministic mode, or for other values of the target.
         """
         names = [f"state_{k:03}" for k in range(len(state))]
         if not self.path.exists():
@@ -95,6 +117,6 @@ class Checkpoint:
         return [list(arrays[name]) for name in CURVES]
 
     def store(self, state: Sequence[Any], curves: Sequence[list]) -> None:
-        """Replace the file, atomically."""
+        """Write the variables and the curves to the file, which is replaced atomically."""
         arrays = {f"state_{k:03}": variable.numpy() for k, variable in enumerate(state)}
         write_npz(self.path, origin=self.origin, **dict(zip(CURVES, curves, strict=True)), **arrays)

@@ -1,4 +1,4 @@
-"""Everything that decides which networks come out of a training, as one value that can be hashed."""
+"""Define the configuration of a training, a hashable value that determines the trained networks."""
 
 import hashlib
 import json
@@ -20,36 +20,56 @@ OPTIMIZERS = ("adam", "muon", "soap")
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides which networks come out of a training.
+    """The configuration of a training, which determines the trained networks for a given target.
 
     Parameters
     ----------
     d : int
-        Shells of a potential, the networks' inputs.
-    hidden : tuple of int
+        Number of shells of a potential, which is the number of network inputs.
+    hidden : sequence of int
         Widths of the hidden layers.
     activation : {"gelu", "sigmoid", "silu", "softplus", "tanh"}
-    kind, depth, smallest
-        What is sampled: see `potentials.sample`.
+        Activation function of the hidden layers.
+    kind : {"attractive", "signed", "sparse"}
+        Distribution of the sampled potentials; see `potentials.sample`.
+    depth : float
+        Largest ``|U_i|`` of a sampled potential, positive.
+    smallest : float
+        Smallest size of a sampled potential in units of `depth`, from 0 to 1.
     samples : int
-        Potentials an epoch.
+        Number of potentials in an epoch.
     sets : int or None
-        Epochs go round this many sets of samples; None draws a new one each epoch.
-    batch, steps : int
-        Potentials a step, and steps in all. An epoch has samples // batch steps; what is left over is not used.
+        Number of sample sets that the epochs cycle through. None draws a new set each epoch.
+    batch : int
+        Number of potentials in a step. An epoch has ``samples // batch`` steps and does not use the remaining
+        potentials.
+    steps : int
+        Total number of steps.
     fit : {"values", "gradients", "hessian_vectors", "third_derivatives"}
-        What is fitted: values; and gradients; and Hessian-vector products along one random direction v a sample; and
-        D^3 f[v, v, .]. Each is scaled by its own mean square.
+        Quantities in the loss. "gradients" adds the gradients to the values. "hessian_vectors" adds Hessian-vector
+        products along one random direction v per sample, and "third_derivatives" adds D^3 f[v, v, .]. The squared error
+        of each quantity is divided by the mean square of that quantity.
     optimizer : {"soap", "adam", "muon"}
-    learning_rate : float or tuple of float
-        Its peak, one for all or one a member: after `warmup` steps of linear rise it falls to zero as a cosine.
+        Name of the optimizer.
+    learning_rate : float or sequence of float
+        Peak of the learning rate, one for all members or one per member. The rate rises linearly over the first
+        `warmup` steps and then falls to zero as a cosine.
     warmup : int
+        Number of steps of the linear rise.
     validation : int
-        Held-out potentials, of the same distribution.
+        Number of held-out potentials, drawn from the same distribution.
     sample_seed : int
-        Seed of the potentials.
-    seeds : tuple of int
-        One member each.
+        Seed of the potentials and of the random directions.
+    seeds : sequence of int
+        One seed per member, all different.
+
+    Raises
+    ------
+    TypeError
+        If a field has the wrong type.
+    ValueError
+        If a field is out of its range, two seeds are equal, or the number of learning rates differs from that of the
+        seeds.
 
     Examples
     --------
@@ -80,7 +100,8 @@ class TrainingConfig:
     seeds: Sequence[int] = (0, 1, 2, 3, 4)
 
     def __post_init__(self) -> None:
-        # What the checks return is kept: one value has one spelling, and so one fingerprint.
+        # The checks convert equal values to the same form, for example 0 to 0.0 for a float. Storing the result gives
+        # equal configurations the same fingerprint.
         def keep(name: str, check: Callable, *rest: Any, **limits: Any) -> None:
             object.__setattr__(self, name, check(name, getattr(self, name), *rest, **limits))
 
@@ -116,9 +137,29 @@ class TrainingConfig:
 
     @classmethod
     def from_json(cls, name: str | Path, content: Any) -> "TrainingConfig":
-        """A configuration of what a JSON file holds; `name` is the file, for messages.
+        """Return the configuration stored in the content of a JSON file.
 
-        A ValueError if `content` is no object, or one with a name or a value that no field has.
+        Parameters
+        ----------
+        name : str or Path
+            Name of the file, for error messages.
+        content : object
+            Decoded content of the file: a dict from field names to values.
+
+        Returns
+        -------
+        TrainingConfig
+            The configuration. Fields that `content` lacks have their defaults.
+
+        Raises
+        ------
+        ValueError
+            If `content` is not a dict, or has an unknown field or a value that its field cannot have.
+
+        Examples
+        --------
+        >>> TrainingConfig.from_json("config.json", {"hidden": [8], "seeds": [0]}).hidden
+        (8,)
         """
         if not isinstance(content, dict) or not set(content) <= set(FIELDS):
             raise ValueError(f"{name}: must be an object with fields among {', '.join(FIELDS)}")
@@ -128,15 +169,86 @@ class TrainingConfig:
             raise ValueError(f"{name}: {error}") from None
 
     def potentials(self, n: int, *seed: int) -> Floats:
-        """Draw n potentials of this distribution, shape (n, d)."""
+        """Draw random potentials from the distribution of the configuration.
+
+        Parameters
+        ----------
+        n : int
+            Number of potentials.
+        *seed : int
+            Integers that together seed the random generator.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, d)
+            The potentials U, dimensionless; see `potentials.sample`.
+
+        Raises
+        ------
+        TypeError
+            If n or a seed is not an integer.
+        ValueError
+            If n is not positive or the array does not fit in memory.
+
+        Examples
+        --------
+        >>> TrainingConfig(d=4).potentials(3, 0).shape
+        (3, 4)
+        """
         return sample(n, self.d, depth=self.depth, kind=self.kind, smallest=self.smallest, seed=seed)
 
     def fingerprint(self, target: Target) -> str:
-        """A hash of the configuration and the target's name: what it names trains to the same networks."""
+        """Return a hash of the configuration and the target's name.
+
+        Configurations and targets with the same fingerprint train to the same networks.
+
+        Parameters
+        ----------
+        target : Target
+            The target. Only its name enters the hash.
+
+        Returns
+        -------
+        str
+            Sixteen hexadecimal digits.
+
+        Raises
+        ------
+        TypeError
+            If `target` is not a Target.
+
+        Examples
+        --------
+        >>> from paperlib.learning.targets import scattering_length_target
+        >>> len(TrainingConfig().fingerprint(scattering_length_target()))
+        16
+        """
         return hashlib.sha256(self.written(target).encode()).hexdigest()[:16]
 
     def written(self, target: Target) -> str:
-        """The configuration and the target's name as JSON."""
+        """Return the configuration and the target's name as JSON.
+
+        Parameters
+        ----------
+        target : Target
+            The target. Only its name is written.
+
+        Returns
+        -------
+        str
+            A JSON object with the fields of the configuration and the field "target", sorted by name.
+
+        Raises
+        ------
+        TypeError
+            If `target` is not a Target.
+
+        Examples
+        --------
+        >>> from paperlib.learning.targets import scattering_length_target
+        >>> json.loads(TrainingConfig().written(scattering_length_target()))["target"]
+        'scattering length'
+        """
         return json.dumps(asdict(self) | {"target": checks.instance("target", target, Target).name}, sort_keys=True)
 
 
@@ -144,6 +256,7 @@ FIELDS = tuple(field.name for field in fields(TrainingConfig))
 
 
 def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
+    """Return a non-empty sequence of integers, each at least `minimum`, as a tuple."""
     if not isinstance(values, (tuple, list)) or not values:
         wrong = ValueError if isinstance(values, (tuple, list)) else TypeError
         raise wrong(f"{name} = {checks.brief(values)}: must be a tuple of one integer or more")

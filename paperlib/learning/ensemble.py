@@ -1,4 +1,4 @@
-"""Networks of one architecture that differ by their seed: what a training makes and a notebook opens."""
+"""Evaluate, save and load an ensemble: trained networks of one architecture that differ by their seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,21 +20,29 @@ CURVES = {"loss": "(epochs, members)", "validation": "(epochs, members)", "secon
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """An ensemble of networks and the curves of their training.
+    """An ensemble of networks with the curves of their training.
 
     Parameters
     ----------
-    members : tuple of MLP
-        All of one shape and activation.
-    seeds : tuple of int
-        One a member.
-    loss, validation : ndarray of float, shape (epochs, members)
-        What was minimised, over each epoch's steps, and the mean squared error on held-out samples, in units of the
-        target's variance.
-    seconds : ndarray of float, shape (epochs,)
-        Wall time of each epoch's steps, all members together; the first includes compiling them.
+    members : sequence of MLP
+        At least one network; all have the same shape and activation.
+    seeds : sequence of int
+        One seed per member, each within the range of int64.
+    loss : ndarray of float64, shape (epochs, members)
+        Training loss, averaged over the steps of each epoch.
+    validation : ndarray of float64, shape (epochs, members)
+        Mean squared error on held-out samples, in units of the target's variance.
+    seconds : ndarray of float64, shape (epochs,)
+        Wall time of each epoch's steps for all members together, in seconds. The first epoch includes compilation.
     configuration : str
-        JSON of the fields of the `TrainingConfig` and of the target's name; empty where they are not known.
+        JSON object with the fields of the `TrainingConfig` and the target's name; empty if they are unknown.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If `members` is empty, the members differ in shape or activation, or the lengths of the arguments do not agree.
 
     Examples
     --------
@@ -79,25 +87,147 @@ class Ensemble:
             )
 
     def mlp(self, number: int) -> MLP:
-        """The member of this number."""
+        """Return one member of the ensemble.
+
+        Parameters
+        ----------
+        number : int
+            Index of the member, from 0.
+
+        Returns
+        -------
+        MLP
+            The network.
+
+        Raises
+        ------
+        TypeError
+            If `number` is not an integer.
+        ValueError
+            If `number` is out of range.
+
+        Examples
+        --------
+        >>> from paperlib import reference
+        >>> reference.ensemble("scattering_lengths").mlp(0)
+        MLP(64-64-64-64-1, silu)
+        """
         return self.members[checks.integer("number", number, minimum=0, maximum=len(self.members) - 1)]
 
     def predict(self, x: ArrayLike) -> Floats:
-        """Every member's output; x of shape (..., d) -> (members, ...)."""
+        """Evaluate every member at the inputs x.
+
+        Parameters
+        ----------
+        x : array_like of float, shape (..., d)
+            Inputs, finite.
+
+        Returns
+        -------
+        ndarray of float64, shape (members, ...)
+            The output of each member.
+
+        Raises
+        ------
+        TypeError
+            If x does not hold real numbers.
+        ValueError
+            If x has another shape or is not finite, or an output overflows float64.
+
+        Examples
+        --------
+        >>> network = MLP([[[1.0, 2.0]]], [[0.5]], "tanh")
+        >>> ensemble = Ensemble((network, network), (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
+        >>> ensemble.predict(np.ones((3, 2))).shape
+        (2, 3)
+        """
         return np.stack([member(x) for member in self.members])
 
     def mean(self, x: ArrayLike) -> Floats:
-        """The ensemble's mean output; x of shape (..., d) -> (...)."""
+        """Return the mean of the members' outputs.
+
+        Parameters
+        ----------
+        x : array_like of float, shape (..., d)
+            Inputs, finite.
+
+        Returns
+        -------
+        ndarray of float64, shape (...)
+            The mean over members.
+
+        Raises
+        ------
+        TypeError
+            If x does not hold real numbers.
+        ValueError
+            If x has another shape or is not finite, or the result overflows float64.
+
+        Examples
+        --------
+        >>> from paperlib import reference
+        >>> reference.ensemble("scattering_lengths").mean(np.zeros((3, 64))).shape
+        (3,)
+        """
         with np.errstate(over="ignore"):
             return checks.representable("x", self.predict(x).mean(axis=0), "scale the inputs or the weights")
 
     def spread(self, x: ArrayLike) -> Floats:
-        """The standard deviation of the members' outputs; x of shape (..., d) -> (...)."""
+        """Return the standard deviation of the members' outputs.
+
+        Parameters
+        ----------
+        x : array_like of float, shape (..., d)
+            Inputs, finite.
+
+        Returns
+        -------
+        ndarray of float64, shape (...)
+            The standard deviation over members, with the number of members as its divisor.
+
+        Raises
+        ------
+        TypeError
+            If x does not hold real numbers.
+        ValueError
+            If x has another shape or is not finite, or the result overflows float64.
+
+        Examples
+        --------
+        >>> networks = [MLP([[[weight]]], [[0.0]], "tanh") for weight in (1.0, 3.0)]
+        >>> ensemble = Ensemble(networks, (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
+        >>> ensemble.spread([[1.0], [2.0]])
+        array([1., 2.])
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             return checks.representable("x", self.predict(x).std(axis=0), "scale the inputs or the weights")
 
     def save(self, path: str | Path) -> None:
-        """Write a .npz file, atomically, in single precision: what networks trained in it hold."""
+        """Write the ensemble to a .npz file, atomically and in single precision.
+
+        Networks that were trained in single precision are stored exactly.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, which is replaced if it exists.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If `path` is a folder or cannot be printed.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from paperlib import reference
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     reference.ensemble("scattering_lengths").save(Path(folder) / "ensemble.npz")
+        ...     [path.name for path in Path(folder).glob("*.npz")]
+        ['ensemble.npz']
+        """
         layers = zip(*(member.weights for member in self.members)), zip(*(member.biases for member in self.members))
         stacked = to_arrays(*([np.stack(layer) for layer in part] for part in layers))
         single = {name: getattr(self, name) for name in CURVES} | stacked
@@ -111,7 +241,35 @@ class Ensemble:
 
     @classmethod
     def load(cls, path: str | Path) -> "Ensemble":
-        """Read what `save` wrote; a FileNotFoundError or, of a file that is damaged or something else, a ValueError."""
+        """Read an ensemble from a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The .npz file.
+
+        Returns
+        -------
+        Ensemble
+            The ensemble, with weights and curves converted to double precision.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file does not exist.
+        ValueError
+            If the file is damaged or does not hold an ensemble.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> network = MLP([[[1.0, 2.0]]], [[0.5]], "tanh")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "ensemble.npz"
+        ...     Ensemble((network,), (7,), np.ones((1, 1)), np.ones((1, 1)), np.ones(1)).save(path)
+        ...     Ensemble.load(path).seeds
+        (7,)
+        """
         arrays = read_npz(path, (*CURVES, "activation", "seeds", "weights_0", "biases_0"))
         try:
             weights, biases = from_arrays(arrays)

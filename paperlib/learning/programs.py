@@ -1,19 +1,21 @@
-r"""A training as one compiled program: an epoch of steps of all members, for any target.
+r"""Compile the training of an ensemble: one XLA program runs an epoch of steps of all members, for any target.
 
-Values, gradients and what becomes of the gradient along a line are written out layer by layer. Weights are stacked along a
-leading member axis, inputs first: y W is one batched product. The gradient is the paper's chain of propagators, from the
-output down. Along U + t v every quantity is a power series in t, cut off after the order that is fitted; a layer takes
+The values, their gradients with respect to the inputs, and the derivatives of these gradients along a line are written
+out layer by layer. Weights are stacked along a leading member axis, with the input axis before the output axis, so that
+y W is one batched product. The gradient is the paper's chain of propagators, evaluated from the output to the inputs.
+On the line U + t v every quantity is a power series in t, truncated after the fitted order. A layer computes
 
 .. math::
     z^l(t) = y^{l-1}(t)\, W^l + b^l, \qquad y^l(t) = \varphi(z^l(t)), \qquad
-    \lambda^{l-1}(t) = \big(\varphi'(z^l(t))\, \lambda^l(t)\big) W^{l\,T},
+    \lambda^{l-1}(t) = \big(\varphi'(z^l(t))\, \lambda^l(t)\big) W^{l\,T}.
 
-and the coefficients of :math:`\lambda^0(t)` are the gradient, the Hessian times v, and half of :math:`D^3 f[v, v, \cdot]`.
-The coefficients of a quantity are stacked into one product. What is left for automatic differentiation is one pass for the
-weights; nesting it instead costs hundreds of times more under XLA.
+The coefficients of :math:`\lambda^0(t)` are the gradient, the Hessian times v, and half of :math:`D^3 f[v, v, \cdot]`.
+The coefficients of a quantity are stacked, so that a layer multiplies all of them in one product. Automatic
+differentiation is used for one pass only, which gives the derivatives with respect to the weights. Nested automatic
+differentiation would cost hundreds of times more under XLA.
 
-Compiling takes some seconds, so trainings that differ only in their data share a program: orders of an iteration, rows of a
-table. It turns variables of its own, so one training at a time may use it.
+Compiling takes some seconds, so trainings that differ only in their data share a program, for example the orders of an
+iteration or the rows of a table. A program has its own variables, so only one training may use it at a time.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,12 +34,13 @@ from paperlib.learning.tensorflow_activations import TRAINABLE
 __all__ = ["Program", "program", "values", "values_and_gradients"]
 
 
-# Products and their gradients are written with matrices that lie as they are multiplied. Of one with a transposed side, which
-# automatic differentiation would ask for, XLA lets a library take sums in blocks as large as the processor's cache.
+# The products and their gradients below transpose a matrix explicitly before they multiply it. Automatic
+# differentiation would instead ask for a product with a transposed operand. XLA lets a library compute such a product,
+# with sums over blocks as large as the processor's cache. The last bits would then depend on the processor.
 
 
 def _up(tf: Any, y: Any, weight: Any) -> Any:
-    """y W, member by member; y may be the same for all of them."""
+    """Return y W for every member; y has a member axis or is shared by all members."""
     transposed = tf.linalg.matrix_transpose
 
     @tf.custom_gradient
@@ -52,7 +55,7 @@ def _up(tf: Any, y: Any, weight: Any) -> Any:
 
 
 def _down(tf: Any, adjoint: Any, weight: Any) -> Any:
-    """adjoint W^T, member by member."""
+    """Return adjoint W^T for every member."""
     transposed = tf.linalg.matrix_transpose
 
     @tf.custom_gradient
@@ -63,10 +66,23 @@ def _down(tf: Any, adjoint: Any, weight: Any) -> Any:
 
 
 def values(tf: Any, activation: str, weights: list, biases: list, x: Any) -> Any:
-    """The members' outputs, shape (member, batch).
+    """Return the outputs of all members.
 
-    `weights`, `biases` are lists of tensors, shapes (member, in, out) and (member, 1, out); x is of shape (batch, d) or
-    (member, batch, d).
+    Parameters
+    ----------
+    tf : module
+        TensorFlow.
+    activation : str
+        Name of the activation.
+    weights, biases : list of tensor
+        One tensor per layer, of shapes (members, in, out) and (members, 1, out).
+    x : tensor, shape (batch, d) or (members, batch, d)
+        Inputs.
+
+    Returns
+    -------
+    tensor, shape (members, batch)
+        The outputs.
     """
     y = x
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
@@ -77,9 +93,23 @@ def values(tf: Any, activation: str, weights: list, biases: list, x: Any) -> Any
 def values_and_gradients(
     tf: Any, activation: str, weights: list, biases: list, x: Any, v: Any = None, order: int = 0
 ) -> tuple:
-    """Outputs, shape (member, batch), and the first derivatives along v, up to `order` of 2, of their gradients by x.
+    """Return the outputs, their gradients, and the derivatives of the gradients along v up to `order`.
 
-    The gradients, the Hessians times v and D^3 f[v, v, .] have shape (member, batch, d).
+    Parameters
+    ----------
+    tf, activation, weights, biases, x
+        The arguments of `values`.
+    v : tensor, shape of x
+        Directions; not used if `order` is 0.
+    order : int
+        Highest derivative of the gradients along v, from 0 to 2.
+
+    Returns
+    -------
+    output : tensor, shape (members, batch)
+        The outputs.
+    *derivatives : tensor, shape (members, batch, d)
+        The gradients; for order 1 also the Hessians times v; for order 2 also D^3 f[v, v, .].
     """
     series, slopes = [x, v][: order + 1], []
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
@@ -96,12 +126,16 @@ def values_and_gradients(
 
 
 def _each(tf: Any, product: Callable, series: list, weight: Any) -> list:
-    """A product with every coefficient of a power series, as one."""
+    """Multiply all coefficients of a power series by a weight in one product, and return the list of results."""
     return tf.split(product(tf, tf.concat(series, axis=-2), weight), len(series), axis=-2)
 
 
 def _composed(derivatives: Sequence, others: list, order: int) -> list:
-    """The first coefficients of a function of a power series: by its derivatives at the first one, and by the others."""
+    """Return the coefficients, up to `order`, of a function of a power series.
+
+    `derivatives` are the value and the derivatives of the function at the zeroth coefficient, and `others` are the
+    first and the second coefficient of the series. A second coefficient that is missing is zero.
+    """
     series = [derivatives[0]] + [derivatives[1] * z for z in others]
     if order == 2:
         bent = derivatives[2] * others[0] ** 2 / 2
@@ -111,9 +145,23 @@ def _composed(derivatives: Sequence, others: list, order: int) -> list:
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled training: what it turns, how, and the optimizer's state before the first step.
+    """A compiled training with its variables.
 
-    `run` is an epoch of steps as one XLA program, (inputs, fitted, order, steps, weights) -> each member's mean loss.
+    Parameters
+    ----------
+    variables : list of keras.Variable
+        Weights (members, in, out) and biases (members, 1, out), alternating from layer to layer.
+    optimizer : keras.optimizers.Optimizer
+        The optimizer of the variables.
+    fresh : list of ndarray
+        State of the optimizer before the first step.
+    rates : list of keras.Variable
+        Variables of the learning-rate schedule: steps of its rise, steps of its fall, and peaks.
+    run : callable
+        Runs the steps of an epoch as one XLA program. Maps (inputs, fitted, order, steps, weights) to each member's
+        mean loss, shape (members,).
+    predict : callable
+        Maps inputs of shape (n, d) to the members' outputs, shape (members, n).
     """
 
     variables: list
@@ -124,7 +172,7 @@ class Program:
     predict: Callable
 
     def begin(self, config: TrainingConfig, weights: list) -> None:
-        """Set the weights, the optimizer and its rates as they are before the first step."""
+        """Set the weights, the optimizer's state and its learning rates to their values before the first step."""
         state = [*self.variables, *self.optimizer.variables, *self.rates]
         peaks = np.broadcast_to(np.asarray(config.learning_rate, np.float32), len(config.seeds)).reshape(-1, 1, 1)
         rates = [config.warmup, max(1, config.steps - config.warmup), peaks]
@@ -133,10 +181,11 @@ class Program:
 
 
 def program(config: TrainingConfig) -> Program:
-    """The program of a configuration; configurations that differ in their data alone share one.
+    """Return the compiled program of a configuration.
 
-    Weights (member, in, out) and biases (member, 1, out) in turn are its variables; they hold zeros, or what the last
-    training left.
+    Configurations share a program if they differ only in their data, the number of steps, the learning rate or the
+    values of the seeds. The variables of a new program are zero, and those of a shared one hold the result of the last
+    training.
     """
     alike = replace(
         config,
@@ -149,6 +198,11 @@ def program(config: TrainingConfig) -> Program:
 
 @lru_cache(maxsize=4)
 def _compiled(config: TrainingConfig) -> Program:
+    """Build the variables, the optimizer and the two XLA programs of a configuration, and return them as a Program.
+
+    `config` comes from `program`, which has replaced all fields that the compiled code does not depend on. It serves as
+    the key of the cache.
+    """
     tf, keras = tensorflow.load()
     sizes, members = (config.d, *config.hidden, 1), len(config.seeds)
     shapes = [shape for i, o in zip(sizes[:-1], sizes[1:], strict=True) for shape in ((members, i, o), (members, 1, o))]
@@ -163,6 +217,7 @@ def _compiled(config: TrainingConfig) -> Program:
         return values_and_gradients(*network, v, order - 1) if order else [values(*network)]
 
     def step(inputs: list, fitted: list, rows: Any, weights: Any) -> Any:
+        """Take one step on the samples `rows`, and return the loss of each member, shape (members,)."""
         with tf.GradientTape() as tape:
             chosen = [tf.gather(array, rows) for array in inputs]
             outputs = evaluate(*chosen)
@@ -170,7 +225,7 @@ def _compiled(config: TrainingConfig) -> Program:
             for number, (output, array) in enumerate(zip(outputs, fitted, strict=True)):
                 residual = tf.reshape(output - tf.gather(array, rows), (len(config.seeds), -1))
                 loss += weights[number] * tf.reduce_mean(residual**2, axis=1)
-            # Members share no weights, so the gradient of the sum is each one's own.
+            # Members share no weights, so the gradient of the summed loss is the gradient of each member's own loss.
             total = tf.reduce_sum(loss)
         optimizer.apply(tape.gradient(total, variables), variables)
         return loss
@@ -193,7 +248,10 @@ def _compiled(config: TrainingConfig) -> Program:
 
 
 def _schedule(keras: Any, members: int) -> tuple[Any, list]:
-    """A linear rise over the warm-up, then a cosine that falls to zero; and its variables, which `Program.begin` sets."""
+    """Return a learning-rate schedule and its variables, which `Program.begin` sets.
+
+    The rate rises linearly over the warm-up and then falls to zero as a cosine.
+    """
     rises, falls = (keras.Variable(1.0, name=name) for name in ("rises", "falls"))
     peaks = keras.Variable(np.ones((members, 1, 1), np.float32), name="peaks")
 
@@ -207,10 +265,13 @@ def _schedule(keras: Any, members: int) -> tuple[Any, list]:
 
 
 def _optimizer(keras: Any, name: str, schedule: Any) -> Any:
-    # Keras has no public way to say which variables Muon turns, and scales its rate by shapes that begin with the members; a
-    # test holds that each member is turned as Keras' own would turn it alone.
+    """Return the Keras optimizer of this name, with the given learning-rate schedule."""
+
+    # Keras has no public way to choose the variables whose updates Muon orthogonalises. It also scales the rate by the
+    # whole shape of a variable, which begins with the member axis here. A test compares the update of each member with
+    # the update by Keras' own Muon on that member alone.
     class Muon(keras.optimizers.Muon):
-        """Muon on the last two axes, so that members stay apart."""
+        """Muon on the last two axes, so that the members do not influence each other."""
 
         def _should_use_adamw(self, variable: Any) -> bool:
             return bool(variable.shape[-2] == 1)

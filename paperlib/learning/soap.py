@@ -1,20 +1,20 @@
-r"""SOAP: Adam in the slowly turning eigenbasis of Shampoo's preconditioner (Vyas et al., arXiv:2409.11321).
+r"""Implement SOAP (Vyas et al., arXiv:2409.11321): Adam in the slowly changing eigenbasis of Shampoo's preconditioner.
 
-For a weight matrix with gradient G, two second moments are averaged and their eigenvectors kept,
+For a weight matrix with gradient G, SOAP averages two second moments and keeps their eigenvectors,
 
 .. math:: L \leftarrow \beta_2 L + (1 - \beta_2)\, G G^T, \quad R \leftarrow \beta_2 R + (1 - \beta_2)\, G^T G, \qquad
           L = Q_L \Lambda_L Q_L^T, \quad R = Q_R \Lambda_R Q_R^T,
 
-and Adam runs on the rotated gradient :math:`Q_L^T G Q_R`, whose entries are nearly uncorrelated. The eigenvectors follow
-by one step of the power iteration, orthonormalised by QR, every few steps. Not to be confused with Shampoo, which takes
-roots of L and R, or with Muon, which orthonormalises the momentum and keeps no second moment.
+and runs Adam on the rotated gradient :math:`Q_L^T G Q_R`, whose entries are nearly uncorrelated. Every few steps, one
+step of the power iteration, orthonormalised by QR, updates the eigenvectors. SOAP differs from Shampoo, which takes
+roots of L and R, and from Muon, which orthonormalises the momentum and keeps no second moment.
 """
 
 from typing import Any
 
 from paperlib._support import checks, tensorflow
 
-keras: Any  # a variable to the type checker, and a module's classes to derive from
+keras: Any  # declared as a variable for the type checker, because a class below derives from one of its classes
 _, keras = tensorflow.load()
 ops = keras.ops
 
@@ -23,27 +23,41 @@ __all__ = ["SOAP", "keras"]
 
 @keras.saving.register_keras_serializable("paperlib")
 class SOAP(keras.optimizers.Optimizer):
-    """Adam in the eigenbasis of Shampoo's preconditioner.
+    """SOAP optimizer: Adam in the eigenbasis of Shampoo's preconditioner.
 
-    The last two axes of a variable are taken for its matrix and the axes before them for a batch, so that an ensemble's
-    stacked weights are preconditioned member by member. Vectors, and matrices of one row, get plain Adam, and so does a side of
-    more than `longest` entries, whose eigenvectors would be a matrix of that squared. The first step sets the eigenvectors
-    and moves no weight: a gradient must not be rotated into its own eigenbasis. Moments and eigenvectors of variables of
-    half precision are kept, and turned, in single precision.
+    The last two axes of a variable are those of its matrix, and the axes before them are batch axes. The stacked
+    weights of an ensemble are therefore preconditioned member by member. Vectors and matrices with one row are updated
+    by plain Adam. A side with more than `longest` entries is not rotated, because its matrix of eigenvectors would have
+    the square of that number of entries. The first step sets the eigenvectors and does not change the weights, because
+    a gradient must not be rotated into its own eigenbasis. For variables of half precision, moments and eigenvectors
+    are stored and updated in single precision.
 
     Parameters
     ----------
     learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
-    beta_1, beta_2 : float
-        Decay of the momentum, and of all second moments.
+        Learning rate, or its schedule.
+    beta_1 : float
+        Decay of the momentum, from 0 up to, but not including, 1.
+    beta_2 : float
+        Decay of all second moments, from 0 up to, but not including, 1.
     epsilon : float
-        Added to the root of the second moment; if it is 0, a weight without any gradient stays where it is.
+        Number that is added to the root of the second moment, at least 0. If it is 0, a weight that never had a
+        gradient does not change.
     frequency : int
-        Steps between two refreshes of the eigenvectors.
+        Number of steps between two updates of the eigenvectors.
     longest : int
-        Entries of a side that is given a basis.
+        Largest number of entries of a side that is rotated.
+    name : str
+        Name of the optimizer.
     **options
-        Those of `keras.optimizers.Optimizer`.
+        Further arguments of `keras.optimizers.Optimizer`.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If an argument is out of its range.
 
     Examples
     --------
@@ -72,7 +86,13 @@ class SOAP(keras.optimizers.Optimizer):
         self.longest = checks.integer("longest", longest, minimum=1)
 
     def build(self, variables: list) -> None:
-        """Make the moments and the eigenvectors of every variable."""
+        """Create the moments and the eigenvectors of every variable. A second call has no effect.
+
+        Parameters
+        ----------
+        variables : list of keras.Variable
+            The variables to train.
+        """
         if self.built:
             return
         super().build(variables)
@@ -96,13 +116,24 @@ class SOAP(keras.optimizers.Optimizer):
             self._bases.append(bases)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """One step of one variable."""
-        # As Keras' own optimizers find what belongs to a variable: what comes in here is TensorFlow's, not the one of `build`.
+        """Update one variable by one step.
+
+        Parameters
+        ----------
+        gradient : tensor, shape of the variable
+            Gradient of the loss.
+        variable : variable
+            The variable, assigned in place.
+        learning_rate : tensor
+            Learning rate of this step, a scalar or an array that broadcasts with the variable.
+        """
+        # Keras' own optimizers find the state of a variable in the same way. The variable here is TensorFlow's, whereas
+        # `build` was given the Keras variable.
         place = self._get_variable_index(variable)
         (momentum, second), bases = self._moments[place], self._bases[place]
         kind = _kept_in(variable)
         gradient, rate = ops.cast(gradient, kind), ops.cast(learning_rate, kind)
-        # Counted from the first step that moves weights.
+        # Steps are counted from the first one that changes the weights.
         step = ops.cast(self.iterations, kind)
         moves = ops.cast(self.iterations > 0, kind)
 
@@ -119,7 +150,17 @@ class SOAP(keras.optimizers.Optimizer):
             self._turn(gradient, momentum, second, bases)
 
     def _turn(self, gradient: Any, momentum: Any, second: Any, bases: list) -> None:
-        """Average the preconditioner, and now and then refresh its eigenvectors."""
+        """Update the preconditioner, and every `frequency` steps its eigenvectors.
+
+        Parameters
+        ----------
+        gradient : tensor, shape (..., rows, columns)
+            Gradient in the original basis.
+        momentum, second : variable, shape of the gradient
+            Adam's moments in the eigenbasis. A change of the basis also transforms them.
+        bases : list
+            For the left and the right side, the list [second moment, eigenvectors], or None if the side is not rotated.
+        """
         transposed = ops.swapaxes(gradient, -1, -2)
         for side, (one, other) in zip(bases, ((gradient, transposed), (transposed, gradient)), strict=True):
             if side:
@@ -128,11 +169,13 @@ class SOAP(keras.optimizers.Optimizer):
         old = (momentum.value, second.value, *(basis.value for _, basis in sides))
 
         def first() -> tuple:
-            # eigh sorts upwards; the power iteration settles the largest first.
+            # eigh sorts the eigenvalues in ascending order. They are reversed, because the power iteration converges to
+            # the largest first.
             new = [ops.flip(ops.linalg.eigh(moment)[1], axis=-1) for moment, _ in sides]
             return (*old[:2], *new)
 
         def refresh() -> tuple:
+            """Return the moments and the eigenvectors after one step of the power iteration."""
             orders: list[Any] = [_falling(*side) if side else None for side in bases]
             sorted_second = second
             if bases[0]:
@@ -156,30 +199,43 @@ class SOAP(keras.optimizers.Optimizer):
             self.assign(variable, value)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this optimizer again."""
+        """Return the arguments that construct an equal optimizer.
+
+        Returns
+        -------
+        dict
+            The arguments by name.
+
+        Examples
+        --------
+        >>> SOAP.from_config(SOAP(frequency=5).get_config()).frequency
+        5
+        """
         own = {name: getattr(self, name) for name in ("beta_1", "beta_2", "epsilon", "frequency", "longest")}
         return super().get_config() | own
 
 
 def _kept_in(variable: Any) -> str:
-    """The precision of a variable's moments and eigenvectors: its own, or single for one of half precision."""
+    """Return the dtype of a variable's moments and eigenvectors: its own, or float32 for half precision."""
     kind = keras.backend.standardize_dtype(variable.dtype)
     return "float32" if kind in ("bfloat16", "float16") else kind
 
 
 def _rotate(matrix: Any, bases: list) -> Any:
+    """Return the matrix in the eigenbasis, Q_L^T matrix Q_R."""
     left, right = bases
     matrix = ops.swapaxes(left[1], -1, -2) @ matrix if left else matrix
     return matrix @ right[1] if right else matrix
 
 
 def _rotate_back(matrix: Any, bases: list) -> Any:
+    """Return a matrix of the eigenbasis in the original basis, Q_L matrix Q_R^T."""
     left, right = bases
     matrix = left[1] @ matrix if left else matrix
     return matrix @ ops.swapaxes(right[1], -1, -2) if right else matrix
 
 
 def _falling(moment: Any, basis: Any) -> Any:
-    """The order of the basis vectors by falling eigenvalue, as the present basis estimates them."""
+    """Return the indices that sort the basis vectors by descending eigenvalue, as estimated in the present basis."""
     estimates = ops.einsum("...ik,...ij,...jk->...k", basis, moment, basis)
     return ops.argsort(-estimates, axis=-1)

@@ -1,8 +1,9 @@
-"""A grid of trainings, on this machine or on many: dask.distributed spreads them, one parquet table keeps what they give.
+"""Train the points of a grid on this machine or on a cluster, and collect the results in one Parquet table.
 
-Each point of the grid is a training on a_0 of its own; what is recorded is how far its tensors are from the Born series. A
-row is written as soon as it arrives, and a second run goes on with the points that the table lacks. A worker that dies loses
-nothing: its point is given to another, which goes on from the last epoch where the two share a disk.
+Each point of the grid is a separate training on a_0. Its row holds the relative errors of the learned tensors, compared
+with the Born series. dask.distributed assigns the points to workers. A row is written as soon as it arrives, and a
+second run trains only the points that the table lacks. If a worker dies, its point is given to another worker, which
+resumes from the last checkpoint if the two share a disk.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,13 +25,35 @@ from paperlib.physics import born
 __all__ = ["Point", "read_grid", "sweep"]
 
 PROTOCOLS = ("direct", "iterative")
-OWN = ("protocol", "orders")  # of a point, beside the fields of its configuration
+OWN = ("protocol", "orders")  # the fields of a point that are not fields of its configuration
 MOST_POINTS = 100_000
 
 
 @dataclass(frozen=True)
 class Point:
-    """One training of a grid; `protocol` is direct or iterative, `orders` how many are learned."""
+    """One training of a grid.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        Configuration of the training, or of each order of an iteration.
+    protocol : {"direct", "iterative"}
+        Protocol of `perturbation` that learns the orders.
+    orders : int
+        Number of orders to learn, from 1 to 20.
+
+    Raises
+    ------
+    TypeError
+        If a field has the wrong type.
+    ValueError
+        If a field is out of its range.
+
+    Examples
+    --------
+    >>> Point(TrainingConfig(hidden=(8,)), "iterative", orders=3).protocol
+    'iterative'
+    """
 
     config: TrainingConfig
     protocol: str = "direct"
@@ -43,16 +66,42 @@ class Point:
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
+        """Return the key of the point in the table, which differs from point to point."""
         return f"{self.protocol}_{self.orders}_{self.config.fingerprint(targets.scattering_length_target())}"
 
 
 def read_grid(path: str | Path) -> tuple[Point, ...]:
     """Read a grid of at most 100,000 points from a JSON file.
 
-    It holds an object with `grid`: name -> list of values, every combination of which is a point; and, if wanted,
-    `fixed`: name -> value for all. Names are the fields of TrainingConfig, `protocol` and `orders`. A FileNotFoundError
-    if there is no such file; a ValueError if it holds something else, or a value is none that its field may have.
+    The file holds an object with two fields. `grid` maps names to lists of values, and every combination of the values
+    is a point. The optional `fixed` maps names to values that all points share. A name is a field of TrainingConfig,
+    `protocol` or `orders`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The JSON file.
+
+    Returns
+    -------
+    tuple of Point
+        The points of the grid.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If the file does not hold a grid, the grid has too many points, or a field cannot have one of its values.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "grid.json"
+    ...     _ = path.write_text('{"grid": {"d": [4, 8], "orders": [1, 2]}, "fixed": {"hidden": [8]}}')
+    ...     [(point.config.d, point.orders) for point in read_grid(path)]
+    [(4, 1), (4, 2), (8, 1), (8, 2)]
     """
     content = read_json(path)
     grid, fixed = (content.get(name, {}) if isinstance(content, dict) else None for name in ("grid", "fixed"))
@@ -78,7 +127,10 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
 
 
 def _learn(point: Point, cache: str) -> dict[str, Any]:
-    """Train one point; its row of the table."""
+    """Train one point and return its row of the table, a dict from column names to cells.
+
+    `cache` is the folder that stores the trainings.
+    """
     target, config = targets.scattering_length_target(), point.config
     if point.protocol == "direct":
         series = perturbation.direct(target, config, point.orders, cache=cache)
@@ -86,7 +138,7 @@ def _learn(point: Point, cache: str) -> dict[str, Any]:
         series = perturbation.iterative(target, (config,) * point.orders, cache=cache)
     exact = [born.born_tensor(n, config.d) for n in range(1, point.orders + 1)]
     errors = perturbation.relative_errors(series, exact)[0]
-    # Tuples are written out: a column of a table holds one kind of thing.
+    # A column of a table holds values of one type, so tuples are stored as text.
     cells = {name: str(list(v)) if isinstance(v, tuple) else v for name, v in asdict(config).items()}
     cells["learning_rate"] = str(cells["learning_rate"])
     learned = {f"relative_error_{n}": float(error) for n, error in enumerate(errors, 1)}
@@ -98,23 +150,42 @@ def _learn(point: Point, cache: str) -> dict[str, Any]:
 def sweep(
     points: Sequence[Point], table: str | Path, *, scheduler: str | None = None, say: Callable[[str], object] = print
 ) -> Any:
-    """Train every point that the table lacks; the whole table as a pandas.DataFrame, one row a point.
+    """Train every point that the table lacks, and return the whole table.
 
-    Without dask, pandas or pyarrow a ModuleNotFoundError; a RuntimeError if points failed, after all others are done.
+    A point that fails does not stop the other points.
 
     Parameters
     ----------
     points : sequence of Point
+        The points of the grid.
     table : path
-        A .parquet file, replaced whenever a row arrives; trainings are kept in a folder beside it.
+        A .parquet file, replaced whenever a row arrives. Trainings are stored in a folder beside it.
     scheduler : str, optional
-        The address of a dask scheduler; a cluster of this machine's cores is started if none is given.
+        Address of a dask scheduler. If it is omitted, a cluster of this machine's cores is started.
     say : callable
-        Takes a line of progress.
+        Function that receives each line of progress.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table, with one row per point.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If dask, pandas or pyarrow is not installed.
+    RuntimeError
+        If points failed. It is raised after all other points are done.
+
+    Examples
+    --------
+    This example needs the extra ``neural-born-series[sweep]``.
+
+    >>> sweep(read_grid("grid.json"), "table.parquet")  # doctest: +SKIP
     """
     try:
         import pandas
-        import pyarrow  # noqa: F401 - pandas writes parquet by it
+        import pyarrow  # noqa: F401 - pandas needs it to write Parquet
         from distributed import Client, LocalCluster, as_completed
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error.name}: a sweep needs 'neural-born-series[sweep]'") from None

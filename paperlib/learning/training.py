@@ -1,8 +1,8 @@
-"""Ensembles of networks, trained together in one compiled step.
+"""Train ensembles of networks, all members together in one compiled step.
 
-Every weight has a leading member axis, so that one batched product serves all members, and an epoch is one call of an XLA
-program. Members differ by their seed, which sets their first weights and the order in which they see the samples, and, if
-asked, by their learning rate. The samples are the same for all members.
+Every weight has a leading member axis, so that one batched product serves all members. An epoch is one call of an XLA
+program. Members differ by their seed, which sets their initial weights and the order of their samples. They may also
+differ by their learning rate. All members are trained on the same samples.
 """
 
 import time
@@ -27,33 +27,53 @@ from paperlib.networks.mlp import MLP
 
 __all__ = ["FITS", "TrainingConfig", "train_ensemble"]
 
-# Streams of random numbers, told apart by the first word of their seed. NumPy pads a seed with zeros at its end, so a word
-# there would not tell them apart.
+# The first integer of a seed distinguishes the streams of random numbers. NumPy pads a seed with zeros at its end, so
+# an integer at the end would not distinguish them.
 _SAMPLES, _VALIDATION, _WEIGHTS, _ORDER, _DIRECTIONS = range(1, 6)
-# Seconds between writes of a checkpoint: short epochs would otherwise spend their time on it.
+# Minimum time in seconds between two writes of a checkpoint, so that short epochs do not spend their time on writing.
 _EVERY = 10.0
-# Trainings share compiled programs and their variables, so one runs at a time.
+# Trainings share compiled programs and their variables, so only one may run at a time.
 _AT_WORK = Lock()
 
 
 def train_ensemble(config: TrainingConfig, target: Target, *, cache: str | Path | None = None) -> Ensemble:
-    """Train one network a seed on `target`.
-
-    Members come in the order of `config.seeds`. Those that diverged are left out, and a warning tells of them. Another
-    tells of what `cache` keeps but is damaged, or made by other code or from other values: it is trained anew. A
-    ValueError if the target's values are unfit, or every member diverged. The progress bar shows on a terminal only.
-    One epoch's samples are drawn while the one before is trained on. A step's time goes into matrix products and, for
-    fitted derivatives, into the activation's; SOAP adds its own products, the same for every fit.
+    """Train one network for each seed on a target.
 
     Parameters
     ----------
     config : TrainingConfig
+        Configuration of the training.
     target : Target
-        What is fitted must be among what it gives. Values are taken less their mean, in units of their standard deviation.
+        The function to learn, with the derivatives that `config.fit` names. The networks are trained on its values
+        minus their mean, in units of their standard deviation.
     cache : path, optional
-        A folder where trainings are kept every ten seconds, in files named by their configuration. A training that finds
-        its own goes on where it stopped, to the same weights bit for bit; one that finds it complete returns what it
-        holds.
+        Folder that stores the trainings every ten seconds, in files named by their configuration. A training that finds
+        its file resumes from it, to the same weights bit for bit. A training that finds its complete file returns the
+        stored result.
+
+    Returns
+    -------
+    Ensemble
+        The members in the order of `config.seeds`, without those that diverged.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If the target lacks a fitted derivative or returns unfit values, or every member diverged.
+
+    Warns
+    -----
+    UserWarning
+        If members diverged; if a file in `cache` is damaged or comes from other code or other values, so that the
+        training starts again; or if the process does not run in deterministic mode.
+
+    Notes
+    -----
+    The samples of an epoch are drawn during the training on those of the previous epoch. A step spends its time on
+    matrix products and, for fitted derivatives, on the derivatives of the activation. SOAP adds its own products, which
+    are the same for every fit. The progress bar is shown on a terminal only.
 
     Examples
     --------
@@ -73,11 +93,13 @@ def train_ensemble(config: TrainingConfig, target: Target, *, cache: str | Path 
 
 @lru_cache(maxsize=1)
 def _warn_of_other_bits() -> None:
+    """Warn, once in a process, that it does not run in deterministic mode, with the reason."""
     if why := arithmetic.departures():
         warnings.warn(f"trained to bits of this machine's own: {why}", stacklevel=3)
 
 
 def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemble:
+    """Train all members, resuming from the checkpoint in `cache` if there is one, and return the ensemble."""
     from tqdm import tqdm
 
     tf, _ = tensorflow.load()
@@ -102,7 +124,7 @@ def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemb
         stored = time.monotonic()
         bar = tqdm(range(start, epochs), initial=start, total=epochs, desc="training", unit="epoch", disable=None)
         for epoch in bar:
-            (inputs, fitted), order = upcoming.result()  # type: ignore[union-attr]  # there is one in every turn
+            (inputs, fitted), order = upcoming.result()  # type: ignore[union-attr]  # set in every iteration
             upcoming = pool.submit(draw, epoch + 1) if epoch + 1 < epochs else None
             steps = min(per_epoch, config.steps - epoch * per_epoch)
             arguments = tf.nest.map_structure(tf.convert_to_tensor, (inputs, fitted, order, steps))
@@ -124,9 +146,16 @@ def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemb
 
 @dataclass(frozen=True)
 class _Scales:
-    """The units in which networks see the target: of x = U/depth, values (t - mean)/spread, and derivatives of these by x.
+    """The units of the inputs and outputs that the networks are trained on.
 
-    `weights` are one over the mean square of each fitted quantity in these units: 1 for the values.
+    Inputs are x = U/depth, values are (t - mean)/spread, and derivatives are those of these values with respect to x.
+
+    Parameters
+    ----------
+    mean, spread : float
+        Mean and standard deviation of the values of the target.
+    weights : tuple of float
+        Inverse mean square of each fitted quantity in these units, which is 1 for the values.
     """
 
     mean: float
@@ -135,6 +164,7 @@ class _Scales:
 
 
 def _scales(config: TrainingConfig, values: Floats, derivatives: list[Floats]) -> _Scales:
+    """Return the units of the target, computed from its values and derivatives at the held-out potentials."""
     mean, spread = float(values.mean()), float(values.std()) or 1.0
     units = [config.depth**order / spread for order in range(1, len(derivatives) + 1)]
     squares = [float(np.mean((array * unit) ** 2)) for array, unit in zip(derivatives, units, strict=True)]
@@ -142,9 +172,11 @@ def _scales(config: TrainingConfig, values: Floats, derivatives: list[Floats]) -
 
 
 def _drawn(config: TrainingConfig, target: Target, n: int, stream: int, number: int = 0) -> tuple[list, list]:
-    """Inputs, in units of the depth, with a random direction each if the fit needs any, and what is fitted there.
+    """Draw n potentials and evaluate the quantities of the fit at them.
 
-    Directions are of unit length on average.
+    Return the list of inputs and the list of fitted quantities, all in double precision. The inputs are the potentials
+    in units of the depth, shape (n, d), and, if the fit needs them, one random direction per sample, shape (n, d). The
+    squared length of a direction is 1 on average. The fitted quantities are not scaled.
     """
     U = config.potentials(n, stream, config.sample_seed, number)
     inputs = [U / config.depth]
@@ -155,9 +187,10 @@ def _drawn(config: TrainingConfig, target: Target, n: int, stream: int, number: 
 
 
 def _drawer(config: TrainingConfig, target: Target, scales: _Scales, per_epoch: int) -> Callable:
-    """A function of the epoch's number that gives its samples and each member's order of them.
+    """Return a function that maps the number of an epoch to its samples and to each member's order of them.
 
-    The samples are those of `_drawn`, in single precision and what is fitted in the units of `scales`.
+    The samples are the two lists of `_drawn`, in single precision, with the fitted quantities in the units of `scales`.
+    The orders are an int32 array of shape (per_epoch, members, batch).
     """
 
     def samples(number: int) -> list[list[np.ndarray]]:
@@ -181,7 +214,7 @@ def _drawer(config: TrainingConfig, target: Target, scales: _Scales, per_epoch: 
 
 
 def _first_weights(config: TrainingConfig) -> list[np.ndarray]:
-    """Glorot-uniform weights (member, in, out) and zero biases (member, 1, out)."""
+    """Return Glorot-uniform weights (members, in, out) and zero biases (members, 1, out), in turn for each layer."""
     sizes = (config.d, *config.hidden, 1)
     arrays = []
     for layer, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
@@ -197,7 +230,11 @@ def _first_weights(config: TrainingConfig) -> list[np.ndarray]:
 def _to_ensemble(
     config: TrainingConfig, weights: list, loss: Floats, validation: Floats, seconds: Floats, scales: _Scales
 ) -> Ensemble:
-    """Undo the scaling of input and output, and leave out the members that diverged."""
+    """Return the ensemble of the members that did not diverge, as functions of U in the units of the target.
+
+    `weights` are the trained weights and biases, alternating from layer to layer. The scaling of input and output is
+    folded into the first and the last layer.
+    """
     finite = np.isfinite(np.concatenate([loss, validation])).all(axis=0)
     lost = [seed for seed, kept in zip(config.seeds, finite, strict=True) if not kept]
     if not finite.any():
@@ -211,7 +248,7 @@ def _to_ensemble(
         matrices[0] /= config.depth
         matrices[-1] *= scales.spread
         biases[-1] = biases[-1] * scales.spread + scales.mean
-        # Rounded once more to single precision, so that what is saved is what is returned.
+        # Rounding to single precision again makes the returned weights equal to the saved ones.
         single = [[np.float32(a) for a in arrays] for arrays in (matrices, biases)]
         members.append(MLP(single[0], single[1], config.activation))
     seeds = tuple(seed for seed, kept in zip(config.seeds, finite, strict=True) if kept)

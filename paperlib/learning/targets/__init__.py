@@ -1,4 +1,8 @@
-"""What is learned: any function with its derivatives; a_0 and a box of this companion; what JAX or TensorFlow differentiates."""
+"""Define training targets: scalar functions with their derivatives.
+
+`scattering_length_target` and `box_target` are the targets of this companion, `polynomial` is given by symmetric
+tensors, and `from_jax` and `from_tensorflow` differentiate a function by JAX or TensorFlow.
+"""
 
 from paperlib.learning.targets.automatic import from_jax, from_tensorflow
 from paperlib.learning.targets.physics import box_target, scattering_length_target

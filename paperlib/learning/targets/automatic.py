@@ -1,4 +1,4 @@
-"""Targets whose derivatives JAX or TensorFlow takes."""
+"""Make targets from functions that JAX or TensorFlow differentiates."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,27 @@ __all__ = ["from_jax", "from_tensorflow"]
 
 
 def from_jax(name: str, function: Callable) -> Target:
-    """A target from any function of one input (d,) to a scalar, written in jax.numpy; it is run in double precision.
+    """Make a target from a function that JAX can differentiate.
+
+    Parameters
+    ----------
+    name : str
+        Name that identifies the function.
+    function : callable
+        Function of one input of shape (d,) that returns a scalar, written in jax.numpy. It is evaluated in double
+        precision.
+
+    Returns
+    -------
+    Target
+        The function with its gradients and Hessian-vector products.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If JAX is not installed.
+    TypeError
+        If `function` is not callable.
 
     Examples
     --------
@@ -42,9 +62,27 @@ def from_jax(name: str, function: Callable) -> Target:
 
 
 def from_tensorflow(name: str, function: Callable) -> Target:
-    """A target from any function of a batch of inputs that TensorFlow can differentiate.
+    """Make a target from a function that TensorFlow can differentiate.
 
-    It takes a float64 tensor (n, d) to one of shape (n,); a sample's output must not depend on the others.
+    Parameters
+    ----------
+    name : str
+        Name that identifies the function.
+    function : callable
+        Function of a float64 tensor of shape (n, d), a batch of inputs, that returns a tensor of shape (n,). The output
+        of a sample must not depend on the other samples.
+
+    Returns
+    -------
+    Target
+        The function with its gradients and Hessian-vector products.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If TensorFlow is not installed.
+    TypeError
+        If `function` is not callable.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The targets of this companion: the scattering length, and the ground-state energy of a particle in a box."""
+"""Define the targets of this companion: the scattering length, and the ground-state energy of a particle in a box."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,18 +15,34 @@ __all__ = ["box_target", "scattering_length_target"]
 
 
 def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
-    r"""The S-wave scattering length, less the first terms of a series.
-
-    .. math:: a_0[U] - \sum_{n=1}^{N} T^{(n)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}
-
-    The values of the remainder are not found as a small difference of large numbers: `born.born_remainder` sums what
-    the exact Born series leaves from small numbers, and only B - T is contracted with U. Gradients and products are
-    differences, good to about 1e-16 of a_0's own.
+    r"""Return the S-wave scattering length as a target, minus the first terms of a series.
 
     Parameters
     ----------
     minus : sequence of SymmetricTensor
-        T of orders 1, 2, .. N: the exact Born tensors, or tensors that were learned.
+        Tensors T of orders 1, 2, .., N to subtract, either the exact Born tensors or learned ones.
+
+    Returns
+    -------
+    Target
+        The remainder of a_0 in units of the range, with its gradients and Hessian-vector products.
+
+    Raises
+    ------
+    TypeError
+        If an item of `minus` is not a SymmetricTensor.
+    ValueError
+        If the tensors are not scalar ones of orders 1, 2, .. and of one dimension.
+
+    Notes
+    -----
+    The target is
+
+    .. math:: a_0[U] - \sum_{n=1}^{N} T^{(n)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}
+
+    The values of the remainder are not computed as a small difference of large numbers. `born.born_remainder` computes
+    the remainder of the exact Born series as a sum of small numbers, and only B - T is contracted with U. Gradients and
+    Hessian-vector products are computed as differences, with an error of about 1e-16 of the derivatives of a_0 itself.
 
     Examples
     --------
@@ -47,7 +63,7 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
             remainder=scattering_length_target,
         )
     left = [born.born_tensor(tensor.order, tensor.dim) - tensor for tensor in tensors]
-    lower: Any = polynomial(tensors)  # it has every derivative, where a Target may have none
+    lower: Any = polynomial(tensors)  # Any, because a Target's derivatives may be None; a polynomial has all of them
     correction = polynomial(left)
 
     def values(U: ArrayLike) -> Floats:
@@ -68,7 +84,24 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
 
 
 def box_target(d: int) -> Target:
-    """The ground-state energy of a particle in a box of d points, 2 to 4096, as a target; see `box`.
+    """Return the ground-state energy of a particle in a box as a target; see `box`.
+
+    Parameters
+    ----------
+    d : int
+        Number of points of the box, from 2 to 4096.
+
+    Returns
+    -------
+    Target
+        The energy as a function of the potentials V, shape (n, d), with its gradients and Hessian-vector products.
+
+    Raises
+    ------
+    TypeError
+        If d is not an integer.
+    ValueError
+        If d is out of range.
 
     Examples
     --------

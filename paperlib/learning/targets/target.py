@@ -1,7 +1,7 @@
-r"""What is learned: a function of the potential, with as many of its derivatives as are known.
+"""Define a training target: a scalar function of the potential, with its known derivatives.
 
-Perturbation theory and a reader's own problem come in by the same door: a `Target` gives the values of a batch of inputs
-and, if it can, their gradients and the products of their Hessians with given directions.
+Perturbation theory and a reader's own problem use the same interface. A `Target` returns the values of a batch of
+inputs and, if it can, their gradients and the products of their Hessians with given directions.
 """
 
 import hashlib
@@ -25,31 +25,36 @@ from paperlib.taylor.symmetric import (
 
 __all__ = ["FITS", "Target", "label", "orders_in_turn", "polynomial"]
 
-# What a training may fit: each with those before it.
+# The quantities that a training can fit. A fit of one quantity includes the quantities before it.
 FITS = ("values", "gradients", "hessian_vectors", "third_derivatives")
-# Those that a target gives itself; the last one is a difference of these.
+# The quantities that a target computes. The last one of FITS is a difference of Hessian-vector products.
 _GIVEN = FITS[:3]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A scalar function of a batch of inputs, shape (n, d).
+    """A scalar function of a batch of inputs, with its known derivatives.
 
     Parameters
     ----------
     name : str
-        Told apart by it: two targets of one name are taken to be one function.
+        Name that identifies the function. Two targets with the same name are taken for the same function.
     values : callable
-        (n, d) -> (n,).
+        Maps inputs of shape (n, d) to values of shape (n,).
     gradients : callable, optional
-        (n, d) -> (n, d).
+        Maps inputs of shape (n, d) to gradients of shape (n, d).
     hessian_vectors : callable, optional
-        Inputs and directions, each (n, d), -> (n, d).
+        Maps inputs and directions, both of shape (n, d), to the products of Hessians and directions, shape (n, d).
     jet : callable, optional
-        Inputs and directions -> values, gradients and Hessian-vector products, where one sweep gives all three.
+        Maps inputs and directions to values, gradients and Hessian-vector products, if one pass computes all three.
     remainder : callable, optional
-        Tensors of orders 1, 2, .. -> the Target that is left when they are taken off; for targets that know a better way
-        than a difference.
+        Maps tensors of orders 1, 2, .. to the Target minus their polynomial, if a more accurate way than a difference
+        is known.
+
+    Raises
+    ------
+    TypeError
+        If `name` is not a str or another argument is not callable.
 
     Examples
     --------
@@ -76,7 +81,32 @@ class Target:
                 checks.called(what, getattr(self, what))
 
     def minus(self, tensors: Sequence[SymmetricTensor]) -> "Target":
-        """The target minus the polynomial of tensors of orders 1, 2, .., with those derivatives that it has."""
+        """Subtract the polynomial of tensors from the target.
+
+        Parameters
+        ----------
+        tensors : sequence of SymmetricTensor
+            Tensors of orders 1, 2, .. An empty sequence returns the target itself.
+
+        Returns
+        -------
+        Target
+            The remainder, with the derivatives that the target has.
+
+        Raises
+        ------
+        TypeError
+            If an item is not a SymmetricTensor.
+        ValueError
+            If the tensors are not scalar ones of orders 1, 2, .. and of one dimension.
+
+        Examples
+        --------
+        >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
+        >>> rest = norm.minus([SymmetricTensor(1, 2, [1.0, 0.0])])
+        >>> rest.values(np.array([[3.0, 4.0]])), rest.hessian_vectors
+        (array([22.]), None)
+        """
         tensors = orders_in_turn("tensors", tensors)
         if not tensors:
             return self
@@ -89,17 +119,39 @@ class Target:
             return None if ours is None else lambda *arguments: ours(*arguments) - theirs(*arguments)
 
         def jets(U: Floats, v: Floats) -> list[Floats]:
-            pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]  # taken only if there is one
+            pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]  # used only if there is one
             return [ours - theirs for ours, theirs in pairs]
 
         parts: Any = {what: difference(what) for what in _GIVEN}
         return Target(f"{self.name} less {label(tensors)}", **parts, jet=self.jet and jets)
 
     def sampled(self, what: str, *arguments: Floats) -> Floats:
-        """`values`, `gradients` or `hessian_vectors` at a batch, checked.
+        """Evaluate one quantity at a batch of inputs, and check the result.
 
-        A ValueError names what is wrong: a derivative that the target lacks, another shape, a sample whose value is not
-        finite.
+        Parameters
+        ----------
+        what : {"values", "gradients", "hessian_vectors"}
+            The quantity.
+        *arguments : ndarray of float64, shape (n, d)
+            Inputs, and for Hessian-vector products also directions.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,) or (n, d)
+            The values, or one of the other two quantities.
+
+        Raises
+        ------
+        TypeError
+            If the target returns something else than real numbers.
+        ValueError
+            If the target lacks the derivative, or returns another shape or a number that is not finite.
+
+        Examples
+        --------
+        >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
+        >>> norm.sampled("gradients", np.ones((2, 3))).shape
+        (2, 3)
         """
         function = getattr(self, checks.choice("what", what, _GIVEN))
         if function is None:
@@ -108,10 +160,46 @@ class Target:
         return self._checked(what, function(*arrays), arrays[0])
 
     def fitted(self, fit: str, U: Floats, v: Floats | None = None, *, depth: float = 1.0) -> list[Floats]:
-        """What a training of this `fit` fits, at a batch and, from Hessian-vector products on, along v; each checked.
+        r"""Evaluate all quantities of a fit at a batch of inputs, and check them.
 
-        D^3 f[v, v, .] is the central difference of Hessian-vector products at U plus and minus depth/1000 v: to about 1e-7
-        for a v of unit length and a function that changes over `depth`, as exact as trainings in single precision can use.
+        Parameters
+        ----------
+        fit : {"values", "gradients", "hessian_vectors", "third_derivatives"}
+            The fit; see `TrainingConfig`.
+        U : ndarray of float64, shape (n, d)
+            Inputs.
+        v : ndarray of float64, shape (n, d), optional
+            Directions, needed by "hessian_vectors" and "third_derivatives".
+        depth : float
+            Scale on which the function changes, used by "third_derivatives" alone.
+
+        Returns
+        -------
+        list of ndarray of float64
+            The values, shape (n,), and up to the fit the gradients, the Hessian-vector products and D^3 f[v, v, .],
+            shape (n, d).
+
+        Raises
+        ------
+        TypeError
+            If the target returns something else than real numbers.
+        ValueError
+            If the target lacks a derivative, or returns another shape or a number that is not finite.
+
+        Notes
+        -----
+        D^3 f[v, v, .] is the central difference of Hessian-vector products H v,
+
+        .. math:: D^3 f[v, v, \cdot] \approx \frac{H(U + h v)\, v - H(U - h v)\, v}{2 h}, \quad h = \text{depth} / 1000.
+
+        Its error is about 1e-7 for a v of unit length and a function that changes over `depth`. Trainings in single
+        precision cannot use a higher accuracy.
+
+        Examples
+        --------
+        >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
+        >>> [array.shape for array in norm.fitted("gradients", np.ones((2, 3)))]
+        [(2,), (2, 3)]
         """
         names, U = FITS[: FITS.index(checks.choice("fit", fit, FITS)) + 1], checks.real_array("U", U)
         if len(names) < 3:
@@ -131,6 +219,7 @@ class Target:
         return results
 
     def _checked(self, what: str, result: Any, U: Floats) -> Floats:
+        """Return the result of a target as float64, after checking its type, its shape and that it is finite."""
         expected = U.shape[:1] if what == "values" else U.shape
         result = np.asarray(result)
         if result.dtype.kind not in "iuf":
@@ -145,8 +234,29 @@ class Target:
 
 
 def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str = "polynomial") -> Target:
-    r"""A polynomial without constant term, given by its symmetric tensors, of any orders from 1 and one dimension.
+    r"""Make a target from a polynomial without constant term, given by its symmetric tensors.
 
+    Parameters
+    ----------
+    tensors : SymmetricTensor or sequence of SymmetricTensor
+        Scalar tensors of one dimension d and of any orders from 1. Tensors of the same order are added.
+    name : str
+        Name that identifies the polynomial.
+
+    Returns
+    -------
+    Target
+        The polynomial with its gradients and Hessian-vector products.
+
+    Raises
+    ------
+    TypeError
+        If an item is not a SymmetricTensor.
+    ValueError
+        If `tensors` is empty, the dimensions differ, or a tensor is not scalar or has order 0.
+
+    Notes
+    -----
     .. math:: f(x) = \sum_n T^{(n)}_{i_1 \dots i_n} x_{i_1} \cdots x_{i_n}
 
     Examples
@@ -165,7 +275,7 @@ def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str =
     square = sum((2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d)))
     higher = [(tensor.order, _pair_matrix(tensor)) for tensor in tensors if tensor.order > 2]
 
-    # T(x, .., x, v, .) of every tensor above the second order, a list of them for each v.
+    # Return, for each v of `vectors`, the list of T(x, .., x, v, .) for every tensor above the second order.
     def contracted(x: Floats, *vectors: Floats) -> list[list[Floats]]:
         found = [_contract(n, A, x, *vectors) for n, A in higher]
         return [[each[k] for each in found] for k in range(len(vectors))]
@@ -193,7 +303,10 @@ def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str =
 
 
 def _pair_matrix(tensor: SymmetricTensor) -> Floats:
-    """A of shape (monomials of order n - 2, pairs): monomials(x) A is the packed matrix T(x, .., x, . , .)."""
+    """Return A such that monomials(x) A is the packed matrix T(x, .., x, ., .) of a tensor of order n.
+
+    A has shape (monomials of order n - 2, pairs of indices).
+    """
     rest, pairs = index_table(tensor.dim, tensor.order - 2), index_table(tensor.dim, 2)
     indices = np.empty((len(rest), len(pairs), tensor.order), dtype=np.int32)
     indices[..., : tensor.order - 2] = rest[:, None]
@@ -204,7 +317,7 @@ def _pair_matrix(tensor: SymmetricTensor) -> Floats:
 
 
 def _contract(order: int, pair_matrix: Floats, x: Floats, *others: Floats) -> list[Floats]:
-    """T(x, .., x, v, .) for a batch and each v of `others`; (n, d) -> (n, d)."""
+    """Return T(x, .., x, v, .) for each v of `others`; x, v and the results have shape (n, d)."""
     d = x.shape[1]
     packed = monomials(x, order - 2) @ pair_matrix
     matrices = packed[:, joined_positions(d, 2).ravel()].reshape(-1, d, d)
@@ -212,7 +325,11 @@ def _contract(order: int, pair_matrix: Floats, x: Floats, *others: Floats) -> li
 
 
 def _chunked(function: Callable, d: int, *arrays: Floats) -> Any:
-    """Apply a function of batches to 1,024 rows at a time: a matrix a row is what it takes in memory."""
+    """Apply a function of batches to at most 1,024 rows at a time, and concatenate the results.
+
+    The function needs the memory of one d x d matrix for each row. `arrays` have the shape (n, d), and the function
+    returns an array or a tuple of arrays.
+    """
     batches = [checks.real_array("x", array, last=d) for array in arrays]
     if any(batch.shape != batches[0].shape or batch.ndim != 2 for batch in batches):
         raise ValueError(f"x: shapes {', '.join(str(batch.shape) for batch in batches)}; must be (n, {d})")
@@ -225,13 +342,13 @@ def _chunked(function: Callable, d: int, *arrays: Floats) -> Any:
 
 
 def label(tensors: Sequence[SymmetricTensor]) -> str:
-    """A name for a set of tensors that another set does not have."""
+    """Return a name for a set of tensors, with a hash of their entries so that another set has another name."""
     digest = hashlib.sha256(b"".join(tensor.packed.tobytes() for tensor in tensors)).hexdigest()[:16]
     return f"orders 1 to {len(tensors)} ({digest})"
 
 
 def orders_in_turn(name: str, tensors: Sequence[SymmetricTensor]) -> list[SymmetricTensor]:
-    """`tensors` as a list, if they are scalar ones of orders 1, 2, .. and of one dimension."""
+    """Return `tensors` as a list, after checking that they are scalar, of orders 1, 2, .. and of one dimension."""
     tensors = checks.sequence(name, tensors)
     for number, tensor in enumerate(tensors, 1):
         _scalar(f"{name}[{number - 1}]", tensor, number)
@@ -241,7 +358,10 @@ def orders_in_turn(name: str, tensors: Sequence[SymmetricTensor]) -> list[Symmet
 
 
 def _scalar(name: str, tensor: Any, order: int | None) -> None:
-    """Refuse what is no tensor of one number an entry, or not of this order; None is any from 1."""
+    """Raise an error unless `tensor` is a SymmetricTensor of this order with one number per entry.
+
+    The order None stands for any order from 1.
+    """
     message = f"{name} = {checks.brief(tensor)}: must be a scalar SymmetricTensor of order {order or '1 or higher'}"
     if not isinstance(tensor, SymmetricTensor):
         raise TypeError(message)
