@@ -1,4 +1,6 @@
-"""Train a little and print hashes of what came out: the same line on every machine that computes in the one arithmetic.
+"""Run short trainings and print hashes of their weights and tensors.
+
+All machines in deterministic mode print the same hashes.
 
 usage: python bits.py FIT,OPTIMIZER,MEMBERS,WIDTH,BATCH,D,STEPS,ORDERS ..
 """

@@ -1,4 +1,4 @@
-"""The ensemble that several test files look at, trained once."""
+"""Train the ensemble that several test files use, once in a session."""
 
 import pytest
 from trainings import SMALL, TARGET

@@ -1,4 +1,4 @@
-"""The one arithmetic, held to constants: any machine that runs this checks that it trains to the bits that others do."""
+"""Test that deterministic mode trains to the same bits on every machine, by comparison with stored hashes."""
 
 import json
 import os
@@ -39,7 +39,7 @@ HERE = arithmetic.impossible()
 
 
 def run(*command, **variables):
-    """What a command of this interpreter prints and says, begun without the one arithmetic."""
+    """Run this interpreter with the arguments, outside deterministic mode, and return its stdout and stderr."""
     plain = {name: value for name, value in os.environ.items() if name not in arithmetic.FIXED}
     done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, env=plain | variables)
     assert done.returncode == 0, done.stderr
@@ -55,7 +55,7 @@ def test_each_fit_and_optimizer_trains_to_the_bits_that_are_stated():
 
 @pytest.mark.skipif(bool(HERE), reason=HERE)
 def test_training_begins_in_it_and_a_users_own_settings_give_way(tmp_path):
-    """The same files where another arithmetic was asked for, with one line for each setting that gave way."""
+    """A training writes the same file under contrary settings, and reports each overridden setting in one line."""
     (tmp_path / "mine.json").write_text(json.dumps({"d": 4, "kind": "signed", "hidden": [8], "steps": 16, "warmup": 2, "samples": 64,
                                                     "batch": 16, "validation": 16, "seeds": [0], "optimizer": "adam"}))  # fmt: skip
     command = ("-m", "paperlib", "train", tmp_path / "mine.json", "--output")
@@ -85,7 +85,7 @@ def test_importing_the_library_sets_nothing():
 
 
 def test_where_it_cannot_be_held_nothing_is_set(monkeypatch):
-    """A processor without AVX2, another machine, another TensorFlow: one line that says why."""
+    """One line names the reason: a processor without AVX2, another architecture or another TensorFlow."""
 
     def said():
         arithmetic.departures.cache_clear()

@@ -1,4 +1,4 @@
-"""What is kept of a training: taken up again to the bit, and left where it is something else's."""
+"""Test that a stored training resumes bit for bit, and that files of another training are not used."""
 
 import dataclasses
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ if find_spec("tensorflow") is None:
 
 
 def test_an_interrupted_training_resumes_bit_for_bit(trained, tmp_path, monkeypatch):
-    """Stopped by an error of the target in the third epoch, then called again."""
+    """The target raises an error in the third epoch, and the training is called again."""
     monkeypatch.setattr("paperlib.learning.training._EVERY", 0)
     calls = []
 
@@ -53,7 +53,7 @@ def test_another_configuration_is_another_training(tmp_path):
 
 
 def test_what_was_kept_from_something_else_is_left_with_a_line(trained, tmp_path, monkeypatch):
-    """Other values under the same name, other code, a damaged file: trained anew, to the right weights."""
+    """Other values under the same name, other code or a damaged file start the training again, to the right weights."""
     train_ensemble(SMALL, Target(TARGET.name, lambda U: 2 * TARGET.values(U)), cache=tmp_path)
     (kept,) = tmp_path.iterdir()
     with pytest.warns(UserWarning, match="^[^\n]*npz: was trained by other code [^\n]*; trained anew$"):

@@ -1,4 +1,4 @@
-"""The hash of the code that trains: of what the code does, not of how it is written down."""
+"""Test that the hash of the training code depends on its syntax tree, but not on comments, docstrings and layout."""
 
 import ast
 import hashlib

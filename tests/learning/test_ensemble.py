@@ -1,4 +1,4 @@
-"""Ensembles: parts that fit together, what they predict, files that are whole or refused."""
+"""Test ensembles: the checks of their parts, independence of the arguments, and files that are complete or rejected."""
 
 from importlib.util import find_spec
 

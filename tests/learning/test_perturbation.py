@@ -38,13 +38,13 @@ def test_a_polynomial_is_recovered_order_by_order(learned):
     mean, members = perturbation.relative_errors(series, tensors)
     assert (mean < (0.05, 0.03, 0.1)).all(), "seconds of training, so percents"
     assert members.shape == (3, 2)
-    # The mean cannot be further off than the members are on average.
+    # By the triangle inequality, the error of the mean is at most the mean of the members' errors.
     assert (mean <= members.mean(axis=1) * (1 + 1e-9)).all()
 
 
 @pytest.mark.parametrize("differ, least, most", [(0.0, 1.0, 1.0), (0.2, 0.1, 0.99)])
 def test_later_ensembles_correct_the_lower_orders(random_mlp, differ, least, most):
-    """As far as their members agree: by another road, s from the members' coefficients themselves."""
+    """The weight of the correction is the agreement s, computed here from the members' coefficients directly."""
 
     def ensemble(seed):
         bases = [random_mlp([4, 6, 1], seed=seed), *(random_mlp([4, 6, 1], seed=100 * seed + i) for i in range(3))]
@@ -78,7 +78,7 @@ def test_one_member_corrects_nothing(learned):
 
 
 def test_other_tensors_give_other_answers(learned):
-    """Nothing about the answer is fed in: another polynomial, the same calls, and its tensors are found instead."""
+    """The result depends on the target: the same calls with another polynomial find the tensors of that one."""
     tensors, series = learned
     others = random_polynomial(1)
     again = perturbation.direct(targets.polynomial(others, name="another"), CONFIG, 2)
@@ -89,7 +89,7 @@ def test_other_tensors_give_other_answers(learned):
 
 
 def test_shuffled_values_teach_nothing():
-    """Inputs and values that do not belong together: what is learned vanishes, and into the spread over samples and seeds."""
+    """With shuffled values the learned tensor is small, and zero within three standard errors of samples and seeds."""
     (slope, *_) = random_polynomial(0)
     whole = targets.polynomial(slope)
 
@@ -125,7 +125,7 @@ def test_the_proxy_is_the_sum_of_its_terms(learned):
 
 
 def test_exact_lower_orders_may_be_taken_off(tmp_path):
-    """Then ensemble 2 learns the second order of the exact remainder, and its checkpoint is another training's."""
+    """Ensemble 2 then learns the second order of the exact remainder, and its training has its own checkpoint."""
     target = targets.scattering_length_target()
     quick = dataclasses.replace(CONFIG, steps=600, seeds=(0,), optimizer="adam")
     exact = [born.born_tensor(n, 4) for n in (1, 2)]

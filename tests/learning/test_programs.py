@@ -1,4 +1,8 @@
-"""The compiled program: its derivatives against nested tapes and the package's float64 engine, its steps against plain ones."""
+"""Test the compiled program.
+
+Its derivatives are compared with nested gradient tapes and with the package's float64 derivative tensors, and its steps
+with the same steps run eagerly.
+"""
 
 import dataclasses
 from importlib.util import find_spec
@@ -44,7 +48,7 @@ def test_against_nested_tapes(tf, stacked, activation):
     weights, biases, x, v = (
         [tf.constant(a) for a in part] if isinstance(part, list) else tf.constant(part) for part in stacked
     )
-    # Keras' own gelu holds the root of two in single precision.
+    # Keras' own gelu rounds the square root of two to single precision.
     phi = (
         (lambda z: z * tf.math.erfc(-z / np.sqrt(2)) / 2)
         if activation == "gelu"
@@ -103,7 +107,10 @@ def test_one_batch_may_serve_all_members(tf, stacked):
 
 @pytest.mark.parametrize("fit", FITS)
 def test_the_compiled_program_does_what_its_python_does(fit):
-    """The same steps run eagerly, operation by operation; the last bits differ, and grow with the steps."""
+    """The same steps are run eagerly, operation by operation.
+
+    The last bits differ, and the difference grows with the steps.
+    """
     import tensorflow as tf
 
     config = dataclasses.replace(SMALL, fit=fit, steps=32)
@@ -122,7 +129,11 @@ def test_the_compiled_program_does_what_its_python_does(fit):
 
 
 def test_each_member_is_turned_as_keras_own_muon_would_turn_it_alone(tf, stacked):
-    """Two of its private methods are overridden: when they are renamed, or the rate is scaled otherwise, this fails."""
+    """Compare with Keras' own Muon on each member alone.
+
+    The package overrides two private methods of Muon. This test fails if Keras renames them or scales the rate
+    differently.
+    """
     weights, biases, *_ = stacked
     keras, random = _tensorflow.load()[1], np.random.default_rng(5)
     first = weights[1], biases[1][:, 0]

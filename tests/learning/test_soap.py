@@ -15,7 +15,7 @@ from paperlib.learning.soap import SOAP  # noqa: E402
 
 
 def soap_by_numpy(weights, gradients, rate, beta_1=0.95, beta_2=0.95, epsilon=1e-8, frequency=10):
-    """The algorithm of arXiv:2409.11321 once more, in double precision, with the momentum kept unrotated."""
+    """Run the algorithm of arXiv:2409.11321 independently, in double precision, with the momentum stored unrotated."""
     weights = weights.astype(float)
     momentum, second, bases = np.zeros_like(weights), np.zeros_like(weights), None
     left, right = (np.zeros((n, n)) for n in weights.shape)
@@ -84,7 +84,7 @@ def test_the_smallest_matrix_in_single_and_double_precision(dtype, digits):
     random = np.random.default_rng(6)
     start = random.standard_normal((2, 2)).astype(np.float32)
     gradients = random.standard_normal((9, 2, 2)).astype(np.float32) * np.linspace(1, 3, 2)
-    variable, rate = keras.Variable(start, dtype=dtype), 2.0**-7  # the same in both
+    variable, rate = keras.Variable(start, dtype=dtype), 2.0**-7  # exact in both precisions
     options = {"beta_1": 0.5, "beta_2": 0.75, "frequency": 2}
     soap = SOAP(rate, **options)
     soap.build([variable])
@@ -134,7 +134,7 @@ def test_against_pytorch_optimizer():
 
 
 def test_with_identity_bases_it_is_adam():
-    """With a refresh that never comes and bases set to one, and for vectors always: Adam from the second step on."""
+    """From the second step on, SOAP equals Adam for vectors, and for bases set to the identity and never updated."""
     random = np.random.default_rng(2)
     shapes = [(2, 4, 3), (2, 1, 3), (5,)]
     gradients = [[random.standard_normal(shape) for shape in shapes] for _ in range(12)]
@@ -162,7 +162,8 @@ def test_bases_stay_orthonormal_and_members_apart():
     for _, basis in soap._bases[0]:
         product = np.einsum("mij,mik->mjk", basis.numpy(), basis.numpy())
         np.testing.assert_allclose(product, np.broadcast_to(np.eye(product.shape[-1]), product.shape), atol=1e-5)
-    # 5 x 4 gradients leave a direction of the left space empty at first, so rounding turns it freely: compare moves.
+    # The first 5 x 4 gradients leave a direction of the left space empty, so that rounding determines its eigenvector.
+    # Therefore the weights are compared, not the bases.
     np.testing.assert_allclose(both.numpy()[1], alone.numpy()[0], atol=2e-3)
 
 
@@ -229,7 +230,7 @@ def test_half_precision_is_turned_in_single(kind):
 
 @pytest.mark.parametrize("shape", [(20, 3), (3, 20)])
 def test_a_long_side_gets_no_basis(shape):
-    """Then it is SOAP of the other side alone: of a matrix whose long side's eigenvectors are the unit vectors."""
+    """Only the shorter side is rotated, as if the eigenvectors of the long side were the unit vectors."""
     variable = keras.Variable(np.ones(shape, np.float32))
     optimizer = SOAP(1e-2, longest=10)
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""A grid on a real scheduler with two worker processes, one of which is killed."""
+"""Test a grid on a real scheduler with two worker processes, one of them killed."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_a_killed_worker_loses_nothing_and_a_second_run_goes_on(tmp_path, cluste
     said, killed = [], []
 
     def kill():
-        while len(said) < 2:  # its first line says how many points there are, the next that one has arrived
+        while len(said) < 2:  # the first line reports the number of points, the second the first result
             time.sleep(0.02)
         killed.append(next(iter(cluster.workers.values())).pid)
         os.kill(killed[0], signal.SIGKILL)
@@ -74,7 +74,7 @@ def test_a_killed_worker_loses_nothing_and_a_second_run_goes_on(tmp_path, cluste
     here = [sweep._learn(point, tmp_path / "here")["relative_error_1"] for point in points]
     there = stored.set_index("key").loc[[point.key for point in points], "relative_error_1"]
     np.testing.assert_allclose(there, here, rtol=1e-3)
-    # The row of the first run was kept, not made again.
+    # The second run keeps the row of the first one instead of computing it again.
     assert stored.loc[stored["key"] == points[0].key, "seconds"].item() == first["seconds"].item()
     again = []
     sweep.sweep(points, table, scheduler=address, say=again.append)

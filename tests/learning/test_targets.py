@@ -32,7 +32,7 @@ def random_tensors(orders, d=D, seed=0):
 
 
 def check_derivatives(target, U, v, digits):
-    """Gradients against differences of values, products against differences of gradients."""
+    """Compare gradients with differences of values, and Hessian-vector products with differences of gradients."""
     step = 1e-5
     slope = (target.values(U + step * v) - target.values(U - step * v)) / (2 * step)
     along = (target.gradients(U) * v).sum(axis=1)
@@ -57,7 +57,7 @@ def test_remainders_have_their_derivatives(U, v, orders):
 @pytest.mark.parametrize("kind, depth", [("attractive", 1.0), ("signed", 1.0), ("signed", 1e-3)])
 @pytest.mark.parametrize("orders", [1, 2, 4])
 def test_remainders_do_not_cancel(kind, depth, orders):
-    """Against 40 digits: the error is below 1e-9 of the remainder's root mean square, even where that is 1e-23."""
+    """Compared with 40 digits, the error is below 1e-9 of the remainder's root mean square, even if that is 1e-23."""
     U = potentials.sample(6, 16, depth=depth, kind=kind, seed=0)
     values = targets.scattering_length_target(minus=[born.born_tensor(n, 16) for n in range(1, orders + 1)]).values(U)
     exact = [oracles.scattering_length(u) - sum(oracles.born_terms(u, orders)) for u in U]
@@ -66,7 +66,7 @@ def test_remainders_do_not_cancel(kind, depth, orders):
 
 
 def test_remainder_of_learned_tensors(U):
-    """With tensors that are off, the remainder holds what they are off by."""
+    """With inexact tensors, the remainder contains the error of the tensors."""
     first = born.born_tensor(1, D)
     off = targets.scattering_length_target(minus=[first * 1.01])
     right = targets.scattering_length_target(minus=[first])
@@ -176,7 +176,7 @@ def test_bad_input(call, message):
 
 
 def norms(exponent=4, **without):
-    """|x|^exponent with its derivatives, in closed form."""
+    """Return the target |x|^exponent with its derivatives in closed form."""
     p = exponent
 
     def square(x):
@@ -333,10 +333,10 @@ def test_a_jet_has_three_parts():
 
 @pytest.mark.parametrize("depth", [0.3, 1.0])
 def test_third_derivatives_are_as_exact_as_single_precision(depth):
-    """Of a_0 less two orders, by JAX: three derivatives of the sweep across the shells."""
+    """JAX differentiates the propagation across the shells three times; the target is a_0 minus two orders."""
     jax = pytest.importorskip("jax")
 
-    def a0(x):  # u'' + U u = 0 shell by shell
+    def a0(x):  # solves u'' + U u = 0 shell by shell
         u, slope = 0.0, 1.0
         for value in x / D**2:
             k = jax.numpy.sqrt(value)

@@ -16,7 +16,7 @@ if find_spec("tensorflow") is None:
 
 
 def test_it_learns(trained):
-    """Far better than the best constant, whose mean squared error is one."""
+    """The error is far below 1, which is the mean squared error of the best constant."""
     assert trained.loss.shape == trained.validation.shape == (5, 2)
     assert (trained.validation[-1] < 0.05).all()
     assert (trained.loss[-1] < trained.loss[0]).all()
@@ -32,8 +32,8 @@ def test_the_same_seed_gives_the_same_weights(trained):
     assert not np.allclose(trained.mlp(0).weights[0], other.mlp(0).weights[0])
 
 
-# SOAP's first eigenvectors of all but empty directions are set by rounding, which a batch of another size does otherwise, and a
-# larger rate than this one makes much of.
+# Rounding determines SOAP's first eigenvectors of nearly empty directions, and it differs between batches of different
+# size. A larger learning rate than this one would amplify the difference.
 @pytest.mark.parametrize("optimizer", ["adam", "muon", "soap"])
 def test_a_member_is_what_it_would_be_alone(optimizer):
     noise = 1e-3
@@ -45,7 +45,7 @@ def test_a_member_is_what_it_would_be_alone(optimizer):
 
 
 def test_streams_of_random_numbers_do_not_overlap():
-    """NumPy pads seeds with zeros: a held-out set must not be the training set of an epoch under another name."""
+    """NumPy pads seeds with zeros, so a held-out set could equal the training set of an epoch under another name."""
     from paperlib import training
 
     held_out = SMALL.potentials(64, training._VALIDATION, SMALL.sample_seed)
@@ -68,7 +68,7 @@ def test_one_configuration_has_one_fingerprint():
 
 
 def test_against_plain_keras(trained):
-    """The oracle: model.fit on the same samples in the same order, from the same first weights."""
+    """Compare with model.fit on the same samples in the same order, from the same initial weights."""
     import keras
 
     from paperlib import training
@@ -94,7 +94,7 @@ def test_against_plain_keras(trained):
 
 
 def test_converted_networks_predict_what_keras_did(trained):
-    """float32 rounding is all that separates an MLP from the network that was trained."""
+    """An MLP differs from the trained network by float32 rounding only."""
     import keras
 
     member = trained.mlp(1)
@@ -131,7 +131,10 @@ QUICK = dataclasses.replace(SMALL, kind="signed", hidden=(10, 10), steps=600, sa
 
 @pytest.mark.parametrize("optimizer, rate", [("soap", 1e-2), ("muon", 1e-2), ("adam", 1e-2)])
 def test_fitting_derivatives_learns_derivatives(optimizer, rate):
-    """The Hessian at U = 0, which no sample of values comes near, to a few percent: the untrained one is wholly off."""
+    """The Hessian at U = 0 is learned to within 10 %.
+
+    No sample comes near U = 0, and the Hessian of an untrained network is entirely wrong there.
+    """
     from paperlib.physics.born import born_tensor
     from paperlib.taylor.tensors import derivative_tensor
 

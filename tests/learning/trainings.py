@@ -1,4 +1,4 @@
-"""A training of seconds that several test files start from; the fixture `trained` is its ensemble."""
+"""Define a training of a few seconds that several test files use. The fixture `trained` is its ensemble."""
 
 import numpy as np
 

@@ -1,9 +1,10 @@
-"""Coverage-guided fuzzing of every reader of files, until stopped or for as many seconds as told.
+"""Fuzz every file reader with coverage guidance, until stopped or for the given number of seconds.
 
     .venv/bin/python tests/long/fuzz_files.py -max_total_time=600
 
-libFuzzer's bytes are read three ways: as a file of their own, and as what Hypothesis draws the damaged files and the
-strange JSON of `test_strange_files` from. Anything but a result or the one-line ValueError that names the file ends the run.
+The bytes from libFuzzer are used in three ways: as a complete file, as the source of the damaged files that Hypothesis
+draws in `test_strange_files`, and as the source of its malformed JSON. A reader must return a result or raise the
+one-line ValueError that names the file. Anything else ends the run.
 """
 
 import sys
@@ -19,7 +20,10 @@ READERS = sorted(strange.READERS)
 
 
 def as_a_file(data):
-    """The first byte says who reads; an odd second one, that the rest is an array inside an archive."""
+    """Read the data as a file.
+
+    The first byte selects the reader. If the second byte is odd, the rest is packed as an array in an archive.
+    """
     if len(data) > 2:
         reader, content = READERS[data[0] % len(READERS)], data[2:]
         if data[1] % 2:

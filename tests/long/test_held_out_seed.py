@@ -1,4 +1,7 @@
-"""Seeds that nobody tuned on: one network of notebook 06's kind, of other samples and other first weights, a minute of training."""
+"""Test seeds that nobody tuned on, by training one network as in notebook 06 with other samples and initial weights.
+
+A training takes a minute.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A reproduction that is killed at twenty random moments and run again ends as one that nothing disturbed."""
+"""Test that a reproduction that is killed at twenty random moments and run again ends like one without interruption."""
 
 import os
 import random
@@ -74,10 +74,10 @@ def test_twenty_kills(tmp_path):
         while time.monotonic() < started + wait and run.poll() is None:
             time.sleep(0.01)
         if run.poll() is None:
-            # Half of the time the whole group, as a power cut would; else what the user started alone.
+            # Half of the time kill the whole process group, as a power cut would, otherwise only the parent process.
             (os.killpg if chance.random() < 0.5 else os.kill)(run.pid, signal.SIGKILL)
             killed.append(wait)
-        else:  # it had come to its end: most of it begins again, so that every part of a run is met
+        else:  # the run had finished: delete most of its results, so that kills reach every part of a run
             (tmp_path / "build" / "full" / "done.json").unlink()
             for path in list((tmp_path / "build" / "trained").iterdir())[:12]:
                 path.unlink()

@@ -1,4 +1,4 @@
-"""An hour of training and expansion in a loop: what a notebook server that is never restarted does to its memory."""
+"""Test the memory of a process that trains and expands for an hour, like a notebook server without restarts."""
 
 import gc
 import time
@@ -13,7 +13,7 @@ MINUTE = 60.0
 
 
 def turn(seed):
-    """Two orders learned and read off in every way, and exact lengths beside them."""
+    """Learn two orders, evaluate their tensors and diagrams, and compute exact scattering lengths."""
     config = TrainingConfig(
         d=12, hidden=(24, 24), kind="signed", fit="hessian_vectors", samples=4096, batch=128, steps=320, warmup=20,
         validation=512, sample_seed=seed, seeds=(0, 1),
