@@ -1,4 +1,4 @@
-"""The companion: figures, the explorer, the networks that ship, and the machinery that reproduces the notebooks."""
+"""Provide the figures, the explorer, the pretrained networks, and the code that reproduces the notebooks."""
 
 import lazy_loader
 

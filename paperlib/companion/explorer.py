@@ -1,13 +1,13 @@
-r"""Move a potential by sliders and watch the orders of its scattering length come and go.
+r"""Show a potential and the orders of its scattering length, with sliders for the potential.
 
-Of a shape v(r) and a depth, U = depth v(r): terms of order n, the Born series' and the networks', grow as the n-th power of the
-depth.
+The potential is U = depth * v(r) with a fixed shape v(r). Terms of order n, of the Born series and of the networks
+alike, grow as the n-th power of the depth. Weinberg eigenvalues grow linearly.
 
 .. math:: a^{(n)}[\lambda v] = \lambda^n a^{(n)}[v], \qquad \eta[\lambda v] = \lambda\, \eta[v]
 
-Potentials have 64 shells, which is what the networks that ship (of notebook 07) read. What moves is `explorer.js`, the same in
-JupyterLab and in a page: it works the physics out by itself and is handed what the networks learned of each shape, for every step
-of its parameters.
+Potentials have 64 shells because the pretrained networks (those of notebook 07) have 64 inputs. `explorer.js` draws the
+sliders and the picture. The same file runs in JupyterLab and in a static HTML page. It computes the physics itself and
+receives from Python the terms that the networks learned of each shape, for every step of the shape's parameters.
 """
 
 import json
@@ -42,14 +42,40 @@ ORDER = 4
 
 @dataclass(frozen=True)
 class Shape:
-    """A potential of a depth, and (least, first, largest, step) of what moves: the depth, and each parameter in units of the range."""
+    """Describe the shape of a potential and the ranges of its sliders.
+
+    Parameters
+    ----------
+    potential : callable
+        ``potential(depth, d, **parameters)`` returns the discretised potential, shape (d,).
+    depth : tuple of four floats
+        Smallest, initial and largest depth and the step of the slider; dimensionless.
+    parameters : dict of str to tuple of four floats
+        The same four numbers for each parameter of the shape, in units of the range.
+
+    Examples
+    --------
+    >>> list(SHAPES["Woods-Saxon"].parameters)
+    ['radius', 'diffuseness']
+    """
 
     potential: Callable[..., Floats]
     depth: tuple[float, float, float, float]
     parameters: dict[str, tuple[float, float, float, float]]
 
     def grid(self) -> list[dict[str, float]]:
-        """Every step of the parameters, the last of which runs fastest."""
+        """Return every combination of the parameters at the steps of their sliders.
+
+        Returns
+        -------
+        list of dict
+            Parameter name -> value in units of the range. The last parameter varies fastest.
+
+        Examples
+        --------
+        >>> len(SHAPES["Gaussian"].grid())
+        81
+        """
         steps = [
             np.linspace(least, most, round((most - least) / step) + 1)
             for least, _, most, step in self.parameters.values()
@@ -70,7 +96,7 @@ SHAPES = {
     ),
     "Pöschl-Teller": Shape(potentials.poschl_teller, (-30.0, 7.5, 30.0, 0.25), {"width": WIDE}),
 }
-"""What can be moved, how far and in what steps.
+"""The shapes of the explorer by name, each with the ranges and steps of its sliders.
 
 :meta hide-value:
 """
@@ -78,7 +104,35 @@ SHAPES = {
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What the picture shows: the arguments of `figures.one_potential`."""
+    """Hold the data of one picture, which are the arguments of `figures.one_potential`.
+
+    Parameters
+    ----------
+    potential : ndarray, shape (64,)
+        The potential U in its shells, dimensionless.
+    wave : tuple of two ndarrays, shape (257,) each
+        The distances r / range and the zero-energy wave function u(r), scaled to u'(1) = 1.
+    a0 : float
+        The scattering length in units of the range.
+    depth : float
+        The depth of `potential`.
+    depths : ndarray, shape (241,)
+        The depths at which the curves are computed.
+    exact : ndarray, shape (241,)
+        The exact scattering length at `depths`, in units of the range.
+    born, networks : ndarray, shape (241, 4)
+        Partial sums to orders 1 to 4 at `depths`, of the Born series and of the series that the networks learned.
+        The sums of the networks include their constant term.
+    terms, learned : ndarray, shape (4,)
+        Terms of orders 1 to 4 at `depth`, of the Born series and of the series that the networks learned.
+    eigenvalue : float
+        The Weinberg eigenvalue of largest magnitude at `depth`.
+
+    Examples
+    --------
+    >>> view("Gaussian").born.shape
+    (241, 4)
+    """
 
     potential: Floats
     wave: tuple[Floats, Floats]
@@ -95,11 +149,15 @@ class View:
 
 @cache
 def _series() -> LearnedSeries:
+    """Load the pretrained ensembles of the first `ORDER` orders as a series."""
     return LearnedSeries(reference.series("born_signed").ensembles[:ORDER], ORDER)
 
 
 def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> dict[str, float]:
-    """The depth and all parameters, those not given at their first values."""
+    """Return the depth and all parameters of a shape by name, checked against the ranges of their sliders.
+
+    A depth of None and parameters that are not given take their initial values.
+    """
     of = SHAPES[checks.choice("shape", shape, tuple(SHAPES))]
     if unknown := sorted(parameters.keys() - of.parameters.keys()):
         has = ", ".join(of.parameters)
@@ -114,10 +172,28 @@ def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> d
 
 
 def view(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> View:
-    """Work out what the picture shows of one of `SHAPES`, with the parameters that are listed there, in units of the range.
+    """Compute the data that the picture shows.
 
-    A positive depth attracts; not given, it is a quarter of the deepest. What is not in its range, or no parameter of
-    the shape, is a ValueError.
+    Parameters
+    ----------
+    shape : str
+        A name in `SHAPES`.
+    depth : float, optional
+        The depth of the potential, dimensionless; positive attracts. By default a quarter of the largest depth.
+    **parameters : float
+        Parameters of the shape in units of the range, as listed in `SHAPES`.
+
+    Returns
+    -------
+    View
+        The potential, its wave function, and the orders of its scattering length.
+
+    Raises
+    ------
+    ValueError
+        If the shape is unknown or has no such parameter, or if a value is outside the range of its slider.
+    TypeError
+        If a value is not a number.
 
     Examples
     --------
@@ -148,19 +224,41 @@ def view(shape: str = "Gaussian", depth: float | None = None, **parameters: floa
 
 
 def picture(seen: View) -> "Figure":
-    """Draw a `View`; see `figures.one_potential`."""
+    """Draw a `View` with `figures.one_potential`.
+
+    Parameters
+    ----------
+    seen : View
+        The data to draw.
+
+    Returns
+    -------
+    Figure
+        The figure, already closed in pyplot.
+    """
     import matplotlib.pyplot as plt
 
     from paperlib.companion import figures
 
     figure = figures.one_potential(**vars(seen))
-    # Whoever gets the figure shows it; pyplot would show it once more.
+    # The caller displays the returned figure. Left open, pyplot would display it a second time.
     plt.close(figure)
     return figure
 
 
 def report(seen: View) -> str:
-    """The numbers of a `View` as lines of text.
+    """Return the numbers of a `View` as lines of text.
+
+    Parameters
+    ----------
+    seen : View
+        The data to print.
+
+    Returns
+    -------
+    str
+        The scattering length in units of the range, the largest Weinberg eigenvalue, and a table with a row for
+        each order.
 
     Examples
     --------
@@ -175,7 +273,7 @@ def report(seen: View) -> str:
     lines = [f"a_0 = {seen.a0:.5f} ranges; {eigenvalue}: the Born series {verdict}"]
     lines.append("order   Born term    networks    Born sum    networks")
     columns = (seen.terms, seen.learned, np.cumsum(seen.terms), np.cumsum(seen.learned))
-    # Rounded first, so that no zero is printed with a sign.
+    # Rounding first and adding 0.0 avoids printing a negative zero.
     for order, row in enumerate(np.round(columns, 5).T + 0.0, 1):
         lines.append(f"{order:5}" + "".join(f"{value:12.5f}" for value in row))
     return "\n".join(lines)
@@ -183,9 +281,15 @@ def report(seen: View) -> str:
 
 @cache
 def data() -> dict[str, Any]:
-    """What `explorer.js` is handed: how many shells and orders, and of each shape what moves and what the networks learned.
+    """Return the data that `explorer.js` receives.
 
-    `networks` has a row for each of `Shape.grid`: their terms of orders 0 to `ORDER` at depth one, to twelve digits.
+    Returns
+    -------
+    dict
+        `shells` and `order` are the numbers of shells and of orders. `shapes` has for each shape the ranges of its
+        sliders, `depth` and `parameters`, and the table `networks`. Row k of the table belongs to entry k of
+        `Shape.grid`. It has the terms of orders 0 to `ORDER` that the networks learned, at depth one, with twelve
+        digits.
 
     Examples
     --------
@@ -203,14 +307,43 @@ def data() -> dict[str, Any]:
 
 
 def script() -> str:
-    """`explorer.js`, the module itself."""
+    """Return the source of the JavaScript module `explorer.js`.
+
+    Returns
+    -------
+    str
+        The text of the file.
+    """
     return (files("paperlib.companion") / "explorer.js").read_text(encoding="utf-8")
 
 
 def page(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> str:
-    """The sliders and their picture as a piece of HTML that needs nothing else, from a file too; shown at once where scripts run.
+    """Return the sliders and their picture as a self-contained piece of HTML.
 
-    Parameters, and the errors raised, are those of `view`. Sliders go in steps, and open at the step that is nearest.
+    The piece loads nothing else, so it also works in a page that is opened from a file. It shows the picture as
+    soon as the page is loaded, provided that the browser runs scripts. The sliders open at the step nearest to the
+    given values.
+
+    Parameters
+    ----------
+    shape : str
+        A name in `SHAPES`.
+    depth : float, optional
+        The depth of the potential, dimensionless; positive attracts. By default a quarter of the largest depth.
+    **parameters : float
+        Parameters of the shape in units of the range, as listed in `SHAPES`.
+
+    Returns
+    -------
+    str
+        HTML to put into the body of a page. A page can hold more than one piece.
+
+    Raises
+    ------
+    ValueError
+        If the shape is unknown or has no such parameter, or if a value is outside the range of its slider.
+    TypeError
+        If a value is not a number.
 
     Examples
     --------
@@ -218,7 +351,7 @@ def page(shape: str = "Gaussian", depth: float | None = None, **parameters: floa
     True
     """
     opened = (data(), shape, _checked(shape, depth, parameters))
-    # A browser reads modules from files only where they are written into the page.
+    # A page opened from a file may not import modules from other files, so the module is written into the page.
     call = ", ".join(json.dumps(value, ensure_ascii=False) for value in opened)
     start = f'mount(document.querySelector(".explorer-here:empty"), {call});'
     none = "<noscript>Sliders, and a picture that they move, are here where scripts run.</noscript>"
@@ -226,9 +359,30 @@ def page(shape: str = "Gaussian", depth: float | None = None, **parameters: floa
 
 
 def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "AnyWidget":
-    """The same in a cell of JupyterLab, or of any front end that knows widgets.
+    """Return the sliders and their picture as a widget for JupyterLab or another front end that supports widgets.
 
-    Parameters, and the errors raised, are those of `view`. Sliders go in steps, and open at the step that is nearest.
+    The sliders open at the step nearest to the given values.
+
+    Parameters
+    ----------
+    shape : str
+        A name in `SHAPES`.
+    depth : float, optional
+        The depth of the potential, dimensionless; positive attracts. By default a quarter of the largest depth.
+    **parameters : float
+        Parameters of the shape in units of the range, as listed in `SHAPES`.
+
+    Returns
+    -------
+    AnyWidget
+        The widget, which runs `explorer.js` in the browser.
+
+    Raises
+    ------
+    ValueError
+        If the shape is unknown or has no such parameter, or if a value is outside the range of its slider.
+    TypeError
+        If a value is not a number.
     """
     import anywidget
     import traitlets
@@ -243,10 +397,31 @@ def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: f
 
 
 def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "AnyWidget | Figure":
-    """Sliders where someone can move them, else the picture they open with, and its numbers in print.
+    """Return the sliders if the notebook is used interactively, else print the numbers and return the static picture.
 
-    A notebook run by nbconvert, papermill or nbval, or read where anywidget is not installed, gets the picture.
-    Parameters, and the errors raised, are those of `view`.
+    The static picture shows the state in which the sliders would open. It is returned if the notebook is run by
+    nbconvert, papermill or nbval, or if anywidget is not installed.
+
+    Parameters
+    ----------
+    shape : str
+        A name in `SHAPES`.
+    depth : float, optional
+        The depth of the potential, dimensionless; positive attracts. By default a quarter of the largest depth.
+    **parameters : float
+        Parameters of the shape in units of the range, as listed in `SHAPES`.
+
+    Returns
+    -------
+    AnyWidget or Figure
+        The widget of `sliders`, or the figure of `picture`.
+
+    Raises
+    ------
+    ValueError
+        If the shape is unknown or has no such parameter, or if a value is outside the range of its slider.
+    TypeError
+        If a value is not a number.
 
     Examples
     --------
@@ -262,7 +437,10 @@ def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: f
 
 
 def _someone_is_there() -> bool:
-    """Whether the front end that sent this cell answers questions: one that runs notebooks unattended says it does not."""
-    ipython = sys.modules.get("IPython")  # a front end's cells run where it is loaded
+    """Return whether the front end of the running cell accepts input from a user.
+
+    Front ends that run notebooks unattended send cells with ``allow_stdin`` set to False.
+    """
+    ipython = sys.modules.get("IPython")  # a front end has loaded IPython before it runs cells
     shell: Any = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel") and shell.get_parent().get("content", {}).get("allow_stdin", False)

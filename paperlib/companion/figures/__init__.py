@@ -1,4 +1,4 @@
-"""One function a figure: plain arrays in, a matplotlib Figure out, all in one style."""
+"""Draw the figures of the notebooks: each function takes plain arrays and returns a matplotlib Figure."""
 # ruff: noqa: F403
 
 from paperlib.companion.figures import diagrams, networks, performance, perturbation, physics

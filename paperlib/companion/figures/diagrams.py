@@ -1,4 +1,4 @@
-"""Figures of the theory: a small network, the diagrams, and what each is worth."""
+"""Draw the figures of the theory: a small network, the diagrams, and the contribution of each diagram."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,13 +19,28 @@ __all__ = ["centroid_groups", "diagram_shares", "diagram_sheet", "small_network"
 def small_network(
     weights: Sequence[Floats], steps: Floats, difference_errors: Floats, distances: Floats, taylor_errors: Floats
 ) -> Figure:
-    """A network small enough to see, and two checks of its derivatives and of a large one's.
+    """Draw a small network and two tests of the derivatives of networks.
 
-    Finite differences of orders 1, 2, .. are held against the exact derivatives, by relative errors; Taylor polynomials go
-    with the distance from the centre.
+    The second panel compares finite differences of orders 1, 2, .. with the exact derivatives. The third panel
+    shows the error of Taylor polynomials against the distance from the expansion point.
 
-    Arrays: weights (units out, units in), a layer each; steps (s,); difference_errors (orders, s); distances (n,);
-    taylor_errors (orders, n).
+    Parameters
+    ----------
+    weights : sequence of ndarray
+        The weights of each layer of the small network, shape (units out, units in).
+    steps : ndarray, shape (s,)
+        Step sizes of the finite differences.
+    difference_errors : ndarray, shape (orders, s)
+        Relative errors of the finite differences.
+    distances : ndarray, shape (n,)
+        Distances from the expansion point.
+    taylor_errors : ndarray, shape (orders, n)
+        Errors of the Taylor polynomials.
+
+    Returns
+    -------
+    Figure
+        Three panels. Dotted guides in the third have slope order + 1.
     """
     figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.7), width_ratios=(1.1, 1, 1))
     _draw_network(axes[0], weights)
@@ -44,6 +59,11 @@ def small_network(
 
 
 def _draw_network(axis: Axes, weights: Sequence[Floats]) -> None:
+    """Draw a network as a graph of its units.
+
+    `weights` has an array of shape (units out, units in) for each layer. A line's width is proportional to the
+    magnitude of its weight, up to an offset, and its colour shows the sign.
+    """
     sizes = [weights[0].shape[1], *(len(weight) for weight in weights)]
     places = [[(layer, (size - 1) / 2 - unit) for unit in range(size)] for layer, size in enumerate(sizes)]
     largest = max(np.abs(weight).max() for weight in weights)
@@ -65,7 +85,23 @@ def _draw_network(axis: Axes, weights: Sequence[Floats]) -> None:
 
 @style.applied
 def diagram_sheet(highest: int) -> Figure:
-    """All diagrams of orders 1 to `highest`: the low orders share a row."""
+    """Draw all diagrams of orders 1 to `highest`.
+
+    Parameters
+    ----------
+    highest : int
+        The highest order.
+
+    Returns
+    -------
+    Figure
+        Rows of at most six diagrams. Low orders share a row.
+
+    Examples
+    --------
+    >>> len(diagram_sheet(3).axes)
+    6
+    """
     columns = 6
     rows: list[list[tuple[Diagram, str]]] = [[]]
     for order in range(1, highest + 1):
@@ -79,7 +115,23 @@ def diagram_sheet(highest: int) -> Figure:
 
 @style.applied
 def centroid_groups(order: int) -> Figure:
-    """The diagrams of one order, each under the term of the centroid rule that it belongs to."""
+    """Draw the diagrams of one order, each with the term of the centroid rule to which it belongs.
+
+    Parameters
+    ----------
+    order : int
+        The order of the derivative.
+
+    Returns
+    -------
+    Figure
+        One panel for each diagram, sorted by the terms of the centroid rule.
+
+    Examples
+    --------
+    >>> len(centroid_groups(3).axes)
+    2
+    """
 
     def term(diagram: Diagram) -> str:
         above, branches = diagram.centroid_split
@@ -93,7 +145,7 @@ def centroid_groups(order: int) -> Figure:
 
 
 def _grid(rows: list[list[tuple[Diagram, str]]], columns: int) -> Figure:
-    """Diagrams with their titles, row by row."""
+    """Draw rows of diagrams, each with its title."""
     figure, axes = plt.subplots(len(rows), columns, figsize=(style.WIDTH, 1.35 * len(rows)), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -106,9 +158,19 @@ def _grid(rows: list[list[tuple[Diagram, str]]], columns: int) -> Figure:
 
 @style.applied
 def diagram_shares(shares: Mapping[int, Floats], spreads: Mapping[int, Floats]) -> Figure:
-    """What each diagram contributes to its order, as a share of the order's norm.
+    """Draw the share of each diagram in the norm of its order.
 
-    Arrays: by order, means and standard deviations over an ensemble, each (diagrams,).
+    Parameters
+    ----------
+    shares : mapping of int to ndarray, shape (diagrams,)
+        For each order, the mean share of each diagram over an ensemble.
+    spreads : mapping of int to ndarray, shape (diagrams,)
+        For each order, the standard deviation of each share over the ensemble.
+
+    Returns
+    -------
+    Figure
+        Bars in the upper row, one panel for each order, and the diagrams below them.
     """
     figure = plt.figure(figsize=(style.WIDTH, 2.9))
     grid = figure.add_gridspec(2, sum(map(len, shares.values())), height_ratios=(1.5, 1))

@@ -1,4 +1,4 @@
-"""Figures of trained networks: what they predict, what their derivatives are, and what they make of their features."""
+"""Draw figures of trained networks: their predictions, their derivatives, and the effects of their features."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,11 +18,25 @@ __all__ = ["interactions", "optimizers", "overview", "retrainings", "trained_ens
 def optimizers(
     names: Sequence[str], fits: Sequence[str], seconds: Floats, errors: Floats, orders: Sequence[int] = (2, 3)
 ) -> Figure:
-    """The error of learned tensors against training time, for optimisers and what is fitted; a panel each of `orders`.
+    """Draw the error of learned tensors against training time, for several optimisers and fitted quantities.
 
-    Times are those of a training of all members together, errors relative, by Frobenius norms.
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the optimisers.
+    fits : sequence of str
+        Names of the fitted quantities, at most three.
+    seconds : ndarray, shape (optimisers, fits, budgets)
+        Training times of all members together, in seconds.
+    errors : ndarray, shape (optimisers, fits, budgets, all orders, members)
+        Relative errors of the learned tensors in the Frobenius norm.
+    orders : sequence of int
+        The orders to draw.
 
-    Arrays: seconds (optimisers, fits, budgets); errors (optimisers, fits, budgets, all orders, members).
+    Returns
+    -------
+    Figure
+        One panel for each of `orders`, with the median and the range over members.
     """
     figure, axes = plt.subplots(1, len(orders), figsize=(style.WIDTH, 3.1), sharex=True)
     for axis, order in zip(axes, orders, strict=True):
@@ -50,11 +64,29 @@ def overview(
     spread: Floats,
     trained: tuple[float, float],
 ) -> Figure:
-    """The paper in one picture: a potential, and a_0 of it as it deepens, exact, by Born orders, and by networks.
+    """Draw a potential and its a_0 against the depth: exact, by orders of the Born series, and by networks.
 
-    Networks were trained between the two depths `trained`; shown are their mean and its standard deviation over members.
+    Parameters
+    ----------
+    U : ndarray, shape (d,)
+        The potential at depth one.
+    depths : ndarray, shape (n,)
+        Depths of the potential.
+    exact : ndarray, shape (n,)
+        The exact scattering length, in units of the range.
+    born : ndarray, shape (n, orders)
+        Born approximations of the scattering length to orders 1, 2, .., in units of the range.
+    network : ndarray, shape (n,)
+        The mean prediction of the networks, in units of the range.
+    spread : ndarray, shape (n,)
+        The standard deviation of the predictions over the members.
+    trained : tuple of two floats
+        The smallest and the largest depth of the training data.
 
-    Arrays: U (d,), at depth one; depths, exact, network, spread (n,); born (n, orders).
+    Returns
+    -------
+    Figure
+        Two panels. A grey band marks the depths of the training data.
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.8), width_ratios=(1, 2))
     axes[0].stairs(U, np.linspace(0, 1, len(U) + 1), fill=True, color="C5", alpha=0.6)
@@ -73,11 +105,23 @@ def overview(
 
 @style.applied
 def trained_ensemble(steps: Floats, loss: Floats, validation: Floats, exact: Floats, predicted: Floats) -> Figure:
-    """Learning curves, predicted against exact a_0, and the relative error against a_0.
+    """Draw learning curves, predicted against exact scattering lengths, and relative errors of the predictions.
 
-    Losses are mean squared errors in units of the target's variance.
+    Parameters
+    ----------
+    steps : ndarray, shape (epochs,)
+        Training steps at which the losses were recorded.
+    loss, validation : ndarray, shape (epochs, members)
+        Mean squared errors on training and held-out data, in units of the variance of the target.
+    exact : ndarray, shape (n,)
+        Exact scattering lengths, in units of the range.
+    predicted : ndarray, shape (members, n)
+        Predicted scattering lengths, in units of the range.
 
-    Arrays: steps (epochs,); loss, validation (epochs, members); exact (n,); predicted (members, n).
+    Returns
+    -------
+    Figure
+        Three panels. Errors in the third are averaged over 20 bins of `exact`, or drawn as dots for the mean.
     """
     figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.5))
     for curves, color, name in ((loss, style.hue(0), "training"), (validation, style.hue(1), "held out")):
@@ -120,13 +164,29 @@ def interactions(
     errors: Floats,
     unexplained: Mapping[str, Floats],
 ) -> Figure:
-    """A network's first and second order beside other measures of effects, and what an expansion leaves unexplained.
+    """Compare first and second derivatives of a network with other measures of effects.
 
-    Slopes are three: at the centre, their standard errors, and another measure of main effects on their scale. Strengths of
-    the pairs are given by measure; the first is drawn as bars, with its standard errors. Unexplained are, by centre, shares
-    of the network's variation.
+    Parameters
+    ----------
+    features : sequence of str
+        Names of the features.
+    slopes : sequence of three ndarrays, shape (d,) each
+        Slopes at the expansion point, their standard errors, and another measure of main effects on the same scale.
+    hessian : ndarray, shape (d, d)
+        Second derivatives in the same units.
+    pairs : sequence of str
+        Names of the pairs of features.
+    strengths : mapping of str to ndarray, shape (pairs,)
+        Strengths of the interactions by name of the measure. The first measure is drawn as bars.
+    errors : ndarray, shape (pairs,)
+        Standard errors of the first measure.
+    unexplained : mapping of str to ndarray, shape (members, orders)
+        For each expansion point by name, the share of the network's variation that the expansion leaves unexplained.
 
-    Arrays: slopes (d,) each; hessian (d, d), in their units; strengths, errors (pairs,); unexplained (members, orders).
+    Returns
+    -------
+    Figure
+        Four panels: main effects, Hessian, interactions, and unexplained shares.
     """
     figure, grid = plt.subplots(2, 2, figsize=(style.WIDTH, 5.4), width_ratios=(1, 1.15))
     axes = grid.ravel()
@@ -143,7 +203,7 @@ def interactions(
     rows = _bars(axes[2], pairs, values, errors, label=first)
     for number, (name, found) in enumerate(others, 1):
         axes[2].plot(found, rows, "sD"[number % 2], color=f"C{number}", markersize=4, label=name)
-    axes[2].set(xlabel="strength of an interaction", ylim=(-len(pairs) - 2.7, 0.6))  # room for the legend
+    axes[2].set(xlabel="strength of an interaction", ylim=(-len(pairs) - 2.7, 0.6))  # leave space for the legend
     axes[2].legend(loc="lower right")
 
     for number, (name, shares) in enumerate(unexplained.items()):
@@ -158,7 +218,11 @@ def interactions(
 
 
 def _bars(axis: Axes, names: Sequence[str], values: Floats, errors: Floats, label: str = "") -> Floats:
-    """Horizontal bars from the top down, each with its error; where they lie."""
+    """Draw horizontal bars with error bars from the top down.
+
+    `names`, `values` and `errors` have an entry for each bar. Return the vertical positions of the bars, shape
+    (names,).
+    """
     rows = style.named_rows(axis, names)
     axis.barh(
         rows, values, xerr=errors, color=style.hue(0), alpha=0.55, height=0.65, error_kw={"linewidth": 0.9}, label=label
@@ -169,9 +233,21 @@ def _bars(axis: Axes, names: Sequence[str], values: Floats, errors: Floats, labe
 
 @style.applied
 def retrainings(labels: Sequence[str], values: Sequence[Floats], bounds: Sequence[Sequence[float]]) -> Figure:
-    """Numbers over trainings, one a row, as multiples of what is stored, and the bounds, one or two, that each must keep.
+    """Draw numbers over repeated trainings as multiples of the stored number, with their bounds.
 
-    Arrays: values, one of (trainings,) a row; all in units of the stored number.
+    Parameters
+    ----------
+    labels : sequence of str
+        Names of the numbers, one for each row.
+    values : sequence of ndarray, shape (trainings,) each
+        Values of each number over the trainings, in units of the stored value.
+    bounds : sequence of sequence of float
+        One or two bounds of each number, in units of the stored value.
+
+    Returns
+    -------
+    Figure
+        One row for each number. Thick lines span three standard deviations of the logarithm on either side.
     """
     figure, axis = plt.subplots(figsize=(style.WIDTH, 0.17 * len(labels) + 0.9))
     rows = style.named_rows(axis, labels, fontsize=6.5)

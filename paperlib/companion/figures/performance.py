@@ -1,4 +1,4 @@
-"""Figures of what things cost."""
+"""Draw figures of running times and memory."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,9 +19,19 @@ _Lines = Mapping[str, tuple[Floats, Floats]]
 
 @style.applied
 def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figure:
-    """Seconds for whole derivative tensors against the number of inputs, and the ratio to a peer.
+    """Draw the time of whole derivative tensors against the number of inputs, beside the time of JAX.
 
-    Arrays: ours, theirs (dims, orders), in seconds; NaN where nothing was timed.
+    Parameters
+    ----------
+    dims : sequence of int
+        Numbers of inputs.
+    ours, theirs : ndarray, shape (dims, orders)
+        Times of paperlib and of JAX in seconds, NaN if not measured.
+
+    Returns
+    -------
+    Figure
+        Two panels: the times, and the ratio theirs / ours.
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0))
     for n, seconds in enumerate(ours.T):
@@ -38,6 +48,7 @@ def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figur
 
 
 def _against_inputs(axes: Sequence[Axes], dims: Sequence[int]) -> None:
+    """Label the horizontal axis of each panel with the numbers of inputs."""
     for axis in axes:
         axis.set_xlabel("inputs d")
         axis.set_xticks(dims, [str(d) for d in dims])
@@ -46,7 +57,23 @@ def _against_inputs(axes: Sequence[Axes], dims: Sequence[int]) -> None:
 
 @style.applied
 def speed_ratios(ratios: Mapping[str, float]) -> Figure:
-    """How many times faster, as bars."""
+    """Draw speed ratios as horizontal bars.
+
+    Parameters
+    ----------
+    ratios : mapping of str to float
+        For each row by name, how many times faster it is.
+
+    Returns
+    -------
+    Figure
+        Bars on a logarithmic axis, each with its ratio. Bars below one have another colour.
+
+    Examples
+    --------
+    >>> speed_ratios({"order 1": 2.0, "order 2": 0.5})       # doctest: +ELLIPSIS
+    <Figure size ... with 1 Axes>
+    """
     figure, axis = plt.subplots(figsize=(style.WIDTH, 0.32 * len(ratios) + 0.8))
     rows, values = style.named_rows(axis, list(ratios)), list(ratios.values())
     axis.barh(rows, values, color=["C0" if value >= 1 else "C1" for value in values], height=0.6)
@@ -60,7 +87,18 @@ def speed_ratios(ratios: Mapping[str, float]) -> Figure:
 
 @style.applied
 def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """How many times faster, a panel each: rows by name, and in them orders 1, 2, ..; NaN where nothing was timed."""
+    """Draw tables of speed ratios as coloured cells.
+
+    Parameters
+    ----------
+    tables : mapping of str to mapping of str to sequence of float
+        For each panel by title and each row by name, the ratios of orders 1, 2, .., NaN if not measured.
+
+    Returns
+    -------
+    Figure
+        One panel for each table.
+    """
     most = max(map(len, tables.values()))
     figure, axes = plt.subplots(1, len(tables), figsize=(style.WIDTH, 0.3 * most + 0.7), sharey=True)
     for axis, (title, rows) in zip(axes, tables.items(), strict=True):
@@ -78,7 +116,20 @@ def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
 
 
 def exponent(x: ArrayLike, y: ArrayLike) -> float:
-    """The slope of log y against log x, over the upper half of what is not NaN, three at least.
+    """Fit the exponent of a power law y ~ x**p.
+
+    Parameters
+    ----------
+    x : array_like, shape (n,)
+        Positive abscissae in increasing order.
+    y : array_like, shape (n,)
+        Positive values, NaN if not measured.
+
+    Returns
+    -------
+    float
+        The slope of log y against log x, fitted to the upper half of the measured points, or to the last three if
+        half are fewer.
 
     Examples
     --------
@@ -93,9 +144,19 @@ def exponent(x: ArrayLike, y: ArrayLike) -> float:
 
 @style.applied
 def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
-    """How quantities go with others, a panel each on logarithmic axes, lines named with their fitted exponents.
+    """Draw the growth of quantities on logarithmic axes, with fitted exponents in the legends.
 
-    Panels are named by what they are drawn against, and hold (x, y) by name; `label` is of the first one's vertical axis.
+    Parameters
+    ----------
+    panels : mapping of str to mapping of str to tuple of two ndarrays
+        For each panel by the label of its horizontal axis, the arrays (x, y) of each line by name, shape (n,) each.
+    label : str
+        The label of the vertical axis of the first panel.
+
+    Returns
+    -------
+    Figure
+        One panel for each entry of `panels`.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(style.WIDTH, 3.1), sharey=True)
     for axis, (against, lines) in zip(axes, panels.items(), strict=True):
@@ -112,9 +173,23 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
 
 @style.applied
 def reach(dims: Sequence[int], sizes: Floats, tensors: _Lines, series: _Lines) -> Figure:
-    """Bytes and seconds of whole tensors against those of series along directions.
+    """Draw memory and time of whole derivative tensors, beside the time of series along directions.
 
-    Arrays: sizes (dims, orders), bytes of packed tensors of orders 1, 2, ..; of tensors and series, by name, d and seconds.
+    Parameters
+    ----------
+    dims : sequence of int
+        Numbers of inputs.
+    sizes : ndarray, shape (dims, orders)
+        Sizes of the packed tensors of orders 1, 2, .. in bytes.
+    tensors : mapping of str to tuple of two ndarrays
+        For each line by name, the numbers of inputs and the times of whole tensors in seconds, shape (n,) each.
+    series : mapping of str to tuple of two ndarrays
+        The same for series along directions.
+
+    Returns
+    -------
+    Figure
+        Two panels: the sizes with a mark at 16 GiB, and the times.
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0))
     for n, shade in enumerate(style.shades(sizes.shape[1])):

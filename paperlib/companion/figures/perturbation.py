@@ -1,4 +1,4 @@
-"""Figures of perturbation theory: what networks have learned of a series, order by order, and how far it reaches."""
+"""Draw figures of perturbation theory: the series that networks learned, and its range of validity."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,9 +17,19 @@ __all__ = [
 
 @style.applied
 def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
-    """Taylor terms of networks at U = 0 against Born terms, potential by potential, order by order.
+    """Draw the Taylor terms of networks at U = 0 against the Born terms, one dot for each potential.
 
-    Arrays: exact (n, orders); learned, by name, as many.
+    Parameters
+    ----------
+    exact : ndarray, shape (n, orders)
+        Born terms of n potentials, in units of the range.
+    learned : mapping of str to ndarray, shape (n, orders)
+        Taylor terms of the networks by name, in units of the range.
+
+    Returns
+    -------
+    Figure
+        One panel for each order.
     """
     figure, axes = plt.subplots(1, len(exact.T), figsize=(style.WIDTH, 2.7))
     for n, axis in enumerate(axes):
@@ -43,12 +53,23 @@ def local_interpretation(
     depths: Floats,
     centre_errors: Mapping[str, Floats],
 ) -> Figure:
-    """How far low orders reach: against the largest Weinberg eigenvalue, and from other centres.
+    """Draw the error of low orders against the largest Weinberg eigenvalue, and for several expansion points.
 
-    Errors are relative, of a_0 by the first orders of a network and of the Born series, and by the second-order Taylor
-    polynomial of a network around centres.
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (n,)
+        The largest Weinberg eigenvalue of each potential.
+    network_errors, born_errors : ndarray, shape (n, orders)
+        Relative errors of a_0 by the first orders of a network and of the Born series.
+    depths : ndarray, shape (m,)
+        Depths of a square well.
+    centre_errors : mapping of str to ndarray, shape (m,)
+        Relative errors of a_0 by the second-order Taylor polynomial of a network, for each expansion point by name.
 
-    Arrays: eigenvalues (n,); network_errors, born_errors (n, orders); depths (m,); centre_errors, by centre, (m,).
+    Returns
+    -------
+    Figure
+        Two panels. The first marks the radius of convergence.
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0), width_ratios=(1.2, 1))
     order = np.argsort(eigenvalues)
@@ -68,7 +89,24 @@ def local_interpretation(
 
 @style.applied
 def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
-    """The error of each order's tensor after each iteration, a panel a protocol; after iteration k, those of orders up to k."""
+    """Draw the error of the tensor of each order after each iteration of the perturbation theory.
+
+    Parameters
+    ----------
+    errors : mapping of str to sequence of sequence of float
+        For each protocol by name and each iteration k, the relative errors of the tensors of orders 1 to k.
+
+    Returns
+    -------
+    Figure
+        One panel for each protocol.
+
+    Examples
+    --------
+    >>> rows = [[0.1], [0.1, 0.3]]
+    >>> iterations({"signed": rows, "attractive": rows})       # doctest: +ELLIPSIS
+    <Figure size ... with 2 Axes>
+    """
     figure, axes = plt.subplots(1, len(errors), figsize=(style.WIDTH, 2.8), sharey=True)
     for axis, (name, rows) in zip(axes, errors.items(), strict=True):
         last = len(rows)
@@ -84,9 +122,21 @@ def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
 
 @style.applied
 def learned_tensors(exact: Sequence[Floats], learned: Sequence[Floats], what: str, at: int) -> Figure:
-    """Tensors of orders 1 to 3, `what`, as they were learned, and below them what they miss of the exact ones.
+    """Draw learned tensors of orders 1 to 3 and their differences from the exact tensors.
 
-    Arrays: exact, learned (d,), (d, d) and (d, d): of order 3 the slice whose last index is `at`, counted from 1.
+    Parameters
+    ----------
+    exact, learned : sequence of three ndarrays, shapes (d,), (d, d) and (d, d)
+        Tensors of orders 1 and 2, and the slice of the tensor of order 3 at the last index `at`.
+    what : str
+        The symbol of the tensors.
+    at : int
+        The last index of the slice, counted from 1.
+
+    Returns
+    -------
+    Figure
+        Two rows of three panels: the learned tensors, and the differences divided by the largest exact entry.
     """
     figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 4.3))
     shells = np.arange(1, len(exact[0]) + 1)
@@ -112,11 +162,26 @@ def learned_tensors(exact: Sequence[Floats], learned: Sequence[Floats], what: st
 def machine_learned_born(
     depths: Floats, a0: Floats, born: Floats, learned: Floats, errors: Floats, names: Sequence[str]
 ) -> Figure:
-    """Machine-learned approximations of a_0 as a potential deepens, and how far they are from the exact ones of their order.
+    """Draw machine-learned Born approximations of a_0 against the depth, and their errors on held-out potentials.
 
-    Errors are relative, of the learned approximations of held-out potentials against the exact ones; names one an order.
+    Parameters
+    ----------
+    depths : ndarray, shape (n,)
+        Depths of a Gaussian.
+    a0 : ndarray, shape (n,)
+        Exact scattering lengths, in units of the range.
+    born, learned : ndarray, shape (n, orders)
+        Exact and learned Born approximations of a_0, in units of the range.
+    errors : ndarray, shape (m, orders)
+        Relative errors of the learned approximations of m held-out potentials, with respect to the exact
+        approximations of the same order.
+    names : sequence of str
+        A name for each order.
 
-    Arrays: depths, a0 (n,); born, learned (n, orders), approximations of a_0 by the first orders; errors (m, orders).
+    Returns
+    -------
+    Figure
+        Two panels: relative errors of a_0 against the depth, and the cumulative distribution of `errors`.
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9), width_ratios=(1.2, 1))
     for n, name in enumerate(names):
@@ -132,9 +197,19 @@ def machine_learned_born(
 
 @style.applied
 def protocols(labels: Sequence[str], errors: Floats) -> Figure:
-    """Errors of learned tensors, one protocol a row: means as marks, from the best to the worst member as a line.
+    """Draw the errors of learned tensors for several protocols.
 
-    Arrays: errors (rows, orders, members).
+    Parameters
+    ----------
+    labels : sequence of str
+        Names of the protocols.
+    errors : ndarray, shape (protocols, orders, members)
+        Relative errors of the tensors.
+
+    Returns
+    -------
+    Figure
+        One row for each protocol. Marks are means over members. Lines reach from the best to the worst member.
     """
     figure, axis = plt.subplots(figsize=(style.WIDTH, 0.24 * len(labels) + 0.9))
     rows = style.named_rows(axis, labels, fontsize=7)
@@ -154,11 +229,25 @@ def protocols(labels: Sequence[str], errors: Floats) -> Figure:
 def beyond_the_radius(
     depths: Floats, a0: Floats, curves: Mapping[str, Floats], radius: float, largest: float
 ) -> Figure:
-    """a_0 through its first pole, up to ``|a_0|`` of `largest`: exact, by a learned series, and by Padé approximants of it.
+    """Draw a_0 of a square well through its first pole: exact, by a learned series, and by its Padé approximants.
 
-    The Born series ends at the depth `radius`.
+    Parameters
+    ----------
+    depths : ndarray, shape (n,)
+        Depths of the square well.
+    a0 : ndarray, shape (n,)
+        Exact scattering lengths, in units of the range.
+    curves : mapping of str to ndarray, shape (n,)
+        Approximations of a_0 by name, in units of the range.
+    radius : float
+        The depth at which the Born series ceases to converge.
+    largest : float
+        The largest magnitude of a_0 that is drawn.
 
-    Arrays: depths, a0 and, by name, curves (n,).
+    Returns
+    -------
+    Figure
+        Two panels: the scattering lengths, and the relative errors of the approximations.
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9))
     axes[0].plot(depths, style.broken_at_poles(a0, largest), **style.EXACT)

@@ -1,4 +1,4 @@
-"""Figures of the physics: potentials, waves, scattering lengths, the Born series."""
+"""Draw figures of the physics: potentials, wave functions, scattering lengths, and the Born series."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,11 +16,27 @@ __all__ = ["born_approximations", "born_tensors", "lost_digits", "one_potential"
 def born_approximations(
     couplings: Floats, exact: Floats, approximations: Floats, pade: Floats, pade_name: str, radius: float
 ) -> Figure:
-    """Born approximations and a Padé approximant against the exact a_0, and their errors.
+    """Draw Born approximations and a Padé approximant of a_0 beside the exact a_0, and their relative errors.
 
-    The series diverges past the coupling `radius`.
+    Parameters
+    ----------
+    couplings : ndarray, shape (n,)
+        Depths of the potential.
+    exact : ndarray, shape (n,)
+        Exact scattering lengths, in units of the range.
+    approximations : ndarray, shape (n, orders)
+        Partial sums of the Born series to orders 1, 2, .., in units of the range.
+    pade : ndarray, shape (n,)
+        Values of the Padé approximant, in units of the range.
+    pade_name : str
+        The label of the Padé approximant.
+    radius : float
+        The coupling beyond which the series diverges.
 
-    Arrays: couplings, exact, pade (n,); approximations (n, orders), the partial sums of orders 1, 2, ..
+    Returns
+    -------
+    Figure
+        Two panels: the scattering lengths, and the relative errors.
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9))
     orders = approximations.shape[1]
@@ -44,9 +60,25 @@ def born_approximations(
 
 @style.applied
 def born_tensors(first: Floats, second: Floats) -> Figure:
-    """The first- and second-order Born tensors as pictures, in units that do not depend on d.
+    """Draw the Born tensors of first and second order, scaled so that they do not depend on d.
 
-    Arrays: first (d,); second (d, d).
+    Parameters
+    ----------
+    first : ndarray, shape (d,)
+        The tensor of first order.
+    second : ndarray, shape (d, d)
+        The tensor of second order.
+
+    Returns
+    -------
+    Figure
+        Two panels: -d B_i beside r**2, and -d**2 B_ij as an image.
+
+    Examples
+    --------
+    >>> from paperlib import born
+    >>> len(born_tensors(*(born.born_tensor(n, 8).full() for n in (1, 2))).axes)   # two panels and a colour bar
+    3
     """
     d = len(first)
     r = (np.arange(d) + 0.5) / d
@@ -73,11 +105,30 @@ def potentials_and_waves(
     lowest: float = -6,
     highest: float = 6,
 ) -> Figure:
-    """Potentials, their zero-energy wave functions and scattering lengths, and a_0 from `lowest` to `highest` against depth.
+    """Draw potentials, their zero-energy wave functions and scattering lengths, and the scattering length against the
+    depth.
 
-    Waves are (r, u) inside the range, scaled to u'(1) = 1; at resonances a square well binds one state more.
+    Parameters
+    ----------
+    potentials : mapping of str to ndarray, shape (d,)
+        Potentials by name.
+    waves : mapping of str to tuple of two ndarrays
+        For each potential, r / range and u(r) inside the range, scaled to u'(1) = 1. Both have the same length.
+    lengths : mapping of str to float
+        The scattering length of each potential, in units of the range.
+    depths : ndarray, shape (n,)
+        Depths of the potentials in the third panel.
+    lengths_of_depth : mapping of str to ndarray, shape (n,)
+        For each potential, the scattering length at `depths`, in units of the range.
+    resonances : sequence of float
+        Depths at which a square well binds one more state.
+    lowest, highest : float
+        The limits of the scattering length in the third panel, in units of the range.
 
-    Arrays, by name: potentials (d,); waves, two of one length; lengths_of_depth (n,), as depths.
+    Returns
+    -------
+    Figure
+        Three panels.
     """
     figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.8), width_ratios=(1, 1.1, 1.3))
     for number, (name, U) in enumerate(potentials.items()):
@@ -105,9 +156,19 @@ def potentials_and_waves(
 
 @style.applied
 def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floats]]) -> Figure:
-    """Errors of numbers that nearly cancel: this library's, and those of a plain way to the same number.
+    """Draw the errors of numbers that nearly cancel, by paperlib and by a straightforward method.
 
-    A panel is (title, what it is drawn against, the plain way's name) -> (that, ours, plain), errors in units of rounding.
+    Parameters
+    ----------
+    panels : mapping of tuple of three str to tuple of three ndarrays
+        For each panel, (title, label of the horizontal axis, name of the straightforward method) -> (x, errors of
+        paperlib, errors of the straightforward method). Arrays have shape (n,). Errors are relative, in units of
+        the machine epsilon.
+
+    Returns
+    -------
+    Figure
+        Two rows of panels on logarithmic axes.
     """
     figure, grid = plt.subplots(2, -(-len(panels) // 2), figsize=(style.WIDTH, 4.5), sharey=True)
     for axis, ((title, against, name), (x, ours, plain)) in zip(grid.flat, panels.items(), strict=True):
@@ -115,7 +176,8 @@ def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floa
         axis.plot(x, ours, "o-", color="C0", markersize=3, gid=style.ROUNDING)
         axis.set(yscale="log", ylim=(0.05, 2.0**54), xlabel=against)
         axis.set_title(title, fontsize=8)
-        # Where a legend fits best would hang on errors that another machine makes otherwise.
+        # Text at fixed positions replaces a legend: matplotlib places a legend by the data, and rounding errors differ
+        # between machines.
         for y, text, number in ((0.9, name, 1), (0.8, "paperlib", 0)):
             axis.text(0.03, y, text, transform=axis.transAxes, color=style.hue(number), fontsize=7)
         if np.max(x) / np.min(x) > 100:
@@ -139,13 +201,33 @@ def one_potential(
     learned: Floats,
     eigenvalue: float,
 ) -> Figure:
-    """A potential and its zero-energy wave, a_0 against depth by orders, and the size of each order.
+    """Draw a potential with its zero-energy wave function, a_0 against the depth by orders, and the size of each order.
 
-    a_0, terms and the largest Weinberg eigenvalue, by magnitude, are those at `depth`, which is among `depths`. The wave is
-    (r, u) inside the range, drawn to no scale, rising from the origin.
+    Parameters
+    ----------
+    potential : ndarray, shape (d,)
+        The potential at `depth`.
+    wave : tuple of two ndarrays
+        r / range and u(r) inside the range. The curve rises from the origin and has no scale.
+    a0 : float
+        The scattering length at `depth`, in units of the range.
+    depth : float
+        The depth of `potential`, within the range of `depths`.
+    depths : ndarray, shape (n,)
+        Depths of the curves in the second panel.
+    exact : ndarray, shape (n,)
+        Exact scattering lengths at `depths`, in units of the range.
+    born, networks : ndarray, shape (n, orders)
+        Approximations by the first orders of the Born series and of the series that the networks learned.
+    terms, learned : ndarray, shape (orders,)
+        Terms of the same two series at `depth`.
+    eigenvalue : float
+        The Weinberg eigenvalue of largest magnitude at `depth`.
 
-    Arrays: potential (d,); depths, exact (n,); born, networks (n, orders), approximations by the first orders of the Born
-    series and of what networks have learned of it; terms, learned (orders,), of the same two.
+    Returns
+    -------
+    Figure
+        Three panels. The title states whether the Born series converges.
     """
     figure, (shape, lengths, sizes) = plt.subplots(1, 3, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.4, 1))
     height, outside = np.abs(potential).max() or 1.0, np.array([1.0, 2.0])

@@ -1,8 +1,8 @@
-"""The style that every figure shares, and the few strokes that several of them need.
+"""Define the common style of all figures and the drawing helpers that several figures use.
 
 References
 ----------
-- Okabe and Ito, Color Universal Design, whose colours these are (2008): https://jfly.uni-koeln.de/color/
+- Okabe and Ito, Color Universal Design, the source of the colours (2008): https://jfly.uni-koeln.de/color/
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,19 +22,24 @@ from paperlib._support.checks import Floats
 
 STYLE = str(files(__package__) / "paper.mplstyle")
 WIDTH = 7.1
-"""Inches: the text width of a two-column journal."""
+"""The width of a figure in inches: the text width of a two-column journal."""
 EXACT: dict[str, Any] = {"color": "black", "linewidth": 2.2, "label": "exact"}
-"""How a line of exact values is drawn."""
+"""The line style of exact values."""
 RADIUS: dict[str, Any] = {"color": "0.5", "linewidth": 0.8, "linestyle": ":"}
-"""How a line is drawn where a series ceases to converge."""
+"""The line style of a radius of convergence."""
 ROUNDING = "rounding"
-"""The gid of a line that shows errors of rounding, which another machine makes otherwise: its data are not compared."""
+"""The gid of a line that shows rounding errors. They differ between machines, so the line's data are not compared."""
 
 _Arguments = ParamSpec("_Arguments")
 
 
 def applied(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
-    """Draw under the package's style, whatever the caller's is, also where a line's colour is looked up only when shown."""
+    """Decorate a function that draws a figure, so that the figure has the package's style.
+
+    The caller's style has no effect. The colours of lines are replaced by their RGBA values, because matplotlib
+    resolves the name of a colour, such as "C0", only when it renders the figure, and by then the caller's style is
+    active again.
+    """
 
     @wraps(draw)
     def drawn(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
@@ -48,47 +53,57 @@ def applied(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
 
 
 def hue(number: int) -> tuple[float, float, float, float]:
-    """A colour of the cycle as numbers: bands and bars look up a name when they are drawn, under whatever style is then."""
+    """Return the RGBA values of a colour of the cycle.
+
+    Bands and bars need RGBA values, because matplotlib resolves the name of a colour only when it renders the
+    figure, under the style that is active then.
+    """
     return to_rgba(f"C{number}")
 
 
 def shades(number: int) -> Floats:
-    """Colours of orders, from light to dark."""
+    """Return `number` colours for the orders of a series, from light to dark, shape (number, 4)."""
     return np.asarray(plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, number)))
 
 
 def lettered(figure: Figure, panels: Iterable[Axes]) -> Figure:
-    """The figure, its panels lettered (a), (b), .. as a journal does."""
+    """Label the panels (a), (b), .. as journals do, and return the figure."""
     for axis, name in zip(panels, "abcdefgh", strict=False):
         axis.set_title(f"({name})", loc="left", fontweight="bold")
     return figure
 
 
 def broken_at_poles(values: Floats, largest: float) -> Floats:
-    """Values with a gap wherever they leave the picture, so that no line is drawn across a pole."""
+    """Replace values of magnitude above `largest` by NaN, so that no line is drawn across a pole."""
     return np.where(np.abs(values) > largest, np.nan, values)
 
 
 def note(axis: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **style: Any) -> None:
-    """Write beside a point of the data, `offset` points away."""
+    """Write a text beside the data point `at`, displaced by `offset` points."""
     axis.annotate(text, at, xytext=offset, textcoords="offset points", **style)
 
 
 def legend_above(axis: Axes, columns: int | None = None, **style: Any) -> None:
-    """One panel's legend, for all of them, above them; in one row, unless its columns are given."""
+    """Draw the legend of one panel above all panels of the figure, for all of them.
+
+    The legend has one row, unless `columns` is given.
+    """
     handles, labels = axis.get_legend_handles_labels()
     axis.figure.legend(handles, labels, loc="outside upper center", ncols=columns or len(labels), **style)
 
 
 def signed_image(axis: Axes, values: Floats, label: str = "", **placed: Any) -> Colorbar:
-    """A matrix, red where positive, blue where negative, white at zero; its colour bar."""
+    """Draw a matrix as an image with a colour bar, and return the colour bar.
+
+    Positive entries are red, negative entries blue, and zero is white.
+    """
     largest = np.abs(values).max()
     image = axis.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, **placed)
     return axis.figure.colorbar(image, ax=axis, shrink=0.85, label=label)
 
 
 def named_rows(axis: Axes, names: Sequence[str], **style: Any) -> Floats:
-    """Name rows from the top down; where they lie."""
+    """Label rows of the vertical axis from the top down, and return their positions, shape (names,)."""
     rows = -np.arange(len(names), dtype=np.float64)
     axis.set_yticks(rows, names, **style)
     axis.tick_params(axis="y", length=0)
