@@ -399,8 +399,8 @@ def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: f
 def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "AnyWidget | Figure":
     """Return the sliders if the notebook is used interactively, else print the numbers and return the static picture.
 
-    The static picture shows the state in which the sliders would open. It is returned if the notebook is run by
-    nbconvert, papermill or nbval, or if anywidget is not installed.
+    The static picture shows the initial state of the sliders. It is returned if the notebook is run by nbconvert,
+    papermill or nbval, or if anywidget is not installed.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ def diagram_sheet(highest: int) -> Figure:
 
 @style.applied
 def centroid_groups(order: int) -> Figure:
-    """Draw the diagrams of one order, each with the term of the centroid rule to which it belongs.
+    """Draw the diagrams of one order, each with its term of the centroid rule.
 
     Parameters
     ----------

@@ -116,7 +116,7 @@ def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
 
 
 def exponent(x: ArrayLike, y: ArrayLike) -> float:
-    """Fit the exponent of a power law y ~ x**p.
+    """Fit the exponent p of a power law ``y ~ x**p``.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ def born_tensors(first: Floats, second: Floats) -> Figure:
     Returns
     -------
     Figure
-        Two panels: -d B_i beside r**2, and -d**2 B_ij as an image.
+        Two panels: ``-d B_i`` beside ``r**2``, and ``-d**2 B_ij`` as an image.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Trained networks and tables of studies that ship with the package, so that every notebook opens ready."""
+"""Load pretrained networks and stored tables of studies, so that every notebook runs without training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +20,26 @@ __all__ = ["digests", "ensemble", "retrained", "series", "ship", "table", "train
 
 
 def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
-    """Open an ensemble that ships, or, of the same name, one that a run has trained anew and kept in a folder.
+    """Load a pretrained ensemble, or the ensemble of the same name that a run has trained.
 
-    A ValueError if none of that name ships; a FileNotFoundError if there is none in the folder: the notebook that
-    trains it was not run.
+    Parameters
+    ----------
+    name : str
+        The name of the ensemble.
+    folder : path, optional
+        A folder of newly trained networks. By default the pretrained networks of the package are read.
+
+    Returns
+    -------
+    Ensemble
+        The networks, with their seeds and learning curves.
+
+    Raises
+    ------
+    ValueError
+        If the package lacks a pretrained file of this name, or if its arrays differ from the manifest.
+    FileNotFoundError
+        If `folder` has no file of this name: the notebook that trains the networks has not been run.
 
     Examples
     --------
@@ -34,7 +50,26 @@ def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
 
 
 def series(name: str, folder: str | Path | None = None) -> LearnedSeries:
-    """Open the ensembles NAME_1, NAME_2, .. of an iteration as the series that they have learned; see `ensemble`.
+    """Load the ensembles NAME_1, NAME_2, .. of an iteration as the series that they have learned.
+
+    Parameters
+    ----------
+    name : str
+        The common name of the ensembles, without the number of the iteration.
+    folder : path, optional
+        A folder of newly trained networks. By default the pretrained networks of the package are read.
+
+    Returns
+    -------
+    LearnedSeries
+        The series, of an order equal to the number of ensembles.
+
+    Raises
+    ------
+    ValueError
+        If the package lacks a pretrained file of this name, or if its arrays differ from the manifest.
+    FileNotFoundError
+        If `folder` has no file of this name: the notebook that trains the networks has not been run.
 
     Examples
     --------
@@ -46,7 +81,26 @@ def series(name: str, folder: str | Path | None = None) -> LearnedSeries:
 
 
 def table(name: str, folder: str | Path | None = None) -> dict[str, np.ndarray]:
-    """Open the table of a study too large to ship the networks of; see `ensemble`.
+    """Load the table of a study whose networks are too large to be distributed with the package.
+
+    Parameters
+    ----------
+    name : str
+        The name of the study.
+    folder : path, optional
+        A folder of newly trained networks. By default the pretrained networks of the package are read.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays of the table.
+
+    Raises
+    ------
+    ValueError
+        If the package lacks a pretrained file of this name, or if its arrays differ from the manifest.
+    FileNotFoundError
+        If `folder` has no file of this name: the notebook that trains the networks has not been run.
 
     Examples
     --------
@@ -59,16 +113,31 @@ def table(name: str, folder: str | Path | None = None) -> dict[str, np.ndarray]:
 def trained(
     name: str, train: Callable[[], Any] | None, folder: str | Path | None
 ) -> Ensemble | LearnedSeries | dict[str, np.ndarray]:
-    """Open what ships, or train it and keep it: the one call by which a notebook has its networks.
+    """Load pretrained results, or train and store them.
+
+    Every notebook gets its networks by this one call.
 
     Parameters
     ----------
     name : str
-        Of an ensemble, of the ensembles of a series, or of a study's table.
-    train : callable
-        Takes nothing; makes an Ensemble, a LearnedSeries or a dict of arrays. Not called where nothing is trained.
+        The name of an ensemble, of a series of ensembles, or of the table of a study.
+    train : callable or None
+        Takes no arguments and returns an Ensemble, a LearnedSeries or a dict of arrays. It is called only if
+        `folder` is given.
     folder : path or None
-        Where what `train` makes is kept; None opens what ships.
+        The folder for the result of `train`. None loads the pretrained result.
+
+    Returns
+    -------
+    Ensemble, LearnedSeries or dict of str to ndarray
+        The pretrained result, or the result of `train`.
+
+    Raises
+    ------
+    ValueError
+        If `folder` is None and the package lacks a pretrained result of this name.
+    TypeError
+        If `folder` is given and `train` is not callable, or if it returns an object of another type.
 
     Examples
     --------
@@ -93,9 +162,28 @@ def trained(
 
 
 def retrained(name: str, folder: str | Path, *, cache: str | Path | None = None) -> Path:
-    """Train an ensemble that ships anew, from nothing but its configuration in the manifest; the file in `folder`.
+    """Train a pretrained ensemble again from its configuration in the manifest.
 
-    Of those that were trained on a_0 itself, or a ValueError. `cache` is a folder where trainings are kept.
+    Only ensembles that were trained on a_0 itself can be trained again by this function.
+
+    Parameters
+    ----------
+    name : str
+        The name of the ensemble.
+    folder : path
+        The folder for the new ensemble.
+    cache : path, optional
+        A folder with cached trainings.
+
+    Returns
+    -------
+    Path
+        The file FOLDER/NAME.npz.
+
+    Raises
+    ------
+    ValueError
+        If no pretrained ensemble of this name was trained on a_0.
     """
     target = scattering_length_target()
     configs = {each: entry.get("configuration", {}) for each, entry in manifest.read()["networks"].items()}
@@ -109,7 +197,26 @@ def retrained(name: str, folder: str | Path, *, cache: str | Path | None = None)
 
 
 def digests(name: str, folder: str | Path | None = None) -> dict[str, str]:
-    """The SHA-256 of the networks of this name, or of each of a series', by their files; see `ensemble`.
+    """Return the SHA-256 hashes of networks, one for each file.
+
+    Parameters
+    ----------
+    name : str
+        The name of an ensemble, of a table, or of a series, which has a file for each of its ensembles.
+    folder : path, optional
+        A folder of newly trained networks. By default the pretrained networks of the package are read.
+
+    Returns
+    -------
+    dict of str to str
+        File name without its suffix -> hash of the file's arrays, see `manifest.digest`.
+
+    Raises
+    ------
+    ValueError
+        If the package lacks a pretrained file of this name, or if its arrays differ from the manifest.
+    FileNotFoundError
+        If `folder` has no file of this name: the notebook that trains the networks has not been run.
 
     Examples
     --------
@@ -121,16 +228,20 @@ def digests(name: str, folder: str | Path | None = None) -> dict[str, str]:
 
 
 def _parts(name: str, folder: str | Path | None) -> list[str]:
-    """The files of a series, in turn."""
+    """Return the names NAME_1, NAME_2, .. of the files of a series, in order, at most 20.
+
+    If `folder` has none of them, return NAME_1 alone, and reading it raises the error. Raise ValueError if the
+    package lacks a pretrained series of this name.
+    """
     names = _names("", folder)
     parts = [f"{name}_{k}" for k in range(1, 21) if f"{name}_{k}" in names]
     if not parts and folder is None:
         checks.choice("name", name, _names("_1"))
-    return parts or [f"{name}_1"]  # which reading will miss
+    return parts or [f"{name}_1"]  # reading it raises FileNotFoundError
 
 
 def _names(ending: str = "", folder: str | Path | None = None) -> list[str]:
-    """What ships or lies in a folder, less the ending that they have."""
+    """Return the names of .npz files that end in `ending`, without it, in `folder` or among the pretrained files."""
     where = manifest.MANIFEST.parent if folder is None else checks.path("folder", folder)
     here = where.iterdir() if where.is_dir() else ()
     names = sorted(path.stem for path in here if path.suffix == ".npz")
@@ -138,6 +249,7 @@ def _names(ending: str = "", folder: str | Path | None = None) -> list[str]:
 
 
 def _file(name: str, folder: str | Path | None) -> Path:
+    """Return the path of a .npz file. A pretrained file is first compared with the manifest."""
     if folder is not None:
         return checks.path("folder", folder) / f"{name}.npz"
     path = manifest.MANIFEST.parent / f"{checks.choice('name', name, _names())}.npz"

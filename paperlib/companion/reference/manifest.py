@@ -1,6 +1,9 @@
-"""The manifest of what ships: of each file of networks the SHA-256 of its arrays, how they were trained, and on what.
+"""Read and write the manifest of the pretrained networks.
 
-Two trainings are compared as bits, and what took how long is none of them: arrays named `seconds` are left out.
+For each file of networks the manifest has the SHA-256 hash of its arrays and the configuration of its training. It also
+names the machine, the code and the settings of the deterministic mode with which the networks were trained.
+
+Two trainings are compared bit by bit. Running times differ between trainings, so arrays named `seconds` are not hashed.
 """
 
 import hashlib
@@ -21,7 +24,21 @@ MANIFEST = Path(str(files(__package__))) / "manifest.json"
 
 
 def digest(path: str | Path) -> str:
-    """The SHA-256 of a .npz file's arrays, by name, kind and shape, without those that are times."""
+    """Return the SHA-256 hash of the arrays of a .npz file.
+
+    The hash covers the name, dtype, shape and bytes of each array, in the order of the names. Arrays named
+    `seconds` are left out.
+
+    Parameters
+    ----------
+    path : path
+        The file to read.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
     total = hashlib.sha256()
     for name, array in sorted(read_npz(path, ()).items()):
         if name != "seconds":
@@ -31,9 +48,24 @@ def digest(path: str | Path) -> str:
 
 
 def read(path: str | Path = MANIFEST) -> dict[str, Any]:
-    """The manifest: `machine`, `arithmetic`, `code` and, by the names of their files, `networks`.
+    """Read and validate a manifest.
 
-    A ValueError if it holds something else, or a hash that is none.
+    Parameters
+    ----------
+    path : path
+        The file to read, by default the manifest of the package.
+
+    Returns
+    -------
+    dict
+        `machine` (dict), `arithmetic` (dict, the settings of the deterministic mode, empty if the networks were
+        trained outside it), `code` (str, a hash of the training code), and `networks`, a dict with an entry for
+        each file by name.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a manifest, or if a hash does not have 64 hexadecimal digits.
     """
     content = read_json(path)
     kinds = {"machine": dict, "arithmetic": dict, "code": str, "networks": dict}
@@ -49,16 +81,45 @@ def read(path: str | Path = MANIFEST) -> dict[str, Any]:
 
 
 def verify(path: Path) -> None:
-    """A ValueError if a file that ships is not the one that the manifest names."""
+    """Check that a pretrained file has the arrays that the manifest names.
+
+    Parameters
+    ----------
+    path : Path
+        The file to check. A file that the manifest does not name passes.
+
+    Raises
+    ------
+    ValueError
+        If the hash of the file differs from the hash in the manifest.
+    """
     entry = read()["networks"].get(path.stem)
     if entry and digest(path) != entry["sha256"]:
         raise ValueError(f"{path}: its arrays are not those of {MANIFEST.name}; restore both, or store both")
 
 
 def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
-    """Make networks that a full run on this machine has just trained, in `folder`, those that ship, beside their manifest.
+    """Copy newly trained networks beside a manifest and write the manifest for them.
 
-    A ValueError if some of those that the manifest names were not: what ships comes of one code and one arithmetic.
+    The networks must come from a full run on this machine, so that all pretrained networks come from the same code
+    and the same arithmetic.
+
+    Parameters
+    ----------
+    folder : path
+        The folder with the newly trained .npz files.
+    manifest : path, optional
+        The manifest to write. By default the manifest of the package, whose pretrained networks are then replaced.
+
+    Returns
+    -------
+    list of Path
+        The files in `folder` that were copied.
+
+    Raises
+    ------
+    ValueError
+        If `folder` lacks a file that the present manifest names.
     """
     manifest, found = Path(manifest), sorted(Path(folder).glob("*.npz"))
     missing = sorted(read(manifest)["networks"].keys() - {path.stem for path in found}) if manifest.exists() else []
@@ -78,7 +139,14 @@ def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
 
 
 def differences() -> str:
-    """What is otherwise here than where the shipped networks were trained, in a line; empty where nothing that is known is."""
+    """Describe how this machine and code differ from those that trained the pretrained networks.
+
+    Returns
+    -------
+    str
+        The known differences in one line, separated by semicolons. The string is empty if all known facts agree.
+        The number of cores is not compared.
+    """
     there, here = read(), arithmetic.machine()
     found = [arithmetic.departures(), "other code trains" if there["code"] != _code() else ""]
     found += [f"{name} {value} here, {there['machine'].get(name)} there" for name, value in here.items()
@@ -87,4 +155,5 @@ def differences() -> str:
 
 
 def _code() -> str:
+    """Return the SHA-256 hash of the code that trains."""
     return hashlib.sha256(code()).hexdigest()

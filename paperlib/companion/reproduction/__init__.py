@@ -1,7 +1,7 @@
-"""What makes the companion reproducible: recorded results, notebooks that run headless, and comparison.
+"""Make the companion reproducible: record results, run notebooks without a browser, and compare results.
 
-A notebook ends by recording its numbers and figures in a results folder. Running the notebooks fills that folder
-anew; comparing it with what the repository stores gives the verdicts of the report.
+The last cells of a notebook record its numbers and figures in a results folder. A run of the notebooks fills this
+folder again. The report contains the comparison of the folder with the results stored in the repository.
 """
 
 from paperlib._support.arithmetic import FIXED as ARITHMETIC

@@ -1,7 +1,8 @@
-"""The paper's claims, where each is shown, and whether the stored numbers bear it out: one file that a machine can read.
+"""Read and write the claims of the paper and their verdicts.
 
-FOLDER/claims.json, of which `claims.schema.json` is the form, names for each claim the notebook and the recorded numbers that
-decide it. Their values and bounds, and the verdict, are filled in from the records; notebook 00, README and report are made of it.
+FOLDER/claims.json follows the schema in `claims.schema.json`. For each claim it names the notebook and the recorded
+numbers that decide the claim. The values, the bounds and the verdict are filled in from the records. Notebook 00, the
+README and the report are made from this file.
 """
 
 import re
@@ -21,7 +22,23 @@ CLAIMS = "claims.json"
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, in three words by what protocol it is decided, and the numbers that do, None where not yet recorded."""
+    """A claim of the paper and the recorded numbers that decide it.
+
+    Parameters
+    ----------
+    id : str
+        The short name of the claim, such as "C1".
+    text : str
+        The claim in one sentence.
+    notebook : str
+        The name of the notebook that shows the claim.
+    protocol : str
+        The protocol that decides the claim, in about three words.
+    numbers : dict of str to Number or None
+        The numbers that decide the claim, by name. None stands for a number that is not recorded yet.
+    said : str
+        The verdict that the file contains.
+    """
 
     id: str
     text: str
@@ -29,17 +46,29 @@ class Claim:
     protocol: str
     numbers: dict[str, Number | None]
     said: str = "not yet shown"
-    """The verdict that the file holds."""
+    """The verdict that the file contains."""
 
     @property
     def verdict(self) -> str:
-        """Whether all numbers keep their bounds: "holds", "does not hold", or "not yet shown"."""
+        """Return the verdict that follows from the numbers.
+
+        Returns
+        -------
+        str
+            "holds" if all numbers keep their bounds, "does not hold" if one does not, or "not yet shown" if one is
+            missing or has no bound.
+        """
         held = [number and number.holds for number in self.numbers.values()]
         return "not yet shown" if None in held else "holds" if all(held) else "does not hold"
 
     @property
     def because(self) -> str:
-        """The verdict and the numbers.
+        """Return the verdict with the values of the numbers.
+
+        Returns
+        -------
+        str
+            One line of text.
 
         Examples
         --------
@@ -51,7 +80,23 @@ class Claim:
 
 
 def read_claims(folder: str | Path) -> list[Claim]:
-    """The claims of FOLDER/claims.json, with the numbers that FOLDER/numbers holds; a ValueError if the file is not of its form."""
+    """Read the claims of FOLDER/claims.json with the numbers recorded in FOLDER/numbers.
+
+    Parameters
+    ----------
+    folder : path
+        The folder of stored results.
+
+    Returns
+    -------
+    list of Claim
+        The claims in the order of the file.
+
+    Raises
+    ------
+    ValueError
+        If the file does not follow the schema.
+    """
     claims, path = [], checks.path("folder", folder) / CLAIMS
     for entry in schemas.read(path, "claims")["claims"]:
         record = path.parent / "numbers" / f"{entry['notebook']}.json"
@@ -63,9 +108,25 @@ def read_claims(folder: str | Path) -> list[Claim]:
 
 
 def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[Claim]:
-    """Fill values, bounds and verdicts of the stored numbers into FOLDER/claims.json, and into a README's rows that begin with a claim.
+    """Write the values, bounds and verdicts of the stored numbers to FOLDER/claims.json, and optionally to a README.
 
-    A ValueError if the file is not of its form, or names a number that its notebook has not recorded, or one without a bound.
+    Parameters
+    ----------
+    folder : path
+        The folder of stored results.
+    readme : path, optional
+        A Markdown file with a table of claims. Each row that begins with the id of a claim is replaced.
+
+    Returns
+    -------
+    list of Claim
+        The claims in the order of the file.
+
+    Raises
+    ------
+    ValueError
+        If the file does not follow the schema, or if a claim names a number that its notebook has not recorded or
+        that has no bound. A claim without any recorded number is accepted.
     """
     claims, path = read_claims(folder), Path(folder) / CLAIMS
     content = schemas.read(path, "claims")
@@ -92,5 +153,6 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
 
 
 def _told(number: Number) -> dict[str, Any]:
+    """Return the fields of a number that the claims file contains, without those that are None."""
     told = {name: getattr(number, name) for name in ("value", "meaning", "at_most", "at_least")}
     return {name: value for name, value in told.items() if value is not None}

@@ -1,4 +1,8 @@
-"""New results against stored ones: numbers by their tolerance, figures by what they plot, then by their pixels."""
+"""Compare new results with stored results.
+
+Numbers are compared within their tolerances. Figures are compared first by the data that they plot, then by their
+pixels.
+"""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -17,17 +21,36 @@ from paperlib.companion.reproduction.records import Record, read_record
 
 __all__ = ["Verdict", "compare", "compare_networks", "store"]
 
-# Root mean square over pixels, of 255: fonts and anti-aliasing move a few edges between machines.
+# The largest root mean square difference of pixels, whose values are 0 to 255. Fonts and anti-aliasing move a few edges
+# between machines.
 PIXELS = 6.0
-# Lines of another training lie elsewhere by their width, so pictures are compared blurred, by this many pixels: the difference
-# as a share of what a blank sheet would make. One of another figure makes 0.75 or more.
+# The lines of another training are shifted by about their width. So pictures are blurred by this number of pixels, and
+# their difference is divided by the difference from a blank sheet. A picture of another figure gives 0.75 or more.
 BLUR, SHARE_RETRAINED = 30, 0.6
 FINGERPRINT = 1e-6
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One comparison, its `kind` a "number", "figure" or "claim", a whole notebook's "record" or "networks"; what was compared is text."""
+    """The result of one comparison.
+
+    Parameters
+    ----------
+    notebook : str
+        The name of the notebook. It is empty for networks.
+    kind : str
+        "number", "figure", "claim", "record" (a whole notebook) or "networks".
+    name : str
+        The name of the compared item.
+    stored, new : str
+        The compared values as text.
+    allowed : str
+        The allowed difference as text.
+    passed : bool
+        Whether the comparison passed.
+    note : str
+        The meaning of a number, the text of a claim, or the reason of a failure.
+    """
 
     notebook: str
     kind: str
@@ -40,10 +63,29 @@ class Verdict:
 
 
 def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None = None) -> list[Verdict]:
-    """Compare a results folder with the stored one, both as `record` writes them: notebooks of these names, or all.
+    """Compare a results folder with the stored folder, both written by `record`.
 
-    A number or a figure that stands on one side alone fails, and so does a claim of STORED/claims.json if the new numbers give it
-    another verdict. A FileNotFoundError if `results` holds no records at all.
+    A number or a figure that only one of the folders has fails. A claim of STORED/claims.json fails if the new
+    numbers give another verdict than the file contains.
+
+    Parameters
+    ----------
+    results : path
+        The folder with the new results.
+    stored : path
+        The folder with the stored results.
+    only : iterable of str, optional
+        Names of the notebooks to compare. By default all are compared.
+
+    Returns
+    -------
+    list of Verdict
+        One verdict for each comparison.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `results` has no records.
     """
     results, stored = checks.path("results", results), checks.path("stored", stored)
     made, kept, verdicts = _records(results), _records(stored), []
@@ -64,15 +106,22 @@ def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None 
 
 
 def _records(folder: Path) -> dict[str, Path]:
-    """The files of a folder's records, in order, by their notebooks' names."""
+    """Return {name of the notebook: path} of the records in a folder, in the order of the names."""
     return {path.stem: path for path in sorted((folder / "numbers").glob("*.json"))}
 
 
 def _alone(stored: bool) -> str:
+    """Return the note on an item that only one of the two folders has."""
     return "stored, but not made anew" if stored else "made, but not stored"
 
 
 def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | None) -> Iterator[Verdict]:
+    """Yield a verdict for each number of two records of the same notebook.
+
+    `measured` has the values of each number over trainings with different seeds, by name, or is None if they were
+    not measured for this notebook. These values set the allowed difference if the notebook has used networks that
+    were trained again with other bits.
+    """
     for name in old.numbers | new.numbers:
         if name not in new.numbers or name not in old.numbers:
             yield Verdict(old.notebook, "number", name, note=_alone(name in old.numbers))
@@ -85,10 +134,10 @@ def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | Non
             if measured is None:
                 passed, text = True, "no spread measured"
             elif name in measured:
-                factor = spreads.allowed_factor(np.append(measured[name], was.value))  # it is a training, too
+                factor = spreads.allowed_factor(np.append(measured[name], was.value))  # one more training
                 least, most = sorted((was.value / factor, was.value * factor))
                 passed, text = least <= now.value <= most, f"a factor of {factor:.2g} (between trainings)"
-        # The stored bound decides, so that a run cannot loosen what it is held to.
+        # The stored bound decides, so that a new run cannot loosen the bound with which it is compared.
         if replace(was, value=now.value).holds is False:
             bound = was.at_least if was.at_most is None or now.value <= was.at_most else was.at_most
             passed, note = False, f"{note}; breaks its bound {bound:g}"
@@ -96,6 +145,11 @@ def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | Non
 
 
 def _compare_claim(claim: Claim, new: Record) -> Verdict:
+    """Return the verdict on a claim for the new record of its notebook.
+
+    The claim is decided with the new values and the stored bounds. The comparison passes if the verdict is the
+    stored one.
+    """
     numbers = {
         name: replace(was, value=new.numbers[name].value) if was and name in new.numbers else None
         for name, was in claim.numbers.items()
@@ -106,6 +160,11 @@ def _compare_claim(claim: Claim, new: Record) -> Verdict:
 
 
 def _compare_figures(new: Record, old: Record, results: Path, stored: Path) -> Iterator[Verdict]:
+    """Yield a verdict for each figure of two records of the same notebook.
+
+    `results` and `stored` are the folders with the pictures. If networks were trained again with other bits, the
+    blurred pictures are compared, else the plotted data and the pixels.
+    """
     from matplotlib.testing.compare import compare_images
     from matplotlib.testing.exceptions import ImageComparisonFailure
 
@@ -114,7 +173,7 @@ def _compare_figures(new: Record, old: Record, results: Path, stored: Path) -> I
         if not (name in new.figures and name in old.figures and was.exists() and now.exists()):
             yield Verdict(old.notebook, "figure", name, note="is missing on one side")
             continue
-        # Left by an earlier comparison, it would stand beside pictures that no longer differ.
+        # Otherwise the report would show the difference of an earlier comparison beside pictures that no longer differ.
         (results / f"{name}-failed-diff.png").unlink(missing_ok=True)
         try:
             difference = compare_images(str(was), str(now), tol=0, in_decorator=True)
@@ -133,15 +192,28 @@ def _compare_figures(new: Record, old: Record, results: Path, stored: Path) -> I
 
 
 def _otherwise_trained(new: Record, old: Record) -> bool:
-    """Whether a notebook's trainings, made anew, have other bits than the stored ones, or are not known by their bits."""
+    """Return whether a notebook used networks that were trained again and whose bits are unknown or differ from the
+    stored bits.
+    """
     return new.retrained and not (new.networks and new.networks == old.networks)
 
 
 def compare_networks(results: str | Path) -> list[Verdict]:
-    """Networks that a run has trained anew, in RESULTS/reference, against the manifest of what ships: identical, or not.
+    """Compare networks that a run has trained again with the manifest of the pretrained networks.
 
-    Other bits are no failure: the spreads between trainings decide then, and each verdict's note says what is otherwise
-    here.
+    Networks with other bits are not a failure of the reproduction. In that case the numbers are compared by their
+    seed-to-seed variation.
+
+    Parameters
+    ----------
+    results : path
+        A results folder. Its subfolder `reference` has the newly trained networks.
+
+    Returns
+    -------
+    list of Verdict
+        One verdict for each file that the manifest names. It passes if the arrays are identical bit by bit.
+        Otherwise its note lists the differences between the two machines and the two versions of the code.
     """
     folder, verdicts = checks.path("results", results) / "reference", []
     known = manifest.read()["networks"]
@@ -153,6 +225,7 @@ def compare_networks(results: str | Path) -> list[Verdict]:
 
 
 def _share_of_a_blank_sheet(stored: Path, new: Path) -> float:
+    """Return the difference of two blurred pictures, divided by the stored picture's difference from a blank sheet."""
     from matplotlib.image import imread
     from scipy.ndimage import gaussian_filter
 
@@ -161,6 +234,10 @@ def _share_of_a_blank_sheet(stored: Path, new: Path) -> float:
 
 
 def _same_arrays(new: list[list[float]], old: list[list[float]]) -> bool:
+    """Return whether the fingerprints of a figure agree: lengths exactly, other entries up to `FINGERPRINT`.
+
+    Each row of a fingerprint has the length of a plotted array, its norm, and its inner product with a ramp.
+    """
     if [row[0] for row in new] != [row[0] for row in old]:
         return False
     a, b = (np.array(rows, dtype=float).reshape(-1, 3)[:, 1:] for rows in (new, old))
@@ -169,9 +246,26 @@ def _same_arrays(new: list[list[float]], old: list[list[float]]) -> bool:
 
 
 def store(results: str | Path, stored: str | Path, only: Iterable[str] | None = None) -> list[str]:
-    """Copy results over the stored ones, file by file, each atomically; the files' names, in `stored`.
+    """Copy new results to the folder of stored results, each file atomically.
 
-    A FileNotFoundError if `results` holds no records, or none of the notebooks that are named.
+    Parameters
+    ----------
+    results : path
+        The folder with the new results.
+    stored : path
+        The folder with the stored results.
+    only : iterable of str, optional
+        Names of the notebooks whose results are copied. By default all are copied.
+
+    Returns
+    -------
+    list of str
+        The names of the copied files, relative to `stored`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `results` has no records, or none of the named notebooks.
     """
     results, stored = checks.path("results", results), checks.path("stored", stored)
     made = _records(results)

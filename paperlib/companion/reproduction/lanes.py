@@ -1,4 +1,7 @@
-"""Calls side by side, each in a process with cores of its own: two trainings on a core each get further than one on two."""
+"""Run calls in parallel processes, each with its own CPU cores.
+
+Two trainings on one core each make more progress together than one training on two cores.
+"""
 
 import os
 import time
@@ -16,13 +19,25 @@ from paperlib._support import cores
 
 __all__ = ["Call", "run"]
 
-# A notebook holds a few GiB; more than this many at once would fill a laptop.
+# The largest number of processes. A notebook needs a few GiB, and more processes would fill the memory of a laptop.
 AT_MOST = 4
 
 
 @dataclass(frozen=True)
 class Call:
-    """A function, its arguments, and the names of calls that come before it, if they are made; the longest goes first."""
+    """A function to call in a worker process.
+
+    Parameters
+    ----------
+    function : callable
+        The function. It must be importable by a new process.
+    arguments : tuple
+        Its positional arguments.
+    after : collection of str
+        Names of the calls that must end before this call starts. Names that are not among the calls are ignored.
+    minutes : float
+        The expected duration in minutes. Of the calls that are ready, the longest starts first.
+    """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -31,9 +46,23 @@ class Call:
 
 
 def run(calls: Mapping[str, Call], say: Callable[[str], Any]) -> Iterator[tuple[str, BaseException | None]]:
-    """Make every call, as soon as those before it are made and a lane is free; `say` takes lines of progress.
+    """Run every call as soon as the calls before it have ended and a worker is free.
 
-    Each call's name comes as it ends, and what it raised. Calls that are to come after one that failed are not made.
+    A call that must come after a failed call is not run.
+
+    Parameters
+    ----------
+    calls : mapping of str to Call
+        The calls by name.
+    say : callable
+        Receives lines of progress.
+
+    Yields
+    ------
+    name : str
+        The name of a call that has ended.
+    error : BaseException or None
+        The exception that the call raised, or None.
     """
     lanes = max(1, min(cores.count(), AT_MOST, len(calls)))
     context = get_context("spawn")
@@ -53,7 +82,7 @@ def run(calls: Mapping[str, Call], say: Callable[[str], Any]) -> Iterator[tuple[
                 name, number = ready.pop(0), number + 1
                 say(f"[{number}/{len(calls)}] {name}: running")
                 running[pool.submit(calls[name].function, *calls[name].arguments)] = name, time.monotonic()
-            if not running:  # what is left comes after a call that failed
+            if not running:  # all remaining calls depend on a failed call
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 name, started = running.pop(future)
@@ -64,14 +93,20 @@ def run(calls: Mapping[str, Call], say: Callable[[str], Any]) -> Iterator[tuple[
 
 
 def _settle(free: "Queue[int]", lanes: int) -> None:
-    """Take a lane's share of the cores, where the system lets a process choose, and end with the process that made this one."""
+    """Initialise a worker process.
+
+    The worker takes its share of the CPU cores, if the operating system supports CPU affinity, and ends when the
+    process that started it ends. `free` is a queue of the numbers of the workers, and `lanes` is the number of
+    workers.
+    """
     lane = free.get()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[lane::lanes])
-    # A killed run must not go on in the background, beside the next one.
+    # Otherwise the workers of a killed run would continue in the background, beside those of the next run.
     Thread(target=_end_with, args=[parent_process()], daemon=True).start()
 
 
 def _end_with(parent: BaseProcess) -> None:
+    """Wait until the parent process has ended, then end this process."""
     connection.wait([parent.sentinel])
     os._exit(1)

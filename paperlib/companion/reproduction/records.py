@@ -1,4 +1,8 @@
-"""A notebook's results as files: numbers in one small JSON, figures as PNG with a fingerprint of what they plot."""
+"""Write and read the results of a notebook.
+
+Numbers are written to a small JSON file, and figures to PNG files. The JSON file also has a fingerprint of the data
+that each figure plots.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -21,19 +25,25 @@ __all__ = ["Number", "Record", "errors_by_order", "read_record", "record"]
 
 @dataclass(frozen=True)
 class Number:
-    """A recorded number and how closely it must come out again.
+    """A recorded number with the tolerance of its reproduction and the bounds of its claim.
 
     Parameters
     ----------
     value : float
+        The value, finite.
     meaning : str
-        What it is, with its unit, in a few words.
+        The meaning of the number and its unit, in a few words.
     tolerance : float
-        Relative: between two runs from the same networks, or from none.
+        The allowed relative difference between two runs that use the same networks, or no networks.
     absolute : float
-        Allowed on top of it, for errors that rounding makes and another machine makes otherwise.
+        An additional allowed absolute difference, for rounding errors that differ between machines.
     at_most, at_least : float, optional
-        The bound under which it supports the claim it was computed for.
+        The bounds of the claim that the number supports.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or if a tolerance is negative.
 
     Examples
     --------
@@ -59,7 +69,13 @@ class Number:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the value keeps its bound; None where there is none."""
+        """Return whether the value keeps its bounds.
+
+        Returns
+        -------
+        bool or None
+            None if the number has no bound.
+        """
         if self.at_most is None and self.at_least is None:
             return None
         above = self.at_least is None or self.value >= self.at_least
@@ -69,9 +85,28 @@ class Number:
 def errors_by_order(
     name: str, errors: Sequence[float], meaning: str, at_most: Sequence[float | None] | None = None
 ) -> dict[str, Number]:
-    """Numbers of errors of orders 1, 2, ..
+    """Return numbers for the errors of orders 1, 2, ..
 
-    `name` and `meaning` have {n} where the order stands; `at_most` are bounds, None for an order without one.
+    Parameters
+    ----------
+    name : str
+        The name of the numbers, with ``{n}`` in place of the order.
+    errors : sequence of float
+        The errors of orders 1, 2, ..
+    meaning : str
+        The meaning of the numbers, with ``{n}`` in place of the order.
+    at_most : sequence of float or None, optional
+        An upper bound for each error, None for an error without a bound.
+
+    Returns
+    -------
+    dict of str to Number
+        The numbers by name.
+
+    Raises
+    ------
+    ValueError
+        If `at_most` and `errors` have different lengths.
 
     Examples
     --------
@@ -90,7 +125,21 @@ def errors_by_order(
 
 @dataclass(frozen=True)
 class Record:
-    """What one run of one notebook recorded."""
+    """The recorded results of one run of a notebook.
+
+    Parameters
+    ----------
+    notebook : str
+        The name of the notebook.
+    retrained : bool
+        Whether the run trained the networks of the notebook again.
+    numbers : dict of str to Number
+        The numbers by name.
+    figures : dict of str to list
+        For each figure by name, a list of [length, norm, inner product with a ramp] of each plotted array.
+    networks : dict of str to str
+        The SHA-256 hashes of the networks by file name.
+    """
 
     notebook: str
     retrained: bool
@@ -108,11 +157,36 @@ def record(
     networks: Sequence[str] = (),
     retrained: bool = False,
 ) -> Table:
-    """Write a notebook's numbers to FOLDER/numbers/NOTEBOOK.json and its figures to ``FOLDER/*.png``.
+    """Write the numbers of a notebook to FOLDER/numbers/NOTEBOOK.json and its figures to ``FOLDER/*.png``.
 
-    The table is of the numbers' verdicts, for the notebook to show; not of the values. These are compared by their
-    tolerances; by the spreads that `spreads` measured where the notebook depends on trainings, `retrained` for this run,
-    that came out with other bits. `networks` are their names in `reference`: what is retrained is then in FOLDER/reference, and what ships is not.
+    Parameters
+    ----------
+    notebook : str
+        The name of the notebook.
+    folder : path
+        The results folder.
+    numbers : dict of str to Number
+        The numbers by name.
+    figures : dict of str to Figure
+        The figures by name.
+    networks : sequence of str
+        Names in `reference` of the networks that the notebook uses. Their hashes are recorded.
+    retrained : bool
+        Whether this run trained the networks again. If True, they are read from FOLDER/reference, else the pretrained
+        networks are hashed.
+
+    Returns
+    -------
+    Table
+        The verdict on each number, for the notebook to show. The table does not contain the values.
+
+    Raises
+    ------
+    ValueError
+        If a name cannot be the name of a file.
+
+    Notes ----- `compare` compares the values of two runs within their tolerances. If the networks of a notebook
+    were trained again with other bits, it uses the seed-to-seed variation that `spreads` has measured instead.
     """
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
@@ -130,7 +204,7 @@ def record(
     hashes = [reference.digests(name, trained) for name in checks.sequence("networks", networks, str)]
     for name, figure in figures.items():
         with plt.style.context(["default", STYLE]), atomically(folder / f"{name}.png") as part:
-            # No metadata: the file then depends on the picture alone.
+            # Without metadata the bytes of the file depend only on the picture.
             figure.savefig(part, format="png", metadata={"Software": None})
     content = {
         "notebook": notebook,
@@ -145,20 +219,42 @@ def record(
 
 
 def _name(of: str, value: Any) -> str:
-    """Return `value` if it is a name that a file may have: what is recorded stays in its folder."""
+    """Return `value` if it can be the name of a file in the results folder, else raise an error that names the
+    argument `of`.
+
+    Path separators are refused, so that every file stays in the folder.
+    """
     if not checks.instance(of, value, str) or set(value) & set("/\\\0\n"):
         raise ValueError(f"{of}: name {checks.brief(value)}; must be a plain name of a file")
     return value
 
 
 def _shortest(number: Number) -> dict[str, Any]:
-    """A number's fields, without those that are what they would be anyway."""
+    """Return the fields of a number that differ from their defaults, and always the tolerance."""
     defaults = {field.name: field.default for field in fields(Number)}
     return {name: value for name, value in asdict(number).items() if value != defaults[name] or name == "tolerance"}
 
 
 def read_record(path: str | Path) -> Record:
-    """Read a notebook's record; a FileNotFoundError if there is none, a ValueError if the file is something else."""
+    """Read the record of a notebook.
+
+    Parameters
+    ----------
+    path : path
+        The JSON file.
+
+    Returns
+    -------
+    Record
+        The recorded results.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If the file does not follow the schema of records.
+    """
     content = schemas.read(path, "record")
     known = {field.name for field in fields(Number)}
     numbers = {
@@ -170,10 +266,10 @@ def read_record(path: str | Path) -> Record:
 
 
 def _fingerprint(figure: "Figure") -> list[list[float]]:
-    """For each plotted array: its length, its norm, and its inner product with a ramp.
+    """Return the length, the norm and the inner product with a ramp of each array that a figure plots.
 
-    A line whose gid is `style.ROUNDING` is left out: another machine makes its data otherwise.
-    Three numbers see a change of a part in a million in the data that no eye and no loose comparison of pixels would.
+    These three numbers detect a relative change of the data of 1e-6, which neither the eye nor a tolerant comparison of
+    pixels detects. Lines whose gid is `style.ROUNDING` are left out, because their data differ between machines.
     """
     from paperlib.companion.figures.style import ROUNDING
 

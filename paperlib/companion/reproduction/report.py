@@ -1,4 +1,7 @@
-"""The report: one HTML page that says what computed it, then each number and each figure beside the stored one."""
+"""Write the report of a reproduction as one HTML page.
+
+The page lists the machine and the software of the run, then each number and each figure beside its stored counterpart.
+"""
 
 import base64
 import os
@@ -17,16 +20,31 @@ __all__ = ["provenance", "write_report"]
 
 
 def provenance(root: str | Path, profile: str, seconds: float, networks: Sequence[Verdict]) -> dict[str, str]:
-    """What a run of a checkout was and what computed it, each as a line: the report opens with them.
+    """Return facts about a run of a checkout: the profile, the code, the machine and the libraries.
 
-    `seconds` is the run's wall time, `networks` what became of those that it has trained anew.
+    Parameters
+    ----------
+    root : path
+        The checkout.
+    profile : str
+        A name in `PROFILES`.
+    seconds : float
+        The wall time of the run in seconds.
+    networks : sequence of Verdict
+        The result of `compare_networks` for the run.
+
+    Returns
+    -------
+    dict of str to str
+        One line of text for each fact. The report begins with these lines.
     """
     from threadpoolctl import threadpool_info
 
     identical = sum(verdict.passed for verdict in networks)
     said = f"{identical} of {len(networks)} trained anew are identical to those that ship, bit for bit"
     others = sorted({verdict.note for verdict in networks if not verdict.passed})
-    # What is loaded, which variables only ask for: a kind of processor that it does not know moves no library.
+    # Report the kernels that the linear algebra library has loaded. Environment variables only request them, and a
+    # library ignores the name of a processor that it does not support.
     blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     each = "{internal_api} {version} for {architecture}, threads: {num_threads}"
     return {
@@ -42,7 +60,7 @@ def provenance(root: str | Path, profile: str, seconds: float, networks: Sequenc
 
 
 def _commit(root: Path) -> str:
-    """The checkout's commit, and whether its files are those of it."""
+    """Return the hash of the checkout's commit, and whether the files differ from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout.strip()
@@ -57,9 +75,20 @@ def _commit(root: Path) -> str:
 def write_report(
     path: str | Path, verdicts: Sequence[Verdict], results: str | Path, stored: str | Path, facts: Mapping[str, str]
 ) -> None:
-    """Write the report on two folders that were compared, with its pictures inside, to one HTML file.
+    """Write the report on the comparison of two results folders.
 
-    `facts` are its opening lines, as of `provenance`; pages of executed notebooks in RESULTS/notebooks are linked to.
+    Parameters
+    ----------
+    path : path
+        The HTML file to write. Pictures are embedded in it.
+    verdicts : sequence of Verdict
+        The comparisons to list.
+    results : path
+        The folder with the new results. Pages of executed notebooks in RESULTS/notebooks are linked.
+    stored : path
+        The folder with the stored results.
+    facts : mapping of str to str
+        The first lines of the report, as returned by `provenance`.
     """
     from jinja2 import Environment
 
@@ -79,5 +108,8 @@ def write_report(
 
 
 def _embedded(picture: Path) -> str:
-    """A picture as a data URI, so that the report is one file that can be sent; empty if there is none."""
+    """Return a picture as a data URI, or an empty string if the file does not exist.
+
+    Embedded pictures make the report a single file that can be sent.
+    """
     return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}" if picture.exists() else ""

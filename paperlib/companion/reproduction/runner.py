@@ -1,4 +1,7 @@
-"""Notebooks run headless by papermill, into a build folder, and going on where a run stopped."""
+"""Run notebooks with papermill, without a browser, and write their results to a build folder.
+
+An interrupted run continues with the notebooks that it has not finished.
+"""
 
 import hashlib
 import json
@@ -21,14 +24,30 @@ PROFILES = {
     "full": "every network trained anew",
     "quick": "networks that ship in every notebook, and none trained anew",
 }
-# One of values alone, one with derivatives; and the minutes that each takes.
+# The ensembles that the standard profile trains again, with their training times in minutes. The first is trained
+# with derivatives, the second on values alone.
 SAMPLE = {"signed": 1.0, "scattering_lengths": 2.0}
 
 
 def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
-    """The numbered notebooks of a folder, in order; `only` those whose names begin so, such as "02".
+    """Return the numbered notebooks of a folder.
 
-    A FileNotFoundError if there is none.
+    Parameters
+    ----------
+    folder : path
+        The folder of notebooks.
+    only : str, optional
+        The beginning of the names of the chosen notebooks, such as "02".
+
+    Returns
+    -------
+    list of Path
+        The notebooks in the order of their numbers.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has no such notebook.
     """
     folder = checks.path("folder", folder)
     begins = "" if only is None else checks.instance("only", only, str)
@@ -43,7 +62,23 @@ def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
 
 
 def notebook_parameters(path: str | Path) -> dict[str, str]:
-    """The notebook's parameters: name -> default, as written in its cell tagged `parameters`."""
+    """Return the parameters of a notebook.
+
+    Parameters
+    ----------
+    path : path
+        The notebook.
+
+    Returns
+    -------
+    dict of str to str
+        Name -> default value as source text, from the cell with the tag `parameters`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the notebook does not exist.
+    """
     import papermill
 
     path = checks.path("path", path)
@@ -53,10 +88,23 @@ def notebook_parameters(path: str | Path) -> dict[str, str]:
 
 
 def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, Any]) -> None:
-    """Run one notebook in its own folder, with its parameters, and write the executed copy to `output`, and as a page beside it.
+    """Run one notebook in its own folder, and write the executed copy as a notebook and as an HTML page.
 
-    A parameter that it does not have is a ValueError, where papermill alone would only warn. If a cell raises, a
-    RuntimeError names the notebook and the error; the executed copy then ends there.
+    Parameters
+    ----------
+    path : path
+        The notebook.
+    output : path
+        The executed copy. The HTML page is written beside it.
+    parameters : mapping of str to object
+        Values that replace the defaults of the notebook's parameters.
+
+    Raises
+    ------
+    ValueError
+        If the notebook does not have one of the parameters. papermill alone would only warn.
+    RuntimeError
+        If a cell raises an error. The message names the notebook and the error. The executed copy ends at this cell.
     """
     import papermill
     from nbconvert import HTMLExporter
@@ -88,14 +136,38 @@ def reproduce(
     parameters: Mapping[str, Any] | None = None,
     say: Callable[[str], Any] = print,
 ) -> Path:
-    """Run the notebooks of a checkout, side by side where there are cores; the folder of their results.
+    """Run the notebooks of a checkout, in parallel if there are several cores.
 
-    Those that an earlier run finished, unchanged since, are not run again. In `root` lie `notebooks` and the packages that they call; to
-    `build` go executed notebooks, results and what is trained. The profile "full" trains every network anew, "standard"
-    two ensembles, and "quick" none; both use those that ship in the notebooks. `only` begins a notebook's name; in a full run, those whose networks it reads are run too.
-    `parameters` are given to the notebooks, of which those that do not have them all are not run.
-    `say` takes lines of progress. A RuntimeError tells of a notebook that failed, after all others that do not read
-    what it trains; a ValueError of notebooks that read one another's networks in a circle.
+    A notebook that an earlier run has finished is skipped if it has not changed since then, and neither has its input.
+
+    Parameters
+    ----------
+    root : path
+        The checkout, with the folder `notebooks` and the packages that they import.
+    build : path
+        The folder for executed notebooks, results and trained networks.
+    profile : str
+        "full" trains every network again. "standard" trains two ensembles again, provided that neither `only` nor
+        `parameters` is given, and "quick" none. In both, the notebooks use the pretrained networks.
+    only : str, optional
+        The beginning of the names of the chosen notebooks. In a full run, the notebooks whose networks they read
+        are run too.
+    parameters : mapping of str to object, optional
+        Values of parameters of the notebooks. Notebooks that do not have all of these parameters are not run.
+    say : callable
+        Receives lines of progress.
+
+    Returns
+    -------
+    Path
+        The results folder, BUILD/PROFILE.
+
+    Raises
+    ------
+    RuntimeError
+        If a notebook fails. The error is raised after all notebooks that do not depend on the failed notebook have run.
+    ValueError
+        If notebooks read each other's networks in a cycle.
     """
     root, build = checks.path("root", root).resolve(), checks.path("build", build).resolve()
     checks.choice("profile", profile, tuple(PROFILES))
@@ -116,14 +188,19 @@ def reproduce(
     numbers = _digest(sorted((root / "figures").rglob("*.json")))
 
     def fingerprint_of(plan: _Plan, *readers: _Plan) -> str:
+        """Return a hash of everything on which the results of a notebook depend.
+
+        `readers` are the notebooks whose fingerprints need this one. A notebook that is its own reader is in a cycle.
+        """
         if plan in readers:
             raise ValueError(f"{plan.path.name}: what it `reads` leads back to itself; must be notebooks before it")
-        # A notebook is out of date when what it reads changes: stored numbers, as the overview, or what another trains.
+        # A notebook is out of date if its input has changed: the stored numbers, for the overview, or the networks that
+        # another notebook trains.
         read = [fingerprint_of(plans[name], *readers, plan) for name in plan.call.after]
         chosen = json.dumps(given, sort_keys=True, default=str) if given else ""
         return _digest([plan.path], library, numbers if "stored" in plan.known else "", chosen, *read)
 
-    # Of each: the hash of what it depends on, the file that it makes, and the call that makes it.
+    # Each task has a hash of its input, the file that it writes, and the call that writes the file.
     tasks = {
         name: (fingerprint_of(plan), results / "numbers" / f"{name}.json", plan.call)
         for name, plan in sorted(plans.items())
@@ -153,7 +230,10 @@ def reproduce(
 
 @dataclass(frozen=True)
 class _Plan:
-    """A notebook to run: which parameters it knows, and the call that runs it, after those whose networks it reads."""
+    """A notebook to run, with the defaults of its parameters and the call that runs it.
+
+    The call comes after the calls of the notebooks whose networks this notebook reads.
+    """
 
     path: Path
     known: dict[str, str]
@@ -161,6 +241,12 @@ class _Plan:
 
 
 def _plan(path: Path, results: Path, build: Path, profile: str, parameters: Mapping[str, Any]) -> _Plan:
+    """Plan the run of a notebook.
+
+    The notebook at `path` gets `parameters`, the results folder and, if it has these parameters, `retrain` and the
+    folder of cached trainings in `build`. In a full run, the notebook's metadata name the notebooks whose networks
+    it reads and its running time in minutes.
+    """
     known, about = notebook_parameters(path), read_json(path)["metadata"].get("paperlib", {})
     full = profile == "full" and "retrain" in known
     offered = {"retrain": full, "cache": str(build / "trained")}
@@ -172,7 +258,10 @@ def _plan(path: Path, results: Path, build: Path, profile: str, parameters: Mapp
 
 
 def _digest(paths: Iterable[Path], *more: str) -> str:
-    """A hash of files' contents; of a notebook, its source alone, since its stored outputs decide nothing."""
+    """Return a hash of the names and contents of files, and of the texts `more`.
+
+    Only the source of a notebook's cells is hashed, because its stored outputs do not affect a run.
+    """
     total = hashlib.sha256("".join(more).encode())
     for path in paths:
         total.update(path.name.encode())

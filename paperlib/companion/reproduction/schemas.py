@@ -1,4 +1,7 @@
-"""JSON held to a schema, which lies in a file beside this: what is refused is told by its place, its value and what is allowed."""
+"""Validate JSON files by the schemas in this folder.
+
+An error message names the place in the file, the value, and the allowed values.
+"""
 
 import json
 from collections.abc import Callable
@@ -15,6 +18,7 @@ __all__ = ["read"]
 
 @cache
 def _validator(kind: str) -> Callable[[Any], Any]:
+    """Compile the schema in KIND.schema.json to a function that validates JSON content."""
     import fastjsonschema
 
     schema = (files(__package__) / f"{kind}.schema.json").read_text(encoding="utf-8")
@@ -22,7 +26,27 @@ def _validator(kind: str) -> Callable[[Any], Any]:
 
 
 def read(path: str | Path, kind: str) -> Any:
-    """Read JSON of a kind, "record", "spreads" or "claims"; a ValueError if the file holds something else."""
+    """Read a JSON file and validate it.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    kind : str
+        The name of the schema: "record", "spreads" or "claims".
+
+    Returns
+    -------
+    dict
+        The content of the file.
+
+    Raises
+    ------
+    ValueError
+        If the file does not follow the schema.
+    ModuleNotFoundError
+        If fastjsonschema is not installed.
+    """
     try:
         from fastjsonschema import JsonSchemaValueException
     except ModuleNotFoundError:
@@ -32,7 +56,7 @@ def read(path: str | Path, kind: str) -> Any:
     try:
         return _validator(kind)(content)
     except JsonSchemaValueException as error:
-        # A name in its path may be long, and of several lines; its message does not tell the value.
+        # The error's own message does not contain the value. A name in its path may be long or have several lines.
         place = checks.brief(str(error.name).replace("data", kind, 1))[1:-1]
         allowed = error.definition["description"]
         raise ValueError(f"{path}: {place} = {checks.brief(error.value)}: must be {allowed}") from None

@@ -1,8 +1,12 @@
-r"""How far two trainings lie apart, measured: the numbers of whole reproductions whose seeds differ.
+r"""Measure the seed-to-seed variation of numbers over whole reproductions with different seeds.
 
-Errors of learned tensors lie apart by factors, so spreads are standard deviations of logarithms: two trainings differ by
-:math:`|\ln(x/y)| \le 3 \sqrt 2\, \sigma` but for one time in hundreds, and a bound means something if the value that is
-stored is three :math:`\sigma` within it.
+Errors of learned tensors differ between trainings by factors. So the variation is measured by the standard deviation
+:math:`\sigma` of the logarithm. Two trainings x and y differ by
+
+.. math:: |\ln(x/y)| \le 3 \sqrt 2\, \sigma
+
+except in one of several hundred cases. A bound is meaningful if the stored value keeps it with a margin of three
+:math:`\sigma`.
 """
 
 from collections.abc import Callable
@@ -21,24 +25,40 @@ from paperlib.companion.reproduction.runner import reproduce
 __all__ = ["allowed_factor", "bounded_numbers", "deviation", "measure_spreads", "read_spreads"]
 
 SPREADS = "spreads.json"
-# Whole reproductions, each some thirty core-minutes or more.
+# The number of whole reproductions. Each takes thirty core-minutes or more.
 TRAININGS = 8
 
 
 def measure_spreads(
     root: str | Path, build: str | Path, trainings: int = TRAININGS, *, say: Callable[[str], Any] = print
 ) -> dict[str, dict[str, list[float]]]:
-    """Run every notebook that trains with other seeds, `trainings` times, and write each number's values to FIGURES/spreads.json.
+    """Run every notebook that trains with different seeds, and write the values of its numbers to FIGURES/spreads.json.
 
-    The folders are as of `reproduce`, and go on where an earlier run stopped. Left out are numbers that come out alike, which
-    depend on no training, and those with an absolute tolerance, which are rounding.
+    Runs that were interrupted continue where they stopped. Numbers that are equal in all runs do not depend on a
+    training and are left out. Numbers with an absolute tolerance are rounding errors and are left out too.
+
+    Parameters
+    ----------
+    root : path
+        The checkout.
+    build : path
+        The folder for executed notebooks, results and trained networks.
+    trainings : int
+        The number of runs, at least 2.
+    say : callable
+        Receives lines of progress.
+
+    Returns
+    -------
+    dict of str to dict of str to list of float
+        Notebook -> number -> its values over the runs.
     """
     trainings = checks.integer("trainings", trainings, minimum=2)
     build, folders = checks.path("build", build), []
     for number in range(1, trainings + 1):
         say(f"training {number} of {trainings}")
         own = build / "spreads" / str(number)
-        # Members of one ensemble have consecutive seeds, none of which two trainings may share.
+        # The members of an ensemble have consecutive seeds. The step of 100 keeps the seeds of two trainings distinct.
         folders.append(reproduce(root, own, profile="full", parameters={"seed": 100 * number}, say=say))
     found = _values(folders)
     write_json(Path(root) / "figures" / SPREADS, found)
@@ -46,6 +66,10 @@ def measure_spreads(
 
 
 def _values(folders: list[Path]) -> dict[str, dict[str, list[float]]]:
+    """Return {notebook: {number: values}} over the results in `folders`, one value for each folder.
+
+    Numbers with an absolute tolerance and numbers whose values are all equal are left out.
+    """
     records = [[read_record(path) for path in sorted((folder / "numbers").glob("*.json"))] for folder in folders]
     found: dict[str, dict[str, list[float]]] = {}
     for alike in zip(*records, strict=True):
@@ -56,9 +80,22 @@ def _values(folders: list[Path]) -> dict[str, dict[str, list[float]]]:
 
 
 def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
-    """The values of each number over trainings, by notebook and name, of FOLDER/spreads.json; empty if there is none.
+    """Read the values of each number over trainings from FOLDER/spreads.json.
 
-    A ValueError if the file holds something else.
+    Parameters
+    ----------
+    folder : path
+        The folder of stored results.
+
+    Returns
+    -------
+    dict of str to dict of str to ndarray
+        Notebook -> number -> values, shape (trainings,). Empty if the file does not exist.
+
+    Raises
+    ------
+    ValueError
+        If the file does not follow the schema of spreads.
     """
     path = checks.path("folder", folder) / SPREADS
     if not path.exists():
@@ -70,7 +107,18 @@ def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
 
 
 def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
-    """Of a stored folder, each number with a bound that depends on a training, and its values over all, its own the last, by its name."""
+    """Return every number that has a bound and depends on a training, with its values over trainings.
+
+    Parameters
+    ----------
+    folder : path
+        The folder of stored results.
+
+    Returns
+    -------
+    dict of str to tuple of (Number, ndarray)
+        Name -> the number and its values, shape (trainings + 1,). The stored value comes last.
+    """
     found: dict[str, tuple[Number, Floats]] = {}
     for notebook, spreads in read_spreads(folder).items():
         numbers = read_record(Path(folder) / "numbers" / f"{notebook}.json").numbers
@@ -80,7 +128,17 @@ def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
 
 
 def deviation(values: Floats) -> float:
-    """The standard deviation of the logarithms of one number's values over trainings.
+    """Return the standard deviation of the logarithm of a number over trainings.
+
+    Parameters
+    ----------
+    values : ndarray, shape (trainings,)
+        The values of the number, without zeros. Only their magnitudes count.
+
+    Returns
+    -------
+    float
+        The sample standard deviation of ``ln |values|``.
 
     Examples
     --------
@@ -91,5 +149,21 @@ def deviation(values: Floats) -> float:
 
 
 def allowed_factor(values: Floats) -> float:
-    """By what factor a number may differ between two trainings, from its values over others."""
+    """Return the largest allowed ratio of a number between two trainings.
+
+    Parameters
+    ----------
+    values : ndarray, shape (trainings,)
+        The values of the number over other trainings.
+
+    Returns
+    -------
+    float
+        exp(3 sqrt(2) sigma), with sigma from `deviation`.
+
+    Examples
+    --------
+    >>> round(allowed_factor(np.array([1.0, 1.0])), 6)
+    1.0
+    """
     return float(np.exp(3 * np.sqrt(2) * deviation(values)))

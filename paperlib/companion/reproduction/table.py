@@ -1,4 +1,4 @@
-"""A table as a notebook shows it: text that is compared, HTML that is read."""
+"""Show a table in a notebook: as text, which is compared between runs, and as HTML, which is displayed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,19 @@ __all__ = ["Table"]
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """Rows of numbers under one heading a column.
+    """A table of numbers with a heading for each column.
 
     Parameters
     ----------
     title : str
-        What the numbers are; it stands over the rows' names.
+        The meaning of the numbers. It stands above the names of the rows.
     columns : sequence of str
+        The headings.
     rows : mapping of str to sequence
-        A name and its cells, no more than there are columns: numbers, or text that stays as it is.
+        The cells of each row by name, at most one for each column. A cell is a number, or a text that is shown
+        unchanged.
     form : str
-        How numbers are written, as `format` takes it: the digits that are meant to be compared.
+        The format specification of the numbers. It decides which digits are compared.
 
     Examples
     --------
@@ -41,6 +43,7 @@ class Table:
             object.__setattr__(self, name, value)
 
     def _lines(self) -> list[list[str]]:
+        """Return the cells of the heading and of all rows as text."""
         written = [
             [name, *(cell if isinstance(cell, str) else format(cell, self.form) for cell in cells)]
             for name, cells in self.rows.items()
