@@ -1,5 +1,5 @@
-# Everything runs in .venv, which `make setup` makes from the hash-locked requirements.txt; tools of the project's own makers
-# (lint, wheel, book, browser) come from requirements-dev.txt when first asked for.
+# Every target runs in .venv, which `make setup` creates from requirements.txt, a lock file with hashes. The tools of
+# developers (lint, wheel, book, browser) are installed from requirements-dev.txt when a target first needs them.
 PYTHON ?= python3
 PROFILE ?= standard
 BIN := .venv/bin
@@ -23,19 +23,19 @@ setup: .venv/.ready ## Install the locked environment into .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
-reproduce: .venv/.ready ## Run every notebook, train two ensembles anew, compare, and write build/report.html (PROFILE=full: train all, quick: none)
+reproduce: .venv/.ready ## Run notebooks, train two ensembles again (PROFILE=full: all, quick: none), compare, write build/report.html
 	$(BIN)/python -m paperlib reproduce
 
-test: .venv/.ready ## Run the unit tests, the stored notebooks cell by cell, and compare their figures and numbers
+test: .venv/.ready ## Run the unit tests and the cells of the stored notebooks, and compare their figures and numbers
 	$(BIN)/python -m pytest
 	rm -rf build/results
 	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 notebooks
 	$(BIN)/python -m paperlib check
 
-browser: .venv/.dev ## Open notebooks in a headless Chromium, run them, move a slider; screenshots go to build/browser (needs chromium)
+browser: .venv/.dev ## Run notebooks in a headless Chromium, move a slider; screenshots in build/browser (needs chromium)
 	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
 
-lint: .venv/.dev ## Check style, format and types of the library, the tests and the notebooks' cells, and CITATION.cff and .github by their schemas
+lint: .venv/.dev ## Check style, format and types of all code, and the schemas of CITATION.cff and .github
 	$(BIN)/ruff check setup.py conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/ruff format --check setup.py conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/mypy
@@ -45,18 +45,18 @@ lint: .venv/.dev ## Check style, format and types of the library, the tests and 
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[0-9]*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 
-# In the one arithmetic, as the stored cells are run again.
+# The deterministic mode. The tests of the stored cells run them in this mode too.
 ALIKE := python -m paperlib arithmetic
 EXECUTE := ../$(BIN)/$(ALIKE) ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
 
-notebooks: .venv/.ready ## Execute the notebooks in place, for commit; then look at build/results
+notebooks: .venv/.ready ## Execute the notebooks in place, before a commit; then inspect build/results
 	cd notebooks && $(EXECUTE) *.ipynb
 
-store: .venv/.ready ## Make the results in build/results the stored ones, and have the overview read them
+store: .venv/.ready ## Store the results of build/results, and execute the overview with them
 	$(BIN)/python -m paperlib store
 	cd notebooks && $(EXECUTE) 00_overview.ipynb
 
-wheel: .venv/.dev ## Build the wheel into build/dist, and try it in an empty environment outside the checkout
+wheel: .venv/.dev ## Build the wheel into build/dist and test it in an empty environment
 	rm -rf build/dist build/empty
 	$(BIN)/python -m build --no-isolation --sdist --wheel --outdir build/dist
 	$(BIN)/twine check --strict build/dist/*
@@ -65,20 +65,20 @@ wheel: .venv/.dev ## Build the wheel into build/dist, and try it in an empty env
 	build/empty/bin/python -m pip install --quiet build/dist/*.whl
 	cd / && "$(CURDIR)/build/empty/bin/python" -I "$(CURDIR)/tests/installed.py"
 
-# The tool's requirements are older than those of the lock.
-metadata: ## Make codemeta.json, .zenodo.json and codecheck.yml from CITATION.cff and the stored results
+# A separate environment, because cffconvert requires older packages than the lock file has.
+metadata: ## Write codemeta.json, .zenodo.json and codecheck.yml from CITATION.cff and the stored results
 	$(PYTHON) -m venv build/metadata
 	build/metadata/bin/python -m pip install --quiet cffconvert==2.0.0 pyyaml
 	build/metadata/bin/python .ci/metadata.py
 
-archive: .venv/.ready ## Write build/archive/*.zip, an RO-Crate of all that a referee needs, and reproduce from it in an empty folder
+archive: .venv/.ready ## Write build/archive/*.zip, an RO-Crate for referees, and reproduce from it in an empty folder
 	$(BIN)/python -m paperlib reproduce
 	$(BIN)/python .ci/archive.py
 
-release-check: .venv/.ready ## Show what `make release VERSION=0.2.0` would change, or in one line why it would not
+release-check: .venv/.ready ## Show the changes of `make release VERSION=0.2.0`, or the reason why it would fail
 	@$(BIN)/python .ci/release.py "$(VERSION)"
 
-release: .venv/.ready ## Release VERSION=0.2.0 of main: changelog, version, metadata, commit, tag, wheel, archive; nothing is pushed
+release: .venv/.ready ## Release VERSION=0.2.0 from main: changelog, metadata, commit, tag, wheel, archive; no push
 	@$(BIN)/python .ci/release.py --write "$(VERSION)"
 	$(MAKE) metadata
 	git add --all
@@ -89,7 +89,7 @@ release: .venv/.ready ## Release VERSION=0.2.0 of main: changelog, version, meta
 
 BOOK := build/book-source
 
-book: .venv/.dev ## Write the explorer, stored notebooks, pages and docstrings as a site, build/book/index.html; any broken link is an error
+book: .venv/.dev ## Build a site of explorer, notebooks, pages and docstrings in build/book; broken links are errors
 	rm -rf build/book $(BOOK)
 	mkdir -p $(BOOK)
 	cp -R docs README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff figures notebooks $(BOOK)
@@ -99,10 +99,10 @@ book: .venv/.dev ## Write the explorer, stored notebooks, pages and docstrings a
 lab: .venv/.ready ## Open the notebooks in JupyterLab
 	$(BIN)/$(ALIKE) $(BIN)/jupyter lab notebooks
 
-test-long: .venv/.ready ## Run the tests that take minutes to an hour: kills, seeds that nobody tuned on, memory
+test-long: .venv/.ready ## Run the tests of minutes to an hour: killed processes, seeds not used for tuning, memory
 	$(BIN)/python -m pytest tests/long
 
-coverage: .venv/.ready ## Measure lines and branches: unit tests, notebooks, and compiled loops that run as plain Python; fails below 95 percent
+coverage: .venv/.ready ## Measure coverage of tests, notebooks and compiled loops run as Python; fails below 95 percent
 	rm -rf build/coverage
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest tests/physics/test_scattering.py tests/physics/test_shells.py tests/taylor/test_splits.py tests/taylor/test_loops.py
 	$(BIN)/python -m coverage run -m pytest
@@ -110,16 +110,16 @@ coverage: .venv/.ready ## Measure lines and branches: unit tests, notebooks, and
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-fuzz: .venv/.dev ## Feed strange files to their readers for ten minutes, led by what they make the code do (needs Linux, x86-64)
+fuzz: .venv/.dev ## Fuzz the readers of files for ten minutes, guided by coverage (needs Linux, x86-64)
 	mkdir -p build
 	$(BIN)/python tests/long/fuzz_files.py -max_total_time=600 -artifact_prefix=build/
 
-test-matrix: .venv/.ready ## Train on other processors (emulated; needs qemu-user), compare under other threads and releases (these need uv)
+test-matrix: .venv/.ready ## Compare emulated processors (needs qemu-user), thread counts and releases (needs uv)
 	PYTHON=$(BIN)/python .ci/matrix
 
 DOORS := torch onnx onnxruntime
 
-test-doors: .venv/.ready ## Try models of PyTorch and ONNX, beside the lock, and notebook 11 with both: gigabytes
+test-doors: .venv/.ready ## Test importers of PyTorch and ONNX, beside the lock file, and notebook 11; downloads gigabytes
 	$(PYTHON) -m venv build/doors
 	build/doors/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
 	build/doors/bin/python -m pip install --quiet $(DOORS)
@@ -129,9 +129,9 @@ test-doors: .venv/.ready ## Try models of PyTorch and ONNX, beside the lock, and
 
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url
 
-lock: ## Resolve requirements.txt, and requirements-dev.txt beside it, anew (needs uv)
+lock: ## Resolve requirements.txt and requirements-dev.txt again (needs uv)
 	$(COMPILE) --extra fast --extra train --extra notebooks --extra sweep --extra test --output-file requirements.txt
 	$(COMPILE) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
 
-clean: ## Remove what runs have built, but not .venv
+clean: ## Remove all build products except .venv
 	rm -rf build

@@ -1,9 +1,10 @@
-"""Write an archive of the committed checkout and its report, or say in a line what in one is not as it was written:
+"""Write an archive of the committed checkout and its report, or verify an archive.
 
 python .ci/archive.py [ARCHIVE]
 
-The archive is an RO-Crate: a zip with ro-crate-metadata.json, which names each file and its SHA-256. The same commit and report
-make the same bytes.
+With an argument, the script prints in one line how the archive differs from its written state. The archive is an
+RO-Crate: a zip file with ro-crate-metadata.json, which names each file and its SHA-256 hash. The same commit and
+report give the same bytes.
 """
 
 import hashlib
@@ -33,8 +34,9 @@ DESCRIPTIONS = {
 }
 
 
-# What only a writer needs is imported there: to look into an archive, Python is enough.
+# `write` imports its own dependencies, so that verifying an archive needs only the standard library.
 def write():
+    """Write the archive of the checkout in the current folder, and return its path."""
     import metadata
     from release import git
 
@@ -54,7 +56,7 @@ def write():
     path = FOLDER / f"neural-born-series-{about['version']}.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in contents.items():
-            entry = zipfile.ZipInfo(name)  # of 1980: when a file was checked out is nobody's concern
+            entry = zipfile.ZipInfo(name)  # dated 1980, so that the time of the checkout does not change the bytes
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = (0o755 if os.access(name, os.X_OK) else 0o644) << 16
             archive.writestr(entry, content)
@@ -62,7 +64,11 @@ def write():
 
 
 def described(contents, about):
-    """The crate's metadata: the files with their hashes, the folders that have something to say, and the paper."""
+    """Return the metadata of the crate as JSON.
+
+    `contents` maps the names of files to their bytes, and `about` is the content of CITATION.cff. The metadata
+    describe the files with their hashes, the folders in DESCRIPTIONS, and the paper.
+    """
     from release import git
     from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
@@ -89,7 +95,7 @@ def described(contents, about):
 
 
 def difference(path):
-    """In a line, what in an archive is not as it was written; None where all is."""
+    """Return in one line how an archive differs from its written state, or None if it does not."""
     try:
         with zipfile.ZipFile(path) as archive:
             entities = json.loads(archive.read(CRATE))["@graph"]
@@ -97,7 +103,7 @@ def difference(path):
             held = {
                 name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist() if name != CRATE
             }
-    except Exception as error:  # a damaged zip raises one of a dozen types
+    except Exception as error:  # a damaged zip raises errors of about a dozen types
         return f"{path}: no archive that can be read ({' '.join(str(error).split())})"
     for name in sorted(named | held):
         if named.get(name) != held.get(name):
@@ -105,7 +111,7 @@ def difference(path):
 
 
 def reproduce(path):
-    """Run the README's first command where nothing but the archive is."""
+    """Run the first command of the README in a folder that contains only the archive."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.unpack_archive(path, folder)
         if subprocess.run(["make", "reproduce"], cwd=folder).returncode:

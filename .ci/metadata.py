@@ -1,4 +1,7 @@
-"""Make codemeta.json, .zenodo.json and codecheck.yml, from CITATION.cff and the stored results: python .ci/metadata.py (needs cffconvert)"""
+"""Write codemeta.json, .zenodo.json and codecheck.yml from CITATION.cff and the stored results.
+
+python .ci/metadata.py (needs cffconvert)
+"""
 
 import json
 from pathlib import Path
@@ -10,16 +13,17 @@ CODECHECK = "https://codecheck.org.uk/spec/config/1.0/"
 
 
 def citation(root):
+    """Return the content of CITATION.cff."""
     return yaml.safe_load((root / "CITATION.cff").read_text("utf-8"))
 
 
 def written(root):
-    """Each file's name and its text."""
+    """Yield the name and the text of each file."""
     from cffconvert import Citation
 
     source = Citation((root / "CITATION.cff").read_text("utf-8"))
     paper = citation(root)["preferred-citation"]
-    # What the tool leaves out of both: whose companion this is.
+    # cffconvert leaves out the paper of which this is a companion.
     article = {"@type": "ScholarlyArticle", "@id": f"https://doi.org/{paper['doi']}", "name": paper["title"]}
     related = [{"identifier": paper["doi"], "relation": "isSupplementTo", "scheme": "doi"}]
     makers = [{"@type": "Organization", "name": author["name"]} for author in citation(root)["authors"]]
@@ -31,7 +35,10 @@ def written(root):
 
 
 def codecheck(root, paper):
-    """What a codechecker makes anew and compares; who, when and the certificate are theirs to add."""
+    """Return the content of codecheck.yml: the files that a codechecker reproduces and compares.
+
+    `paper` is the preferred citation of CITATION.cff. The codechecker adds names, dates and the certificate.
+    """
     manifest = [{"file": "figures/claims.json", "comment": "The claims of the paper, and the numbers that decide them"}]
     for path in sorted((root / "figures" / "numbers").glob("*.json")):
         notebook = json.loads((root / "notebooks" / f"{path.stem}.ipynb").read_text("utf-8"))
@@ -45,7 +52,7 @@ def codecheck(root, paper):
 
 
 def disagreement(root):
-    """In a line, what CITATION.cff says otherwise than one of the files made from it; None where all agree."""
+    """Return in one line how a file made from CITATION.cff disagrees with it, or None if all files agree."""
     source, [codemeta, zenodo] = citation(root), [json.loads((root / name).read_text("utf-8")) for name in MADE[:2]]
     checked = yaml.safe_load((root / MADE[2]).read_text("utf-8"))
     paper = source["preferred-citation"]

@@ -1,4 +1,7 @@
-"""Say in one line why VERSION cannot be released, or show what its release changes: python .ci/release.py [--write] VERSION"""
+"""Show the changes of a release, or the reason in one line why VERSION cannot be released.
+
+python .ci/release.py [--write] VERSION
+"""
 
 import difflib
 import re
@@ -12,10 +15,12 @@ from packaging.version import InvalidVersion, Version
 
 
 def git(*arguments):
+    """Run git and return its output."""
     return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def refusal(text):
+    """Return the reason why the version `text` cannot be released, or None if it can."""
     present = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]["version"]
     if not text:
         return f"VERSION is missing; the present one is {present}"
@@ -38,13 +43,15 @@ def refusal(text):
 
 
 def edits(version, day):
+    """Yield the file, the pattern to replace, and the replacement, for each edit of a release."""
     yield "CHANGELOG.md", r"^## Unreleased\n", f"## Unreleased\n\n## {version} ({day})\n"
     yield "pyproject.toml", r"^version = .*\n", f'version = "{version}"\n'
-    # In quotes: to YAML 1.0 is a number, and a bare date no string.
+    # Quotes are needed: without them YAML reads 1.0 as a number, and a date as a date instead of a string.
     yield "CITATION.cff", r"^version: .*\n(date-released: .*\n)?", f'version: "{version}"\ndate-released: "{day}"\n'
 
 
 def main(version, write):
+    """Print the edits of a release as a diff, and apply them if `write` is True."""
     if reason := refusal(version):
         sys.exit(f"No release: {reason}.")
     released = {}

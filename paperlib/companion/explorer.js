@@ -1,9 +1,11 @@
-// The explorer in a browser: in a page of the book and in a cell of JupyterLab alike, with no kernel, server or network.
+// The explorer in a browser. It runs in a page of the book and in a cell of JupyterLab, and needs no kernel, server or
+// network.
 //
-// Of a shape v(r) and a depth, U = depth v(r): terms of order n grow as the n-th power of the depth. The physics is worked
-// out here, as in paperlib/physics; what networks learned is handed in, `data`, for every step of the sliders.
+// The potential is U = depth * v(r) with a shape v(r), so terms of order n grow as the n-th power of the depth. The
+// physics is computed here with the equations of paperlib/physics. `data` has the terms that the networks learned, for
+// every step of the sliders.
 
-const EIGENVALUE_ORDER = 20; // of a series in the coupling: up to where u'(1) first vanishes, what is cut off is below 1e-40
+const EIGENVALUE_ORDER = 20; // of a series in the coupling; truncation error below 1e-40 up to the first zero of u'(1)
 
 const range = n => [...Array(n).keys()];
 const sum = values => values.reduce((total, value) => total + value, 0);
@@ -21,18 +23,18 @@ const shapes = {
   "Pöschl-Teller": ({ width }) => r => Math.cosh(r / width) ** -2,
 };
 
-// Gauss and Legendre's rule of eight points on [-1, 1]: (point, weight).
+// The Gauss-Legendre rule with eight points on [-1, 1] as pairs (point, weight).
 const rule = [
   [0.18343464249564980, 0.36268378337836198], [0.52553240991632899, 0.31370664587788729],
   [0.79666647741362674, 0.22238103445337447], [0.96028985649753623, 0.10122853629037626],
 ].flatMap(([x, weight]) => [[-x, weight], [x, weight]]);
 
-/** A shape at depth one, averaged over the volumes of d shells. */
+/** Return a shape at depth one, averaged over the volumes of d shells. */
 function discretized(shape, parameters, d) {
   const well = shape === "square well", v = well || shapes[shape](parameters);
   return range(d).map(i => {
     const left = i / d, right = (i + 1) / d, volume = (right ** 3 - left ** 3) / 3;
-    // No quadrature sees where a well ends.
+    // The average of a square well is exact. A quadrature would miss the discontinuity at its edge.
     if (well) return (Math.min(right, parameters.radius) ** 3 - Math.min(left, parameters.radius) ** 3) / (3 * volume);
     return sum(rule.map(([x, weight]) => {
       const r = (left + right + x / d) / 2;
@@ -43,14 +45,14 @@ function discretized(shape, parameters, d) {
 
 // ---- scattering ----
 
-/** Stumpff's function c_k(x) = sum_m (-x)^m / (2m + k)! for |x| < 1. */
+/** Return Stumpff's function c_k(x) = sum_m (-x)^m / (2m + k)! for |x| < 1. */
 function stumpff(k, x) {
   let total = 0;
   for (let m = 8; m >= 0; m--) total = total * -x + 1 / factorial[2 * m + k];
   return total;
 }
 
-/** a_0, and the wave at the edges of the shells: w = r u' - u and q = u'/d are carried across one after the other. */
+/** Return a_0 and the wave function at the shell edges: w = r u' - u and q = u'/d are carried from shell to shell. */
 export function scattering(U) {
   const d = U.length, wave = [0];
   let [w, q] = [0, 1];
@@ -64,7 +66,7 @@ export function scattering(U) {
   return { a0: w / (q * d), wave: wave.map(u => u / (q * d)) };
 }
 
-/** w/d and q past the last shell as power series in the coupling, as which each shell's transfer is written. */
+/** Return w/d and q after the last shell as power series in the coupling, from the series of each shell. */
 function couplingSeries(U, order) {
   const d = U.length, w = new Float64Array(order + 1), q = new Float64Array(order + 1);
   q[0] = 1;
@@ -81,11 +83,12 @@ function couplingSeries(U, order) {
   return [w.map(value => value / d), q];
 }
 
-/** The Born terms of orders 1 to `order`, and the largest Weinberg eigenvalue, of a potential that attracts everywhere. */
+/** Return the Born terms of orders 1 to `order` and the largest Weinberg eigenvalue of an attractive potential. */
 export function born(U, order) {
   const [w, q] = couplingSeries(U, EIGENVALUE_ORDER), a = [0];
   for (let n = 1; n <= order; n++) a.push(w[n] - sum(range(n).map(k => k && q[k] * a[n - k])));
-  // u'(1) vanishes at couplings that bind a state, all of them positive: from 0, Newton's steps go up to the first and no further.
+  // u'(1) vanishes at the couplings at which a state binds, all of them positive. Newton's method started at 0
+  // increases monotonically to the smallest of these couplings.
   let coupling = 0;
   for (;;) {
     let [value, slope] = [0, 0];
@@ -97,14 +100,14 @@ export function born(U, order) {
   return { terms: a.slice(1), eigenvalue: 1 / coupling };
 }
 
-/** What networks learned of a shape, from the constant up, at the step of the sliders that is nearest; the last parameter runs fastest. */
+/** Return the networks' terms of orders 0, 1, .. at the nearest slider step. The last parameter varies fastest. */
 function learnedTerms({ parameters, networks }, values) {
   const row = Object.entries(parameters).reduce((row, [name, [least, , most, step]]) =>
     row * (Math.round((most - least) / step) + 1) + Math.round((values[name] - least) / step), 0);
   return networks[row];
 }
 
-/** All that the picture shows, under the names of paperlib.explorer.View; the wave is at the edges of the shells. */
+/** Return the data of the picture, named as in paperlib.explorer.View. The wave function is given at shell edges. */
 export function view(data, shape, values) {
   const of = data.shapes[shape], { depth } = values;
   const v = discretized(shape, values, data.shells), { terms, eigenvalue } = born(v, data.order);
@@ -123,11 +126,11 @@ export function view(data, shape, values) {
 
 // ---- the picture ----
 
-const COLOURS = ["#e09f00", "#35a779", "#2a8fbd", "#a070e0"]; // of the orders, told apart on light and on dark
+const COLOURS = ["#e09f00", "#35a779", "#2a8fbd", "#a070e0"]; // of the orders, visible on light and dark pages
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [340, 250, 54, 8, 10, 36];
 const signed = text => String(text).replace("-", "−");
 
-/** A panel: axes, and what `draw` makes of the two scales. */
+/** Return a panel as SVG: the axes, and the content that `draw` returns for the two scales. */
 function panel(name, { x, y, xticks, yticks, xlabel, ylabel, label = signed }, draw) {
   const across = value => LEFT + (value - x[0]) / (x[1] - x[0]) * (WIDTH - LEFT - RIGHT);
   const up = value => HEIGHT - BOTTOM - (value - y[0]) / (y[1] - y[0]) * (HEIGHT - TOP - BOTTOM);
@@ -143,7 +146,7 @@ function panel(name, { x, y, xticks, yticks, xlabel, ylabel, label = signed }, d
      viewBox="${LEFT} ${TOP} ${WIDTH - LEFT - RIGHT} ${HEIGHT - TOP - BOTTOM}">${draw(across, up)}</svg></svg>`;
 }
 
-/** A path through points, broken where it jumps by more than `jump`. */
+/** Return an SVG path through points, with a gap at every step larger than `jump`. */
 function line(points, across, up, jump = Infinity) {
   const step = ([x, y], k) => `${k && Math.abs(y - points[k - 1][1]) < jump ? "L" : "M"}${across(x).toFixed(2)} ${up(y).toFixed(2)}`;
   return points.map(step).join("");
@@ -168,7 +171,7 @@ function picture(seen) {
     xlabel: "depth", ylabel: "a₀ / range",
   }, (across, up) => {
     const vertical = (x, kind) => Number.isFinite(x) ? `<path class="${kind}" d="M${across(x)} 0V${HEIGHT}"/>` : "";
-    const shown = y => Math.abs(y) < 5; // nothing is drawn far outside
+    const shown = y => Math.abs(y) < 5; // leave out points far outside the panel
     const orders = COLOURS.map((colour, n) => {
       const dots = seen.depths.map((x, k) => [x, seen.networks[k][n], k]).filter(([, y, k]) => k % 10 === 5 && shown(y));
       return `<path style="stroke: ${colour}" d="${line(seen.depths.map((x, k) => [x, seen.born[k][n]]).filter(([, y]) => shown(y)), across, up)}"/>`
@@ -195,7 +198,7 @@ function report(seen) {
   return [`a₀ = ${rounded(seen.a0)} ranges; largest Weinberg eigenvalue ${rounded(seen.eigenvalue)}: the Born series ${verdict}`, `<table><tr><th>order</th><th>Born term</th><th>networks</th><th>Born sum</th><th>networks</th></tr>${rows.join("")}</table>`];
 }
 
-// ---- what moves it ----
+// ---- the controls ----
 
 const STYLE = `
   .explorer { font: 14px/1.4 system-ui, sans-serif; color: inherit; max-width: 68rem }
@@ -216,12 +219,12 @@ const STYLE = `
 const KEY = ["● a₀ and line: exact", ...COLOURS.map((colour, n) => `<span style="color: ${colour}">― Born ${n + 1}</span>`),
   "small dots: networks", "⋮ radius of convergence", '<span style="color: #d55e00">| depth</span>'];
 
-const KEYS = "data-lm-suppress-shortcuts"; // else JupyterLab takes the arrow keys for itself
+const KEYS = "data-lm-suppress-shortcuts"; // without this attribute JupyterLab intercepts the arrow keys
 
-/** Put the explorer into an element, opened at a shape and its values. */
+/** Put the explorer into an element, initially with the given shape and values. */
 export function mount(element, data, shape, values) {
   const ranges = Object.fromEntries(Object.entries(data.shapes).map(([name, { depth, parameters }]) => [name, { depth, ...parameters }]));
-  // Each shape keeps its own values.
+  // The values of each shape are kept when another shape is chosen.
   const kept = Object.fromEntries(Object.entries(ranges).map(([name, moves]) =>
     [name, Object.fromEntries(Object.entries(moves).map(([name, [, first]]) => [name, first]))]));
   Object.assign(kept[shape], values);
@@ -242,7 +245,7 @@ export function mount(element, data, shape, values) {
       label.innerHTML = `${name} <input ${KEYS} type="range" min="${least}" max="${most}" step="${step}" value="${kept[shape][name]}"> <output></output>`;
       const [input, output] = label.children;
       const read = () => {
-        kept[shape][name] = Number(input.value); // at a step
+        kept[shape][name] = Number(input.value); // the browser rounds to a step
         output.value = signed(input.value);
       };
       read();
