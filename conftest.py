@@ -1,10 +1,13 @@
-"""Stored cells are run by nbval in the interpreter that runs pytest, and without what the shell has set for plots or start-up."""
+"""Configure nbval: run stored cells in the interpreter of pytest, without the user's settings for plots and start-up
+files.
+"""
 
 import os
 import tempfile
 
 
 def pytest_configure(config):
+    """Replace the environment variables by those of an isolated kernel if nbval is enabled."""
     if not config.getoption("nbval", False):
         return
     from paperlib.companion.reproduction import kernels

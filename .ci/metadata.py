@@ -23,7 +23,7 @@ def written(root):
 
     source = Citation((root / "CITATION.cff").read_text("utf-8"))
     paper = citation(root)["preferred-citation"]
-    # cffconvert leaves out the paper of which this is a companion.
+    # cffconvert leaves out the reference to the paper.
     article = {"@type": "ScholarlyArticle", "@id": f"https://doi.org/{paper['doi']}", "name": paper["title"]}
     related = [{"identifier": paper["doi"], "relation": "isSupplementTo", "scheme": "doi"}]
     makers = [{"@type": "Organization", "name": author["name"]} for author in citation(root)["authors"]]

@@ -1,4 +1,4 @@
-"""Settings for all tests, and the random networks they share."""
+"""Configure all tests and provide random networks."""
 
 import os
 
@@ -15,7 +15,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "paperlib"))
 
 @pytest.fixture(scope="session")
 def random_mlp():
-    """random_mlp(widths, activation, seed): weights of variance 1 / units in."""
+    """Return a function (widths, activation, seed) -> MLP. Weights have variance 1 / (units in)."""
 
     def build(widths, activation="tanh", seed=0):
         rng = np.random.default_rng(seed)
@@ -25,11 +25,14 @@ def random_mlp():
     return build
 
 
-collect_ignore = ["long/fuzz_files.py"]  # a script, with needs of its own
+collect_ignore = ["long/fuzz_files.py"]  # a script with other requirements
 
 
 def pytest_ignore_collect(collection_path, config):
-    """What takes minutes runs when asked for by the name of its folder: benchmarks, on a quiet machine, and long tests."""
+    """Ignore the folders `benchmarks` and `long`, unless the command line names them.
+
+    Long tests take minutes, and benchmarks need a machine without other load.
+    """
     if collection_path.name in ("benchmarks", "long"):
         return not any(collection_path.name in str(argument) for argument in config.invocation_params.args) or None
     return None

@@ -1,4 +1,7 @@
-"""What a type checker sees of the public names, through the lazy face; `make lint` has mypy read it, strictly."""
+"""Assert the types of the public API as a type checker infers them through the lazy imports.
+
+`make lint` checks this file with mypy in strict mode.
+"""
 
 from typing import assert_type
 

@@ -1,6 +1,7 @@
-"""What must hold of an installed wheel where NumPy and SciPy alone are beside it; `make wheel` runs this outside the checkout.
+"""Test an installed wheel in an environment that has only NumPy and SciPy beside it.
 
-A doctest that asks for a package that is not there is left out and listed; any other failure is an error.
+`make wheel` runs this script outside the checkout. A doctest that needs a missing package is skipped and listed.
+Any other failure is an error.
 """
 
 import doctest
@@ -17,7 +18,7 @@ import paperlib
 
 
 def missing(error):
-    """The package whose absence is to blame; the error itself is raised again if that is none."""
+    """Return the name of the missing package that caused the error. Raise any other error again."""
     name = (error.name or str(error).partition(":")[0]).partition(".")[0]
     if name == "paperlib" or not name.isidentifier() or find_spec(name):
         raise error
@@ -25,13 +26,17 @@ def missing(error):
 
 
 def description():
-    """What a package index shows: words of the README, no link to where there is nothing."""
+    """Check the description for the package index: it has the README's text and no relative links."""
     text = metadata("neural-born-series").get_payload()
     assert len(text) > 1000 and not re.search(r"\]\((?!https?://)", text)
 
 
 def doctests():
-    """Run them all: how many examples ran in each module, and what kept the others from it."""
+    """Run all doctests.
+
+    Return the number of examples that ran in each module, and for each skipped module or doctest the package that
+    it needs.
+    """
     ran, left_out = {}, {}
     for info in pkgutil.walk_packages(paperlib.__path__, "paperlib."):
         if info.name == "paperlib.__main__":
@@ -43,7 +48,7 @@ def doctests():
             continue
         for test in doctest.DocTestFinder(exclude_empty=True).find(module):
             try:
-                # The bare runner raises what an example raises, and stops there.
+                # The debug runner stops at the first failing example and raises its exception.
                 doctest.DebugRunner(verbose=False).run(test)
                 ran[info.name] = ran.get(info.name, 0) + len(test.examples)
             except doctest.UnexpectedException as failure:
@@ -54,7 +59,7 @@ def doctests():
 
 
 def smoke():
-    """One look at each part: exact physics, the series, the networks that ship, their derivatives."""
+    """Check one result of each part: exact physics, the Born series, the pretrained networks, and their derivatives."""
     U = paperlib.square_well(depth=0.5, d=64)
     k = np.sqrt(0.5)
     np.testing.assert_allclose(paperlib.scattering_length(U), 1 - np.tan(k) / k, rtol=1e-12)

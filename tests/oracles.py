@@ -1,4 +1,7 @@
-"""Second ways to every number of the physics, and to activations: slow, plain, from other formulas than the package's."""
+"""Compute reference values of the physics and of activations.
+
+The functions are slow and simple, and use other formulas than the package.
+"""
 
 import re
 from functools import cache
@@ -43,14 +46,20 @@ POINTS = tuple(sign * size for size in (1e-8, 0.1, 0.6, 0.99, 1.01, 3, 9, 14) fo
 
 @cache
 def activation_derivatives(name):
-    """phi, .., phi^(8) of an activation at POINTS, shape (9, points); the digits cover the difference of both sides at 14."""
+    """Return phi, .., phi^(8) of an activation at POINTS, shape (9, points).
+
+    The working precision covers the difference between the two sides of the function at 14.
+    """
     with mpmath.workdps(300):
         rows = [mpmath.taylor(ACTIVATIONS[name], mpmath.mpf(point), 8) for point in POINTS]
         return np.array([[float(c * mpmath.factorial(k)) for k, c in enumerate(row)] for row in rows]).T
 
 
 def scattering_length_by_numpy(U):
-    """a_0 by one NumPy pass a shell over (u, u'), shape (n, d), attractive: the reference for speed and digits."""
+    """Return a_0 of attractive potentials U, shape (n, d), by one NumPy pass over (u, u') for each shell.
+
+    It is the reference for speed and accuracy.
+    """
     n, d = U.shape
     h = 1 / d
     u, slope = np.zeros(n), np.ones(n)
@@ -62,7 +71,7 @@ def scattering_length_by_numpy(U):
 
 
 def solution(U):
-    """u(1), u'(1) and the integrals of u^2 over the shells, in 40 digits; one potential, shape (d,)."""
+    """Return u(1), u'(1) and the integrals of u^2 over the shells of one potential, shape (d,), with 40 digits."""
     h = mpmath.mpf(1) / len(U)
     u, slope, squares = mpmath.mpf(0), mpmath.mpf(1), []
     for value in U:
@@ -81,23 +90,29 @@ def solution(U):
 
 
 def scattering_length(U):
+    """Return a_0 of one potential with 40 digits."""
     u, slope, _ = solution(U)
     return 1 - u / slope
 
 
 def scattering_length_gradient(U):
+    """Return the gradient of a_0 with 40 digits, by the integrals of u^2 over the shells."""
     _, slope, squares = solution(U)
     return [-square / slope**2 for square in squares]
 
 
 def effective_range(U):
+    """Return the effective range with 40 digits."""
     u, slope, squares = solution(U)
     a = 1 - u / slope
     return 2 * (1 - 1 / a + 1 / (3 * a**2) - sum(squares) / (a * slope) ** 2)
 
 
 def born_terms(U, order):
-    """Terms of the Born series in 40 digits: (u, u') as power series in the coupling, then 1 - u/u'."""
+    """Return the terms of the Born series of orders 1 to `order` with 40 digits.
+
+    u and u' are computed as power series in the coupling, and the terms follow from 1 - u/u'.
+    """
     h = mpmath.mpf(1) / len(U)
 
     def product(a, b):
@@ -122,11 +137,14 @@ def born_terms(U, order):
 
 
 def relative_error(value, exact):
-    """|value/exact - 1| with the exact one in 40 digits."""
+    """Return |value/exact - 1|, with `exact` given with 40 digits."""
     return float(abs((mpmath.mpf(float(value)) - exact) / exact))
 
 
 def refusal(message):
-    """The type of an error with this message: a TypeError where it speaks of a kind, a ValueError where it speaks of a value."""
+    """Return the expected type of an error with this message.
+
+    It is TypeError if the message is about a type, and ValueError if it is about a value.
+    """
     kinds = r"dtype|given|callable|no real number|(steps|frequency|order|\\?\]) = 1\.5|'wide'|(activation|seed) = None|= (3|1\.0): must be a s"
     return TypeError if re.search(kinds, message) else ValueError

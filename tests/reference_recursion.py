@@ -1,4 +1,7 @@
-"""The plain recursion: every order's full tensor, layer by layer, by Faa di Bruno's formula. Slow."""
+"""Compute full derivative tensors by a simple recursion over layers with Faa di Bruno's formula.
+
+The recursion is slow and serves as the reference of the diagram sum.
+"""
 
 import numpy as np
 
@@ -7,7 +10,7 @@ from paperlib.taylor.symmetric import index_table
 
 
 def set_partitions(items):
-    """All partitions of a list into blocks."""
+    """Yield all partitions of a list into blocks."""
     if not items:
         yield []
         return
@@ -19,7 +22,7 @@ def set_partitions(items):
 
 
 def derivative_tensors(mlp, order, at):
-    """[value, gradient, Hessian, ..] as full arrays, the output axis first if there are several outputs."""
+    """Return [value, gradient, Hessian, ..] as full arrays. With several outputs, the output axis comes first."""
     letters = "abcdefghijkl"
     y = [np.asarray(at, dtype=float), np.eye(mlp.dim)] + [np.zeros((mlp.dim,) * (n + 1)) for n in range(2, order + 1)]
     for weight, bias, name in zip(mlp.weights[:-1], mlp.biases, mlp.activations):
@@ -39,6 +42,6 @@ def derivative_tensors(mlp, order, at):
 
 
 def packed_entries(full, order, dim, outputs=1):
-    """The packed entries of a full array, outputs first -> outputs last."""
+    """Return the packed entries of a full array, and move the output axis from the first to the last place."""
     full = full if outputs == 1 else np.moveaxis(full, 0, -1)
     return full[tuple(index_table(dim, order).T)]

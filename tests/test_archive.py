@@ -1,4 +1,4 @@
-"""The archive and the metadata, in a small repository of their own: what they hold, that they agree, and what is refused."""
+"""Test the archive and the metadata in a small repository: their contents, their consistency, and the errors."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ def ci(monkeypatch):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A committed checkout of what metadata are made from, with a report, and the folder that this process is in."""
+    """Return a committed checkout with a report and all sources of the metadata, and make it the current folder."""
     for name in ("figures/numbers", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     for name in (*METADATA, ".gitignore", "figures/claims.json", "Makefile"):
@@ -95,7 +95,7 @@ def test_an_archive_holds_the_checkout_and_the_report_and_describes_them(ci, che
 
 
 def replaced(path, name, content):
-    """The archive with one file of other content, or None for no such file."""
+    """Replace the content of one file in an archive, or remove the file if `content` is None."""
     with zipfile.ZipFile(path) as archive:
         held = {entry: archive.read(entry) for entry in archive.namelist()} | {name: content}
     with zipfile.ZipFile(path, "w") as archive:
@@ -117,7 +117,7 @@ def replaced(path, name, content):
 def test_an_archive_that_was_changed_is_told_in_a_line(ci, checkout, name, content, line):
     pytest.importorskip("rocrate")
     path = ci("archive").write()
-    verify = [sys.executable, "-S", ROOT / ".ci" / "archive.py", path]  # with no package beside Python's own
+    verify = [sys.executable, "-S", ROOT / ".ci" / "archive.py", path]  # with the standard library only
     assert subprocess.run(verify, capture_output=True, text=True, check=True).stdout.startswith(f"{path}: as it was")
     replaced(path, name, content)
     told = subprocess.run(verify, capture_output=True, text=True)
@@ -125,7 +125,10 @@ def test_an_archive_that_was_changed_is_told_in_a_line(ci, checkout, name, conte
 
 
 def test_a_damaged_archive_is_told_in_a_line(ci, checkout):
-    """A byte changed anywhere is told; but for what the zip itself does not use."""
+    """Check that a change of almost any byte is reported in one line.
+
+    Some bytes of a zip file have no effect, so a few changes may remain undetected.
+    """
     pytest.importorskip("rocrate")
     archive = ci("archive")
     path = archive.write()

@@ -1,8 +1,8 @@
-"""Whatever a public function is given, it gives the right answer or refuses it in one line that names the argument.
+"""Test that every public function returns the right result or raises an error that names the argument.
 
-`TABLE` has a row for each public function: how to call it, and good arguments. A test takes one argument at a time and puts
-something else in its place: the same numbers in another container, numbers at the ends of what a double holds, or what is no
-argument at all. `HYPOTHESIS_PROFILE=long` takes forty times as many.
+`TABLE` has a row for each public function, with a call and valid arguments. A test replaces one argument at a time
+by the same numbers in another container, by numbers at the limits of float64, or by an invalid object. With
+`HYPOTHESIS_PROFILE=long` there are a hundred times more examples.
 """
 
 import importlib
@@ -46,7 +46,7 @@ from paperlib.networks.mlp import MLP
 from paperlib.taylor.symmetric import SymmetricTensor
 
 EXAMPLES = max(1, settings.default.max_examples // 20)
-PATIENCE = 60  # seconds after which a call hangs: the slowest here takes a few
+PATIENCE = 60  # seconds after which a call counts as hanging; the slowest call takes a few
 FOLDER = Path(tempfile.mkdtemp(prefix="paperlib-"))
 HOME = str(Path(paperlib.__file__).parent)
 NETWORK = MLP([[[0.5, -1.0, 0.25], [2.0, 0.0, 1.0]], [[1.0, 1.5]]], [[0.1, 0.2], [0.5]], "tanh")
@@ -59,14 +59,14 @@ TENSORS = (SymmetricTensor(1, 3, [1.0, 2.0, 3.0]), SymmetricTensor(2, 3, np.aran
 TARGET = targets.polynomial(list(TENSORS))
 GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 
-# Modules whose functions are handed arguments that a public one has checked, and those with tests of their own.
+# Modules whose functions receive validated arguments, and modules that have tests of their own.
 INNER = {
     "tensorflow", "centroid", "checkpoints", "checks", "chunks", "loops", "cores", "explorer", "networks", "programs", "bases", "compiled_activations", "tensorflow_activations", "kernel", "layout", "program", "requests", "executor", "graph", "smooth",
     "registers", "doors.pytorch", "doors.keras_models", "doors.scikit", "doors.onnx_files",
     "compiled", "shells", "soap", "splits", "pade", "reproduction.lanes", "reproduction.kernels", "reproduction.schemas",
     "arithmetic", "reference.manifest",
 }  # fmt: skip
-# What only keeps what it is given, or draws, or trains for minutes, or cannot be called without a cluster or a checkout.
+# Functions that only store their arguments, that draw, that train for minutes, or that need a cluster or a checkout.
 OUT = {
     "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "compilation.Compiled", "activations.Custom", "activations.Scaled", "activations.spelled", "reproduction.comparison.Verdict",
     "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
@@ -78,7 +78,7 @@ OUT = {
 
 
 class Row:
-    """How to call a function, and good arguments: constants, or strategies."""
+    """The call of a function and its valid arguments, as constants or as strategies of Hypothesis."""
 
     def __init__(self, call, infinite=False, undefined=False, words=(), operator=False, **good):
         self.operator = operator
@@ -292,7 +292,7 @@ TABLE = {
 
 
 def public():
-    """The names of all public functions, classes and methods, as `module.Class.method`."""
+    """Yield the names of all public functions, classes and methods as `module.Class.method`."""
     for module in pkgutil.walk_packages(paperlib.__path__, "paperlib."):
         _, _, name = (*module.name.split(".", 2), "", "")[:3]
         if name and not module.ispkg and name not in INNER and not name.startswith("figures."):
@@ -360,7 +360,11 @@ SCALES = [1e308, 1e200, 1e154, 1e60, 1e8, 1e4, 1e-8, 1e-100, 1e-154, 1e-200, 1e-
 
 
 def corrupted(good):
-    """(argument, as plain an equivalent as there is, or None)."""
+    """Return a strategy for a replacement of the valid argument `good`.
+
+    The strategy yields (argument, equivalent), where `equivalent` is the same argument as a plain array, or None if
+    the result cannot be compared.
+    """
     junk = st.sampled_from(JUNK).map(lambda value: (value, None))
     if isinstance(good, np.ndarray):
         whole = st.sampled_from(sorted(RECAST)).map(lambda name: RECAST[name](good)).map(lambda a: (a, _plain(a)))
@@ -389,7 +393,7 @@ def _poisoned(array, where, value):
 
 
 def numbers(answer):
-    """All floating-point numbers of an answer, in one flat array."""
+    """Return all floating-point numbers of a result in one flat array."""
     if isinstance(answer, SymmetricTensor):
         return np.ravel(answer.packed)
     if isinstance(answer, (tuple, list)):
@@ -400,7 +404,10 @@ def numbers(answer):
 
 
 def outcome(row, arguments, changed):
-    """The answer, or None if it was refused well; anything else fails."""
+    """Return the result of a call, or None if it raised an error that names the argument `changed` in one line.
+
+    Any other error, a warning, an unexpected NaN or infinity, and a call that hangs fail the test.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="the centre U = 0 is", category=UserWarning)  # documented
@@ -409,7 +416,7 @@ def outcome(row, arguments, changed):
         try:
             answer = row.call(**arguments)
         except (ValueError, TypeError) as error:
-            if row.operator and isinstance(error, TypeError):  # Python's and NumPy's own words, for `tensor + None`
+            if row.operator and isinstance(error, TypeError):  # the message of Python or NumPy for `tensor + None`
                 return None
             last = traceback.extract_tb(error.__traceback__)[-1]
             assert last.filename.startswith(HOME) and "raise" in linecache.getline(last.filename, last.lineno), error
@@ -459,5 +466,5 @@ def test_good_arguments_are_answered(name, data):
     row = TABLE[name]
     arguments = {argument: data.draw(strategy) for argument, strategy in row.good.items()}
     if "reproduce" in name and name.endswith("reproduce"):
-        return  # there is no checkout
+        return  # it needs a checkout
     outcome(row, arguments, next(iter(arguments), None))

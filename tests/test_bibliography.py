@@ -1,4 +1,4 @@
-"""What is cited is in docs/references.bib, and what is in it is cited, everywhere by one address."""
+"""Test that docs/references.bib has exactly the cited works, and that each work is always cited by the same link."""
 
 import json
 import re
@@ -14,19 +14,19 @@ ENTRIES = {
     for key, fields in re.findall(r"^@\w+\{(\w+),\n(.*?)^\}$", BIB.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 }
 LINK = r"""https?://[^\s()<>"'`\]]*[^\s()<>"'`\].,;:]"""
-# Without an address: arXiv:.. in a text, and the fields `doi` of CITATION.cff.
+# Citations without a link: arXiv:.. in a text, and the fields `doi` of CITATION.cff.
 BARE = {"https://arxiv.org/abs/": r"arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7})", "https://doi.org/": r"^ *doi: (\S+)$"}
 
 
 def address(entry):
-    """The one by which the work is linked to: arXiv's, or its DOI, or its page."""
+    """Return the link of an entry: its arXiv page, else its DOI, else its URL."""
     if "eprint" in entry:
         return f"https://arxiv.org/abs/{entry['eprint']}"
     return f"https://doi.org/{entry['doi']}" if "doi" in entry else entry["url"]
 
 
 def texts():
-    """name -> what cites: pages, the notebooks' text, the library's sources, the metadata."""
+    """Yield (name, text) of everything with citations: pages, text of notebooks, source files and metadata."""
     pages = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "bibliography.md"]
     for path in [*pages, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CITATION.cff"))]:
         yield str(path.relative_to(ROOT)), path.read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Notebooks in a browser, as a reader has them: JupyterLab, every cell run, a slider moved. Run by `make browser`."""
+"""Test notebooks in a browser: run all cells in JupyterLab and move a slider. Run by `make browser`."""
 
 import json
 import os
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parent.parent
 SCREENSHOTS = ROOT / "build" / "browser"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# All cells in the page, none left out because it is off the screen; and no question about news.
+# Render all cells, including those outside the window, and do not ask about news.
 SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -31,12 +31,12 @@ SETTINGS = {
 
 
 def listing(folder, server):
-    """What the server says of itself once it listens: it has chosen a free port."""
+    """Return the server's information file once the server listens, which contains the port that it has chosen."""
     for _ in range(600):
         for path in folder.glob("jpserver-*.json"):
             try:
                 return json.loads(path.read_text())
-            except ValueError:  # half written
+            except ValueError:  # the file is incomplete
                 pass
         assert server.poll() is None, "JupyterLab ended before it listened"
         time.sleep(0.1)
@@ -58,9 +58,9 @@ def browser():
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, browser):
-    """JupyterLab on a copy of the notebooks, with a token: its folder, its address and the token.
+    """Start JupyterLab on a copy of the notebooks, and yield its folder, its address and its token.
 
-    It asks for the browser, because without one no server need be started.
+    The fixture depends on `browser`, so that a server is started only if there is a browser.
     """
     pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install .[notebooks]")
     folder = tmp_path_factory.mktemp("lab")
@@ -86,7 +86,7 @@ def lab(tmp_path_factory, browser):
         try:
             yield folder, listing(folder / "runtime", server)["url"], token
         finally:
-            # Asked to end, it ends its kernels too.
+            # SIGTERM makes the server end its kernels too.
             server.terminate()
             try:
                 server.wait(30)
@@ -97,7 +97,7 @@ def lab(tmp_path_factory, browser):
 
 @pytest.fixture
 def page(browser, request):
-    """A page, of which a screenshot is kept whatever happens."""
+    """Yield a page, and store a screenshot of it after the test, also if the test fails."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     yield page
     page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
@@ -105,18 +105,18 @@ def page(browser, request):
 
 
 def run_all(page, lab, name):
-    """Open a notebook, run it, save it, and return it as it was saved."""
+    """Open a notebook, run and save it, and return the saved notebook."""
     folder, url, token = lab
     path = folder / "notebooks" / f"{name}.ipynb"
     before = path.stat().st_mtime_ns
-    page.goto(f"{url}lab/tree/notebooks/{name}.ipynb?reset&token={token}")  # without the tabs of the one before
+    page.goto(f"{url}lab/tree/notebooks/{name}.ipynb?reset&token={token}")  # without the tabs of the previous notebook
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
-    # What was stored goes first, so that nothing of it is taken for what this run made.
+    # Clear the stored outputs first, so that they cannot be taken for outputs of this run.
     for menu, item in (("Edit", "Clear Outputs of All Cells"), ("Run", "Run All Cells")):
         page.get_by_role("menuitem", name=menu, exact=True).click()
         page.get_by_role("menuitem", name=item, exact=True).click()
     cells = sum(cell.cell_type == "code" for cell in nbformat.read(path, 4).cells)
-    # Cells whose source is folded away have no prompt; the last one is shown, and is the last to run.
+    # Cells whose source is folded have no prompt. The last cell is not folded, and it runs last.
     page.wait_for_function(
         """cells => {
             const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent);
@@ -140,7 +140,7 @@ def test_a_slider_of_the_overview_moves_the_picture_and_the_numbers(lab, page):
     assert not [output for output in outputs(notebook) if output.output_type == "error"]
     opened = page.locator(".jp-OutputArea-output .explorer")
     opened.scroll_into_view_if_needed()
-    # What the cell printed when it was stored, static, is what the sliders open with.
+    # The initial state of the sliders has the numbers of the cell's stored static output.
     stored = nbformat.read(ROOT / "notebooks" / "00_overview.ipynb", 4).cells[-1].outputs[0].text
     assert numbers(opened) == in_words(stored)
     before = opened.locator(".picture").inner_html()
@@ -150,7 +150,7 @@ def test_a_slider_of_the_overview_moves_the_picture_and_the_numbers(lab, page):
 
 
 def in_words(report):
-    """The numbers of a report, whatever stands between them."""
+    """Return the numbers of a report, ignoring all text between them."""
     return [float(word) for word in re.findall(r"-?\d+\.\d+", report.replace("−", "-"))]
 
 
@@ -160,7 +160,7 @@ def numbers(opened):
 
 @pytest.fixture(scope="module")
 def explorer_page(tmp_path_factory):
-    """The explorer alone in a file."""
+    """Return the URI of a file that contains only the explorer."""
     path = tmp_path_factory.mktemp("explorer") / "explorer.html"
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     path.write_text(f"{head}<title>explorer</title>{explorer.page()}", encoding="utf-8")
@@ -171,7 +171,10 @@ MODULE = "data:text/javascript;base64," + b64encode(explorer.script().encode()).
 
 
 def test_its_numbers_are_those_of_the_library(page, explorer_page):
-    """Every shape, at random steps of its sliders and at their ends; lengths as angles, which go through a pole."""
+    """Compare every shape at random slider steps and at the ends of the sliders.
+
+    Scattering lengths are compared by their arc tangent, which stays finite at a pole.
+    """
     page.goto(explorer_page)
     seen_in_page = "async ([data, shape, values]) => (await import(MODULE)).view(data, shape, values)"
     random = np.random.default_rng(11)
@@ -190,7 +193,7 @@ def test_its_numbers_are_those_of_the_library(page, explorer_page):
             for of in ("potential", "terms", "learned", "eigenvalue", "born", "networks", "depths"):
                 wanted = np.abs(
                     getattr(seen, of)
-                ).max()  # what networks learned comes with twelve digits, and sums cancel
+                ).max()  # learned terms have 12 digits, and sums cancel
                 np.testing.assert_allclose(
                     found[of], getattr(seen, of), rtol=1e-10, atol=1e-11 * wanted, err_msg=f"{name} {of}"
                 )
@@ -232,7 +235,7 @@ def test_it_is_moved_by_keyboard_in_a_sixtieth_of_a_second(page, explorer_page, 
                 assert page.locator(".picture svg[role=img]").count() == 3
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert not faults
-    # From the event to the layout of the new picture, the middle one of sixty.
+    # The median of sixty times from the event to the layout of the new picture.
     moved = page.evaluate(
         """() => {
             const [slider] = document.querySelectorAll("input"), times = [];

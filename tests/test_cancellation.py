@@ -1,4 +1,4 @@
-"""Where numbers nearly cancel: relative errors against mpmath, over the ranges that the docstrings speak of."""
+"""Test quantities that nearly cancel: relative errors against mpmath, over the ranges named in the docstrings."""
 
 import mpmath
 import numpy as np
@@ -18,7 +18,9 @@ def error(value, exact):
 
 @pytest.mark.parametrize("exponent", [0, -3, -8, -30, -100, -200, -290])
 def test_weak_potentials(exponent):
-    """a_0 and r_e keep all digits however weak U is; so does the remainder, as long as a double holds it."""
+    """Check that a_0 and r_e are accurate to rounding for any weak U, and so is the remainder while float64 can
+    represent it.
+    """
     U = SHAPE * 10.0**exponent
     with mpmath.workdps(50 - 8 * exponent):
         exact = oracles.scattering_length(U)
@@ -32,7 +34,11 @@ def test_weak_potentials(exponent):
 
 @pytest.mark.parametrize("exponent", range(1, 13))
 def test_near_a_resonance(exponent):
-    """u'(1) is the difference of two numbers: a_0 loses the digits that the distance to the resonance has lost in U."""
+    """Check the loss of digits of a_0 near a resonance.
+
+    u'(1) is a difference of two nearly equal numbers. a_0 loses the digits that the distance of U to the resonance
+    has lost.
+    """
     U = np.full(8, (np.pi / 2) ** 2 * (1 + 10.0**-exponent))
     with mpmath.workdps(50):
         exact = oracles.scattering_length(U)
@@ -52,7 +58,7 @@ def test_born_terms_to_order_12(depth):
 @pytest.mark.parametrize("size", [1, 5, 15, 40])
 @pytest.mark.parametrize("name, phi", [("tanh", mpmath.tanh), ("sigmoid", lambda z: 1 / (1 + mpmath.exp(-z)))])
 def test_tensors_of_saturated_networks(name, phi, size):
-    """In the tails derivatives fall as exp(-|z|) and keep their digits all the same."""
+    """Check that derivatives keep all digits in the tails of activations, where they decay as exp(-|z|)."""
     network = MLP([[[1.0], [-0.7]], [[1.0, 0.5]]], [[size, -0.9 * size], [0.0]], name)
     with mpmath.workdps(90):
         (a, b), (v, w) = ([mpmath.mpf(float(x)) for x in row] for row in (network.biases[0], network.weights[0][:, 0]))

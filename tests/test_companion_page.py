@@ -1,4 +1,4 @@
-"""The page on how to make a companion of another paper, followed word by word in an empty folder."""
+"""Test docs/companion.md, the instructions for a companion of another paper, in an empty folder."""
 
 import json
 import os
@@ -17,13 +17,14 @@ FENCES = re.findall(
 
 
 def files():
-    """The blocks that name a file in their first line, and the claims."""
+    """Return the code blocks that name a file in their first line, and the block of claims."""
     found = {match[1]: text for _, text in FENCES if (match := re.match(r"# (\S+\.(?:py|toml))\n", text))}
     [claims] = [text for kind, text in FENCES if kind == "json"]
     return found | {"figures/claims.json": claims}
 
 
 def notebook():
+    """Return the notebook made of the page's Markdown and Python blocks."""
     cells = [(kind, text) for kind, text in FENCES if kind in ("markdown", "python") and text not in files().values()]
     made = [
         nbformat.v4.new_markdown_cell(text) if kind == "markdown" else nbformat.v4.new_code_cell(text.rstrip("\n"))
@@ -35,7 +36,7 @@ def notebook():
 
 
 def commands():
-    """Those after the installation, with the environment that runs this test in place of the page's."""
+    """Return the page's commands after the installation. They are run with the interpreter of this test."""
     lines = [line for kind, text in FENCES if not kind for line in text.splitlines()]
     return [line for line in lines if line.startswith((".venv/bin/python -m", ".venv/bin/jupyter"))]
 
@@ -62,7 +63,7 @@ def test_a_companion_of_another_paper_is_made_by_its_words(tmp_path):
         assert done.returncode == 0, line + done.stdout + done.stderr
     [claim] = json.loads((tmp_path / "figures" / "claims.json").read_text())["claims"]
     assert claim["verdict"] == "holds" and claim["numbers"]["error_at_half_a_radian_percent"]["value"] < 0.1
-    # And it would notice: a wrong constant, in the package that the notebook calls.
+    # The companion detects a wrong constant in the package that the notebook calls.
     path = tmp_path / "pendulum" / "__init__.py"
     path.write_text(path.read_text().replace("2 / np.pi", "2.01 / np.pi"))
     broken = run(first)

@@ -1,4 +1,6 @@
-"""The house: each folder of the library stands on those before it, no module is in a circle, and its names are all typed."""
+"""Test the layers of the library: each folder imports only folders below it, modules have no import cycle, and public
+functions have type annotations.
+"""
 
 import ast
 import inspect
@@ -18,11 +20,11 @@ HOME = Path(paperlib.__file__).parent
 FLOORS = ["_support", "networks", "taylor", "physics", "learning", "companion"]
 MODULES = {".".join(("paperlib", *path.relative_to(HOME).with_suffix("").parts)): path for path in HOME.rglob("*.py")}
 MODULES = {name.removesuffix(".__init__"): path for name, path in MODULES.items()}
-NEEDS_KERAS = "paperlib.learning.soap"  # its class derives from one of Keras'
+NEEDS_KERAS = "paperlib.learning.soap"  # its class derives from a Keras class
 
 
 def imported(name):
-    """The modules of the library that a module imports anywhere."""
+    """Yield the modules of the library that a module imports anywhere."""
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{name}: a relative import"
         names = [node.module] if isinstance(node, ast.ImportFrom) else []
@@ -33,6 +35,7 @@ def imported(name):
 
 
 def floor(name):
+    """Return the position of a module's folder among the layers."""
     return FLOORS.index(name.split(".")[1])
 
 
@@ -41,7 +44,7 @@ def test_the_tree_is_small_enough_to_be_read():
     assert shown == {*FLOORS, "__init__.py", "__init__.pyi", "__main__.py", "py.typed"} and len(shown) <= 10
 
 
-# Code tokens of each layer, without comments and docstrings: what a change may add is decided here.
+# The largest number of code tokens of each layer, without comments and docstrings. It limits the growth of the code.
 CAPS = {"_support": 3900, "networks": 12400, "taylor": 26500, "physics": 9500, "learning": 13700, "companion": 21400}
 
 
@@ -51,7 +54,7 @@ def test_a_layer_has_no_more_code_than_its_cap(layer):
 
 
 def code_tokens(source):
-    """The number of tokens that are code; layout, comments and docstrings are not counted."""
+    """Return the number of code tokens. Layout, comments and docstrings are not counted."""
     docstrings = set()
     for node in ast.walk(ast.parse(source)):
         body = getattr(node, "body", None)

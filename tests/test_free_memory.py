@@ -1,4 +1,4 @@
-"""What is asked for before it is taken is what is then taken, by the count of the interpreter's allocations."""
+"""Test that the memory requested before an allocation is the memory then allocated, as measured by tracemalloc."""
 
 import tracemalloc
 
@@ -13,6 +13,7 @@ TENSOR = symmetric.SymmetricTensor(4, 20, np.ones(symmetric.packed_size(20, 4)))
 
 
 def tail_starts():
+    """Compute a table of tail starts with an empty cache."""
     symmetric._tail_starts.cache_clear()
     symmetric.tail_starts(20_011, 1)
 
@@ -24,7 +25,7 @@ CALLS = {
     "weinberg_eigenvalues, three": lambda: born.weinberg_eigenvalues(np.ones(300)),
     "sample": lambda: potentials.sample(20_000, 16, depth=1.0, seed=0),
     "wave_function": lambda: scattering.wave_function(np.ones(64), 500),
-    "index_table": lambda: symmetric.index_table(120, 3),  # too long to be kept
+    "index_table": lambda: symmetric.index_table(120, 3),  # too long to be cached
     "tail_starts": tail_starts,
     "full": TENSOR.full,
     "derivative_tensor at many points": lambda: taylor.derivative_tensor(NETWORK, 4, np.zeros((40, 12))),
@@ -34,7 +35,7 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_what_is_asked_for_is_what_is_taken(name, monkeypatch):
-    CALLS[name]()  # tables that are kept are there afterwards
+    CALLS[name]()  # fills the caches of tables
     tracemalloc.start()
     try:
         CALLS[name]()

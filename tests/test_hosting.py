@@ -1,4 +1,4 @@
-"""What a hosted repository runs is what the Makefile has, on the Pythons it is for, with no rights that nobody stated."""
+"""Test the CI workflows: they run Makefile targets on supported versions of Python with stated permissions."""
 
 import re
 import tomllib
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-# All that any of them may do: pages are deployed by an identity of their own, and a release has files.
+# All write permissions: pages are deployed with an identity token, and a release uploads files.
 WRITES = {"book.yml": {"pages", "id-token"}, "release.yml": {"contents"}}
 
 

@@ -1,4 +1,4 @@
-"""What a stored notebook must be, and that the checks of it would notice if it were not."""
+"""Test the stored notebooks, and test that nbval detects a changed output."""
 
 import ast
 import json
@@ -17,7 +17,7 @@ from paperlib import reproduction
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# Cells whose outputs nbval compares: when this drops, something is no longer checked.
+# The number of cells whose outputs nbval compares. A smaller number means that an output is no longer checked.
 COMPARED = {
     "00_overview": 6,
     "01_scattering_length": 6,
@@ -64,7 +64,7 @@ def test_what_a_notebook_defines_is_short(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_imports_of_paperlib_are_public(path):
-    # What readers copy from a notebook must go on working.
+    # Code that readers copy from a notebook must keep working.
     for statement in nodes(path, ast.Import):
         assert not any(alias.name.startswith("paperlib.") for alias in statement.names)
     for statement in nodes(path, ast.ImportFrom):
@@ -78,7 +78,7 @@ def test_plumbing_is_folded_away(path):
     for cell in code_cells(path):
         imports = any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(ast.parse(cell.source)))
         hidden = "hide-input" in cell.metadata.get("tags", [])
-        # The tag is for the book, the other for JupyterLab.
+        # The tag hides the input in the book, and the other field hides it in JupyterLab.
         assert hidden == cell.metadata.get("jupyter", {}).get("source_hidden", False)
         assert hidden or not (imports or "reproduction.record(" in cell.source)
 
@@ -153,7 +153,7 @@ def test_nbval_notices_a_changed_output(tmp_path):
 
 
 def test_bounds_stand_three_standard_deviations_from_what_is_stored():
-    """Of every number that depends on a training: another one would keep them, too."""
+    """Check every bounded number that depends on a training, so that another training keeps the bounds too."""
     apart = reproduction.bounded_numbers(ROOT / "figures")
     assert len(apart) > 20
     for name, (number, values) in apart.items():

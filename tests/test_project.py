@@ -1,4 +1,4 @@
-"""The project's own promises: one set of pins, a light import, tests that notice a changed constant."""
+"""Test the project: one set of locked dependencies, a fast import, and tests that detect a changed constant."""
 
 import json
 import os
@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def locked(lock):
-    """name -> versions, each with its hashes counted."""
+    """Return {package: [(version, number of hashes), ..]} of a lock file."""
     pins = {}
     for entry in re.split(r"\n(?=\S)", (ROOT / lock).read_text()):
         match = re.match(r"([a-z0-9._-]+)==(\S+)", entry)
@@ -129,7 +129,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_to_files_and_headings(page):
-    folder = ROOT if page.name in ("index.md", "api.md") else page.parent  # the book puts these two at its root
+    folder = ROOT if page.name in ("index.md", "api.md") else page.parent  # these two are in the book's root folder
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text("utf-8")):
         name, _, heading = link.partition("#")
         target = (folder / name).resolve() if name else page
@@ -200,7 +200,7 @@ def run(folder, *arguments):
     ],
 )
 def test_a_constant_changed_by_a_tenth_of_a_percent_turns_the_tests_red(tmp_path, file, before, after, unit, notebook):
-    """Each of the two nets, unit tests and stored numbers, catches it; the same copy, unchanged, passes both."""
+    """Check that unit tests and stored numbers each detect a changed constant, and pass without the change."""
     folder = copy_of_the_checkout(tmp_path)
     tests = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", unit)
     numbers = ("-m", "paperlib", "reproduce", "--only", notebook, "--profile", "quick")

@@ -1,4 +1,4 @@
-"""A release in a small repository of its own: what is refused, what is only shown, what is written, committed and tagged."""
+"""Test a release in a small repository: the errors, the preview, and the written, committed and tagged files."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 TODAY = date.today().isoformat()
 CHANGELOG = "# Changelog\n\n## Unreleased\n\n- A thing.\n\n## 0.1.0 (2020-01-01)\n\n- The first.\n"
-# In place of the environment, of the metadata and of the builds.
+# Stand-ins for the targets that make the environment, the metadata and the builds.
 OTHERS = """
 .venv/.ready:
 wheel archive:
@@ -145,7 +145,7 @@ def test_an_empty_changelog_is_refused(repository, rest):
 
 
 def refusal(repository, version="0.2.0"):
-    """The one line that both commands end with, having changed nothing."""
+    """Return the one line with which both commands fail, and check that they changed nothing."""
     before = repository.state()
     said = [repository.make(target, f"VERSION={version}") for target in ("release-check", "release")]
     assert all(made.returncode for made in said) and repository.state() == before

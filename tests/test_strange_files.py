@@ -1,6 +1,8 @@
-"""Files from strangers: measured before they are read, never run, and refused in one line that names them.
+"""Test the readers of untrusted files: they check sizes before reading, execute nothing, and raise an error that names
+the file.
 
-Mutated valid files, and bytes of any kind: `HYPOTHESIS_PROFILE=long` takes forty times as many.
+The files are mutated valid files and arbitrary bytes. With `HYPOTHESIS_PROFILE=long` there are a hundred times more
+examples.
 """
 
 import ast
@@ -47,7 +49,7 @@ READERS = {
 
 
 def read(content, reader):
-    """What is read, or None if the file was refused as it should be."""
+    """Return the content of a file, or None if the reader refused it with a valid error."""
     path = FOLDER / "strange.file"
     path.write_bytes(content)
     with warnings.catch_warnings():
@@ -56,7 +58,7 @@ def read(content, reader):
             return READERS[reader](path)
         except ValueError as error:
             assert "\n" not in str(error) and len(str(error)) < 1000
-            # A grid whose values no training takes is refused by the name of the field.
+            # The error on a grid with invalid values names the field instead of the file.
             assert "strange.file" in str(error) or (
                 reader == "read_grid" and re.match(r"\w+(\[\d+\])?( = |:)", str(error))
             )
@@ -77,7 +79,7 @@ def packed(contents, compression=zipfile.ZIP_DEFLATED):
 
 
 def array_file(array=None, *, shape=None, descr="<f8", content=b""):
-    """A .npy file: of an array, or with a header that says what it likes."""
+    """Return a .npy file of an array, or with an arbitrary header and content."""
     buffer = io.BytesIO()
     if array is not None:
         np.save(buffer, array, allow_pickle=True)
@@ -90,7 +92,9 @@ def array_file(array=None, *, shape=None, descr="<f8", content=b""):
 
 @st.composite
 def damaged(draw):
-    """A good file with bytes flipped, cut off, inserted, or spliced with another's; or an archive of swapped members."""
+    """Draw a valid file with bytes changed, removed, inserted or taken from another file, or an archive with exchanged
+    members.
+    """
     content = draw(st.sampled_from(GOOD))
     if content[:2] == b"PK" and draw(st.booleans()):
         inside = members(content)
@@ -281,7 +285,9 @@ CODE = [
 @given(st.lists(st.sampled_from(CODE) | st.text(max_size=5), max_size=6).map("".join))
 @settings(max_examples=EXAMPLES)
 def test_a_parameter_is_written_as_the_text_it_is(value):
-    """What papermill would put into the notebook's cell, for `run_notebook` hands it the value unchanged."""
+    """Check the cell that papermill would write for a parameter, since `run_notebook` passes the value to papermill
+    unchanged.
+    """
     from papermill.translators import PythonTranslator
 
     cell = ast.parse(PythonTranslator.codify({"given": value}))

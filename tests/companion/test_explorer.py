@@ -1,4 +1,4 @@
-"""The explorer: its numbers by another road, its picture by what it moves, and what is left of it without widgets."""
+"""Test the explorer: its numbers, the ranges of its sliders, and the static picture without widgets."""
 
 import subprocess
 import sys
@@ -38,7 +38,10 @@ TENSORS = [born.born_tensor(n, 64) for n in (1, 2, 3)]
 @settings(max_examples=40)
 @given(chosen())
 def test_what_is_shown_is_the_librarys_by_another_road(at):
-    """Terms by the closed tensors, the eigenvalue from U itself, a_0 from the wave; the explorer scales from depth one."""
+    """Compare terms with closed tensors, the eigenvalue with that of U itself, and a_0 with the wave function.
+
+    The explorer scales all results from depth one instead.
+    """
     seen = explorer.view(**at)
     parameters = {name: value for name, value in at.items() if name not in ("shape", "depth")}
     U = SHAPES[at["shape"]].potential(at["depth"], 64, **parameters)
@@ -134,7 +137,7 @@ def kernel():
 
 
 def shown_by(client, code, someone):
-    """The forms of a cell's value that a front end gets, where someone is there to answer or not."""
+    """Return the MIME types of a cell's value, with or without a front end that accepts input."""
     forms = []
 
     def collect(message):

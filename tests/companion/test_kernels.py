@@ -1,4 +1,4 @@
-"""Notebooks run as stored on machines whose shells and homes have other plans."""
+"""Test that notebooks give the stored results whatever the settings of the user's shell and home directory are."""
 
 import json
 import os
@@ -20,7 +20,11 @@ print(sys.executable, matplotlib.get_backend(), matplotlib.rcParams["lines.linew
 
 @pytest.fixture
 def hostile(tmp_path, monkeypatch):
-    """Another kernel under our kernel's name; a backend, a style and start-up files; a long folder for temporary files."""
+    """Create settings that must not affect a kernel.
+
+    They are another kernel of the same name, a backend, a style, start-up files, and a folder for temporary files
+    with a long name.
+    """
     spec = {"argv": ["/bin/false"], "display_name": "stale", "language": "python"}
     files = {
         "share/kernels/python3/kernel.json": json.dumps(spec),

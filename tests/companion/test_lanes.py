@@ -1,4 +1,4 @@
-"""Calls side by side: in their order, on cores of their own, and gone with the process that made them."""
+"""Test parallel calls: their order, their separate CPU cores, and the end of all processes with the parent."""
 
 import operator
 import os
@@ -66,12 +66,15 @@ def test_lanes_share_no_core(tmp_path):
 
 def _write_cores(path):
     path.write_text(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
-    time.sleep(2)  # so that one process cannot make both calls
+    time.sleep(2)  # so that one process cannot run both calls
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
 def test_a_killed_run_leaves_nothing_behind(tmp_path):
-    """SIGKILL gives it no chance to stop its calls: they see that it is gone."""
+    """Check that workers end after the run is killed.
+
+    A process killed by SIGKILL cannot stop its workers. They must detect its end themselves.
+    """
     code = (
         "from test_lanes import _write_pid_and_wait as w, Call, lanes\nfrom pathlib import Path\n"
         f"if __name__ == '__main__': list(lanes.run({{'a': Call(w, (Path({str(tmp_path / 'pid')!r}),))}}, print))"
@@ -99,7 +102,7 @@ def _write_pid_and_wait(path):
 
 
 def _lives(pid):
-    """Whether a process runs; one that ended and is not yet waited for does not."""
+    """Return whether a process runs. A process that has ended but was not waited for does not count."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What ships is what the manifest says, and what is not is told in one line."""
+"""Test that pretrained files agree with the manifest, and that a difference is reported in one line."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ NETWORKS = manifest.read()["networks"]
 
 def test_every_network_that_ships_is_named_by_its_bits():
     shipped = {path.stem for path in manifest.MANIFEST.parent.glob("*.npz")}
-    measured = {"accuracy", "own_network", "performance"}  # times, and what other libraries say
+    measured = {"accuracy", "own_network", "performance"}  # running times, and results of other libraries
     assert NETWORKS.keys() == shipped - measured
     for name, entry in NETWORKS.items():
         assert manifest.digest(manifest.MANIFEST.parent / f"{name}.npz") == entry["sha256"]
@@ -78,7 +78,7 @@ def test_networks_trained_anew_are_identical_or_the_reason_is_given(tmp_path, mo
 
 
 def test_identical_networks_hold_the_numbers_to_their_tolerance(tmp_path):
-    """Where the bits differ, the spread decides."""
+    """Check that the seed-to-seed variation sets the allowed difference only if the bits of the networks differ."""
 
     def record(folder, value, retrained):
         numbers = {"error": reproduction.Number(value, "")}

@@ -71,7 +71,10 @@ def test_pixels_are_compared_too(tmp_path):
 
 @pytest.mark.parametrize("share, passes", [(0.0, True), (0.1, True), (1.0, False)])
 def test_a_retrained_picture_may_differ_as_a_training_does(tmp_path, share, passes):
-    """Lines by their width, not by being gone: part of the way to a blank sheet is far enough."""
+    """Check that lines may move by their width, but not disappear.
+
+    A picture that is partly blended with a blank sheet stands for missing lines.
+    """
     record(tmp_path / "stored")
     record(tmp_path / "new", shift=0.02, retrained=True)
     path = tmp_path / "new" / "01_picture.png"
@@ -81,7 +84,11 @@ def test_a_retrained_picture_may_differ_as_a_training_does(tmp_path, share, pass
 
 
 def test_retrained_numbers_are_held_to_the_spread(tmp_path):
-    """By logarithms, the stored one among them: with a standard deviation of ln 1.1, a factor of 1.1 ** (3 sqrt 2), 1.498."""
+    """Check the allowed factor between trainings.
+
+    The stored value counts as a training. With a standard deviation of ln 1.1 of the logarithms, the factor is
+    1.1 ** (3 sqrt 2) = 1.498.
+    """
     record(tmp_path / "stored")
     values = [2.0 / 1.1, 2.0 * 1.1]
     write_json(tmp_path / "stored" / "spreads.json", {"01_test": {"a": values}})
@@ -91,7 +98,7 @@ def test_retrained_numbers_are_held_to_the_spread(tmp_path):
         record(tmp_path / "new", value=value, retrained=retrained)
         expected = set() if passes else {("number", "a")}
         assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == expected
-    write_json(tmp_path / "stored" / "spreads.json", {"01_test": {}})  # it does not depend on the training
+    write_json(tmp_path / "stored" / "spreads.json", {"01_test": {}})  # the number does not depend on the training
     record(tmp_path / "new", value=2.1, retrained=True)
     assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
     (tmp_path / "stored" / "spreads.json").unlink()
@@ -119,7 +126,11 @@ def test_a_table_of_spreads_that_is_none_is_told(tmp_path, content, what):
 
 
 def test_spreads_are_measured_over_seeds(tmp_path):
-    """Of what trains, by its seed; what comes out alike and what is rounding are left out; a second call runs nothing."""
+    """Check that the variation is measured for notebooks with a seed only.
+
+    Numbers that are equal in all runs and numbers that are rounding errors are left out. A second call runs no
+    notebook.
+    """
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "paperlib").mkdir()
     cells = [
@@ -316,7 +327,7 @@ def test_numbers_keep_their_bounds():
 
 @pytest.fixture
 def claimed(tmp_path):
-    """A folder with one claim and, as `error` says, the number that decides it."""
+    """Return a function that writes a folder with one claim and the number `error` that decides it."""
 
     def write(error=None, **changes):
         entry = {"id": "C1", "text": "It fits.", "notebook": "03_fit", "protocol": "ours", "numbers": {"error": {}}}
@@ -341,7 +352,7 @@ def test_claims_read_their_verdict_from_the_records(claimed):
 
 
 def test_a_readme_is_told_the_verdicts(claimed, tmp_path):
-    """In the rows that begin with a claim, and in no others."""
+    """Check that only the rows that begin with the id of a claim are changed."""
     readme = tmp_path / "README.md"
     readme.write_text("before\n| C1 | old |\n| C10 | other |\n| A100 | 3 s |\nafter\n| C1 | last |")
     reproduction.write_claims(claimed(Number(1.0, "", at_least=2.0), text="It | fits."), readme)
@@ -398,7 +409,7 @@ reproduction.record("{name}", results, numbers=numbers, figures={{}})
 
 
 def checkout(root, **values):
-    """A checkout of small notebooks: name -> the value it records (or code that fails)."""
+    """Write a checkout of small notebooks: name -> the value that the notebook records, or code that fails."""
     (root / "notebooks").mkdir(parents=True, exist_ok=True)
     (root / "paperlib").mkdir(exist_ok=True)
     for name, value in values.items():
@@ -446,7 +457,10 @@ def test_an_interrupted_run_goes_on(tmp_path, capsys):
 
 
 def test_kernels_meet_in_files_of_their_own(tmp_path, capfd):
-    """Of kernels that start at once on ports, one may lose its port to another and die: it happened in CI."""
+    """Check that kernels communicate through files.
+
+    If kernels start at the same time on ports, one may lose its port to another and die. This happened in CI.
+    """
     value = "float(__import__('ipykernel').get_connection_info(unpack=True)['transport'] == 'ipc')"
     root = checkout(tmp_path, **{"01_one": value})
     reproduction.run_notebook(root / "notebooks" / "01_one.ipynb", tmp_path / "out.ipynb", {"results": str(tmp_path)})
@@ -456,7 +470,10 @@ def test_kernels_meet_in_files_of_their_own(tmp_path, capfd):
 
 
 def test_a_notebook_runs_after_those_whose_networks_it_reads(tmp_path, capsys):
-    """In a full run: here 01 reads what 02 trains, and asking for 01 alone runs both, 02 first."""
+    """Check the order of notebooks in a full run.
+
+    Notebook 01 reads networks that notebook 02 trains, so choosing 01 alone runs both, 02 first.
+    """
     reading = "float(open(results + '/made').read())"
     root = checkout(tmp_path, **{"01_one": reading, "02_two": "open(results + '/made', 'w').write('1')"})
     path = root / "notebooks" / "01_one.ipynb"
@@ -467,7 +484,7 @@ def test_a_notebook_runs_after_those_whose_networks_it_reads(tmp_path, capsys):
     main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)])
     lines = [line.split(" in ")[0] for line in capsys.readouterr().out.splitlines()[:4]]
     assert lines == ["[1/2] 02_two: running", "02_two: done", "[2/2] 01_one: running", "01_one: done"]
-    # What it reads has changed, it has not: it is out of date all the same.
+    # A notebook is out of date if its input has changed, even if the notebook itself has not.
     checkout(tmp_path, **{"02_two": "open(results + '/made', 'w').write('11')"})
     main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)])
     assert "[2/2] 01_one: running" in capsys.readouterr().out

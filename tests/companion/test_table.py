@@ -1,4 +1,4 @@
-"""A table shows what it was made of."""
+"""Test that changing the input lists of a table does not change the table."""
 
 from paperlib.companion.reproduction.table import Table
 
