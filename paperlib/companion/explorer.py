@@ -235,6 +235,11 @@ def picture(seen: View) -> "Figure":
     -------
     Figure
         The figure, already closed in pyplot.
+
+    Examples
+    --------
+    >>> picture(view("Yukawa"))           # doctest: +ELLIPSIS
+    <Figure size ... with 3 Axes>
     """
     import matplotlib.pyplot as plt
 
@@ -313,6 +318,11 @@ def script() -> str:
     -------
     str
         The text of the file.
+
+    Examples
+    --------
+    >>> "export function mount" in script()
+    True
     """
     return (files("paperlib.companion") / "explorer.js").read_text(encoding="utf-8")
 
@@ -383,6 +393,11 @@ def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: f
         If the shape is unknown or has no such parameter, or if a value is outside the range of its slider.
     TypeError
         If a value is not a number.
+
+    Examples
+    --------
+    >>> sliders("Yukawa", depth=1.0).values
+    {'depth': 1.0, 'width': 0.5}
     """
     import anywidget
     import traitlets

@@ -41,6 +41,12 @@ def small_network(
     -------
     Figure
         Three panels. Dotted guides in the third have slope order + 1.
+
+    Examples
+    --------
+    >>> steps, errors = np.array([0.1, 0.2, 0.4]), np.array([[1e-3, 4e-3, 1.6e-2]])
+    >>> figure = small_network([np.ones((3, 2)), -np.ones((1, 3))], steps, errors, steps, errors)
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.7), width_ratios=(1.1, 1, 1))
     _draw_network(axes[0], weights)
@@ -171,6 +177,11 @@ def diagram_shares(shares: Mapping[int, Floats], spreads: Mapping[int, Floats]) 
     -------
     Figure
         Bars in the upper row, one panel for each order, and the diagrams below them.
+
+    Examples
+    --------
+    >>> figure = diagram_shares({2: np.array([1.0]), 3: np.array([0.7, 0.3])}, {2: np.zeros(1), 3: np.zeros(2)})
+    >>> plt.close(figure)
     """
     figure = plt.figure(figsize=(style.WIDTH, 2.9))
     grid = figure.add_gridspec(2, sum(map(len, shares.values())), height_ratios=(1.5, 1))

@@ -37,6 +37,12 @@ def optimizers(
     -------
     Figure
         One panel for each of `orders`, with the median and the range over members.
+
+    Examples
+    --------
+    >>> seconds, errors = np.array([[[1.0, 2.0]]]), np.array([[[[[0.2, 0.3]] * 2, [[0.1, 0.2]] * 2]]])
+    >>> figure = optimizers(["Adam"], ["values"], seconds, errors, orders=(1, 2))
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, len(orders), figsize=(style.WIDTH, 3.1), sharex=True)
     for axis, order in zip(axes, orders, strict=True):
@@ -87,6 +93,13 @@ def overview(
     -------
     Figure
         Two panels. A grey band marks the depths of the training data.
+
+    Examples
+    --------
+    >>> depths = np.linspace(0.1, 1.0, 4)
+    >>> a0, born = -depths / 3, np.stack([-depths / 3], axis=1)
+    >>> figure = overview(np.ones(8), depths, a0, born, a0, 0.1 * depths, (0.2, 0.8))
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.8), width_ratios=(1, 2))
     axes[0].stairs(U, np.linspace(0, 1, len(U) + 1), fill=True, color="C5", alpha=0.6)
@@ -122,6 +135,13 @@ def trained_ensemble(steps: Floats, loss: Floats, validation: Floats, exact: Flo
     -------
     Figure
         Three panels. Errors in the third are averaged over 20 bins of `exact`, or drawn as dots for the mean.
+
+    Examples
+    --------
+    >>> steps, loss = np.arange(3), np.full((3, 2), 0.1)
+    >>> exact = np.linspace(-2.0, -1.0, 40)
+    >>> figure = trained_ensemble(steps, loss, loss, exact, np.stack([1.01 * exact, 0.98 * exact]))
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.5))
     for curves, color, name in ((loss, style.hue(0), "training"), (validation, style.hue(1), "held out")):
@@ -187,6 +207,14 @@ def interactions(
     -------
     Figure
         Four panels: main effects, Hessian, interactions, and unexplained shares.
+
+    Examples
+    --------
+    >>> one, three = np.ones(2), np.ones(3)
+    >>> names, shares = ["a", "b"], {"mean": np.array([[0.5, 0.1], [0.4, 0.2]])}
+    >>> pairs, strengths = ["a, a", "a, b", "b, b"], {"Hessian": three, "other": three}
+    >>> figure = interactions(names, [one, 0.1 * one, one], np.eye(2), pairs, strengths, 0.1 * three, shares)
+    >>> plt.close(figure)
     """
     figure, grid = plt.subplots(2, 2, figsize=(style.WIDTH, 5.4), width_ratios=(1, 1.15))
     axes = grid.ravel()
@@ -248,6 +276,11 @@ def retrainings(labels: Sequence[str], values: Sequence[Floats], bounds: Sequenc
     -------
     Figure
         One row for each number. Thick lines span three standard deviations of the logarithm on either side.
+
+    Examples
+    --------
+    >>> figure = retrainings(["error"], [np.array([0.9, 1.0, 1.1])], [[1.5]])
+    >>> plt.close(figure)
     """
     figure, axis = plt.subplots(figsize=(style.WIDTH, 0.17 * len(labels) + 0.9))
     rows = style.named_rows(axis, labels, fontsize=6.5)

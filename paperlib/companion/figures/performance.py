@@ -32,6 +32,12 @@ def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figur
     -------
     Figure
         Two panels: the times, and the ratio theirs / ours.
+
+    Examples
+    --------
+    >>> seconds = np.array([[1e-5, 1e-4], [1e-4, 1e-2]])
+    >>> figure = derivative_costs([4, 16], seconds, 2 * seconds)
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0))
     for n, seconds in enumerate(ours.T):
@@ -98,6 +104,11 @@ def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     -------
     Figure
         One panel for each table.
+
+    Examples
+    --------
+    >>> figure = speed_tables({"one": {"tanh": [2.0, 5.0]}, "two": {"tanh": [0.5, np.nan]}})
+    >>> plt.close(figure)
     """
     most = max(map(len, tables.values()))
     figure, axes = plt.subplots(1, len(tables), figsize=(style.WIDTH, 0.3 * most + 0.7), sharey=True)
@@ -157,6 +168,12 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
     -------
     Figure
         One panel for each entry of `panels`.
+
+    Examples
+    --------
+    >>> x = np.array([1.0, 2.0, 4.0])
+    >>> figure = growth({"inputs": {"square": (x, x**2)}, "units": {"linear": (x, x)}})
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(style.WIDTH, 3.1), sharey=True)
     for axis, (against, lines) in zip(axes, panels.items(), strict=True):
@@ -190,6 +207,12 @@ def reach(dims: Sequence[int], sizes: Floats, tensors: _Lines, series: _Lines) -
     -------
     Figure
         Two panels: the sizes with a mark at 16 GiB, and the times.
+
+    Examples
+    --------
+    >>> d = np.array([4.0, 16.0, 64.0])
+    >>> figure = reach([4, 16, 64], np.stack([8 * d, 4 * d**2], axis=1), {"order 2": (d, d**2)}, {"order 2": (d, d)})
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0))
     for n, shade in enumerate(style.shades(sizes.shape[1])):

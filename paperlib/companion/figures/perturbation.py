@@ -30,6 +30,12 @@ def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
     -------
     Figure
         One panel for each order.
+
+    Examples
+    --------
+    >>> exact = -np.array([[0.1, 0.01], [0.2, 0.04]])
+    >>> figure = taylor_against_born(exact, {"networks": 1.1 * exact})
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, len(exact.T), figsize=(style.WIDTH, 2.7))
     for n, axis in enumerate(axes):
@@ -70,6 +76,13 @@ def local_interpretation(
     -------
     Figure
         Two panels. The first marks the radius of convergence.
+
+    Examples
+    --------
+    >>> x = np.array([0.1, 0.5, 0.9])
+    >>> errors = np.stack([x, x**2], axis=1)
+    >>> figure = local_interpretation(x, errors, errors, x, {"U = 0": x**3})
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0), width_ratios=(1.2, 1))
     order = np.argsort(eigenvalues)
@@ -137,6 +150,12 @@ def learned_tensors(exact: Sequence[Floats], learned: Sequence[Floats], what: st
     -------
     Figure
         Two rows of three panels: the learned tensors, and the differences divided by the largest exact entry.
+
+    Examples
+    --------
+    >>> exact = [np.ones(4), np.eye(4), np.eye(4)]
+    >>> figure = learned_tensors(exact, [1.1 * tensor for tensor in exact], "B", 2)
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 4.3))
     shells = np.arange(1, len(exact[0]) + 1)
@@ -182,6 +201,13 @@ def machine_learned_born(
     -------
     Figure
         Two panels: relative errors of a_0 against the depth, and the cumulative distribution of `errors`.
+
+    Examples
+    --------
+    >>> x = np.linspace(0.1, 1.0, 8)
+    >>> a0, errors = -x, np.array([[0.01], [0.02]])
+    >>> figure = machine_learned_born(x, a0, 1.1 * a0[:, None], 1.2 * a0[:, None], errors, ["first order"])
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9), width_ratios=(1.2, 1))
     for n, name in enumerate(names):
@@ -210,6 +236,11 @@ def protocols(labels: Sequence[str], errors: Floats) -> Figure:
     -------
     Figure
         One row for each protocol. Marks are means over members. Lines reach from the best to the worst member.
+
+    Examples
+    --------
+    >>> figure = protocols(["values", "derivatives"], np.array([[[0.1, 0.2]], [[0.01, 0.02]]]))
+    >>> plt.close(figure)
     """
     figure, axis = plt.subplots(figsize=(style.WIDTH, 0.24 * len(labels) + 0.9))
     rows = style.named_rows(axis, labels, fontsize=7)
@@ -248,6 +279,13 @@ def beyond_the_radius(
     -------
     Figure
         Two panels: the scattering lengths, and the relative errors of the approximations.
+
+    Examples
+    --------
+    >>> depths = np.linspace(1.0, 5.0, 9)
+    >>> a0 = 1 - np.tan(np.sqrt(depths)) / np.sqrt(depths)
+    >>> figure = beyond_the_radius(depths, a0, {"learned": 1.1 * a0}, np.pi**2 / 4, 20.0)
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9))
     axes[0].plot(depths, style.broken_at_poles(a0, largest), **style.EXACT)

@@ -37,6 +37,13 @@ def born_approximations(
     -------
     Figure
         Two panels: the scattering lengths, and the relative errors.
+
+    Examples
+    --------
+    >>> depths = np.linspace(0.1, 3.0, 9)
+    >>> a0 = 1 - np.tan(np.sqrt(depths)) / np.sqrt(depths)
+    >>> figure = born_approximations(depths, a0, -depths[:, None] / 3, 1.01 * a0, "Padé", np.pi**2 / 4)
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9))
     orders = approximations.shape[1]
@@ -129,6 +136,13 @@ def potentials_and_waves(
     -------
     Figure
         Three panels.
+
+    Examples
+    --------
+    >>> r, depths = np.linspace(0, 1, 5), np.linspace(0.1, 2.0, 5)
+    >>> U, wave, a0 = {"well": np.ones(4)}, {"well": (r, r)}, {"well": -0.5}
+    >>> figure = potentials_and_waves(U, wave, a0, depths, {"well": -depths / 3}, [np.pi**2 / 4])
+    >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.8), width_ratios=(1, 1.1, 1.3))
     for number, (name, U) in enumerate(potentials.items()):
@@ -169,6 +183,12 @@ def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floa
     -------
     Figure
         Two rows of panels on logarithmic axes.
+
+    Examples
+    --------
+    >>> x, panel = np.array([1.0, 0.1]), ("length", "depth", "plain")
+    >>> figure = lost_digits({panel: (x, np.ones(2), 10 * np.ones(2)), ("range", *panel[1:]): (x, x, x)})
+    >>> plt.close(figure)
     """
     figure, grid = plt.subplots(2, -(-len(panels) // 2), figsize=(style.WIDTH, 4.5), sharey=True)
     for axis, ((title, against, name), (x, ours, plain)) in zip(grid.flat, panels.items(), strict=True):

@@ -38,6 +38,11 @@ def digest(path: str | Path) -> str:
     -------
     str
         64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> len(digest(MANIFEST.parent / "signed.npz"))
+    64
     """
     total = hashlib.sha256()
     for name, array in sorted(read_npz(path, ()).items()):
@@ -66,6 +71,11 @@ def read(path: str | Path = MANIFEST) -> dict[str, Any]:
     ------
     ValueError
         If the file is not a manifest, or if a hash does not have 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> sorted(read())
+    ['arithmetic', 'code', 'machine', 'networks']
     """
     content = read_json(path)
     kinds = {"machine": dict, "arithmetic": dict, "code": str, "networks": dict}
@@ -92,6 +102,10 @@ def verify(path: Path) -> None:
     ------
     ValueError
         If the hash of the file differs from the hash in the manifest.
+
+    Examples
+    --------
+    >>> verify(MANIFEST.parent / "signed.npz")
     """
     entry = read()["networks"].get(path.stem)
     if entry and digest(path) != entry["sha256"]:
@@ -120,6 +134,14 @@ def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
     ------
     ValueError
         If `folder` lacks a file that the present manifest names.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = shutil.copy(MANIFEST.parent / "signed.npz", folder)
+    ...     [path.name for path in ship(folder, Path(folder) / "manifest.json")]
+    ['signed.npz']
     """
     manifest, found = Path(manifest), sorted(Path(folder).glob("*.npz"))
     missing = sorted(read(manifest)["networks"].keys() - {path.stem for path in found}) if manifest.exists() else []

@@ -96,6 +96,15 @@ def read_claims(folder: str | Path) -> list[Claim]:
     ------
     ValueError
         If the file does not follow the schema.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> entry = {"id": "C1", "text": "It fits.", "notebook": "03_fit", "protocol": "ours", "numbers": {"error": {}}}
+    >>> with TemporaryDirectory() as folder:
+    ...     write_json(Path(folder) / "claims.json", {"paper": "A paper", "claims": [entry]})
+    ...     [claim.because for claim in read_claims(folder)]
+    ['not yet shown']
     """
     claims, path = [], checks.path("folder", folder) / CLAIMS
     for entry in schemas.read(path, "claims")["claims"]:
@@ -127,6 +136,18 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
     ValueError
         If the file does not follow the schema, or if a claim names a number that its notebook has not recorded or
         that has no bound. A claim without any recorded number is accepted.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from paperlib import reproduction
+    >>> entry = {"id": "C1", "text": "It fits.", "notebook": "03_fit", "protocol": "ours", "numbers": {"error": {}}}
+    >>> numbers = {"error": Number(0.25, "error (%)", at_most=0.5)}
+    >>> with TemporaryDirectory() as folder:
+    ...     write_json(Path(folder) / "claims.json", {"paper": "A paper", "claims": [entry]})
+    ...     _ = reproduction.record("03_fit", folder, numbers=numbers, figures={})
+    ...     [claim.verdict for claim in write_claims(folder)]
+    ['holds']
     """
     claims, path = read_claims(folder), Path(folder) / CLAIMS
     content = schemas.read(path, "claims")

@@ -86,6 +86,17 @@ def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None 
     ------
     FileNotFoundError
         If `results` has no records.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from paperlib import reproduction
+    >>> with TemporaryDirectory() as folder:
+    ...     for name, value in (("stored", 1.0), ("new", 1.1)):
+    ...         numbers = {"a": reproduction.Number(value, "a number")}
+    ...         _ = reproduction.record("01_test", f"{folder}/{name}", numbers=numbers, figures={})
+    ...     [verdict.passed for verdict in compare(f"{folder}/new", f"{folder}/stored")]
+    [False]
     """
     results, stored = checks.path("results", results), checks.path("stored", stored)
     made, kept, verdicts = _records(results), _records(stored), []
@@ -214,6 +225,11 @@ def compare_networks(results: str | Path) -> list[Verdict]:
     list of Verdict
         One verdict for each file that the manifest names. It passes if the arrays are identical bit by bit.
         Otherwise its note lists the differences between the two machines and the two versions of the code.
+
+    Examples
+    --------
+    >>> compare_networks("a_folder_without_networks")
+    []
     """
     folder, verdicts = checks.path("results", results) / "reference", []
     known = manifest.read()["networks"]
@@ -266,6 +282,15 @@ def store(results: str | Path, stored: str | Path, only: Iterable[str] | None = 
     ------
     FileNotFoundError
         If `results` has no records, or none of the named notebooks.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from paperlib import reproduction
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = reproduction.record("01_test", f"{folder}/new", numbers={}, figures={})
+    ...     store(f"{folder}/new", f"{folder}/stored")
+    ['numbers/01_test.json']
     """
     results, stored = checks.path("results", results), checks.path("stored", stored)
     made = _records(results)

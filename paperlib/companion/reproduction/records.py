@@ -187,6 +187,14 @@ def record(
 
     Notes ----- `compare` compares the values of two runs within their tolerances. If the networks of a notebook
     were trained again with other bits, it uses the seed-to-seed variation that `spreads` has measured instead.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     record("01_test", folder, numbers={"a": Number(1.0, "a number", at_most=2.0)}, figures={})
+    01_test  verdict
+    a          holds
     """
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
@@ -254,6 +262,14 @@ def read_record(path: str | Path) -> Record:
         If the file does not exist.
     ValueError
         If the file does not follow the schema of records.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = record("01_test", folder, numbers={"a": Number(1.0, "a number")}, figures={})
+    ...     read_record(f"{folder}/numbers/01_test.json").numbers["a"].value
+    1.0
     """
     content = schemas.read(path, "record")
     known = {field.name for field in fields(Number)}

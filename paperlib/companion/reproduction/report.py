@@ -37,6 +37,11 @@ def provenance(root: str | Path, profile: str, seconds: float, networks: Sequenc
     -------
     dict of str to str
         One line of text for each fact. The report begins with these lines.
+
+    Examples
+    --------
+    >>> list(provenance(".", "quick", 0.0, []))[:4]
+    ['profile', 'networks', 'commit', 'date']
     """
     from threadpoolctl import threadpool_info
 
@@ -89,6 +94,15 @@ def write_report(
         The folder with the stored results.
     facts : mapping of str to str
         The first lines of the report, as returned by `provenance`.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "report.html"
+    ...     write_report(path, [], folder, folder, {"profile": "quick"})
+    ...     "Reproduction report" in path.read_text(encoding="utf-8")
+    True
     """
     from jinja2 import Environment
 

@@ -96,6 +96,11 @@ def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
     ------
     ValueError
         If the file does not follow the schema of spreads.
+
+    Examples
+    --------
+    >>> read_spreads("a_folder_without_the_file")
+    {}
     """
     path = checks.path("folder", folder) / SPREADS
     if not path.exists():
@@ -118,6 +123,11 @@ def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
     -------
     dict of str to tuple of (Number, ndarray)
         Name -> the number and its values, shape (trainings + 1,). The stored value comes last.
+
+    Examples
+    --------
+    >>> bounded_numbers("a_folder_without_the_file")
+    {}
     """
     found: dict[str, tuple[Number, Floats]] = {}
     for notebook, spreads in read_spreads(folder).items():
