@@ -1,5 +1,6 @@
-"""Configure nbval: run stored cells in the interpreter of pytest, without the user's settings for plots and start-up
-files.
+"""Configure nbval.
+
+Stored cells run in the interpreter of pytest, without the user's settings for plots and start-up files.
 """
 
 import os

@@ -18,8 +18,9 @@ def error(value, exact):
 
 @pytest.mark.parametrize("exponent", [0, -3, -8, -30, -100, -200, -290])
 def test_weak_potentials(exponent):
-    """Check that a_0 and r_e are accurate to rounding for any weak U, and so is the remainder while float64 can
-    represent it.
+    """Check that a_0 and r_e are accurate to rounding for any weak U.
+
+    The remainder is accurate too, as long as float64 can represent it.
     """
     U = SHAPE * 10.0**exponent
     with mpmath.workdps(50 - 8 * exponent):

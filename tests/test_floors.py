@@ -1,5 +1,6 @@
-"""Test the layers of the library: each folder imports only folders below it, modules have no import cycle, and public
-functions have type annotations.
+"""Test the layers of the library.
+
+Each folder imports only folders below it, modules have no import cycle, and public functions have type annotations.
 """
 
 import ast

@@ -1,5 +1,6 @@
-"""Test the readers of untrusted files: they check sizes before reading, execute nothing, and raise an error that names
-the file.
+"""Test the readers of untrusted files.
+
+Readers check sizes before they read, execute nothing, and refuse a file by an error in one line that names it.
 
 The files are mutated valid files and arbitrary bytes. With `HYPOTHESIS_PROFILE=long` there are a hundred times more
 examples.
@@ -92,7 +93,9 @@ def array_file(array=None, *, shape=None, descr="<f8", content=b""):
 
 @st.composite
 def damaged(draw):
-    """Draw a valid file with bytes changed, removed, inserted or taken from another file, or an archive with exchanged
+    """Draw a damaged file.
+
+    It is a valid file with bytes changed, removed, inserted or taken from another file, or an archive with exchanged
     members.
     """
     content = draw(st.sampled_from(GOOD))
@@ -285,8 +288,9 @@ CODE = [
 @given(st.lists(st.sampled_from(CODE) | st.text(max_size=5), max_size=6).map("".join))
 @settings(max_examples=EXAMPLES)
 def test_a_parameter_is_written_as_the_text_it_is(value):
-    """Check the cell that papermill would write for a parameter, since `run_notebook` passes the value to papermill
-    unchanged.
+    """Check the cell that papermill writes for a parameter.
+
+    `run_notebook` passes the value to papermill unchanged.
     """
     from papermill.translators import PythonTranslator
 

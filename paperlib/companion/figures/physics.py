@@ -112,8 +112,7 @@ def potentials_and_waves(
     lowest: float = -6,
     highest: float = 6,
 ) -> Figure:
-    """Draw potentials, their zero-energy wave functions and scattering lengths, and the scattering length against the
-    depth.
+    """Draw potentials, their zero-energy wave functions and scattering lengths, and a_0 against the depth.
 
     Parameters
     ----------
@@ -248,6 +247,12 @@ def one_potential(
     -------
     Figure
         Three panels. The title states whether the Born series converges.
+
+    Examples
+    --------
+    >>> from paperlib import explorer
+    >>> figure = one_potential(**vars(explorer.view("Yukawa")))
+    >>> plt.close(figure)
     """
     figure, (shape, lengths, sizes) = plt.subplots(1, 3, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.4, 1))
     height, outside = np.abs(potential).max() or 1.0, np.array([1.0, 2.0])

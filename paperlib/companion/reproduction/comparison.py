@@ -203,9 +203,7 @@ def _compare_figures(new: Record, old: Record, results: Path, stored: Path) -> I
 
 
 def _otherwise_trained(new: Record, old: Record) -> bool:
-    """Return whether a notebook used networks that were trained again and whose bits are unknown or differ from the
-    stored bits.
-    """
+    """Return whether networks were trained again, with bits that are unknown or differ from the stored bits."""
     return new.retrained and not (new.networks and new.networks == old.networks)
 
 

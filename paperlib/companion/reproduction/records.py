@@ -185,8 +185,10 @@ def record(
     ValueError
         If a name cannot be the name of a file.
 
-    Notes ----- `compare` compares the values of two runs within their tolerances. If the networks of a notebook
-    were trained again with other bits, it uses the seed-to-seed variation that `spreads` has measured instead.
+    Notes
+    -----
+    `compare` compares the values of two runs within their tolerances. If the networks of a notebook were trained again
+    with other bits, it uses the seed-to-seed variation that `spreads` has measured instead.
 
     Examples
     --------
@@ -227,10 +229,9 @@ def record(
 
 
 def _name(of: str, value: Any) -> str:
-    """Return `value` if it can be the name of a file in the results folder, else raise an error that names the
-    argument `of`.
+    """Return `value` if it can be the name of a file, else raise an error that names the argument `of`.
 
-    Path separators are refused, so that every file stays in the folder.
+    Path separators are refused, so that every file stays in the results folder.
     """
     if not checks.instance(of, value, str) or set(value) & set("/\\\0\n"):
         raise ValueError(f"{of}: name {checks.brief(value)}; must be a plain name of a file")

@@ -48,6 +48,15 @@ def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
     ------
     FileNotFoundError
         If the folder has no such notebook.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("01_one", "02_two"):
+    ...         (Path(folder) / f"{name}.ipynb").touch()
+    ...     [path.stem for path in notebooks(folder, "02")]
+    ['02_two']
     """
     folder = checks.path("folder", folder)
     begins = "" if only is None else checks.instance("only", only, str)

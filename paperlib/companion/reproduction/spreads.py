@@ -32,7 +32,7 @@ TRAININGS = 8
 def measure_spreads(
     root: str | Path, build: str | Path, trainings: int = TRAININGS, *, say: Callable[[str], Any] = print
 ) -> dict[str, dict[str, list[float]]]:
-    """Run every notebook that trains with different seeds, and write the values of its numbers to FIGURES/spreads.json.
+    """Run the notebooks that train, once for each set of seeds, and write their numbers to FIGURES/spreads.json.
 
     Runs that were interrupted continue where they stopped. Numbers that are equal in all runs do not depend on a
     training and are left out. Numbers with an absolute tolerance are rounding errors and are left out too.
