@@ -1,4 +1,4 @@
-"""Test that the memory requested before an allocation is the memory then allocated, as measured by tracemalloc."""
+"""Test the checks of free memory: the estimate before an allocation agrees with the memory then allocated, by tracemalloc."""
 
 import tracemalloc
 

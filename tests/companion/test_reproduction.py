@@ -1,3 +1,5 @@
+"""Test records, comparisons, reports and claims, and runs of notebooks."""
+
 import json
 import platform
 import re
