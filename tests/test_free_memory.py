@@ -1,4 +1,4 @@
-"""Test the checks of free memory: the estimate before an allocation agrees with the memory then allocated, by tracemalloc."""
+"""Test the checks of free memory: an estimate agrees with the memory then allocated, as measured by tracemalloc."""
 
 import tracemalloc
 
