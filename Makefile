@@ -23,7 +23,7 @@ setup: .venv/.ready ## Install the locked environment into .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
-reproduce: .venv/.ready ## Run notebooks, train two ensembles again (PROFILE=full: all, quick: none), compare, write build/report.html
+reproduce: .venv/.ready ## Run notebooks, train 2 ensembles (PROFILE=full: all, quick: none), compare in build/report.html
 	$(BIN)/python -m paperlib reproduce
 
 test: .venv/.ready ## Run the unit tests and the cells of the stored notebooks, and compare their figures and numbers
@@ -32,7 +32,7 @@ test: .venv/.ready ## Run the unit tests and the cells of the stored notebooks, 
 	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 notebooks
 	$(BIN)/python -m paperlib check
 
-browser: .venv/.dev ## Run notebooks in a headless Chromium, move a slider; screenshots in build/browser (needs chromium)
+browser: .venv/.dev ## Run notebooks in a headless Chromium, move a slider; pictures in build/browser (needs chromium)
 	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
 
 lint: .venv/.dev ## Check style, format and types of all code, and the schemas of CITATION.cff and .github
@@ -119,7 +119,7 @@ test-matrix: .venv/.ready ## Compare emulated processors (needs qemu-user), thre
 
 DOORS := torch onnx onnxruntime
 
-test-doors: .venv/.ready ## Test importers of PyTorch and ONNX, beside the lock file, and notebook 11; downloads gigabytes
+test-doors: .venv/.ready ## Test importers of PyTorch and ONNX, not in the lock, and notebook 11; downloads gigabytes
 	$(PYTHON) -m venv build/doors
 	build/doors/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
 	build/doors/bin/python -m pip install --quiet $(DOORS)
