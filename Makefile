@@ -23,7 +23,7 @@ setup: .venv/.ready ## Install the locked environment into .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
-reproduce: .venv/.ready ## Run notebooks, train 2 ensembles (PROFILE=full: all, quick: none), compare in build/report.html
+reproduce: .venv/.ready ## Run notebooks, train 2 ensembles (PROFILE=full: all, quick: none), see build/report.html
 	$(BIN)/python -m paperlib reproduce
 
 test: .venv/.ready ## Run the unit tests and the cells of the stored notebooks, and compare their figures and numbers
