@@ -191,9 +191,7 @@ def test_its_numbers_are_those_of_the_library(page, explorer_page):
             found = page.evaluate(seen_in_page.replace("MODULE", repr(MODULE)), given)
             seen = explorer.view(name, depth, **parameters)
             for of in ("potential", "terms", "learned", "eigenvalue", "born", "networks", "depths"):
-                wanted = np.abs(
-                    getattr(seen, of)
-                ).max()  # learned terms have 12 digits, and sums cancel
+                wanted = np.abs(getattr(seen, of)).max()  # learned terms have 12 digits, and sums cancel
                 np.testing.assert_allclose(
                     found[of], getattr(seen, of), rtol=1e-10, atol=1e-11 * wanted, err_msg=f"{name} {of}"
                 )
