@@ -1,10 +1,10 @@
-"""Models as people write them, for each door: what comes in, and what is refused. `python tests/networks/models.py` writes the page.
+"""Models of each framework, those that an importer takes and those that it refuses.
 
-A model is made by a function of its framework, for what is not installed is not imported; one may come with an example input.
+`python tests/networks/models.py` writes the tables of docs/networks.md; it needs all frameworks. A model is made by a function of its
+framework, so that frameworks that are not installed are not imported. A model may come with an example input.
 """
 
 import importlib
-import sys
 import warnings
 from pathlib import Path
 
@@ -530,22 +530,6 @@ DOORS = {
     "scikit-learn": ("sklearn", MLP.from_sklearn, SKLEARN, SKLEARN_REFUSED),
 }
 
-HEAD = """# Can I bring my network?
-
-`MLP.from_torch`, `MLP.from_keras`, `MLP.from_sklearn` and `MLP.from_onnx` take whatever is made of affine maps and of functions of
-single numbers: layers of any kind that are affine in evaluation mode are folded together, a skip becomes linear neurons that carry
-numbers past a layer, and activations are known by their values, whatever they are called. This table is written by the tests that
-try each line (`tests/networks/models.py`).
-
-What to do with what is refused: a softmax or another last step is left off, and what goes into it is expanded (the logits); a
-LayerNorm is expanded around with its statistics held, by a module that divides by constants; the part before or after a product
-comes in alone; a function that is none of ours is handed to `MLP` as an `activations.Custom`, by its Taylor coefficients.
-
-Some of the table's names are those of their authors' works: [SIREN](https://arxiv.org/abs/2006.09661), [DeepONet](https://arxiv.org/abs/1910.03193),
-[ANI](https://arxiv.org/abs/1610.08935), [physics-informed](https://doi.org/10.1016/j.jcp.2018.10.045), [Hamiltonian](https://arxiv.org/abs/1906.01563),
-[Lagrangian](https://arxiv.org/abs/2003.04630) and [highway](https://arxiv.org/abs/1505.00387) networks, and [the deep Ritz method](https://arxiv.org/abs/1710.00211).
-"""
-
 
 def model_of(build, framework):
     """The model and its example, seeded."""
@@ -580,4 +564,5 @@ def section(name):
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n\n".join([HEAD.rstrip(), *(section(name) for name in DOORS)]) + "\n")
+    prose = PAGE.read_text("utf-8").split("\n## ")[0].rstrip()
+    PAGE.write_text("\n\n".join([prose, *(section(name) for name in DOORS)]) + "\n", "utf-8")
