@@ -176,7 +176,8 @@ def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floa
     panels : mapping of tuple of three str to tuple of three ndarrays
         For each panel, (title, label of the horizontal axis, name of the straightforward method) -> (x, errors of
         paperlib, errors of the straightforward method). Arrays have shape (n,). Errors are relative, in units of
-        the machine epsilon.
+        the machine epsilon. The number of panels is
+        even and at least four.
 
     Returns
     -------
@@ -185,8 +186,8 @@ def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floa
 
     Examples
     --------
-    >>> x, panel = np.array([1.0, 0.1]), ("length", "depth", "plain")
-    >>> figure = lost_digits({panel: (x, np.ones(2), 10 * np.ones(2)), ("range", *panel[1:]): (x, x, x)})
+    >>> x = np.array([1.0, 0.1])
+    >>> figure = lost_digits({(f"case {k}", "depth", "plain method"): (x, x, 10 * x) for k in range(4)})
     >>> plt.close(figure)
     """
     figure, grid = plt.subplots(2, -(-len(panels) // 2), figsize=(style.WIDTH, 4.5), sharey=True)
