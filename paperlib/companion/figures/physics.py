@@ -176,8 +176,7 @@ def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floa
     panels : mapping of tuple of three str to tuple of three ndarrays
         For each panel, (title, label of the horizontal axis, name of the straightforward method) -> (x, errors of
         paperlib, errors of the straightforward method). Arrays have shape (n,). Errors are relative, in units of
-        the machine epsilon. The number of panels is
-        even and at least four.
+        the machine epsilon. The number of panels is even and at least four.
 
     Returns
     -------
