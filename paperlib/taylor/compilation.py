@@ -110,9 +110,8 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
     memory is short.
     """
     arrays = at, *vectors
-    if any(each.shape != at.shape for each in vectors):
-        full = np.broadcast_shapes(*(each.shape for each in arrays))
-        at, *vectors = (np.broadcast_to(each, full) for each in arrays)
+    if vectors and {each.shape for each in vectors} != {at.shape}:
+        at, *vectors = _broadcast(at, vectors)
     points, given = _flat(at), NONE
     if len(vectors) == 1:
         given = _flat(vectors[0])
@@ -132,6 +131,17 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
         result = result[..., 0]
     result = result[0] if mlp.outputs == 1 else result.swapaxes(0, 1)
     return result.reshape(at.shape[:-1] + result.shape[1:])
+
+
+def _broadcast(at: Floats, vectors: Sequence[Floats]) -> list[Floats]:
+    """Return centres and directions in one shape, or refuse them."""
+    shapes = [each.shape for each in vectors]
+    try:
+        full = np.broadcast_shapes(at.shape, *shapes)
+    except ValueError:
+        text = ", ".join(map(str, shapes))
+        raise ValueError(f"directions: shapes {text}; must broadcast with at, {at.shape}") from None
+    return [np.broadcast_to(each, full) for each in (at, *vectors)]
 
 
 def tensor(mlp: MLP, order: int, ready: _Ready, at: Floats) -> Floats:
@@ -189,9 +199,10 @@ def _looped(of: Layout | None, points: Floats, given: Floats) -> Floats | None:
 def _parts(of: Any, out: Floats, centres: int) -> tuple[Floats, Floats]:
     """The derivatives (outputs, n, entries) and the gradients (outputs, gradients, n, columns) in the results of the loop."""
     end = of.outputs * centres * of.entries
-    values, gradients = out[:end], out[end : centres * of.results]
-    shape = of.outputs, of.gradients, centres, of.columns
-    return values.reshape(of.outputs, centres, of.entries), gradients.reshape(shape)
+    values = out[:end].reshape(of.outputs, centres, of.entries)
+    if not of.gradients:
+        return values, NONE
+    return values, out[end : centres * of.results].reshape(of.outputs, of.gradients, centres, of.columns)
 
 
 def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple[Floats, Floats]:
@@ -250,19 +261,7 @@ class Compiled:
         if isinstance(key, int):
             return tensor(mlp, key, ready, where)
         vectors = [array(name, directions[name], mlp.dim) for name in ready.names]
-        check_shapes(where, vectors)
         return evaluate(mlp, key, ready, where, vectors)
-
-
-def check_shapes(at: Floats, vectors: Sequence[Floats]) -> None:
-    """Refuse directions that do not broadcast with each other and the centres."""
-    shapes = [each.shape for each in vectors]
-    if any(shape != at.shape for shape in shapes):
-        try:
-            np.broadcast_shapes(at.shape, *shapes)
-        except ValueError:
-            text = ", ".join(map(str, shapes))
-            raise ValueError(f"directions: shapes {text}; must broadcast with at, {at.shape}") from None
 
 
 def centres(mlp: MLP, at: ArrayLike | None) -> Floats:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from paperlib._support import checks
 from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP
-from paperlib.taylor.compilation import array, centres, check_shapes, evaluate, prepare
+from paperlib.taylor.compilation import array, centres, evaluate, prepare
 from paperlib.taylor.requests import Key, Sum, indices_of, sum_of
 
 __all__ = ["bilaplacian", "hessian_vector", "laplacian", "mixed_derivative", "partials"]
@@ -89,7 +89,6 @@ def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | 
         raise ValueError(f"directions: {len(given)} of them; must be 1 to 10")
     names = tuple(f"directions[{k}]" for k in range(len(given)))
     vectors = [array(name, vector, mlp.dim) for name, vector in zip(names, given)]
-    check_shapes(where, vectors)
     return _evaluated(mlp, (names,), where, *vectors)[..., 0]
 
 
