@@ -73,7 +73,9 @@ def _kernel() -> Callable[..., bool] | None:
 
 def prepare(mlp: MLP, key: Key) -> _Ready:
     """Return the compiled request of a network. It is compiled at the first call and cached while the network lives."""
-    cached = _ready.setdefault(mlp, {})
+    cached = _ready.get(mlp)
+    if cached is None:
+        cached = _ready.setdefault(mlp, {})
     ready = cached.get(key)
     if ready is None:
         with np.errstate(over="ignore", invalid="ignore"):
