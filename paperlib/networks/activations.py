@@ -61,7 +61,7 @@ class Custom(NamedTuple):
     ----------
     name : str
     coefficients : callable
-        (z, order) -> phi, phi', phi''/2, .., phi^(order)/order! at z, shape (order + 1, *z.shape).
+        (z, order) -> phi, phi', phi''/2, .., phi^(order)/order! at z, shape (order + 1, ...).
     """
 
     name: str
