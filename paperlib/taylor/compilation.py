@@ -22,7 +22,7 @@ from paperlib._support.checks import Floats
 from paperlib._support.compiled import numba
 from paperlib.networks.mlp import MLP, SMALLER
 from paperlib.taylor import centroid, executor
-from paperlib.taylor.program import Request, program
+from paperlib.taylor.program import Request, programs
 from paperlib.taylor.requests import Key, Sum, indices_of, sum_of, with_hidden, written
 from paperlib.taylor.symmetric import entries
 
@@ -210,7 +210,8 @@ def _parts(of: Any, out: Floats, centres: int) -> tuple[Floats, Floats]:
 def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple[Floats, Floats]:
     """Compute the results of `_parts` with NumPy, in chunks of centres that fit into the processor's cache."""
     assert ready.request is not None, "there is a program for all but whole tensors"
-    mlp, first = with_hidden(mlp), program(ready.request, executor.RUN)
+    mlp = with_hidden(mlp)
+    first = programs(ready.request, executor.RUN, mlp.depth)[0]
     results = mlp.outputs * len(points) * (first.entries + len(first.gradients) * mlp.dim)
     _memory(16 * results)  # the parts, and the whole
     size = CHUNK_BYTES // executor.bytes_each(mlp, ready.request)

@@ -7,7 +7,7 @@ import numpy as np
 
 from paperlib._support.checks import Floats
 from paperlib.networks.mlp import MLP, phis
-from paperlib.taylor.program import ONWARD, Program, Request, program
+from paperlib.taylor.program import ONWARD, Program, Request, programs
 
 __all__ = ["bytes_each", "execute"]
 
@@ -16,8 +16,8 @@ RUN = 8  # the entries of a run of dot products, which do not matter here
 
 def bytes_each(mlp: MLP, request: Request) -> int:
     """Bytes that one centre takes in `execute`, beside the result."""
-    rows = [program(request, RUN, n == 0, n == mlp.depth - 1).rows for n in range(mlp.depth)]
-    return 16 * sum(count * len(bias) for count, bias in zip(rows, mlp.biases))
+    written = programs(request, RUN, mlp.depth)
+    return 16 * sum(each.rows * len(bias) for each, bias in zip(written, mlp.biases))
 
 
 def _play(rows: dict[int, Any], products: np.ndarray) -> None:
@@ -34,8 +34,8 @@ def execute(mlp: MLP, request: Request, letters: Sequence[Floats], at: Floats) -
     """
     layers: list[tuple[Program, dict[int, Any]]] = []
     received: dict[int, Any] = {}
-    for number, (phi, weight) in enumerate(zip(phis(mlp, at, _order(request)), mlp.weights)):
-        each = program(request, RUN, number == 0, number == mlp.depth - 1)
+    written = programs(request, RUN, mlp.depth)
+    for number, (each, phi, weight) in enumerate(zip(written, phis(mlp, at, written[0].order), mlp.weights)):
         rows = dict(enumerate(phi))
         rows |= {each.order + 1 + n: row @ weight.T for n, row in received.items()}
         rows |= dict(zip(each.letters, letters)) if number == 0 else {}
@@ -45,10 +45,6 @@ def execute(mlp: MLP, request: Request, letters: Sequence[Floats], at: Floats) -
     found = [_down(mlp, layers, output, len(at)) for output in range(mlp.outputs)]
     values, gradients = zip(*found)
     return np.stack(values), np.stack(gradients)
-
-
-def _order(request: Request) -> int:
-    return program(request, RUN).order
 
 
 def _down(mlp: MLP, layers: list[tuple[Program, dict[int, Any]]], output: int, centres: int) -> tuple[Floats, Floats]:

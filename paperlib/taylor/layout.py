@@ -16,7 +16,7 @@ from paperlib.networks.activations import Scaled
 from paperlib.networks.bases import recurrence, spare_rows
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.compiled_activations import CODES
-from paperlib.taylor.program import DOT, ONWARD, PRODUCT, Request, program
+from paperlib.taylor.program import DOT, ONWARD, PRODUCT, Request, programs
 from paperlib.taylor.registers import LANES
 
 __all__ = ["DOT", "GROUP", "HEAD", "LAYER", "PRODUCT", "Layout", "layout"]
@@ -116,15 +116,15 @@ def layout(mlp: MLP, request: Request, letters: Floats) -> Layout | None:
     names = ["linear", *mlp.activations, "linear"]
     layers = [_layer(*each) for each in zip(names, (mlp.dim, *map(len, mlp.biases)))]
     inputs, hidden = layers[0], layers[1:-1]
-    programs = [program(request, LANES, n == 0, n == mlp.depth - 1) for n in range(mlp.depth)]
-    first = programs[0]
+    written = programs(request, LANES, mlp.depth)
+    first = written[0]
     bases = {scaled.base for layer in hidden for *_, scaled in layer.groups}
-    rows = max(first.kept + max(spare_rows(base, first.order) for base in bases), *(each.rows for each in programs))
+    rows = max(first.kept + max(spare_rows(base, first.order) for base in bases), *(each.rows for each in written))
 
     parts: dict[Any, np.ndarray] = {base: _recurrence(base, first.order, first.kept) for base in bases}
-    products, of = _joined(parts | {(each, way): getattr(each, way) for each in programs for way in ("up", "down")})
+    products, of = _joined(parts | {(each, way): getattr(each, way) for each in written for way in ("up", "down")})
     products["out"] -= np.where(products["out"] >= ONWARD, ONWARD - rows, 0)
-    dots, of_dots = _joined({each: each.dots for each in programs})
+    dots, of_dots = _joined({each: each.dots for each in written})
     weights = sum(below.units * above.units for below, above in zip(layers, layers[1:]))
     checks.memory("mlp", 8 * (4 * weights + 2 * letters.size), "take a smaller network")
     numbers, at = _joined(_numbers(mlp, layers, letters))
@@ -141,7 +141,7 @@ def layout(mlp: MLP, request: Request, letters: Floats) -> Layout | None:
             *(at[way, n][0] for way in ("forward", "bias", "backward")),
         )
         + (*of_groups[n], *of[each, "up"], *of[each, "down"], *of_dots[each])
-        for n, each in enumerate(programs)
+        for n, each in enumerate(written)
     ]
     sections = {
         "head": np.zeros(1, HEAD),

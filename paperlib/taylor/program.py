@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["DOT", "ONWARD", "PRODUCT", "Derivatives", "Laplacian", "Program", "Request", "program"]
+__all__ = ["DOT", "ONWARD", "PRODUCT", "Derivatives", "Laplacian", "Program", "Request", "program", "programs"]
 
 Index: TypeAlias = tuple[int, ...]
 Term: TypeAlias = tuple[int, int, float]  # two rows and the weight of their product
@@ -192,6 +192,11 @@ def _runs(dots: list[tuple[int, int, int, float]], longest: int) -> list[tuple[i
                 continue
         runs.append((entry, left, right, 1, weight))
     return sorted(runs, key=lambda run: ((run[2] - begin) // longest, run[1], run[2]))
+
+
+def programs(request: Request, run: int, depth: int) -> list[Program]:
+    """Write the programs of all hidden layers; see `program`."""
+    return [program(request, run, layer == 0, layer == depth - 1) for layer in range(depth)]
 
 
 @lru_cache(maxsize=128)
