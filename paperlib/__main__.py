@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
-from paperlib._support import arithmetic
+from paperlib._support import determinism
 from paperlib._support.files import read_json
 from paperlib.companion import reference, reproduction
 from paperlib.companion.reproduction import Verdict
@@ -163,9 +163,9 @@ def _sweep(options: Namespace) -> int:
 def _arithmetic(options: Namespace) -> int:
     """Run a command in the one arithmetic, in which trainings give the same bits everywhere; alone, show what it fixes."""
     if not options.command_line:
-        print("\n".join(f"{name}={value}\n    {arithmetic.WHY[name]}" for name, value in arithmetic.FIXED.items()))
+        print("\n".join(f"{name}={value}\n    {determinism.WHY[name]}" for name, value in determinism.FIXED.items()))
         return 0
-    arithmetic.become(options.command_line)
+    determinism.become(options.command_line)
 
 
 def _summary(verdicts: list[Verdict]) -> int:
@@ -228,7 +228,7 @@ def start() -> None:
         Always, with the status that `main` returns.
     """
     if sys.argv[1:2] and sys.argv[1] in TRAINING:
-        arithmetic.restart()
+        determinism.restart()
     sys.exit(main())
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import paperlib
 from paperlib import MLP, born, perturbation, reference, targets, taylor, training
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 
 
 def face() -> None:

@@ -42,9 +42,9 @@ def test_what_is_asked_for_is_what_is_taken(name, monkeypatch):
         taken = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    monkeypatch.setattr("paperlib._support.checks.WORTH_ASKING", 0)
-    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 3 * taken)
+    monkeypatch.setattr("paperlib._support.validation.WORTH_ASKING", 0)
+    monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: 3 * taken)
     CALLS[name]()
-    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 0.75 * taken)
+    monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: 0.75 * taken)
     with pytest.raises(ValueError, match=r"^[^\n]*: needs .* GiB, .* GiB are free; [^\n]*$"):
         CALLS[name]()

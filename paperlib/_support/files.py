@@ -25,7 +25,7 @@ except ModuleNotFoundError:  # not a POSIX system: files of killed writers are n
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
+from paperlib._support import validation
 
 # Networks and notebooks with their pictures take a few MB, the checkpoints of this project's largest trainings 200 MB.
 MOST_BYTES = 2**30
@@ -51,7 +51,7 @@ def atomically(path: str | Path) -> Iterator[Path]:
     >>> [file.name for file in folder.iterdir()]
     ['note.txt']
     """
-    path = checks.path("path", path)
+    path = validation.path("path", path)
     if not path.name:
         raise ValueError(f"path = {str(path)!r}: is a folder; must name a file")
     try:
@@ -128,7 +128,7 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: not a readable .npz file; it is damaged or of another kind") from None
     if arrays is None:
         raise ValueError(f"{path}: holds {total / 2**30:.3g} GiB of arrays; at most {MOST_BYTES / 2**30:g} are read")
-    names = checks.sequence("names", names, str)
+    names = validation.sequence("names", names, str)
     missing = sorted(set(names) - set(arrays))
     if missing:
         raise ValueError(f"{path}: has no array {', '.join(map(repr, missing))}; it was written by something else")
@@ -137,7 +137,7 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 def _existing(path: str | Path) -> Path:
     """Return the path of an existing file; raise an OSError if it is missing or not accessible."""
-    path = checks.path("path", path)
+    path = validation.path("path", path)
     try:
         found = path.is_file()
     except OSError as error:  # the name is too long, or the folder is not accessible

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.companion import reference
 from paperlib.learning.perturbation import LearnedSeries
 from paperlib.physics import born, potentials, scattering
@@ -158,14 +158,14 @@ def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> d
 
     A depth of None and parameters that are not given take their initial values.
     """
-    of = SHAPES[checks.choice("shape", shape, tuple(SHAPES))]
+    of = SHAPES[validation.choice("shape", shape, tuple(SHAPES))]
     if unknown := sorted(parameters.keys() - of.parameters.keys()):
         has = ", ".join(of.parameters)
         raise ValueError(f"{unknown[0]}: no parameter of shape = {shape!r}; it has {has}")
     given = parameters if depth is None else {"depth": depth, **parameters}
     values = {}
     for name, (least, first, most, _) in {"depth": of.depth, **of.parameters}.items():
-        values[name] = checks.number(name, given.get(name, first))
+        values[name] = validation.number(name, given.get(name, first))
         if not least <= values[name] <= most:
             raise ValueError(f"{name} = {given[name]}: must be from {least:g} to {most:g} for shape = {shape!r}")
     return values

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support import arithmetic, tensorflow
+from paperlib._support import determinism, tensorflow
 from paperlib._support.files import read_npz, write_npz
 from paperlib.learning.ensemble import CURVES
 
@@ -77,7 +77,7 @@ class Checkpoint:
         `values` are the target's values at some samples. They distinguish two functions that have the same name.
         """
         tf, keras = tensorflow.load()
-        bits = arithmetic.departures() or str(arithmetic.FIXED)
+        bits = determinism.departures() or str(determinism.FIXED)
         origin = hashlib.sha256(f"{tf.__version__} {keras.__version__} {bits}".encode())
         origin.update(hashlib.sha256(values.tobytes()).digest() + code())
         return cls(Path(folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.learning.targets.target import FITS, Target
 from paperlib.learning.tensorflow_activations import TRAINABLE
 from paperlib.physics.potentials import SAMPLE_KINDS, sample
@@ -106,27 +106,27 @@ class TrainingConfig:
             object.__setattr__(self, name, check(name, getattr(self, name), *rest, **limits))
 
         for name in ("d", "samples", "batch", "steps", "validation"):
-            keep(name, checks.integer, minimum=1, limit=2**31)
+            keep(name, validation.integer, minimum=1, limit=2**31)
         for name in ("warmup", "sample_seed"):
-            keep(name, checks.integer, minimum=0, limit=2**63)
+            keep(name, validation.integer, minimum=0, limit=2**63)
         if self.sets is not None:
-            keep("sets", checks.integer, minimum=1)
+            keep("sets", validation.integer, minimum=1)
         keep("hidden", _integers, 1)
         keep("seeds", _integers, 0)
-        keep("depth", checks.number, above=0)
-        keep("smallest", checks.number, minimum=0)
+        keep("depth", validation.number, above=0)
+        keep("smallest", validation.number, minimum=0)
         choices = {"activation": TRAINABLE, "fit": FITS, "kind": SAMPLE_KINDS, "optimizer": OPTIMIZERS}
         for name, allowed in choices.items():
-            keep(name, checks.choice, allowed)
+            keep(name, validation.choice, allowed)
         if isinstance(self.learning_rate, (tuple, list)):
-            rates = tuple(checks.number("learning_rate", rate, above=0) for rate in self.learning_rate)
+            rates = tuple(validation.number("learning_rate", rate, above=0) for rate in self.learning_rate)
             object.__setattr__(self, "learning_rate", rates)
             if len(rates) != len(self.seeds):
                 raise ValueError(
                     f"learning_rate = {rates}: must be one number, or one for each of {len(self.seeds)} seeds"
                 )
         else:
-            keep("learning_rate", checks.number, above=0)
+            keep("learning_rate", validation.number, above=0)
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds = {self.seeds}: must differ, or members would be the same network")
         for name, most in (("batch", "samples"), ("warmup", "steps")):
@@ -249,7 +249,7 @@ class TrainingConfig:
         >>> json.loads(TrainingConfig().written(scattering_length_target()))["target"]
         'scattering length'
         """
-        return json.dumps(asdict(self) | {"target": checks.instance("target", target, Target).name}, sort_keys=True)
+        return json.dumps(asdict(self) | {"target": validation.instance("target", target, Target).name}, sort_keys=True)
 
 
 FIELDS = tuple(field.name for field in fields(TrainingConfig))
@@ -259,5 +259,7 @@ def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
     """Return a non-empty sequence of integers, each at least `minimum`, as a tuple."""
     if not isinstance(values, (tuple, list)) or not values:
         wrong = ValueError if isinstance(values, (tuple, list)) else TypeError
-        raise wrong(f"{name} = {checks.brief(values)}: must be a tuple of one integer or more")
-    return tuple(checks.integer(f"{name}[{i}]", value, minimum=minimum, limit=2**31) for i, value in enumerate(values))
+        raise wrong(f"{name} = {validation.brief(values)}: must be a tuple of one integer or more")
+    return tuple(
+        validation.integer(f"{name}[{i}]", value, minimum=minimum, limit=2**31) for i, value in enumerate(values)
+    )

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
 from paperlib._support.files import read_npz, write_npz
+from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, from_arrays, to_arrays
 
 __all__ = ["Ensemble"]
@@ -60,18 +60,18 @@ class Ensemble:
     configuration: str = ""
 
     def __post_init__(self) -> None:
-        members = tuple(checks.sequence("members", self.members, MLP))
+        members = tuple(validation.sequence("members", self.members, MLP))
         if not members:
             raise ValueError("members = (): must be one MLP or more")
         object.__setattr__(self, "members", members)
         for name, shape in CURVES.items():
-            curve = checks.shaped(name, getattr(self, name))
+            curve = validation.shaped(name, getattr(self, name))
             if curve.ndim != (1 if name == "seconds" else 2):
                 raise ValueError(f"{name}: shape {curve.shape}; must be {shape}")
-            object.__setattr__(self, name, checks.frozen_copy(curve))
-        checks.instance("configuration", self.configuration, str)
-        given: list[Any] = checks.sequence("seeds", self.seeds)
-        seeds = tuple(checks.integer(f"seeds[{n}]", seed, -(2**63), 2**63 - 1) for n, seed in enumerate(given))
+            object.__setattr__(self, name, validation.frozen_copy(curve))
+        validation.instance("configuration", self.configuration, str)
+        given: list[Any] = validation.sequence("seeds", self.seeds)
+        seeds = tuple(validation.integer(f"seeds[{n}]", seed, -(2**63), 2**63 - 1) for n, seed in enumerate(given))
         object.__setattr__(self, "seeds", seeds)
         kinds = [([weight.shape for weight in member.weights], member.activation) for member in members]
         for number, kind in enumerate(kinds):
@@ -79,7 +79,7 @@ class Ensemble:
                 raise ValueError(f"members[{number}]: must have the shape and the activation of members[0]")
         if not len(self.seeds) == np.shape(self.loss)[-1] == np.shape(self.validation)[-1] == len(self.members):
             raise ValueError(
-                f"seeds = {checks.brief(self.seeds)}: seeds and curves must be one a member, of {len(self.members)}"
+                f"seeds = {validation.brief(self.seeds)}: seeds and curves must be one a member, of {len(self.members)}"
             )
         if not len(self.loss) == len(self.validation) == len(self.seconds):
             raise ValueError(
@@ -112,7 +112,7 @@ class Ensemble:
         >>> reference.ensemble("scattering_lengths").mlp(0)
         MLP(64-64-64-64-1, silu)
         """
-        return self.members[checks.integer("number", number, minimum=0, maximum=len(self.members) - 1)]
+        return self.members[validation.integer("number", number, minimum=0, maximum=len(self.members) - 1)]
 
     def predict(self, x: ArrayLike) -> Floats:
         """Evaluate every member at the inputs x.
@@ -170,7 +170,7 @@ class Ensemble:
         (3,)
         """
         with np.errstate(over="ignore"):
-            return checks.representable("x", self.predict(x).mean(axis=0), "scale the inputs or the weights")
+            return validation.representable("x", self.predict(x).mean(axis=0), "scale the inputs or the weights")
 
     def spread(self, x: ArrayLike) -> Floats:
         """Return the standard deviation of the members' outputs.
@@ -200,7 +200,7 @@ class Ensemble:
         array([1., 2.])
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            return checks.representable("x", self.predict(x).std(axis=0), "scale the inputs or the weights")
+            return validation.representable("x", self.predict(x).std(axis=0), "scale the inputs or the weights")
 
     def save(self, path: str | Path) -> None:
         """Write the ensemble to a .npz file, atomically and in single precision.

@@ -38,8 +38,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.learning.configuration import TrainingConfig
 from paperlib.learning.ensemble import Ensemble
 from paperlib.learning.targets.target import Target, orders_in_turn
@@ -84,13 +84,13 @@ class LearnedSeries:
     order: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ensembles", tuple(checks.sequence("ensembles", self.ensembles, Ensemble)))
+        object.__setattr__(self, "ensembles", tuple(validation.sequence("ensembles", self.ensembles, Ensemble)))
         if not self.ensembles:
             raise ValueError("ensembles = (): must be one or more")
         dims = {ensemble.mlp(0).dim for ensemble in self.ensembles}
         if len(dims) > 1:
             raise ValueError(f"ensembles: of networks with {sorted(dims)} inputs; must be of one kind")
-        order = checks.integer("order", self.order, minimum=len(self.ensembles), limit=checks.TENSOR_ORDER)
+        order = validation.integer("order", self.order, minimum=len(self.ensembles), limit=validation.TENSOR_ORDER)
         object.__setattr__(self, "order", order)
 
     @property
@@ -191,7 +191,7 @@ class LearnedSeries:
 
     def _combined(self, order: int, tensor: Callable[[Ensemble, int], SymmetricTensor]) -> SymmetricTensor:
         """Return the weighted sum over ensembles of `tensor(ensemble, order)`."""
-        order = checks.integer("order", order, minimum=1, maximum=self.order)
+        order = validation.integer("order", order, minimum=1, maximum=self.order)
         parts = zip(self.shares[order - 1], self.ensembles, strict=True)
         return reduce(add, (tensor(ensemble, order) * share for share, ensemble in parts if share))
 
@@ -225,7 +225,7 @@ class LearnedSeries:
         >>> float(abs(first)), float(abs(second))
         (0.0, 0.0)
         """
-        U = checks.real_array("U", U, last=self.dim)
+        U = validation.real_array("U", U, last=self.dim)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 means = [_mean(each, lambda mlp: taylor_expand(mlp, self.order).terms(U)) for each in self.ensembles]
@@ -234,7 +234,7 @@ class LearnedSeries:
         # The constant is never subtracted, so the last ensemble learns it too, and learns it best.
         shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
         with np.errstate(over="ignore", invalid="ignore"):
-            return checks.representable("U", np.einsum("nk,k...n->...n", shares, np.array(means)), "scale it")
+            return validation.representable("U", np.einsum("nk,k...n->...n", shares, np.array(means)), "scale it")
 
     def __call__(self, U: ArrayLike) -> Floats:
         """Return the learned approximation of the highest order, the sum of the terms.
@@ -264,7 +264,7 @@ class LearnedSeries:
         (3,)
         """
         with np.errstate(over="ignore"):
-            return checks.representable("U", self.terms(U).sum(axis=-1), "scale it")
+            return validation.representable("U", self.terms(U).sum(axis=-1), "scale it")
 
 
 def _member_tensor(mlp: MLP, order: int) -> SymmetricTensor:
@@ -332,8 +332,8 @@ def direct(target: Target, config: TrainingConfig, order: int, *, cache: str | P
     >>> [tensor.order for tensor in series.tensors]
     [1, 2]
     """
-    order = checks.integer("order", order, minimum=1, limit=checks.TENSOR_ORDER)
-    checks.instance("config", config, TrainingConfig)
+    order = validation.integer("order", order, minimum=1, limit=validation.TENSOR_ORDER)
+    validation.instance("config", config, TrainingConfig)
     _warn_of_a_far_centre(config)
     return LearnedSeries((train_ensemble(config, target, cache=cache),), order)
 
@@ -387,8 +387,8 @@ def iterative(
     >>> len(series.ensembles), series.order
     (2, 2)
     """
-    checks.instance("target", target, Target)
-    configs = tuple(checks.sequence("configs", configs, TrainingConfig))
+    validation.instance("target", target, Target)
+    configs = tuple(validation.sequence("configs", configs, TrainingConfig))
     if not configs:
         raise ValueError("configs = (): must be one TrainingConfig an order")
     if len({config.d for config in configs}) > 1:
@@ -464,7 +464,7 @@ def relative_errors(series: LearnedSeries, exact: Sequence[SymmetricTensor]) -> 
     >>> mean.shape, members.shape[0]
     ((1,), 1)
     """
-    checks.instance("series", series, LearnedSeries)
+    validation.instance("series", series, LearnedSeries)
     exact = orders_in_turn("exact", exact)
     if len(exact) > series.order:
         raise ValueError(f"exact: {len(exact)} orders; the series has {series.order}")

@@ -12,7 +12,7 @@ roots of L and R, and from Muon, which orthonormalises the momentum and keeps no
 
 from typing import Any
 
-from paperlib._support import checks, tensorflow
+from paperlib._support import tensorflow, validation
 
 keras: Any  # declared as a variable for the type checker, because a class below derives from one of its classes
 _, keras = tensorflow.load()
@@ -79,11 +79,11 @@ class SOAP(keras.optimizers.Optimizer):
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **options)
         for label, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= checks.number(label, beta) < 1:
+            if not 0 <= validation.number(label, beta) < 1:
                 raise ValueError(f"{label} = {beta}: must be from 0 up to, but not, 1")
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, checks.number("epsilon", epsilon, minimum=0)
-        self.frequency = checks.integer("frequency", frequency, minimum=1)
-        self.longest = checks.integer("longest", longest, minimum=1)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, validation.number("epsilon", epsilon, minimum=0)
+        self.frequency = validation.integer("frequency", frequency, minimum=1)
+        self.longest = validation.integer("longest", longest, minimum=1)
 
     def build(self, variables: list) -> None:
         """Create the moments and the eigenvectors of every variable. A second call has no effect.

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support import checks, cores
+from paperlib._support import threads, validation
 from paperlib._support.files import atomically, read_json
 from paperlib.learning import perturbation, targets
 from paperlib.learning.configuration import FIELDS, TrainingConfig
@@ -60,9 +60,9 @@ class Point:
     orders: int = 2
 
     def __post_init__(self) -> None:
-        checks.instance("config", self.config, TrainingConfig)
-        checks.choice("protocol", self.protocol, PROTOCOLS)
-        checks.integer("orders", self.orders, minimum=1, limit=checks.TENSOR_ORDER)
+        validation.instance("config", self.config, TrainingConfig)
+        validation.choice("protocol", self.protocol, PROTOCOLS)
+        validation.integer("orders", self.orders, minimum=1, limit=validation.TENSOR_ORDER)
 
     @property
     def key(self) -> str:
@@ -197,7 +197,7 @@ def sweep(
     say(f"{len(wanted)} points, {len(wanted) - len(missing)} of them in {table.name}")
     failed = []
     if missing:
-        here = {"n_workers": cores.count(), "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+        here = {"n_workers": threads.count(), "threads_per_worker": 1, "processes": True, "dashboard_address": None}
         with nullcontext(scheduler) if scheduler else LocalCluster(**here) as cluster, Client(cluster) as client:
             cache = str(table.with_suffix(".trained"))
             futures = [client.submit(_learn, p, cache, key=key, retries=1) for key, p in missing.items()]

@@ -16,8 +16,8 @@ from threading import Lock
 
 import numpy as np
 
-from paperlib._support import arithmetic, checks, tensorflow
-from paperlib._support.checks import Floats
+from paperlib._support import determinism, tensorflow, validation
+from paperlib._support.validation import Floats
 from paperlib.learning import programs
 from paperlib.learning.checkpoints import Checkpoint
 from paperlib.learning.configuration import FITS, TrainingConfig
@@ -83,9 +83,9 @@ def train_ensemble(config: TrainingConfig, target: Target, *, cache: str | Path 
     >>> len(ensemble.members), ensemble.loss.shape
     (1, (2, 1))
     """
-    checks.instance("config", config, TrainingConfig)
-    checks.instance("target", target, Target)
-    cache = None if cache is None else checks.path("cache", cache)
+    validation.instance("config", config, TrainingConfig)
+    validation.instance("target", target, Target)
+    cache = None if cache is None else validation.path("cache", cache)
     _warn_of_other_bits()
     with _AT_WORK:
         return _train(config, target, cache)
@@ -94,7 +94,7 @@ def train_ensemble(config: TrainingConfig, target: Target, *, cache: str | Path 
 @lru_cache(maxsize=1)
 def _warn_of_other_bits() -> None:
     """Warn, once in a process, that it does not run in deterministic mode, with the reason."""
-    if why := arithmetic.departures():
+    if why := determinism.departures():
         warnings.warn(f"trained to bits of this machine's own: {why}", stacklevel=3)
 
 

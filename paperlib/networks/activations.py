@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.networks import bases, smooth
 
 __all__ = ["PIECEWISE", "SMOOTH", "Custom", "Scaled", "derivatives", "groups", "parse", "scaled", "spelled"]
@@ -96,7 +96,7 @@ def parse(name: str) -> tuple[str, float | None]:
     """
     match = PARAMETER.fullmatch(name) if isinstance(name, str) else None
     if match is None:
-        checks.choice("activation", name, (*SMOOTH, *PIECEWISE))
+        validation.choice("activation", name, (*SMOOTH, *PIECEWISE))
         return name, DEFAULTS.get(name)
     try:
         parameter = float(match[2])
@@ -104,7 +104,7 @@ def parse(name: str) -> tuple[str, float | None]:
         parameter = np.nan
     if not np.isfinite(parameter) or (match[1] in POSITIVE and parameter <= 0):
         raise ValueError(
-            f"activation = {checks.brief(name)}: its parameter must be a finite number{' > 0' * (match[1] in POSITIVE)}"
+            f"activation = {validation.brief(name)}: its parameter must be a finite number{' > 0' * (match[1] in POSITIVE)}"
         )
     return match[1], parameter
 
@@ -148,7 +148,7 @@ def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
     for part in name.split(" + "):
         match = COUNTED.fullmatch(part)
         if match is None:
-            raise ValueError(f"activation = {checks.brief(name)}: {part!r} has no count; as in 'tanh*8 + linear*3'")
+            raise ValueError(f"activation = {validation.brief(name)}: {part!r} has no count; as in 'tanh*8 + linear*3'")
         parse(match[1])
         found.append((match[1], int(match[2])))
     return tuple(found)
@@ -203,10 +203,13 @@ def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -
     ValueError: order 2: neuron 1 of layer 3 sits at the kink of relu, z = 0; no derivative past the first
     """
     groups(name)
-    z, order = checks.shaped("z", z, axes=0), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
-    checks.finite("z", z)
+    z, order = (
+        validation.shaped("z", z, axes=0),
+        validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER),
+    )
+    validation.finite("z", z)
     with np.errstate(over="ignore", invalid="ignore"):
-        return checks.representable("z", of_layer(name, z, order, layer), "take a lower order or a smaller z")
+        return validation.representable("z", of_layer(name, z, order, layer), "take a lower order or a smaller z")
 
 
 _groups, _scaled = lru_cache(groups), lru_cache(scaled)

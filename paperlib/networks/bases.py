@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.special import erfcx
 
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 
 __all__ = ["BASES", "KINKED", "derivatives", "recurrence", "spare_rows"]
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 from paperlib.networks import activations
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
 from paperlib._support.files import read_npz, write_npz
+from paperlib._support.validation import Floats
 from paperlib.networks import activations
 from paperlib.networks.doors import keras_models, onnx_files, pytorch, scikit
 from paperlib.networks.graph import Converted, layers
@@ -28,7 +28,9 @@ def _parameters(name: str, values: Any, axes: int) -> tuple[Floats, ...]:
         raise TypeError(f"{name}: {type(values).__name__} given; must be a list of arrays, one for each layer")
     if not values:
         raise ValueError(f"{name} = {values}: must be a list of arrays, one for each layer")
-    arrays = [checks.frozen_copy(checks.real_array(f"{name}[{layer}]", value)) for layer, value in enumerate(values)]
+    arrays = [
+        validation.frozen_copy(validation.real_array(f"{name}[{layer}]", value)) for layer, value in enumerate(values)
+    ]
     for layer, array in enumerate(arrays):
         if array.ndim != axes:
             raise ValueError(f"{name}[{layer}]: shape {array.shape}; must be {LAYOUT[axes]}")
@@ -46,7 +48,7 @@ def _activation(given: Any, biases: Sequence[Floats]) -> Any:
         counted, units = sum(count or 0 for _, count in activations.groups(name)), len(biases[layer])
         if counted and counted != units:
             raise ValueError(
-                f"activation = {checks.brief(name)}: {counted} neurons; hidden layer {layer + 1} has {units}"
+                f"activation = {validation.brief(name)}: {counted} neurons; hidden layer {layer + 1} has {units}"
             )
     return names[0] if len(set(names)) == 1 else tuple(names)
 
@@ -141,12 +143,12 @@ class MLP:
 
         Beyond the largest double it is a ValueError.
         """
-        y = checks.real_array("x", x, last=self.dim)
+        y = validation.real_array("x", x, last=self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
             for weight, bias, phi in zip(self.weights, self.biases, self.activations):
                 y = activations.of_layer(phi, y @ weight.T + bias, 0)[0]
             y = y @ self.weights[-1].T + self.biases[-1]
-        checks.representable("x", y, SMALLER)
+        validation.representable("x", y, SMALLER)
         return y[..., 0] if self.outputs == 1 else y
 
     @classmethod
@@ -227,7 +229,7 @@ class MLP:
         stored = read_npz(path, ("format", "activation"))
         try:
             if stored["format"].tolist() != FORMAT:
-                raise ValueError(f"format {checks.brief(stored['format'].tolist())}")
+                raise ValueError(f"format {validation.brief(stored['format'].tolist())}")
             return cls(*from_arrays(stored), stored["activation"].tolist())
         except (KeyError, ValueError, TypeError) as error:
             raise ValueError(f"{path}: is not a network saved by MLP.save ({error})") from None
@@ -235,8 +237,8 @@ class MLP:
 
 def centre(mlp: Any, at: ArrayLike | None) -> Floats:
     """Where a network is expanded, (..., dim): the origin if `at` is None; of arguments that are not checked."""
-    checks.instance("mlp", mlp, MLP)
-    return np.zeros(mlp.dim) if at is None else checks.real_array("at", at, last=mlp.dim)
+    validation.instance("mlp", mlp, MLP)
+    return np.zeros(mlp.dim) if at is None else validation.real_array("at", at, last=mlp.dim)
 
 
 def phis(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:

@@ -9,7 +9,7 @@ from math import factorial
 import numpy as np
 from scipy.special import expit, ndtr
 
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 
 __all__ = ["FUNCTIONS"]
 

@@ -22,8 +22,8 @@ from math import factorial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.physics import shells
 from paperlib.physics.pade import of_quotient, of_terms
 from paperlib.taylor.symmetric import MOST_INDICES, SymmetricTensor, index_table, packed_position, packed_size
@@ -42,8 +42,8 @@ _WEAKER = "take a weaker U or a lower order"
 
 def _checked(U: ArrayLike, order: int) -> tuple[Floats, int]:
     """Return U as a float64 array and `order` as an int; raise if either is invalid or the result too large."""
-    U, order = checks.real_array("U", U), checks.integer("order", order, minimum=1, limit=LARGEST_ORDER)
-    checks.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
+    U, order = validation.real_array("U", U), validation.integer("order", order, minimum=1, limit=LARGEST_ORDER)
+    validation.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
     return U, order
 
 
@@ -142,7 +142,7 @@ def born_remainder(U: ArrayLike, order: int) -> Floats:
             above = np.cumsum(q[::-1], axis=0)[::-1]  # above[k]: sum of the coefficients of q from order k on
             excess = w[-1] - sum(a[n - 1] * above[order + 1 - n] for n in range(1, order + 1))
             remainder[rows] = excess / above[0]
-    checks.representable("U, order", remainder, _WEAKER)
+    validation.representable("U, order", remainder, _WEAKER)
     return remainder.reshape(U.shape[:-1])[()]
 
 
@@ -221,7 +221,7 @@ def born_approximation(U: ArrayLike, order: int) -> Floats:
     -0.1
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return checks.representable("U, order", born_terms(U, order).sum(axis=-1), _WEAKER)
+        return validation.representable("U, order", born_terms(U, order).sum(axis=-1), _WEAKER)
 
 
 def born_tensor(order: int, d: int) -> SymmetricTensor:
@@ -264,9 +264,9 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
     >>> bool(np.isclose(born_tensor(3, 3).contract(U), born_terms(U, 3)[2], rtol=1e-13))
     True
     """
-    order = checks.integer("order", order, minimum=1, limit=checks.TENSOR_ORDER)
-    d = checks.integer("d", d, minimum=1, limit=MOST_INDICES)
-    checks.memory(f"order = {order}, d = {d}", 32 * (order + 1) * packed_size(d, order), "use born_terms")
+    order = validation.integer("order", order, minimum=1, limit=validation.TENSOR_ORDER)
+    d = validation.integer("d", d, minimum=1, limit=MOST_INDICES)
+    validation.memory(f"order = {order}, d = {d}", 32 * (order + 1) * packed_size(d, order), "use born_terms")
     w, q = _transfer_derivatives(order, d)
     a = [np.empty(0)]  # placeholder: a_0 has no term of order 0
     for n in range(1, order + 1):
@@ -346,10 +346,10 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
     >>> bool(np.allclose(eta[:3], 2.0 / (np.pi * np.array([0.5, 1.5, 2.5])) ** 2, rtol=1e-12))
     True
     """
-    U = checks.real_array("U", U)
+    U = validation.real_array("U", U)
     d = U.shape[-1]
     m = max(3, min(8, 512 // d))
-    checks.memory(f"U: d = {d}", 48 * m * (m + 1) * d**2, "take fewer shells")
+    validation.memory(f"U: d = {d}", 48 * m * (m + 1) * d**2, "take fewer shells")
     V = _integration(d, m)
     flat = U.reshape(-1, d)
     eta = np.empty(flat.shape)
@@ -448,21 +448,21 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
     >>> bool(np.isclose(pade(U, 8, 8), 1 - np.tan(np.sqrt(10)) / np.sqrt(10), rtol=1e-13))
     True
     """
-    U = checks.real_array("U", U)
+    U = validation.real_array("U", U)
     m, n = _degrees(m, n)
     result = np.empty(U.size // U.shape[-1])
     for rows, x in shells.blocks(U, _BLOCK // (m + n + 1)):
         with np.errstate(over="ignore", invalid="ignore"):
             w, q = _coupling_series(x, m + n)
-        series = checks.representable("U", np.stack([w, q]), _WEAKER)
+        series = validation.representable("U", np.stack([w, q]), _WEAKER)
         result[rows] = [of_quotient(series[0, :, k], series[1, :, k], m, n) for k in range(series.shape[-1])]
     return result.reshape(U.shape[:-1])[()]
 
 
 def _degrees(m: int, n: int) -> tuple[int, int]:
     """Return the degrees m >= 1 and n >= 0 as integers; raise if they are out of range."""
-    m = checks.integer("m", m, minimum=1, limit=LARGEST_ORDER)
-    return m, checks.integer("n", n, minimum=0, limit=LARGEST_ORDER - m)
+    m = validation.integer("m", m, minimum=1, limit=LARGEST_ORDER)
+    return m, validation.integer("n", n, minimum=0, limit=LARGEST_ORDER - m)
 
 
 def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
@@ -506,7 +506,7 @@ def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
     2.0
     """
     m, n = _degrees(m, n)
-    terms = checks.real_array("terms", terms)
+    terms = validation.real_array("terms", terms)
     if terms.shape[-1] < m + n:
         raise ValueError(f"terms: shape {terms.shape}; the last axis must be m + n = {m + n} long or longer")
     flat = terms[..., : m + n].reshape(-1, m + n)

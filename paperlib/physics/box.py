@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.taylor.symmetric import SymmetricTensor, index_table
 
 __all__ = ["box_tensor", "energy", "energy_gradient", "energy_jet"]
@@ -75,8 +75,8 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
     >>> bool(np.isclose(box_tensor(2, 8).contract(np.ones(8)), 0))      # and by no more
     True
     """
-    order = checks.integer("order", order, minimum=1, maximum=3)
-    d = checks.integer("d", d, minimum=2, limit=MOST_POINTS)
+    order = validation.integer("order", order, minimum=1, maximum=3)
+    d = validation.integer("d", d, minimum=2, limit=MOST_POINTS)
     energies, states = np.linalg.eigh(_kinetic(d))
     psi = states[:, 0]
     R = (states[:, 1:] / (energies[0] - energies[1:])) @ states[:, 1:].T
@@ -191,13 +191,17 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
     True
     """
     H = _hamiltonians(V)
-    v = checks.alike("v", v, "V", H.shape[:2])
+    v = validation.alike("v", v, "V", H.shape[:2])
     energies, states = np.linalg.eigh(H)
     psi, excited = states[:, :, 0], states[:, :, 1:]
     with np.errstate(all="ignore"):
         amplitudes = np.einsum("nim,ni->nm", excited, v * psi) / (energies[:, :1] - energies[:, 1:])
         product = 2 * psi * np.einsum("nim,nm->ni", excited, amplitudes)
-    return energies[:, 0], psi**2, checks.representable("v", product, "scale it, or take V without degenerate levels")
+    return (
+        energies[:, 0],
+        psi**2,
+        validation.representable("v", product, "scale it, or take V without degenerate levels"),
+    )
 
 
 def _hamiltonians(V: ArrayLike) -> Floats:
@@ -205,7 +209,7 @@ def _hamiltonians(V: ArrayLike) -> Floats:
 
     Raise a TypeError or a ValueError if V is invalid or the matrices need more memory than is free.
     """
-    V = checks.real_array("V", V)
+    V = validation.real_array("V", V)
     if V.ndim != 2:
         raise ValueError(f"V: shape {V.shape}; must be (n, {V.shape[-1]})")
     if np.abs(V).max() > LARGEST_V:
@@ -213,7 +217,7 @@ def _hamiltonians(V: ArrayLike) -> Floats:
     d = V.shape[1]
     if d > MOST_POINTS:
         raise ValueError(f"V: {d} points; at most {MOST_POINTS} are taken")
-    checks.memory("V", 32 * len(V) * d * d, "take fewer at a time")
+    validation.memory("V", 32 * len(V) * d * d, "take fewer at a time")
     H = np.zeros((len(V), d, d)) + _kinetic(d)
     H[:, np.arange(d), np.arange(d)] += V
     return H

@@ -13,7 +13,7 @@ References
 import numpy as np
 from scipy.linalg import toeplitz
 
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 
 __all__ = ["of_quotient", "of_terms"]
 

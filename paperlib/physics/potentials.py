@@ -13,8 +13,8 @@ import numpy as np
 from scipy.constants import physical_constants
 from scipy.integrate import quad
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 
 __all__ = [
     "HBAR_C", "discretize", "exponential", "from_physical", "gaussian", "poschl_teller", "sample", "square_well",
@@ -74,11 +74,11 @@ def _discretized(name: str, function: Callable[[float], float], letter: str, rho
     Error messages call the argument `name` and the potential `letter`.
     """
     if not callable(function):
-        raise TypeError(f"{name} = {checks.brief(function)}: must be a callable {letter}(r)")
+        raise TypeError(f"{name} = {validation.brief(function)}: must be a callable {letter}(r)")
     try:
         float(function(rho))
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: at r = {rho:g} it gives no real number ({checks.brief(error)})") from error
+        raise TypeError(f"{name}: at r = {rho:g} it gives no real number ({validation.brief(error)})") from error
     averages, shell = _averages(lambda r: function(rho * r), d)
     if shell is not None:
         raise ValueError(
@@ -92,7 +92,7 @@ def _averages(function: Callable[[float], float], d: int) -> tuple[Floats, int |
 
     The averages have shape (d,). The index is None if every average converges.
     """
-    d = checks.integer("d", d, minimum=1, limit=MOST_SHELLS)
+    d = validation.integer("d", d, minimum=1, limit=MOST_SHELLS)
     edges = np.arange(d + 1) / d
     with np.errstate(all="ignore"):
         # full_output suppresses quad's warnings. A shell whose integral does not converge is reported below.
@@ -111,8 +111,8 @@ def _shape(depth: float, d: int, function: Callable[..., float], **lengths: floa
 
     The lengths must be positive. Raise a ValueError if an average is not finite or does not converge.
     """
-    depth = checks.number("depth", depth)
-    lengths = {name: checks.number(name, value, above=0) for name, value in lengths.items()}
+    depth = validation.number("depth", depth)
+    lengths = {name: validation.number(name, value, above=0) for name, value in lengths.items()}
     averages, shell = _averages(partial(function, **lengths), d)
     with np.errstate(over="ignore", invalid="ignore"):
         U = depth * averages
@@ -153,8 +153,8 @@ def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
     >>> square_well(2.0, 4, radius=0.5)
     array([2., 2., 0., 0.])
     """
-    depth, radius = checks.number("depth", depth), checks.number("radius", radius, above=0)
-    d = checks.integer("d", d, minimum=1, limit=MOST_SHELLS)
+    depth, radius = validation.number("depth", depth), validation.number("radius", radius, above=0)
+    d = validation.integer("d", d, minimum=1, limit=MOST_SHELLS)
     # The volume average of a step is the filled fraction of each shell's volume, so no quadrature is needed.
     edges = np.arange(d + 1) / d
     return depth * np.diff(np.minimum(edges, radius) ** 3) / np.diff(edges**3)
@@ -366,11 +366,11 @@ def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: floa
     >>> from_physical(lambda r: -14.0, reduced_mass_MeV=469.46, range_fm=2.5, d=2).round(4)
     array([2.1099, 2.1099])
     """
-    mass = checks.number("reduced_mass_MeV", reduced_mass_MeV, above=0)
-    rho = checks.number("range_fm", range_fm, above=0)
+    mass = validation.number("reduced_mass_MeV", reduced_mass_MeV, above=0)
+    rho = validation.number("range_fm", range_fm, above=0)
     with np.errstate(over="ignore", invalid="ignore"):
         U = -2 * mass * (rho * rho) / HBAR_C**2 * _discretized("function_MeV", function_MeV, "V", rho, d)
-    return checks.representable("reduced_mass_MeV, range_fm", U, "take smaller ones")
+    return validation.representable("reduced_mass_MeV, range_fm", U, "take smaller ones")
 
 
 def sample(
@@ -421,13 +421,13 @@ def sample(
     >>> bool((U == sample(1000, 64, depth=2.0, seed=1)).all())
     True
     """
-    n, d = checks.integer("n", n, minimum=1), checks.integer("d", d, minimum=1)
-    checks.memory("n, d", 24 * n * d, "draw fewer at a time")
-    depth = checks.number("depth", depth, above=0)
-    smallest = checks.number("smallest", smallest, minimum=0)
+    n, d = validation.integer("n", n, minimum=1), validation.integer("d", d, minimum=1)
+    validation.memory("n, d", 24 * n * d, "draw fewer at a time")
+    depth = validation.number("depth", depth, above=0)
+    smallest = validation.number("smallest", smallest, minimum=0)
     if smallest > 1:
         raise ValueError(f"smallest = {smallest}: must be from 0 to 1")
-    checks.choice("kind", kind, SAMPLE_KINDS)
+    validation.choice("kind", kind, SAMPLE_KINDS)
     random = _generator(seed)
     sizes = random.uniform(smallest, 1.0, size=(n, 1))
     U = random.random((n, d))
@@ -445,7 +445,7 @@ def _generator(seed: Any) -> np.random.Generator:
 
     Raise a TypeError if the seed has another type, and a ValueError if an integer is negative.
     """
-    message = f"seed = {checks.brief(seed)}: must be an integer >= 0 or a sequence of them"
+    message = f"seed = {validation.brief(seed)}: must be an integer >= 0 or a sequence of them"
     if seed is None:  # NumPy would draw a new seed at each call
         raise TypeError(message)
     try:

@@ -12,8 +12,8 @@ iteration.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.physics import shells
 
 __all__ = [
@@ -32,14 +32,14 @@ def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[
     shape (...), and each computed derivative has the shape of U. A derivative that is not computed is returned
     as an array without rows. The compiled sweep is tried first, and NumPy is used if it does not apply.
     """
-    U = checks.shaped("U", U)
-    directions = np.empty((0, U.shape[-1])) if v is None else checks.alike("v", v, "U", U.shape)
+    U = validation.shaped("U", U)
+    directions = np.empty((0, U.shape[-1])) if v is None else validation.alike("v", v, "U", U.shape)
     flat, directions = (np.ascontiguousarray(array).reshape(-1, U.shape[-1]) for array in (U, directions))
     n, d = flat.shape
     a0: Floats = np.empty(n)
     gradient, product = (np.empty((n if derivatives > order else 0, d)) for order in (0, 1))
     if not shells.swept(derivatives, flat, directions, a0, gradient, product):
-        checks.finite("U", U)
+        validation.finite("U", U)
         with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
             for rows, x in shells.blocks(flat, _BLOCK // d):
                 solution = shells.edges(x, order=5 if derivatives > 1 else 3)
@@ -276,7 +276,7 @@ def effective_range(U: ArrayLike) -> Floats:
     >>> bool(abs(effective_range(np.full(16, k**2)) - 1.0) < 1e-12)
     True
     """
-    U = checks.real_array("U", U)
+    U = validation.real_array("U", U)
     d = U.shape[-1]
     r_e = np.empty(U.size // d)
     with np.errstate(all="ignore"):
@@ -330,7 +330,7 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
     >>> [int(bound_states(np.full(8, depth))) for depth in (2.0, 3.0, 30.0)]
     [0, 1, 2]
     """
-    U = checks.real_array("U", U)
+    U = validation.real_array("U", U)
     d = U.shape[-1]
     count = np.empty(U.size // d, dtype=np.int64)
     for rows, x in shells.blocks(U, _BLOCK // d):
@@ -386,11 +386,11 @@ def wave_function(U: ArrayLike, points_per_shell: int = 8) -> tuple[Floats, Floa
     >>> bool(np.allclose(u, np.sin(r) / np.cos(1.0), rtol=1e-13))
     True
     """
-    U = checks.real_array("U", U)
+    U = validation.real_array("U", U)
     if U.ndim != 1:
         raise ValueError(f"U: shape {U.shape}; must be one potential, shape (d,)")
-    m = checks.integer("points_per_shell", points_per_shell, minimum=1)
-    checks.memory("points_per_shell", 120 * len(U) * m, "take fewer")
+    m = validation.integer("points_per_shell", points_per_shell, minimum=1)
+    validation.memory("points_per_shell", 120 * len(U) * m, "take fewer")
     # Dividing every shell into m does not change the potential, and the new edges are the points.
     x = np.repeat(U, m)[:, None] / (len(U) * m) ** 2
     solution = shells.edges(x)

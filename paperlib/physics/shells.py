@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paperlib._support import chunks, compiled, cores
-from paperlib._support.checks import Floats
+from paperlib._support import chunks, jit, threads
+from paperlib._support.validation import Floats
 
 __all__ = [
     "Edges", "across", "blocks", "edges", "square", "stumpff", "stumpff_slopes", "swept", "tangent_across", "tangent_of_square",
@@ -209,18 +209,18 @@ def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
     also if a potential is too deep or not finite. The loop itself records the largest ``|U| h^2`` and propagates a
     NaN to the result, because a check beforehand would take as long as the loop.
     """
-    kernel = compiled.loop(("sweep", derivatives), partial(_sweep, derivatives), U.size, _WORTH_COMPILING)
+    kernel = jit.loop(("sweep", derivatives), partial(_sweep, derivatives), U.size, _WORTH_COMPILING)
     if kernel is None:
         return False
     total, d = U.shape
-    parts = list(chunks.slices(total, max(_LANES, -(-total // (4 * cores.count())))))
+    parts = list(chunks.slices(total, max(_LANES, -(-total // (4 * threads.count())))))
     largest = np.zeros(len(parts))
 
     def call(number: int) -> None:
         rows = parts[number]
         kernel(U[rows], *(array[rows] for array in arrays), largest[number : number + 1])
 
-    cores.in_parallel(call, range(len(parts)))
+    threads.in_parallel(call, range(len(parts)))
     return bool(largest.max() <= min(LARGEST_X, 1e5 / d**2)) and not np.isnan(arrays[1]).any()
 
 

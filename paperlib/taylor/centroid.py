@@ -29,8 +29,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from paperlib._support import checks, chunks
-from paperlib._support.checks import Floats
+from paperlib._support import chunks, validation
+from paperlib._support.validation import Floats
 from paperlib.networks import activations
 from paperlib.networks.mlp import MLP, phis
 from paperlib.taylor.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
@@ -266,10 +266,10 @@ def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
     batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
     size, centres = entries(mlp.dim, order), prod(batch)
     result = 8 * mlp.outputs * centres * size
-    checks.memory(f"order = {order}", result, "use .terms of taylor_expand")
+    validation.memory(f"order = {order}", result, "use .terms of taylor_expand")
     work = _work_bytes(mlp, order)
     together = max(1, CHUNK_BYTES // max(work, 1))
-    checks.memory(f"order = {order}", result + min(together, centres) * work, "use .terms of taylor_expand")
+    validation.memory(f"order = {order}", result + min(together, centres) * work, "use .terms of taylor_expand")
     if several:
         at = at[..., None, :]  # the outputs are one more axis of the batch
     if not batch:

@@ -17,9 +17,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks, chunks
-from paperlib._support.checks import Floats
-from paperlib._support.compiled import numba
+from paperlib._support import chunks, validation
+from paperlib._support.jit import numba
+from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, SMALLER
 from paperlib.taylor import centroid, executor
 from paperlib.taylor.program import Request, programs
@@ -63,7 +63,7 @@ def _kernel() -> Callable[..., bool] | None:
         nothing = np.zeros(0)
         run(nothing, nothing, nothing, nothing, 1, np.ones(64, dtype=np.int64), nothing)
     except Exception as error:
-        text = checks.brief(f"{type(error).__name__}: {error}")
+        text = validation.brief(f"{type(error).__name__}: {error}")
         text = f"numba {numba().__version__} does not compile the loop ({text}); NumPy is used"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
         return None
@@ -123,7 +123,7 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
     out, centres = _looped(ready.layout, points, given), len(points) // mlp.dim
     if out is None:
         for name, each in zip(("at", *ready.names), arrays):
-            checks.finite(name, each)
+            validation.finite(name, each)
         found = _with_numpy(mlp, ready, points.reshape(-1, mlp.dim), given.reshape(len(vectors), centres, mlp.dim))
     else:
         found = _parts(ready.layout, out, centres)
@@ -150,7 +150,7 @@ def tensor(mlp: MLP, order: int, ready: _Ready, at: Floats) -> Floats:
     """The packed tensors (C, ..., [outputs]) of an order at centres that are checked."""
     of, out = ready.layout, _looped(ready.layout, _flat(at), NONE)
     if of is None or out is None:
-        checks.finite("at", at)
+        validation.finite("at", at)
         return whole(mlp, order, at)
     if at.ndim == 1 and of.outputs == 1:
         return out[: of.entries or of.dim]
@@ -171,7 +171,7 @@ def whole(mlp: MLP, order: int, at: Floats) -> Floats:
 
 
 def _memory(nbytes: int) -> None:
-    checks.memory("at", nbytes, "take fewer centres")
+    validation.memory("at", nbytes, "take fewer centres")
 
 
 def _flat(array: Floats) -> Floats:
@@ -222,7 +222,7 @@ def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple
             letters = [*ready.letters[:, None], *slopes]
             parts.append(executor.execute(mlp, ready.request, letters, points[chunk]))
     values, gradients = (np.concatenate(each, axis=-2) for each in zip(*parts))
-    return checks.representable("mlp, at", values, SMALLER), checks.representable("mlp, at", gradients, SMALLER)
+    return validation.representable("mlp, at", values, SMALLER), validation.representable("mlp, at", gradients, SMALLER)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -269,7 +269,7 @@ class Compiled:
 
 def centres(mlp: MLP, at: ArrayLike | None) -> Floats:
     """Return the centres as an array (..., dim), the origin if `at` is None; see `array`."""
-    checks.instance("mlp", mlp, MLP)
+    validation.instance("mlp", mlp, MLP)
     return np.zeros(mlp.dim) if at is None else array("at", at, mlp.dim)
 
 
@@ -277,7 +277,7 @@ def array(name: str, value: Any, dim: int) -> Floats:
     """Return a float64 array (..., dim). A float64 array is not checked for finite numbers: the compiled loop does that."""
     if type(value) is np.ndarray and value.dtype.char == "d" and value.ndim and value.size and value.shape[-1] == dim:
         return value
-    return checks.real_array(name, value, last=dim)
+    return validation.real_array(name, value, last=dim)
 
 
 def _of_key(mlp: MLP, key: Key) -> Compiled:
@@ -334,14 +334,16 @@ def compiled(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compile
     >>> product([0.0, 0.0], v=[1.0, 1.0])
     array([[3., 6.]])
     """
-    checks.instance("mlp", mlp, MLP)
+    validation.instance("mlp", mlp, MLP)
     if isinstance(request, str):
-        checks.choice("request", request, ("laplacian", "bilaplacian"))
+        validation.choice("request", request, ("laplacian", "bilaplacian"))
         return _of_key(mlp, sum_of(mlp, 1 + (request == "bilaplacian"), metric))
     if metric is not None:
-        raise ValueError(f"metric: given for request = {checks.brief(request)}; must be given for a Laplacian alone")
+        raise ValueError(
+            f"metric: given for request = {validation.brief(request)}; must be given for a Laplacian alone"
+        )
     try:
         items: Any = iter(request)
     except TypeError:
-        return _of_key(mlp, checks.integer("request", request, minimum=0, limit=checks.TENSOR_ORDER))
+        return _of_key(mlp, validation.integer("request", request, minimum=0, limit=validation.TENSOR_ORDER))
     return _of_key(mlp, indices_of("request", items, mlp.dim, named=True))

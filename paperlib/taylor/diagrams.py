@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, centre
 from paperlib.taylor.expansion import propagator, vertices
 from paperlib.taylor.splits import partitions, symmetric_product
@@ -234,7 +234,7 @@ def enumerate_diagrams(order: int) -> tuple[Diagram, ...]:
     >>> [len(enumerate_diagrams(n)) for n in range(1, 8)]
     [1, 1, 2, 5, 12, 33, 90]
     """
-    return tuple(map(Diagram, _trees(checks.integer("order", order, minimum=1, maximum=15))))
+    return tuple(map(Diagram, _trees(validation.integer("order", order, minimum=1, maximum=15))))
 
 
 @without_warnings

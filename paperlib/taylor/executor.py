@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, phis
 from paperlib.taylor.program import ONWARD, Program, Request, programs
 

@@ -10,8 +10,8 @@ from math import factorial, prod
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks, chunks
-from paperlib._support.checks import Floats
+from paperlib._support import chunks, validation
+from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, SMALLER, centre, phis
 from paperlib.taylor.loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor, without_warnings
@@ -50,14 +50,14 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
     array([[ 3., -1.]])
     """
     at = centre(mlp, at)
-    to_layer = checks.integer("to_layer", to_layer, minimum=0, maximum=mlp.depth + 1)
-    from_layer = checks.integer("from_layer", from_layer, minimum=0, maximum=to_layer)
+    to_layer = validation.integer("to_layer", to_layer, minimum=0, maximum=mlp.depth + 1)
+    from_layer = validation.integer("from_layer", from_layer, minimum=0, maximum=to_layer)
     identity = np.eye((mlp.dim, *map(len, mlp.biases))[from_layer])
     chain = np.broadcast_to(identity, (*at.shape[:-1], *identity.shape))
     slopes = [np.ones(at.shape), *(phi[1] for phi in phis(mlp, at, 1))]
     for layer in range(from_layer, to_layer):
         chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
-    return checks.representable("mlp, at", chain, SMALLER)
+    return validation.representable("mlp, at", chain, SMALLER)
 
 
 @without_warnings
@@ -86,8 +86,8 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     >>> [v.round(4).tolist() for v in vertices(mlp, None, 2)]        # phi'' = -2 t (1 - t^2), t = tanh(z)
     [[-0.7269, -0.6397]]
     """
-    at, legs = centre(mlp, at), checks.integer("legs", legs, minimum=1, limit=checks.SERIES_ORDER)
-    return tuple(checks.representable("mlp, at", phi[legs], SMALLER) for phi in phis(mlp, at, legs))
+    at, legs = centre(mlp, at), validation.integer("legs", legs, minimum=1, limit=validation.SERIES_ORDER)
+    return tuple(validation.representable("mlp, at", phi[legs], SMALLER) for phi in phis(mlp, at, legs))
 
 
 def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) -> Floats:
@@ -174,11 +174,11 @@ def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: Arr
     array([[ 1.,  1.,  1.,  1.],
            [ 1.,  3.,  9., 27.]])
     """
-    at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
-    directions = checks.real_array("directions", directions, last=mlp.dim)
-    checks.broadcast("directions", directions, "at", at)
+    at, order = centre(mlp, at), validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER)
+    directions = validation.real_array("directions", directions, last=mlp.dim)
+    validation.broadcast("directions", directions, "at", at)
     found = _coefficients(mlp, order, directions, at, np.array([float(factorial(k)) for k in range(order + 1)]))
-    return checks.representable("directions, order", found, SMALLER)
+    return validation.representable("directions, order", found, SMALLER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +193,7 @@ class TaylorExpansion:
     at: Floats
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "at", checks.frozen_copy(self.at))
+        object.__setattr__(self, "at", validation.frozen_copy(self.at))
 
     @without_warnings
     def terms(self, x: ArrayLike) -> Floats:
@@ -202,19 +202,19 @@ class TaylorExpansion:
         Term n is D^n f(at)[x - at, .., x - at] / n!. At the origin it is homogeneous of degree n in x, the network's
         n-th order Born approximation. No tensor is built: cost and memory grow as the square of the order.
         """
-        x = checks.real_array("x", x, last=self.mlp.dim)
-        checks.broadcast("x", x, "at", self.at)
-        return checks.representable("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
+        x = validation.real_array("x", x, last=self.mlp.dim)
+        validation.broadcast("x", x, "at", self.at)
+        return validation.representable("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
 
     @without_warnings
     def __call__(self, x: ArrayLike) -> Floats:
         """Return the polynomial at the point `x` (..., dim): the sum of its terms."""
-        return checks.representable("x", self.terms(x).sum(axis=-1), SMALLER)
+        return validation.representable("x", self.terms(x).sum(axis=-1), SMALLER)
 
     def tensor(self, n: int) -> SymmetricTensor:
         """Return the n-th partial derivatives at the centre, n <= order and 20; see `derivative_tensor`."""
-        highest = min(self.order, checks.TENSOR_ORDER)
-        return derivative_tensor(self.mlp, checks.integer("n", n, minimum=0, maximum=highest), self.at)
+        highest = min(self.order, validation.TENSOR_ORDER)
+        return derivative_tensor(self.mlp, validation.integer("n", n, minimum=0, maximum=highest), self.at)
 
 
 @without_warnings
@@ -246,7 +246,7 @@ def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorEx
     >>> expansion.terms([2.0]).round(4)
     array([ 0.    ,  2.    ,  0.    , -1.3333,  0.    ,  0.2667])
     """
-    at, order = centre(mlp, at), checks.integer("order", order, minimum=0, limit=checks.SERIES_ORDER)
+    at, order = centre(mlp, at), validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER)
     for _ in phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
         pass
     return TaylorExpansion(mlp, order, at)

@@ -17,9 +17,9 @@ from numba.core import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from paperlib._support import compiled
-from paperlib._support.checks import Floats
-from paperlib._support.compiled import inner
+from paperlib._support import jit
+from paperlib._support.jit import inner
+from paperlib._support.validation import Floats
 from paperlib.networks import bases
 from paperlib.taylor import compiled_activations, layout, program, registers
 from paperlib.taylor.compiled_activations import activate
@@ -86,7 +86,7 @@ def _play(products: Any, begin: int, count: int, work: Floats, at: _Places, colu
             multiply_and_add(work, x, y, each.weight, to, length)
 
 
-@partial(compiled.jit, flags=frozenset({"contract", "reassoc"}), inner=True)  # in any order, else a number at a time
+@partial(jit.jit, flags=frozenset({"contract", "reassoc"}), inner=True)  # in any order, else a number at a time
 def _dot(x: Floats, y: Floats) -> float:
     total = 0.0
     for j in range(len(x)):
@@ -272,6 +272,6 @@ def _of(sources: int) -> Callable:
     return run
 
 
-_FILES = [Path(str(module.__file__)) for module in (compiled, registers, bases, compiled_activations, layout, program)]
+_FILES = [Path(str(module.__file__)) for module in (jit, registers, bases, compiled_activations, layout, program)]
 _SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
-run = compiled.jit(_of(_SOURCES), flags=frozenset({"contract"}))
+run = jit.jit(_of(_SOURCES), flags=frozenset({"contract"}))

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.networks import activations
 from paperlib.networks.activations import Scaled
 from paperlib.networks.bases import recurrence, spare_rows
@@ -126,7 +126,7 @@ def layout(mlp: MLP, request: Request, letters: Floats) -> Layout | None:
     products["out"] -= np.where(products["out"] >= ONWARD, ONWARD - rows, 0)
     dots, of_dots = _joined({each: each.dots for each in written})
     weights = sum(below.units * above.units for below, above in zip(layers, layers[1:]))
-    checks.memory("mlp", 8 * (4 * weights + 2 * letters.size), "take a smaller network")
+    validation.memory("mlp", 8 * (4 * weights + 2 * letters.size), "take a smaller network")
     numbers, at = _joined(_numbers(mlp, layers, letters))
     groups, of_groups = _joined(
         {

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support import compiled
-from paperlib._support.checks import Floats
+from paperlib._support import jit
+from paperlib._support.validation import Floats
 from paperlib.taylor.symmetric import entries, index_table, packed_position
 
 __all__ = ["add_heads", "add_pairs", "compose"]
@@ -101,7 +101,7 @@ def _loop(size: int, make: Callable, *given: Any) -> Any:
         with suppress(Exception):  # the internals of numba may have changed, for which `compilation` warns
             return make(*given)
 
-    return compiled.loop((make, *given), made, size, WORTH_COMPILING, WORTH_A_CALL)
+    return jit.loop((make, *given), made, size, WORTH_COMPILING, WORTH_A_CALL)
 
 
 def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
@@ -114,7 +114,7 @@ def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
 
 def add_pairs(out: Floats, x: Floats, y: Floats) -> None:
     """Add x_a y_b + x_b y_a: x, y (..., dim, units) -> out (..., C(dim + 1, 2), units)."""
-    loop = _loop(out.size, compiled.jit, _add_pairs)
+    loop = _loop(out.size, jit.jit, _add_pairs)
     if loop:
         batch = out.shape[:-2]
         loop(_flat(out, 2, batch), _flat(x, 2, batch), _flat(y, 2, batch))
@@ -137,7 +137,7 @@ def _heads(dim: int, order: int) -> np.ndarray:
 
 def add_heads(out: Floats, m: Floats, q: int) -> None:
     """Add m_{a,b} + m_{b,a} (q = 1) or m_{a,bc} + m_{b,ac} + m_{c,ab} (q = 2): (..., dim, C) -> (..., C')."""
-    loop = _loop(out.size, compiled.jit, _add_triples) if q == 2 else None
+    loop = _loop(out.size, jit.jit, _add_triples) if q == 2 else None
     if loop:
         loop(_flat(out, 1, out.shape[:-1]), _flat(m, 2, out.shape[:-1]))
         return

@@ -9,8 +9,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.compilation import array, centres, evaluate, prepare
 from paperlib.taylor.requests import Key, Sum, indices_of, sum_of
@@ -84,7 +84,7 @@ def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | 
     array(3.)
     """
     where = centres(mlp, at)
-    given: list[Any] = checks.sequence("directions", directions)
+    given: list[Any] = validation.sequence("directions", directions)
     if not 1 <= len(given) <= 10:
         raise ValueError(f"directions: {len(given)} of them; must be 1 to 10")
     names = tuple(f"directions[{k}]" for k in range(len(given)))
@@ -119,7 +119,7 @@ def hessian_vector(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Float
     array([3., 6.])
     """
     where, vector = centres(mlp, at), array("v", v, mlp.dim)
-    checks.broadcast("v", vector, "at", where)
+    validation.broadcast("v", vector, "at", where)
     return _evaluated(mlp, (("v", ...),), where, vector)[..., 0, :]
 
 

@@ -16,8 +16,8 @@ from numba.core import cgutils, types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from paperlib._support.checks import Floats
-from paperlib._support.compiled import inner
+from paperlib._support.jit import inner
+from paperlib._support.validation import Floats
 
 __all__ = [
     "LANES", "aligned", "dots", "everywhere", "load", "multiply", "multiply_and_add", "product", "store", "writes",

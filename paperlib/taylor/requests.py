@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.program import Derivatives, Laplacian, Request
 
@@ -53,7 +53,7 @@ def written(mlp: MLP, key: Key) -> tuple[Request, Floats, tuple[str, ...]]:
         letters, positive = _square_roots(weight, key)
         if key.power > 1:
             nbytes = len(letters) ** 2 * (BYTES_OF_PAIR + 16 * max(map(len, mlp.biases)))
-            checks.memory("mlp", nbytes, "its bilaplacian needs a program for each pair of directions")
+            validation.memory("mlp", nbytes, "its bilaplacian needs a program for each pair of directions")
         return Laplacian(len(letters), positive, key.power), letters, ()
     every = dict.fromkeys(entry for index in key for entry in index if entry is not ...)
     inputs, names = sorted(entry for entry in every if isinstance(entry, int)), [e for e in every if isinstance(e, str)]
@@ -88,7 +88,7 @@ def sum_of(mlp: MLP, power: int, metric: ArrayLike | None) -> Sum:
     """The key of a Laplacian or bilaplacian, its metric checked."""
     if metric is None:
         return Sum(power)
-    g = checks.real_array("metric", metric, last=mlp.dim)
+    g = validation.real_array("metric", metric, last=mlp.dim)
     if g.shape not in ((mlp.dim,), (mlp.dim, mlp.dim)):
         raise ValueError(f"metric: shape {g.shape}; must be {(mlp.dim,)} or {(mlp.dim, mlp.dim)}")
     if power > 1:
@@ -99,22 +99,24 @@ def sum_of(mlp: MLP, power: int, metric: ArrayLike | None) -> Sum:
 def indices_of(name: str, given: Any, dim: int, named: bool = False) -> tuple[Index, ...]:
     """The multi-indices of a request, checked; entries that are names or `...` only where `named`."""
     found: list[Index] = []
-    tuples: list[Any] = checks.sequence(name, given)
+    tuples: list[Any] = validation.sequence(name, given)
     for place, each in enumerate(tuples):
         where, entries = f"{name}[{place}]", list[Any]()
-        parts: list[Any] = checks.sequence(where, each)
+        parts: list[Any] = validation.sequence(where, each)
         for entry in parts:
             if named and (
                 entry is ... or (isinstance(entry, str) and entry.isidentifier() and entry not in ("at", "self"))
             ):
                 entries.append(entry)
             else:
-                entries.append(checks.integer(where, entry, minimum=0, maximum=dim - 1))
+                entries.append(validation.integer(where, entry, minimum=0, maximum=dim - 1))
         fixed = [entry for entry in entries if entry is not ...]
         subs = prod(fixed.count(entry) + 1 for entry in set(fixed))
-        if not 0 < len(entries) <= checks.TENSOR_ORDER or subs > SUB_INDICES or len(entries) - len(fixed) > 1:
-            allowed = f"must be 1 to {checks.TENSOR_ORDER} indices, of which at most ten differ"
-            raise ValueError(f"{where} = {checks.brief(each)}: {allowed}{', and one `...` at most' if named else ''}")
+        if not 0 < len(entries) <= validation.TENSOR_ORDER or subs > SUB_INDICES or len(entries) - len(fixed) > 1:
+            allowed = f"must be 1 to {validation.TENSOR_ORDER} indices, of which at most ten differ"
+            raise ValueError(
+                f"{where} = {validation.brief(each)}: {allowed}{', and one `...` at most' if named else ''}"
+            )
         found.append(tuple(entries))
     if not found:
         raise ValueError(f"{name} = (): must be one tuple or more")

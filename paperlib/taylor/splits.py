@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from paperlib._support import chunks
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 from paperlib.taylor.loops import add_heads, add_pairs
 from paperlib.taylor.symmetric import entries, tail_starts
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from paperlib._support import checks, chunks
-from paperlib._support.checks import Floats
+from paperlib._support import chunks, validation
+from paperlib._support.validation import Floats
 
 __all__ = ["SymmetricTensor", "index_table", "multiplicities", "packed_position", "packed_size", "tail_starts"]
 
@@ -38,15 +38,15 @@ def _kept(build: Callable) -> Callable:
     def table(dim: int, order: int) -> np.ndarray:
         dim, order = _sizes(dim, order)
         rows = entries(dim, order)
-        checks.memory(f"dim = {dim}, order = {order}", 8 * order * rows, "take a lower order")
+        validation.memory(f"dim = {dim}, order = {order}", 8 * order * rows, "take a lower order")
         return (cached if rows <= KEPT_ROWS else build)(dim, order)
 
     return table
 
 
 def _sizes(dim: int, order: int) -> tuple[int, int]:
-    dim = checks.integer("dim", dim, minimum=1, limit=MOST_INDICES)
-    return dim, checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
+    dim = validation.integer("dim", dim, minimum=1, limit=MOST_INDICES)
+    return dim, validation.integer("order", order, minimum=0, limit=validation.TENSOR_ORDER)
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def tail_starts(dim: int, order: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=256)
 def _tail_starts(dim: int, order: int) -> np.ndarray:
-    checks.memory(f"dim = {dim}", 64 * dim, "take a smaller one")
+    validation.memory(f"dim = {dim}", 64 * dim, "take a smaller one")
     if entries(dim, order) >= 2**63:
         raise ValueError(f"dim = {dim}, order = {order}: more entries than an int64 counts")
     starts = [entries(dim, order) - entries(dim - a, order) for a in range(dim + 1)]
@@ -235,11 +235,11 @@ class SymmetricTensor:
 
     def __post_init__(self) -> None:
         dim, order = _sizes(self.dim, self.order)
-        packed = checks.real_array("packed", self.packed)
+        packed = validation.real_array("packed", self.packed)
         size = entries(dim, order)
         if len(packed) != size:
             raise ValueError(f"packed: {len(packed)} entries; order {order} over {dim} indices has {size}")
-        self.__dict__.update(order=order, dim=dim, packed=checks.frozen_copy(packed))
+        self.__dict__.update(order=order, dim=dim, packed=validation.frozen_copy(packed))
 
     @classmethod
     def _owning(cls, order: int, dim: int, packed: Floats) -> "SymmetricTensor":
@@ -278,16 +278,16 @@ class SymmetricTensor:
     def _scaled(self, how: np.ufunc, factor: Any) -> "SymmetricTensor":
         if not isinstance(factor, Real):
             return NotImplemented
-        return self._applied(f"factor = {factor}", how, checks.number("factor", factor))
+        return self._applied(f"factor = {factor}", how, validation.number("factor", factor))
 
     @without_warnings
     def _applied(self, name: str, how: np.ufunc, other: Floats | float) -> "SymmetricTensor":
-        packed = checks.representable(name, how(self.packed, other), SMALLER)
+        packed = validation.representable(name, how(self.packed, other), SMALLER)
         return self._owning(self.order, self.dim, packed)
 
     def full(self) -> Floats:
         """Return the array of all entries, (dim, .., dim, ...). A ValueError if twice its memory is not free."""
-        checks.memory("full", 16 * self.dim**self.order * self.packed[0].size, "use .packed or .contract")
+        validation.memory("full", 16 * self.dim**self.order * self.packed[0].size, "use .packed or .contract")
         full = self.packed if self.order > 1 else self.packed.copy()
         # The last of the sorted indices leaves them at each turn. Each turn copies longer rows than the turn before.
         for order in range(self.order, 1, -1):
@@ -304,7 +304,9 @@ class SymmetricTensor:
         columns, squares = self.packed.reshape(len(self.packed), -1), 0.0
         for _, slab, _, counts in _slabs(self.dim, self.order):
             squares += np.dot(counts, (columns[slab] / largest) ** 2)
-        return checks.representable("packed", largest * np.sqrt(squares), SMALLER).reshape(self.packed.shape[1:])[()]
+        return validation.representable("packed", largest * np.sqrt(squares), SMALLER).reshape(self.packed.shape[1:])[
+            ()
+        ]
 
     @without_warnings
     def contract(self, x: ArrayLike) -> Any:
@@ -318,7 +320,7 @@ class SymmetricTensor:
         >>> SymmetricTensor(3, 2, [1.0, 0.0, 0.0, 1.0]).contract([[1.0, 2.0], [3.0, 0.0]])
         array([ 9., 27.])
         """
-        x = checks.real_array("x", x, last=self.dim)
+        x = validation.real_array("x", x, last=self.dim)
         points, columns = x.reshape(-1, self.dim), self.packed.reshape(len(self.packed), -1)
         values = np.zeros((len(points), columns.shape[1]))
         if self.order == 0:
@@ -332,4 +334,4 @@ class SymmetricTensor:
                     weighted = columns[slab] * counts[:, None]
                     sums += factors[:, a : a + 1] * (products[:, tail] @ weighted)
         shape = x.shape[:-1] + self.packed.shape[1:]
-        return checks.representable("x", values, SMALLER).reshape(shape)[()]
+        return validation.representable("x", values, SMALLER).reshape(shape)[()]

@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
+from paperlib._support import validation
 from paperlib.networks.mlp import MLP
 from paperlib.taylor import compilation
 from paperlib.taylor.symmetric import SymmetricTensor
@@ -49,10 +49,10 @@ def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> Symm
     >>> derivative_tensor(mlp, 3).packed                             # xxx, xxy, xyy, yyy
     array([1., 2., 4., 8.])
     """
-    order = checks.integer("order", order, minimum=0, limit=checks.TENSOR_ORDER)
+    order = validation.integer("order", order, minimum=0, limit=validation.TENSOR_ORDER)
     centres = compilation.centres(mlp, at)
     if centres.ndim == 1:
-        packed = compilation.whole(mlp, order, checks.real_array("at", centres))
+        packed = compilation.whole(mlp, order, validation.real_array("at", centres))
     else:
         packed = compilation.tensor(mlp, order, compilation.prepare(mlp, order), centres)
     return SymmetricTensor._owning(order, mlp.dim, packed)

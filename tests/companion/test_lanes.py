@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import paperlib
-from paperlib._support import cores
+from paperlib._support import threads
 from paperlib.companion.reproduction import lanes
 from paperlib.companion.reproduction.lanes import Call
 
@@ -56,7 +56,9 @@ def test_no_calls_at_all():
     assert list(lanes.run({}, print)) == []
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or cores.count() < 2, reason="needs two cores to choose from")
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or threads.count() < 2, reason="needs two cores to choose from"
+)
 def test_lanes_share_no_core(tmp_path):
     calls = {str(n): Call(_write_cores, (tmp_path / str(n),)) for n in range(2)}
     assert [error for _, error in lanes.run(calls, print)] == [None, None]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from paperlib import reference, reproduction
-from paperlib._support import arithmetic
+from paperlib._support import determinism
 from paperlib._support.files import read_json, read_npz, write_json, write_npz
 from paperlib.companion.reference import manifest
 from paperlib.learning.targets import scattering_length_target
@@ -71,7 +71,7 @@ def test_networks_trained_anew_are_identical_or_the_reason_is_given(tmp_path, mo
     shutil.copy(manifest.MANIFEST.parent / "signed.npz", tmp_path / "reference")
     arrays = read_npz(manifest.MANIFEST.parent / "box_1.npz", ())
     write_npz(tmp_path / "reference" / "box_1.npz", **arrays | {"loss": arrays["loss"] * 2})
-    monkeypatch.setattr(arithmetic, "departures", lambda: "a processor of another kind")
+    monkeypatch.setattr(determinism, "departures", lambda: "a processor of another kind")
     other, same = reproduction.compare_networks(tmp_path)
     assert same.name == "signed" and same.passed and same.note == "identical"
     assert other.name == "box_1" and not other.passed and "a processor of another kind" in other.note

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 from paperlib import Ensemble, reproduction
 from paperlib.__main__ import main
-from paperlib._support import arithmetic, cores
+from paperlib._support import determinism, threads
 from paperlib._support.files import read_json, write_json
 from paperlib.companion.reproduction import Number, Verdict
 
@@ -267,7 +267,7 @@ def test_the_report_opens_with_what_computed_it_and_leads_to_the_notebooks(tmp_p
         if "architecture" in pool
     ]
     for text in (*loaded, "standard: ", "1 of 2 trained anew are identical", "a processor of another kind", "not known: no git", "12 s",
-                 arithmetic.processor(), np.__version__, platform.python_version(), f"cores</th><td>{cores.count()}<"):  # fmt: skip
+                 determinism.processor(), np.__version__, platform.python_version(), f"cores</th><td>{threads.count()}<"):  # fmt: skip
         assert text in head
     assert page.count('href="new/notebooks/01_test.html"') == 3, "of the notebook, its number and its figure"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from paperlib.__main__ import main
-from paperlib._support import arithmetic
+from paperlib._support import determinism
 from paperlib.companion.reference import manifest
 from paperlib.learning.checkpoints import Checkpoint
 
@@ -35,12 +35,12 @@ third_derivatives,soap,2,16,32,8,12,1 20e2a5fea807 29f05f5604a1
 """
 
 
-HERE = arithmetic.impossible()
+HERE = determinism.impossible()
 
 
 def run(*command, **variables):
     """Run this interpreter with the arguments, outside deterministic mode, and return its stdout and stderr."""
-    plain = {name: value for name, value in os.environ.items() if name not in arithmetic.FIXED}
+    plain = {name: value for name, value in os.environ.items() if name not in determinism.FIXED}
     done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, env=plain | variables)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
@@ -81,45 +81,45 @@ def test_a_training_elsewhere_says_so_once_in_a_line():
 
 def test_importing_the_library_sets_nothing():
     code = "import os, paperlib, paperlib.physics.born, paperlib.learning.training; print(*os.environ)"
-    assert not set(run("-c", code)[0].split()) & arithmetic.FIXED.keys()
+    assert not set(run("-c", code)[0].split()) & determinism.FIXED.keys()
 
 
 def test_where_it_cannot_be_held_nothing_is_set(monkeypatch):
     """One line names the reason: a processor without AVX2, another architecture or another TensorFlow."""
 
     def said():
-        arithmetic.departures.cache_clear()
+        determinism.departures.cache_clear()
         lines = []
-        assert arithmetic.environment({"HOME": "x", "XLA_FLAGS": "mine"}, lines.append) == {
+        assert determinism.environment({"HOME": "x", "XLA_FLAGS": "mine"}, lines.append) == {
             "HOME": "x",
             "XLA_FLAGS": "mine",
         }
         (line,) = lines
-        assert arithmetic.departures() in line and "\n" not in line
+        assert determinism.departures() in line and "\n" not in line
         return line
 
     with monkeypatch.context() as patch:
-        patch.setattr(arithmetic.platform, "machine", lambda: "aarch64")
+        patch.setattr(determinism.platform, "machine", lambda: "aarch64")
         assert "has no AVX2" in said()
     with monkeypatch.context() as patch:
-        patch.setitem(arithmetic.__cpu_features__, "AVX2", False)
+        patch.setitem(determinism.__cpu_features__, "AVX2", False)
         assert "has no AVX2" in said()
     if not HERE:
-        monkeypatch.setattr(arithmetic, "version", lambda name: "2.19.1")
+        monkeypatch.setattr(determinism, "version", lambda name: "2.19.1")
         assert "TensorFlow is 2.19.1" in said()
-    arithmetic.departures.cache_clear()
+    determinism.departures.cache_clear()
 
 
 def test_a_checkpoint_of_another_arithmetic_is_not_gone_on_with(monkeypatch, tmp_path):
     values = np.zeros(2)
-    monkeypatch.setattr(arithmetic, "departures", lambda: "")
+    monkeypatch.setattr(determinism, "departures", lambda: "")
     held = Checkpoint.of(tmp_path, "f", values)
-    monkeypatch.setattr(arithmetic, "departures", lambda: "a processor of another kind")
+    monkeypatch.setattr(determinism, "departures", lambda: "a processor of another kind")
     assert Checkpoint.of(tmp_path, "f", values).origin != held.origin
 
 
 def test_the_table_is_shown_with_its_reasons(capsys):
     assert main(["arithmetic"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"{name}={value}\n" in shown for name, value in arithmetic.FIXED.items())
-    assert arithmetic.FIXED.keys() == arithmetic.WHY.keys() and all(arithmetic.WHY.values())
+    assert all(f"{name}={value}\n" in shown for name, value in determinism.FIXED.items())
+    assert determinism.FIXED.keys() == determinism.WHY.keys() and all(determinism.WHY.values())

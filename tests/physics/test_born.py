@@ -307,10 +307,10 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
 @pytest.mark.parametrize("function", [born.born_terms, born.born_remainder, born.born_approximation])
 def test_terms_are_refused_before_more_memory_is_taken_than_is_free(monkeypatch, function):
     U = np.ones((6, 3))
-    monkeypatch.setattr("paperlib._support.checks.WORTH_ASKING", 0)
-    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 8 * 6 * 4)  # one float64 per term
+    monkeypatch.setattr("paperlib._support.validation.WORTH_ASKING", 0)
+    monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: 8 * 6 * 4)  # one float64 per term
     function(U, 4)
-    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 8 * 6 * 4 - 1)
+    monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: 8 * 6 * 4 - 1)
     with pytest.raises(ValueError, match="^U, order: needs .* take fewer potentials$"):
         function(U, 4)
 

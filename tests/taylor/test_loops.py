@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from paperlib._support import compiled
+from paperlib._support import jit
 from paperlib.taylor import loops
 
 
@@ -20,7 +20,7 @@ def both(monkeypatch):
             monkeypatch.setattr(loops, "WORTH_A_CALL", size)
             monkeypatch.setattr(loops, "WORTH_COMPILING", size)
             yield function()
-        assert loops._loop(1, compiled.jit, loops._add_pairs)
+        assert loops._loop(1, jit.jit, loops._add_pairs)
 
     return results
 
@@ -60,7 +60,7 @@ def test_compiled_series_equal_numpy_s_to_the_bit(both, orders, points, units):
 
 
 def test_numpy_is_used_where_numba_does_not_compile(both, monkeypatch):
-    monkeypatch.setattr(compiled, "_made", {})
+    monkeypatch.setattr(jit, "_made", {})
     monkeypatch.setattr("paperlib.taylor.registers.writes", None)
     phi, z = np.random.default_rng(0).standard_normal((2, 4, 3, 5))
 
@@ -69,17 +69,17 @@ def test_numpy_is_used_where_numba_does_not_compile(both, monkeypatch):
         loops.compose(out, phi, z[1:])
         return out
 
-    assert np.array_equal(*both(run)) and None in compiled._made.values()
+    assert np.array_equal(*both(run)) and None in jit._made.values()
 
 
 def test_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.setattr(compiled, "_made", {})
-    monkeypatch.setattr(compiled, "numba", compiled.numba.__wrapped__)
+    monkeypatch.setattr(jit, "_made", {})
+    monkeypatch.setattr(jit, "numba", jit.numba.__wrapped__)
     monkeypatch.setattr(loops, "WORTH_COMPILING", 0)
     x, y = np.random.default_rng(0).standard_normal((2, 4, 3))
     pairs = np.zeros((10, 3))
     loops.add_pairs(pairs, x, y)
     a, b = np.triu_indices(4)
     assert np.allclose(pairs, x[a] * y[b] + x[b] * y[a], rtol=1e-15)
-    assert loops._loop(1, compiled.jit, loops._add_pairs) is None
+    assert loops._loop(1, jit.jit, loops._add_pairs) is None

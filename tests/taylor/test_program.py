@@ -292,7 +292,7 @@ def test_memory_is_asked_for_before_it_is_taken(random_mlp, monkeypatch):
     small = random_mlp([3, 4, 1])
     wide = MLP([np.zeros((300, 300)), np.zeros((1, 300))], [np.zeros(300), np.zeros(1)], "tanh")
     many = np.broadcast_to(np.zeros(3), (2**20, 3))
-    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: 2**26)
+    monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: 2**26)
     for call, message in (
         (lambda: taylor.bilaplacian(wide), "mlp: needs .* its bilaplacian"),
         (lambda: compiled(small, [(...,)] * 9)(many), "at: needs"),

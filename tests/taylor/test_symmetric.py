@@ -193,10 +193,10 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
 def test_full_asks_for_the_memory_of_its_array(monkeypatch, trailing):
     t = SymmetricTensor(3, 4, np.ones((packed_size(4, 3), *trailing)))
     needed = 2 * t.full().nbytes  # the array, and the table or the rows that it is copied from
-    monkeypatch.setattr("paperlib._support.checks.WORTH_ASKING", 0)
-    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: needed)
+    monkeypatch.setattr("paperlib._support.validation.WORTH_ASKING", 0)
+    monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: needed)
     assert 2 * t.full().nbytes == needed
-    monkeypatch.setattr("paperlib._support.checks._free_bytes", lambda: needed - 1)
+    monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: needed - 1)
     with pytest.raises(ValueError, match="^full: needs"):
         t.full()
 

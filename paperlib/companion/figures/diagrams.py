@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paperlib._support import chunks
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 from paperlib.companion.figures import style
 from paperlib.taylor.diagrams import Diagram, enumerate_diagrams
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 from paperlib.companion.figures import style
 
 __all__ = ["interactions", "optimizers", "overview", "retrainings", "trained_ensemble"]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from numpy.typing import ArrayLike
 
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 from paperlib.companion.figures import style
 
 __all__ = ["derivative_costs", "exponent", "growth", "reach", "speed_ratios", "speed_tables"]

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 from paperlib.companion.figures import style
 
 __all__ = ["born_approximations", "born_tensors", "lost_digits", "one_potential", "potentials_and_waves"]

@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 
 STYLE = str(files(__package__) / "paper.mplstyle")
 WIDTH = 7.1

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support import checks
+from paperlib._support import validation
 from paperlib._support.files import read_npz, write_npz
 from paperlib.companion.reference import manifest
 from paperlib.companion.reference.manifest import ship
@@ -145,18 +145,18 @@ def trained(
     (0, 1, 2, 3, 4)
     """
     if folder is None:
-        checks.choice("name", name, (*_names(), *_names("_1")))
+        validation.choice("name", name, (*_names(), *_names("_1")))
         kind = series if name in _names("_1") else ensemble if "weights_0" in table(name) else table
         return kind(name)
     if not callable(train):
-        raise TypeError(f"train = {checks.brief(train)}: must be callable where `folder` is given")
-    folder, made = checks.path("folder", folder), train()
+        raise TypeError(f"train = {validation.brief(train)}: must be callable where `folder` is given")
+    folder, made = validation.path("folder", folder), train()
     if isinstance(made, dict):
         write_npz(folder / f"{name}.npz", **made)
     elif isinstance(made, Ensemble):
         made.save(folder / f"{name}.npz")
     else:
-        for k, each in enumerate(checks.instance("train", made, LearnedSeries).ensembles, 1):
+        for k, each in enumerate(validation.instance("train", made, LearnedSeries).ensembles, 1):
             each.save(folder / f"{name}_{k}.npz")
     return made
 
@@ -188,10 +188,10 @@ def retrained(name: str, folder: str | Path, *, cache: str | Path | None = None)
     target = scattering_length_target()
     configs = {each: entry.get("configuration", {}) for each, entry in manifest.read()["networks"].items()}
     known = {each: config for each, config in configs.items() if config.get("target") == target.name}
-    chosen = known[checks.choice("name", name, known)]
+    chosen = known[validation.choice("name", name, known)]
     fields = {field: value for field, value in chosen.items() if field != "target"}
     made = train_ensemble(TrainingConfig.from_json(manifest.MANIFEST, fields), target, cache=cache)
-    path = checks.path("folder", folder) / f"{name}.npz"
+    path = validation.path("folder", folder) / f"{name}.npz"
     made.save(path)
     return path
 
@@ -223,7 +223,7 @@ def digests(name: str, folder: str | Path | None = None) -> dict[str, str]:
     >>> list(digests("born_attractive"))
     ['born_attractive_1', 'born_attractive_2', 'born_attractive_3', 'born_attractive_4']
     """
-    several = checks.instance("name", name, str) in _names("_1", folder)
+    several = validation.instance("name", name, str) in _names("_1", folder)
     return {part: manifest.digest(_file(part, folder)) for part in (_parts(name, folder) if several else [name])}
 
 
@@ -236,13 +236,13 @@ def _parts(name: str, folder: str | Path | None) -> list[str]:
     names = _names("", folder)
     parts = [f"{name}_{k}" for k in range(1, 21) if f"{name}_{k}" in names]
     if not parts and folder is None:
-        checks.choice("name", name, _names("_1"))
+        validation.choice("name", name, _names("_1"))
     return parts or [f"{name}_1"]  # reading it raises FileNotFoundError
 
 
 def _names(ending: str = "", folder: str | Path | None = None) -> list[str]:
     """Return the names of .npz files that end in `ending`, without it, in `folder` or among the pretrained files."""
-    where = manifest.MANIFEST.parent if folder is None else checks.path("folder", folder)
+    where = manifest.MANIFEST.parent if folder is None else validation.path("folder", folder)
     here = where.iterdir() if where.is_dir() else ()
     names = sorted(path.stem for path in here if path.suffix == ".npz")
     return [name.removesuffix(ending) for name in names if name.endswith(ending)]
@@ -251,7 +251,7 @@ def _names(ending: str = "", folder: str | Path | None = None) -> list[str]:
 def _file(name: str, folder: str | Path | None) -> Path:
     """Return the path of a .npz file. A pretrained file is first compared with the manifest."""
     if folder is not None:
-        return checks.path("folder", folder) / f"{name}.npz"
-    path = manifest.MANIFEST.parent / f"{checks.choice('name', name, _names())}.npz"
+        return validation.path("folder", folder) / f"{name}.npz"
+    path = manifest.MANIFEST.parent / f"{validation.choice('name', name, _names())}.npz"
     manifest.verify(path)
     return path

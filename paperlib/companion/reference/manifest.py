@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from paperlib._support import arithmetic, checks
+from paperlib._support import determinism, validation
 from paperlib._support.files import atomically, read_json, read_npz, write_json
 from paperlib.learning.checkpoints import code
 
@@ -85,7 +85,7 @@ def read(path: str | Path = MANIFEST) -> dict[str, Any]:
         found = entry.get("sha256") if isinstance(entry, dict) else None
         if not isinstance(found, str) or not re.fullmatch("[0-9a-f]{64}", found):
             raise ValueError(
-                f"{path}: {checks.brief(name)}: sha256 = {checks.brief(found)}; must be 64 hexadecimal digits"
+                f"{path}: {validation.brief(name)}: sha256 = {validation.brief(found)}; must be 64 hexadecimal digits"
             )
     return content
 
@@ -151,8 +151,8 @@ def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
     for path in found:
         if configuration := str(read_npz(path, ()).get("configuration", "")):
             networks[path.stem]["configuration"] = json.loads(configuration)
-    held = {} if arithmetic.departures() else arithmetic.FIXED
-    content = {"machine": arithmetic.machine(), "arithmetic": held, "code": _code(), "networks": networks}
+    held = {} if determinism.departures() else determinism.FIXED
+    content = {"machine": determinism.machine(), "arithmetic": held, "code": _code(), "networks": networks}
     for path in found:
         with atomically(manifest.parent / path.name) as part:
             shutil.copyfile(path, part)
@@ -169,8 +169,8 @@ def differences() -> str:
         The known differences in one line, separated by semicolons. The string is empty if all known facts agree.
         The number of cores is not compared.
     """
-    there, here = read(), arithmetic.machine()
-    found = [arithmetic.departures(), "other code trains" if there["code"] != _code() else ""]
+    there, here = read(), determinism.machine()
+    found = [determinism.departures(), "other code trains" if there["code"] != _code() else ""]
     found += [f"{name} {value} here, {there['machine'].get(name)} there" for name, value in here.items()
               if name != "cores" and value != there["machine"].get(name)]  # fmt: skip
     return "; ".join(filter(None, found))

@@ -4,7 +4,7 @@ The last cells of a notebook record its numbers and figures in a results folder.
 folder again. The report contains the comparison of the folder with the results stored in the repository.
 """
 
-from paperlib._support.arithmetic import FIXED as ARITHMETIC
+from paperlib._support.determinism import FIXED as ARITHMETIC
 from paperlib.companion.reproduction.claims import Claim, read_claims, write_claims
 from paperlib.companion.reproduction.comparison import Verdict, compare, compare_networks, store
 from paperlib.companion.reproduction.records import Number, errors_by_order, read_record, record

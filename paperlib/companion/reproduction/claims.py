@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paperlib._support import checks
+from paperlib._support import validation
 from paperlib._support.files import atomically, write_json
 from paperlib.companion.reproduction import schemas
 from paperlib.companion.reproduction.records import Number, read_record
@@ -106,7 +106,7 @@ def read_claims(folder: str | Path) -> list[Claim]:
     ...     [claim.because for claim in read_claims(folder)]
     ['not yet shown']
     """
-    claims, path = [], checks.path("folder", folder) / CLAIMS
+    claims, path = [], validation.path("folder", folder) / CLAIMS
     for entry in schemas.read(path, "claims")["claims"]:
         record = path.parent / "numbers" / f"{entry['notebook']}.json"
         recorded = read_record(record).numbers if record.exists() else {}
@@ -161,7 +161,7 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
         entry["verdict"] = claim.verdict
     write_json(path, content)
     if readme is not None:
-        page = checks.path("readme", readme)
+        page = validation.path("readme", readme)
         text = page.read_text(encoding="utf-8")
         for claim in claims:
             shown = f"[{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb)"

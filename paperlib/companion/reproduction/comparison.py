@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
 from paperlib._support.files import atomically
+from paperlib._support.validation import Floats
 from paperlib.companion.reference import manifest
 from paperlib.companion.reproduction import spreads
 from paperlib.companion.reproduction.claims import CLAIMS, Claim, read_claims
@@ -98,10 +98,10 @@ def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None 
     ...     [verdict.passed for verdict in compare(f"{folder}/new", f"{folder}/stored")]
     [False]
     """
-    results, stored = checks.path("results", results), checks.path("stored", stored)
+    results, stored = validation.path("results", results), validation.path("stored", stored)
     made, kept, verdicts = _records(results), _records(stored), []
     measured = spreads.read_spreads(stored)
-    names = made | kept if only is None else checks.sequence("only", only, str)
+    names = made | kept if only is None else validation.sequence("only", only, str)
     if not made:
         raise FileNotFoundError(f"{results}: no results to compare; run the notebooks first")
     for name in sorted((made | kept).keys() & set(names)):
@@ -229,7 +229,7 @@ def compare_networks(results: str | Path) -> list[Verdict]:
     >>> compare_networks("a_folder_without_networks")
     []
     """
-    folder, verdicts = checks.path("results", results) / "reference", []
+    folder, verdicts = validation.path("results", results) / "reference", []
     known = manifest.read()["networks"]
     for path in sorted(path for path in folder.glob("*.npz") if path.stem in known):
         was, now = known[path.stem]["sha256"], manifest.digest(path)
@@ -290,9 +290,9 @@ def store(results: str | Path, stored: str | Path, only: Iterable[str] | None = 
     ...     store(f"{folder}/new", f"{folder}/stored")
     ['numbers/01_test.json']
     """
-    results, stored = checks.path("results", results), checks.path("stored", stored)
+    results, stored = validation.path("results", results), validation.path("stored", stored)
     made = _records(results)
-    chosen = made if only is None else checks.sequence("only", only, str)
+    chosen = made if only is None else validation.sequence("only", only, str)
     names: list[str] = []
     for name, path in made.items():
         if name in chosen:

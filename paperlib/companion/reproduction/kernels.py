@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from paperlib._support import arithmetic
+from paperlib._support import determinism
 
 __all__ = ["alone", "environment"]
 
@@ -35,7 +35,7 @@ def environment(folder: str | Path) -> dict[str, str]:
     """
     import matplotlib
 
-    kept = {name: value for name, value in arithmetic.environment(os.environ).items() if name not in _REACHES_IN}
+    kept = {name: value for name, value in determinism.environment(os.environ).items() if name not in _REACHES_IN}
     own = {"IPYTHONDIR": str(folder), "MATPLOTLIBRC": str(Path(matplotlib.get_data_path()) / "matplotlibrc")}
     return kept | own
 

@@ -15,7 +15,7 @@ from multiprocessing.queues import Queue
 from threading import Thread
 from typing import Any
 
-from paperlib._support import cores
+from paperlib._support import threads
 
 __all__ = ["Call", "run"]
 
@@ -64,7 +64,7 @@ def run(calls: Mapping[str, Call], say: Callable[[str], Any]) -> Iterator[tuple[
     error : BaseException or None
         The exception that the call raised, or None.
     """
-    lanes = max(1, min(cores.count(), AT_MOST, len(calls)))
+    lanes = max(1, min(threads.count(), AT_MOST, len(calls)))
     context = get_context("spawn")
     free: Queue[int] = context.Queue()
     for lane in range(lanes):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paperlib._support import checks
+from paperlib._support import validation
 from paperlib._support.files import atomically, write_json
 from paperlib.companion import reference
 from paperlib.companion.reproduction import schemas
@@ -59,13 +59,13 @@ class Number:
     at_least: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", checks.number("value", self.value))
-        checks.instance("meaning", self.meaning, str)
-        checks.number("tolerance", self.tolerance, minimum=0)
-        checks.number("absolute", self.absolute, minimum=0)
+        object.__setattr__(self, "value", validation.number("value", self.value))
+        validation.instance("meaning", self.meaning, str)
+        validation.number("tolerance", self.tolerance, minimum=0)
+        validation.number("absolute", self.absolute, minimum=0)
         for name in ("at_most", "at_least"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, checks.number(name, getattr(self, name)))
+                object.__setattr__(self, name, validation.number(name, getattr(self, name)))
 
     @property
     def holds(self) -> bool | None:
@@ -203,15 +203,15 @@ def record(
 
     from paperlib.companion.figures.style import STYLE
 
-    folder, notebook = checks.path("folder", folder), _name("notebook", notebook)
+    folder, notebook = validation.path("folder", folder), _name("notebook", notebook)
     for of, items in (("numbers", numbers), ("figures", figures)):
-        for name in checks.instance(of, items, dict):
+        for name in validation.instance(of, items, dict):
             _name(of, name)
-    checks.instance("retrained", retrained, bool)
-    checks.sequence("numbers", numbers.values(), Number)
-    checks.sequence("figures", figures.values(), Figure)
+    validation.instance("retrained", retrained, bool)
+    validation.sequence("numbers", numbers.values(), Number)
+    validation.sequence("figures", figures.values(), Figure)
     trained = folder / "reference" if retrained else None
-    hashes = [reference.digests(name, trained) for name in checks.sequence("networks", networks, str)]
+    hashes = [reference.digests(name, trained) for name in validation.sequence("networks", networks, str)]
     for name, figure in figures.items():
         with plt.style.context(["default", STYLE]), atomically(folder / f"{name}.png") as part:
             # Without metadata the bytes of the file depend only on the picture.
@@ -233,8 +233,8 @@ def _name(of: str, value: Any) -> str:
 
     Path separators are refused, so that every file stays in the results folder.
     """
-    if not checks.instance(of, value, str) or set(value) & set("/\\\0\n"):
-        raise ValueError(f"{of}: name {checks.brief(value)}; must be a plain name of a file")
+    if not validation.instance(of, value, str) or set(value) & set("/\\\0\n"):
+        raise ValueError(f"{of}: name {validation.brief(value)}; must be a plain name of a file")
     return value
 
 

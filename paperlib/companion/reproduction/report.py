@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
-from paperlib._support import arithmetic
+from paperlib._support import determinism
 from paperlib._support.files import atomically
 from paperlib.companion.reproduction.comparison import Verdict
 from paperlib.companion.reproduction.runner import PROFILES
@@ -58,9 +58,9 @@ def provenance(root: str | Path, profile: str, seconds: float, networks: Sequenc
         "commit": _commit(Path(root)),
         "date": datetime.now(UTC).isoformat(" ", "seconds"),
         "wall time": f"{seconds:.0f} s, less what earlier runs had finished",
-        "arithmetic": arithmetic.departures() or "the one arithmetic, alike on every x86-64 processor with AVX2",
+        "arithmetic": determinism.departures() or "the one arithmetic, alike on every x86-64 processor with AVX2",
         "linear algebra": "; ".join(sorted(each.format(**{"architecture": "any processor"} | pool) for pool in blas)),
-        **arithmetic.machine(),
+        **determinism.machine(),
     }
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paperlib._support import checks
+from paperlib._support import validation
 from paperlib._support.files import atomically, read_json, write_json
 from paperlib.companion import reference
 from paperlib.companion.reproduction import kernels, lanes
@@ -58,15 +58,15 @@ def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
     ...     [path.stem for path in notebooks(folder, "02")]
     ['02_two']
     """
-    folder = checks.path("folder", folder)
-    begins = "" if only is None else checks.instance("only", only, str)
+    folder = validation.path("folder", folder)
+    begins = "" if only is None else validation.instance("only", only, str)
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise FileNotFoundError(f"{folder}: no notebooks there; must be those of a checkout")
     chosen = [path for path in found if path.stem.startswith(begins)]
     if not chosen:
         known = ", ".join(path.stem[:2] for path in found)
-        raise FileNotFoundError(f"only = {checks.brief(only)}: no such notebook in {folder}; there are {known}")
+        raise FileNotFoundError(f"only = {validation.brief(only)}: no such notebook in {folder}; there are {known}")
     return chosen
 
 
@@ -90,7 +90,7 @@ def notebook_parameters(path: str | Path) -> dict[str, str]:
     """
     import papermill
 
-    path = checks.path("path", path)
+    path = validation.path("path", path)
     if not path.is_file() or path.suffix != ".ipynb":
         raise FileNotFoundError(f"{path}: no such notebook")
     return {name: entry["default"] for name, entry in papermill.inspect_notebook(str(path)).items()}
@@ -178,8 +178,8 @@ def reproduce(
     ValueError
         If notebooks read each other's networks in a cycle.
     """
-    root, build = checks.path("root", root).resolve(), checks.path("build", build).resolve()
-    checks.choice("profile", profile, tuple(PROFILES))
+    root, build = validation.path("root", root).resolve(), validation.path("build", build).resolve()
+    validation.choice("profile", profile, tuple(PROFILES))
     results = build / profile
     done_path = results / "done.json"
     done = read_json(done_path) if done_path.exists() else {}

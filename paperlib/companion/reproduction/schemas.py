@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from paperlib._support import checks
+from paperlib._support import validation
 from paperlib._support.files import read_json
 
 __all__ = ["read"]
@@ -57,6 +57,6 @@ def read(path: str | Path, kind: str) -> Any:
         return _validator(kind)(content)
     except JsonSchemaValueException as error:
         # The error's own message does not contain the value. A name in its path may be long or have several lines.
-        place = checks.brief(str(error.name).replace("data", kind, 1))[1:-1]
+        place = validation.brief(str(error.name).replace("data", kind, 1))[1:-1]
         allowed = error.definition["description"]
-        raise ValueError(f"{path}: {place} = {checks.brief(error.value)}: must be {allowed}") from None
+        raise ValueError(f"{path}: {place} = {validation.brief(error.value)}: must be {allowed}") from None

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
 from paperlib._support.files import write_json
+from paperlib._support.validation import Floats
 from paperlib.companion.reproduction import schemas
 from paperlib.companion.reproduction.records import Number, read_record
 from paperlib.companion.reproduction.runner import reproduce
@@ -53,8 +53,8 @@ def measure_spreads(
     dict of str to dict of str to list of float
         Notebook -> number -> its values over the runs.
     """
-    trainings = checks.integer("trainings", trainings, minimum=2)
-    build, folders = checks.path("build", build), []
+    trainings = validation.integer("trainings", trainings, minimum=2)
+    build, folders = validation.path("build", build), []
     for number in range(1, trainings + 1):
         say(f"training {number} of {trainings}")
         own = build / "spreads" / str(number)
@@ -102,7 +102,7 @@ def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
     >>> read_spreads("a_folder_without_the_file")
     {}
     """
-    path = checks.path("folder", folder) / SPREADS
+    path = validation.path("folder", folder) / SPREADS
     if not path.exists():
         return {}
     content = schemas.read(path, "spreads")

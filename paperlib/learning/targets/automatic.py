@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support import checks, tensorflow
+from paperlib._support import tensorflow, validation
 from paperlib.learning.targets.target import Target
 
 __all__ = ["from_jax", "from_tensorflow"]
@@ -41,7 +41,7 @@ def from_jax(name: str, function: Callable) -> Target:
     >>> bump.hessian_vectors(np.zeros((1, 2)), np.array([[1.0, 3.0]]))
     array([[-2., -6.]])
     """
-    checks.called("function", function)
+    validation.called("function", function)
     try:
         import jax
     except ModuleNotFoundError:
@@ -90,7 +90,7 @@ def from_tensorflow(name: str, function: Callable) -> Target:
     >>> square.gradients(np.array([[3.0, 1.0]]))
     array([[6., 0.]])
     """
-    checks.called("function", function)
+    validation.called("function", function)
     tf, _ = tensorflow.load()
 
     def slopes(function: Callable, x: Any) -> Any:

@@ -5,8 +5,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from paperlib._support import checks
-from paperlib._support.checks import Floats
+from paperlib._support import validation
+from paperlib._support.validation import Floats
 from paperlib.learning.targets.target import Target, label, orders_in_turn, polynomial
 from paperlib.physics import born, box, scattering
 from paperlib.taylor.symmetric import SymmetricTensor
@@ -70,7 +70,7 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
         return born.born_remainder(U, len(tensors)) + correction.values(U)
 
     def jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, ...]:
-        U, v = checks.real_array("U", U), checks.real_array("v", v)
+        U, v = validation.real_array("U", U), validation.real_array("v", v)
         (_, *whole), (_, *taken) = scattering.scattering_length_jet(U, v), lower.jet(U, v)
         return values(U), *(ours - theirs for ours, theirs in zip(whole, taken, strict=True))
 
@@ -109,10 +109,10 @@ def box_target(d: int) -> Target:
     >>> box_target(3).values(np.zeros((1, 3))).round(4)     # 32 (1 - cos(pi/4))
     array([9.3726])
     """
-    d = checks.integer("d", d, minimum=2, limit=box.MOST_POINTS)
+    d = validation.integer("d", d, minimum=2, limit=box.MOST_POINTS)
 
     def of_points(function: Callable) -> Callable:
-        return lambda V, *v: function(checks.real_array("V", V, last=d), *v)
+        return lambda V, *v: function(validation.real_array("V", V, last=d), *v)
 
     functions: list[Callable] = [box.energy, box.energy_gradient, lambda V, v: box.energy_jet(V, v)[2], box.energy_jet]
     return Target(f"box of {d} points", *map(of_points, functions))

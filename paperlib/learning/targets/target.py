@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support import checks, chunks
-from paperlib._support.checks import Floats
+from paperlib._support import chunks, validation
+from paperlib._support.validation import Floats
 from paperlib.taylor.symmetric import (
     SymmetricTensor,
     index_table,
@@ -75,10 +75,10 @@ class Target:
     remainder: Callable | None = None
 
     def __post_init__(self) -> None:
-        checks.instance("name", self.name, str)
+        validation.instance("name", self.name, str)
         for what in ("values", "gradients", "hessian_vectors", "jet", "remainder"):
             if what == "values" or getattr(self, what) is not None:
-                checks.called(what, getattr(self, what))
+                validation.called(what, getattr(self, what))
 
     def minus(self, tensors: Sequence[SymmetricTensor]) -> "Target":
         """Subtract the polynomial of tensors from the target.
@@ -153,10 +153,10 @@ class Target:
         >>> norm.sampled("gradients", np.ones((2, 3))).shape
         (2, 3)
         """
-        function = getattr(self, checks.choice("what", what, _GIVEN))
+        function = getattr(self, validation.choice("what", what, _GIVEN))
         if function is None:
             raise ValueError(f"target {self.name!r}: has no {what}")
-        arrays = [checks.real_array("x", array) for array in arguments]
+        arrays = [validation.real_array("x", array) for array in arguments]
         return self._checked(what, function(*arrays), arrays[0])
 
     def fitted(self, fit: str, U: Floats, v: Floats | None = None, *, depth: float = 1.0) -> list[Floats]:
@@ -201,19 +201,19 @@ class Target:
         >>> [array.shape for array in norm.fitted("gradients", np.ones((2, 3)))]
         [(2,), (2, 3)]
         """
-        names, U = FITS[: FITS.index(checks.choice("fit", fit, FITS)) + 1], checks.real_array("U", U)
+        names, U = FITS[: FITS.index(validation.choice("fit", fit, FITS)) + 1], validation.real_array("U", U)
         if len(names) < 3:
             return [self.sampled(what, U) for what in names]
-        v = checks.real_array("v", v)
+        v = validation.real_array("v", v)
         if self.jet is None:
             results = [*(self.sampled(what, U) for what in FITS[:2]), self.sampled(FITS[2], U, v)]
         else:
-            given: list[Any] = checks.sequence(f"target {self.name!r}: jet", self.jet(U, v))
+            given: list[Any] = validation.sequence(f"target {self.name!r}: jet", self.jet(U, v))
             if len(given) != len(_GIVEN):
                 raise ValueError(f"target {self.name!r}: jet gives {len(given)} results; must be {', '.join(_GIVEN)}")
             results = [self._checked(what, result, U) for what, result in zip(_GIVEN, given, strict=True)]
         if fit not in _GIVEN:
-            step = checks.number("depth", depth, above=0) / 1000
+            step = validation.number("depth", depth, above=0) / 1000
             after, before = (self.sampled(FITS[2], U + to * v, v) for to in (step, -step))
             results.append((after - before) / (2 * step))
         return results
@@ -265,11 +265,11 @@ def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str =
     >>> square.values(np.array([[3.0, 4.0]])), square.gradients(np.array([[3.0, 4.0]]))
     (array([25.]), array([[6., 8.]]))
     """
-    tensors = [tensors] if isinstance(tensors, SymmetricTensor) else checks.sequence("tensors", tensors)
+    tensors = [tensors] if isinstance(tensors, SymmetricTensor) else validation.sequence("tensors", tensors)
     for number, tensor in enumerate(tensors):
         _scalar(f"tensors[{number}]", tensor, None)
     if not tensors or len({tensor.dim for tensor in tensors}) > 1:
-        raise ValueError(f"tensors = {checks.brief(tensors)}: must be one or more, of one dimension")
+        raise ValueError(f"tensors = {validation.brief(tensors)}: must be one or more, of one dimension")
     d = tensors[0].dim
     linear = sum((tensor.packed for tensor in tensors if tensor.order == 1), np.zeros(d))
     square = sum((2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d)))
@@ -330,14 +330,14 @@ def _chunked(function: Callable, d: int, *arrays: Floats) -> Any:
     The function needs the memory of one d x d matrix for each row. `arrays` have the shape (n, d), and the function
     returns an array or a tuple of arrays.
     """
-    batches = [checks.real_array("x", array, last=d) for array in arrays]
+    batches = [validation.real_array("x", array, last=d) for array in arrays]
     if any(batch.shape != batches[0].shape or batch.ndim != 2 for batch in batches):
         raise ValueError(f"x: shapes {', '.join(str(batch.shape) for batch in batches)}; must be (n, {d})")
     with np.errstate(over="ignore", invalid="ignore"):
         parts = [function(*(batch[rows] for batch in batches)) for rows in chunks.slices(len(batches[0]), 1024)]
     several = isinstance(parts[0], tuple)
     columns = zip(*parts, strict=True) if several else iter([parts])
-    whole = tuple(checks.representable("x", np.concatenate(column), "scale the inputs") for column in columns)
+    whole = tuple(validation.representable("x", np.concatenate(column), "scale the inputs") for column in columns)
     return whole if several else whole[0]
 
 
@@ -349,7 +349,7 @@ def label(tensors: Sequence[SymmetricTensor]) -> str:
 
 def orders_in_turn(name: str, tensors: Sequence[SymmetricTensor]) -> list[SymmetricTensor]:
     """Return `tensors` as a list, after checking that they are scalar, of orders 1, 2, .. and of one dimension."""
-    tensors = checks.sequence(name, tensors)
+    tensors = validation.sequence(name, tensors)
     for number, tensor in enumerate(tensors, 1):
         _scalar(f"{name}[{number - 1}]", tensor, number)
         if tensor.dim != tensors[0].dim:
@@ -362,7 +362,7 @@ def _scalar(name: str, tensor: Any, order: int | None) -> None:
 
     The order None stands for any order from 1.
     """
-    message = f"{name} = {checks.brief(tensor)}: must be a scalar SymmetricTensor of order {order or '1 or higher'}"
+    message = f"{name} = {validation.brief(tensor)}: must be a scalar SymmetricTensor of order {order or '1 or higher'}"
     if not isinstance(tensor, SymmetricTensor):
         raise TypeError(message)
     if tensor.packed.ndim > 1 or (tensor.order < 1 if order is None else tensor.order != order):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from paperlib._support.checks import Floats
+from paperlib._support.validation import Floats
 from paperlib.networks import graph
 from paperlib.networks.graph import Converted, Value
 

@@ -2,7 +2,7 @@
 
 import os
 
-from paperlib._support import checks
+from paperlib._support import validation
 
 
 def test_free_memory_is_the_least_of_what_the_system_tells(tmp_path, monkeypatch):
@@ -12,9 +12,9 @@ def test_free_memory_is_the_least_of_what_the_system_tells(tmp_path, monkeypatch
         (tmp_path / "told").write_text(next((text for end, text in told.items() if name.endswith(end)), "max"))
         return tmp_path / "told"
 
-    monkeypatch.setattr("paperlib._support.checks.Path", path)
-    assert checks._free_bytes() == 3000
+    monkeypatch.setattr("paperlib._support.validation.Path", path)
+    assert validation._free_bytes() == 3000
     told["memory.max"] = "max"
-    assert checks._free_bytes() == 5 * 1024
+    assert validation._free_bytes() == 5 * 1024
     told["/proc/meminfo"] = "nothing of the kind"
-    assert checks._free_bytes() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert validation._free_bytes() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

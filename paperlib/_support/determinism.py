@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
-from paperlib._support import cores
+from paperlib._support import threads
 
 __all__ = ["FIXED", "WHY", "become", "departures", "environment", "impossible", "machine", "processor", "restart"]
 
@@ -130,4 +130,4 @@ def machine() -> dict[str, str]:
     """Return the processor, the number of cores of this process, and the versions of Python and the libraries."""
     libraries = ("numpy", "scipy", "tensorflow", "keras", "numba")
     versions = {name: found for name in libraries if (found := _version(name))}
-    return {"processor": processor(), "cores": str(cores.count()), "python": platform.python_version()} | versions
+    return {"processor": processor(), "cores": str(threads.count()), "python": platform.python_version()} | versions
