@@ -18,9 +18,9 @@ from .physics.potentials import sample, square_well, woods_saxon, yukawa
 from .physics.scattering import bound_states, effective_range, scattering_length, scattering_length_gradient
 from .physics.scattering import scattering_length_hvp, scattering_length_jet, wave_function
 from .taylor import diagrams, symmetric
-from .taylor.compilation import compiled
+from .taylor.compilation import compile
 from .taylor.diagrams import Diagram, enumerate_diagrams
-from .taylor.expansion import TaylorExpansion, directional_derivatives, propagator, taylor_expand, vertices
+from .taylor.series import TaylorExpansion, directional_derivatives, propagator, taylor_expand, vertices
 from .taylor.operators import bilaplacian, hessian_vector, laplacian, mixed_derivative, partials
 from .taylor.symmetric import SymmetricTensor
 from .taylor.tensors import derivative_tensor
@@ -28,7 +28,7 @@ from .taylor.tensors import derivative_tensor
 __all__ = [
     "Diagram", "Ensemble", "LearnedSeries", "MLP", "SOAP", "SymmetricTensor", "Target", "TaylorExpansion",
     "TrainingConfig", "activations", "bilaplacian", "born", "born_approximation", "born_radius", "born_remainder",
-    "born_tensor", "born_terms", "bound_states", "box", "box_target", "box_tensor", "compiled", "derivative_tensor",
+    "born_tensor", "born_terms", "bound_states", "box", "box_target", "box_tensor", "compile", "derivative_tensor",
     "diagrams", "direct", "directional_derivatives", "discretize", "effective_range", "ensemble", "enumerate_diagrams",
     "explorer", "exponential", "figures", "from_jax", "from_physical", "from_tensorflow", "gaussian",
     "hessian_vector", "iterative", "laplacian", "mixed_derivative", "mlp", "pade", "pade_of_terms", "partials",

@@ -61,10 +61,10 @@ GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 
 # Modules whose functions receive validated arguments, and modules that have tests of their own.
 INNER = {
-    "tensorflow", "centroid", "checkpoints", "checks", "chunks", "loops", "cores", "explorer", "networks", "programs", "bases", "compiled_activations", "tensorflow_activations", "kernel", "layout", "program", "requests", "executor", "graph", "smooth",
-    "registers", "doors.pytorch", "doors.keras_models", "doors.scikit", "doors.onnx_files",
-    "compiled", "shells", "soap", "splits", "pade", "reproduction.lanes", "reproduction.kernels", "reproduction.schemas",
-    "arithmetic", "reference.manifest",
+    "tensorflow", "centroid", "checkpoints", "validation", "chunks", "product_rule_loops", "threads", "explorer", "networks", "programs", "bases", "compiled.activations", "tensorflow_activations", "compiled.interpreter", "compiled.layout", "program", "requests", "executor", "importers.affine_graph", "activation_derivatives",
+    "compiled.simd", "importers.pytorch", "importers.keras", "importers.sklearn", "importers.onnx",
+    "jit", "shells", "soap", "product_rule", "pade", "reproduction.lanes", "reproduction.kernels", "reproduction.schemas",
+    "determinism", "reference.manifest",
 }  # fmt: skip
 # Functions that only store their arguments, that draw, that train for minutes, or that need a cluster or a checkout.
 OUT = {
@@ -260,26 +260,26 @@ TABLE = {
     "targets.physics.scattering_length_target": Row(
         call=lambda minus, U: targets.scattering_length_target(minus).jet(U, U), words=["v", "x"], minus=TENSORS, U=GOOD_U, infinite=True
     ),
-    "expansion.TaylorExpansion": Row(taylor.TaylorExpansion, mlp=NETWORK, order=2, at=np.zeros(3)),
-    "expansion.TaylorExpansion.__call__": Row(taylor.taylor_expand(NETWORK, 3), x=arrays),
-    "expansion.TaylorExpansion.tensor": Row(taylor.taylor_expand(NETWORK, 3).tensor, n=st.integers(0, 3)),
-    "expansion.TaylorExpansion.terms": Row(taylor.taylor_expand(NETWORK, 3).terms, x=arrays),
+    "series.TaylorExpansion": Row(taylor.TaylorExpansion, mlp=NETWORK, order=2, at=np.zeros(3)),
+    "series.TaylorExpansion.__call__": Row(taylor.taylor_expand(NETWORK, 3), x=arrays),
+    "series.TaylorExpansion.tensor": Row(taylor.taylor_expand(NETWORK, 3).tensor, n=st.integers(0, 3)),
+    "series.TaylorExpansion.terms": Row(taylor.taylor_expand(NETWORK, 3).terms, x=arrays),
     "tensors.derivative_tensor": Row(taylor.derivative_tensor, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
-    "expansion.directional_derivatives": Row(
+    "series.directional_derivatives": Row(
         taylor.directional_derivatives, mlp=NETWORK, order=st.integers(0, 5), directions=arrays, at=one
     ),
-    "expansion.propagator": Row(
+    "series.propagator": Row(
         taylor.propagator, mlp=NETWORK, at=arrays, to_layer=st.integers(1, 2), from_layer=st.integers(0, 1)
     ),
-    "expansion.taylor_expand": Row(taylor.taylor_expand, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
+    "series.taylor_expand": Row(taylor.taylor_expand, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
     "operators.bilaplacian": Row(taylor.bilaplacian, mlp=NETWORK, at=arrays),
     "operators.hessian_vector": Row(taylor.hessian_vector, mlp=NETWORK, v=one, at=arrays),
     "operators.laplacian": Row(taylor.laplacian, mlp=NETWORK, at=arrays, metric=one),
     "operators.mixed_derivative": Row(taylor.mixed_derivative, mlp=NETWORK, directions=[[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], at=arrays),
     "operators.partials": Row(taylor.partials, mlp=NETWORK, indices=[(0, 1), (2, 2, 1)], at=arrays),
-    "compilation.compiled": Row(taylor.compiled, mlp=NETWORK, request=st.integers(0, 5), metric=None),
-    "compilation.Compiled.__call__": Row(taylor.compiled(NETWORK, 2), at=arrays),
-    "expansion.vertices": Row(taylor.vertices, mlp=NETWORK, at=arrays, legs=small),
+    "compilation.compile": Row(taylor.compile, mlp=NETWORK, request=st.integers(0, 5), metric=None),
+    "compilation.Compiled.__call__": Row(taylor.compile(NETWORK, 2), at=arrays),
+    "series.vertices": Row(taylor.vertices, mlp=NETWORK, at=arrays, legs=small),
     "configuration.TrainingConfig": Row(
         TrainingConfig, **{name: getattr(CONFIG, name) for name in TrainingConfig.__dataclass_fields__}
     ),

@@ -45,7 +45,7 @@ from paperlib.learning.ensemble import Ensemble
 from paperlib.learning.targets.target import Target, orders_in_turn
 from paperlib.learning.training import train_ensemble
 from paperlib.networks.mlp import MLP
-from paperlib.taylor.expansion import taylor_expand
+from paperlib.taylor.series import taylor_expand
 from paperlib.taylor.symmetric import SymmetricTensor
 from paperlib.taylor.tensors import derivative_tensor
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import validation
 from paperlib._support.validation import Floats
-from paperlib.networks import bases, smooth
+from paperlib.networks import activation_derivatives, bases
 
 __all__ = ["PIECEWISE", "SMOOTH", "Custom", "Scaled", "derivatives", "groups", "parse", "scaled", "spelled"]
 
@@ -234,7 +234,7 @@ def _of_group(name: str | Custom, z: Floats, order: int, layer: int | None, firs
         neuron = first + int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
         place = f"neuron {neuron}" + (f" of layer {layer}" if layer is not None else "")
         raise ValueError(f"order {order}: {place} sits at the kink of {name}, z = 0; no derivative past the first")
-    direct = smooth.FUNCTIONS.get(base)
+    direct = activation_derivatives.FUNCTIONS.get(base)
     f = direct(inner * z, order) if direct else bases.derivatives(base, inner * z, order, parameter)
     if inner == outer == 1:
         return f

@@ -12,8 +12,8 @@ from paperlib._support import validation
 from paperlib._support.files import read_npz, write_npz
 from paperlib._support.validation import Floats
 from paperlib.networks import activations
-from paperlib.networks.doors import keras_models, onnx_files, pytorch, scikit
-from paperlib.networks.graph import Converted, layers
+from paperlib.networks.importers import keras, onnx, pytorch, sklearn
+from paperlib.networks.importers.affine_graph import Converted, layers
 
 __all__ = ["MLP"]
 
@@ -160,7 +160,7 @@ class MLP:
         values. The inputs are those of the model, flattened. Weights of float32 convert exactly. The model stays as it is.
         An operation that is neither raises a ValueError that names the layer.
         """
-        return cls._agreeing("model", keras_models.from_keras(model))
+        return cls._agreeing("model", keras.from_keras(model))
 
     @classmethod
     def from_torch(cls, module: Any, example: Any = None) -> "MLP":
@@ -182,7 +182,7 @@ class MLP:
         taken without its clipping, and a warning states the inputs for which that is valid. Any other model, or one that is not
         fitted, raises a TypeError or a ValueError that names the step.
         """
-        return cls._agreeing("model", scikit.from_sklearn(model))
+        return cls._agreeing("model", sklearn.from_sklearn(model))
 
     @classmethod
     def from_onnx(cls, model: Any) -> "MLP":
@@ -191,7 +191,7 @@ class MLP:
         It has one input, of fixed shape past the first axis, and is read as `from_keras` reads models, in double precision.
         Any other network raises a TypeError or a ValueError that names the node.
         """
-        return cls._agreeing("model", onnx_files.from_onnx(model))
+        return cls._agreeing("model", onnx.from_onnx(model))
 
     @classmethod
     def _agreeing(cls, name: str, found: Converted) -> "MLP":

@@ -1,12 +1,12 @@
 """The Taylor series of a network: propagators and vertices, diagrams, tensors, series along directions."""
 
 from paperlib.taylor import diagrams, symmetric
-from paperlib.taylor.compilation import compiled
-from paperlib.taylor.expansion import TaylorExpansion, directional_derivatives, propagator, taylor_expand, vertices
+from paperlib.taylor.compilation import compile
+from paperlib.taylor.series import TaylorExpansion, directional_derivatives, propagator, taylor_expand, vertices
 from paperlib.taylor.operators import bilaplacian, hessian_vector, laplacian, mixed_derivative, partials
 from paperlib.taylor.tensors import derivative_tensor
 
 __all__ = [
-    "TaylorExpansion", "bilaplacian", "compiled", "derivative_tensor", "diagrams", "directional_derivatives", "hessian_vector",
+    "TaylorExpansion", "bilaplacian", "compile", "derivative_tensor", "diagrams", "directional_derivatives", "hessian_vector",
     "laplacian", "mixed_derivative", "partials", "propagator", "symmetric", "taylor_expand", "vertices",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ each term is one contracted product of two matrices of features, the packed tens
 neurons of all layers side by side.
 
 A group is written (s, blocks): `blocks` the sizes of its z's, largest first, and s the size of S, or None if
-lambda is not in it. Tensors are arrays (..., C, units), see `splits`; order 0 has one entry.
+lambda is not in it. Tensors are arrays (..., C, units), see `product_rule`; order 0 has one entry.
 
 References
 ----------
@@ -33,7 +33,7 @@ from paperlib._support import chunks, validation
 from paperlib._support.validation import Floats
 from paperlib.networks import activations
 from paperlib.networks.mlp import MLP, phis
-from paperlib.taylor.splits import add_product, contracted_product, largest_block, partitions, symmetric_product
+from paperlib.taylor.product_rule import add_product, contracted_product, largest_block, partitions, symmetric_product
 from paperlib.taylor.symmetric import entries
 
 __all__ = ["derivatives"]

@@ -1,6 +1,6 @@
 """Compile a request for one network, and evaluate it at any centres.
 
-Three methods give the same numbers. A program is executed by the compiled loop (`kernel`), or by NumPy (`executor`) where numba is
+Three methods give the same numbers. A program is executed by the compiled loop (`interpreter`), or by NumPy (`executor`) where numba is
 not installed or an activation is `Custom`. Large whole tensors are matrix products (`centroid`), with or without numba.
 """
 
@@ -27,9 +27,9 @@ from paperlib.taylor.requests import Key, Sum, indices_of, sum_of, with_hidden, 
 from paperlib.taylor.symmetric import entries
 
 if TYPE_CHECKING:
-    from paperlib.taylor.layout import Layout
+    from paperlib.taylor.compiled.layout import Layout
 
-__all__ = ["Compiled", "compiled"]
+__all__ = ["Compiled", "compile"]
 
 LONGEST = 2**19  # entries times 2^order: beyond it, to write the program takes more than a second
 MAX_CACHED, MAX_CACHED_BYTES = 64, 2**27  # requests of one network
@@ -58,7 +58,7 @@ def _kernel() -> Callable[..., bool] | None:
     if numba() is None:
         return None
     try:
-        from paperlib.taylor.kernel import run
+        from paperlib.taylor.compiled.interpreter import run
 
         nothing = np.zeros(0)
         run(nothing, nothing, nothing, nothing, 1, np.ones(64, dtype=np.int64), nothing)
@@ -99,7 +99,7 @@ def _prepared(mlp: MLP, key: Key) -> _Ready:
         return _Ready(None, mlp.weights[0], None, {})
     request, letters, names = written(mlp, key)
     if run:
-        from paperlib.taylor.layout import layout
+        from paperlib.taylor.compiled.layout import layout
 
         arrays = layout(mlp, request, letters)
     return _Ready(request if arrays or not isinstance(key, int) else None, letters, arrays, dict.fromkeys(names))
@@ -227,7 +227,7 @@ def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Compiled:
-    """The derivatives of one request as a function of the centre; made by `compiled`.
+    """The derivatives of one request as a function of the centre; made by `compile`.
 
     Threads may share it. It is pickled as its network and its request.
     """
@@ -237,7 +237,7 @@ class Compiled:
     _ready: _Ready
 
     def __repr__(self) -> str:
-        return f"compiled({self.mlp}, {self.request})"
+        return f"compile({self.mlp}, {self.request})"
 
     def __reduce__(self) -> tuple:
         return _of_key, (self.mlp, self.request)
@@ -248,7 +248,7 @@ class Compiled:
         return "compiled loop" if self._ready.layout else "NumPy program" if self._ready.request else "matrix products"
 
     def __call__(self, at: ArrayLike, **directions: ArrayLike) -> Floats:
-        """Return the derivatives at centres (..., dim); see `compiled` for the shapes and the errors.
+        """Return the derivatives at centres (..., dim); see `compile` for the shapes and the errors.
 
         Parameters
         ----------
@@ -284,7 +284,7 @@ def _of_key(mlp: MLP, key: Key) -> Compiled:
     return Compiled(mlp, key, prepare(mlp, key))
 
 
-def compiled(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled:
+def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled:
     """Return a function of the centre that computes the requested derivatives of a network.
 
     The part of the work that does not depend on the centre is done here: the products of the centroid rule are written as a
@@ -323,14 +323,14 @@ def compiled(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compile
     Examples
     --------
     >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
-    >>> hessian = compiled(mlp, 2)
+    >>> hessian = compile(mlp, 2)
     >>> hessian([[0.0, 0.0], [1.0, -0.5]])                           # xx, xy, yy; at two centres
     array([[1., 1.],
            [2., 2.],
            [4., 4.]])
-    >>> compiled(mlp, [(0,), (0, 1, 1)])([0.0, 0.0])
+    >>> compile(mlp, [(0,), (0, 1, 1)])([0.0, 0.0])
     array([1., 4.])
-    >>> product = compiled(mlp, [("v", ...)])                        # the Hessian times v
+    >>> product = compile(mlp, [("v", ...)])                        # the Hessian times v
     >>> product([0.0, 0.0], v=[1.0, 1.0])
     array([[3., 6.]])
     """

@@ -30,8 +30,8 @@ from numpy.typing import ArrayLike
 from paperlib._support import validation
 from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, centre
-from paperlib.taylor.expansion import propagator, vertices
-from paperlib.taylor.splits import partitions, symmetric_product
+from paperlib.taylor.product_rule import partitions, symmetric_product
+from paperlib.taylor.series import propagator, vertices
 from paperlib.taylor.symmetric import SymmetricTensor, entries, multiplicities, without_warnings
 
 if TYPE_CHECKING:

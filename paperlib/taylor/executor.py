@@ -1,4 +1,4 @@
-"""Execute a program with NumPy: the reference for the compiled loop (`kernel`), and the method where that is not available."""
+"""Execute a program with NumPy: the reference for the compiled loop (`interpreter`), and the method where that is not available."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -2,7 +2,7 @@
 
 A program is a list of products of rows for each hidden layer. A row holds one number for each neuron. A program depends on the
 request alone, so it is written once and executed for every network and every centre: by NumPy (`executor`) or by a compiled loop
-(`kernel`). Large whole tensors are computed without a program, by matrix products (`centroid`).
+(`interpreter`). Large whole tensors are computed without a program, by matrix products (`centroid`).
 
 A derivative is named by a multi-index, the sorted numbers of its directions. A direction is a unit vector or is given at each
 centre. With z_B the derivative of a layer's pre-activations along B, [phi^(k)]_J that of phi^(k)(z) along J (Faà di Bruno), and

@@ -40,8 +40,8 @@ def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> Symm
     By the centroid rule (see `paperlib.taylor.centroid`): order n takes forward derivatives to order floor(n/2) and
     the adjoint's to floor((n-1)/2). From order 4 on, most of the time is spent in matrix products. Activations are
     differentiated without cancellation: in the tails, where derivatives fall as ``exp(-|z|)``, they keep their digits.
-    A batch is computed by `compiled`, if numba is installed; one centre is not, so that its bits do not depend on numba. Whoever
-    needs many single centres saves most of a call with `compiled`.
+    A batch is computed by `compile`, if numba is installed; one centre is not, so that its bits do not depend on numba. Whoever
+    needs many single centres saves most of a call with `compile`.
 
     Examples
     --------

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from paperlib import potentials, scattering
-from paperlib.taylor.expansion import directional_derivatives
+from paperlib.taylor.series import directional_derivatives
 from paperlib.taylor.tensors import derivative_tensor
 
 ROUNDS = {"rounds": 5, "warmup_rounds": 1}

@@ -1,7 +1,7 @@
 """Compare operators with JAX, folx and our own whole tensors: `pytest tests/benchmarks/test_operators.py`.
 
 Every case has up to three benchmarks of the same result. `test_ours` calls the plain function, `test_ours_compiled` calls
-the object that `taylor.compiled` returns, and `test_jax` calls jitted JAX in float64. Each result is compared with the plain
+the object that `taylor.compile` returns, and `test_jax` calls jitted JAX in float64. Each result is compared with the plain
 function before it is timed. `ROWS` names the benchmarks of each row of the table, with the ratios that are required and
 aimed at. Ratios mean something within one run on a quiet machine only; set OMP_NUM_THREADS=1 to use one core.
 
@@ -149,7 +149,7 @@ def bilaplacian_by_jet(jax, mlp):
 
 class Operator(NamedTuple):
     plain: Callable  # (mlp, at, *directions) -> array
-    request: Any  # the second argument of `taylor.compiled`
+    request: Any  # the second argument of `taylor.compile`
     jax: Callable | None = None  # (jax, mlp) -> function of one centre and the directions
     directions: tuple[str, ...] = ()
 
@@ -268,7 +268,7 @@ def test_ours(benchmark, ready, name):
 @pytest.mark.parametrize("name", CASES)
 def test_ours_compiled(benchmark, ready, name):
     case, mlp, (at, *vectors), expected = ready(name)
-    function = taylor.compiled(mlp, case.operator.request)
+    function = taylor.compile(mlp, case.operator.request)
     along = dict(zip(case.operator.directions, vectors, strict=True))
     equal(function(at, **along), expected)
     often(benchmark, name, lambda: function(at, **along))
@@ -325,7 +325,7 @@ def test_trace_of_our_hessian(benchmark, ready, name):
 def test_whole_tensor(benchmark, ready, name):
     """Compute all 1,716 derivatives of order 6, of which the case asks for a part."""
     case, mlp, (at,), expected = ready(name)
-    function = taylor.compiled(mlp, 6)
+    function = taylor.compile(mlp, 6)
     chosen = packed_position(mlp.dim, case.operator.request)
     equal(np.moveaxis(function(at)[chosen], 0, -1), expected)
     often(benchmark, name, lambda: function(at))
@@ -382,7 +382,7 @@ OF_ACTIVATIONS = {
 def test_activation(benchmark, random_mlp, name):
     activation, order, centres = OF_ACTIVATIONS[name]
     mlp = random_mlp([8, 32, 32, 1], RESIDUAL if activation == "residual" else activation)
-    function, (at,) = taylor.compiled(mlp, order), Case(tensor(order), SMALL, centres).arguments()
+    function, (at,) = taylor.compile(mlp, order), Case(tensor(order), SMALL, centres).arguments()
     # A network with kinks may have a tensor of zeros alone.
     np.testing.assert_allclose(function(at), compilation.whole(mlp, order, at), rtol=1e-10, atol=1e-10)
     often(benchmark, f"order {order}, {SMALL}, {centres} centres", lambda: function(at))
@@ -414,7 +414,7 @@ def test_border_products(benchmark, random_mlp, name):
 def test_border_loop(benchmark, monkeypatch, random_mlp, name):
     mlp, order, at = at_border(random_mlp, name)
     monkeypatch.setattr(compilation, "LONGEST", 2**40)
-    function = taylor.compiled(mlp, order)
+    function = taylor.compile(mlp, order)
     assert function.method == "compiled loop"
     equal(function(at), compilation.whole(mlp, order, at))
     often(benchmark, name, lambda: function(at))

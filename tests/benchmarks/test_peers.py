@@ -14,8 +14,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from paperlib.taylor.compilation import BEYOND, compiled
-from paperlib.taylor.expansion import directional_derivatives
+from paperlib.taylor.compilation import BEYOND, compile
+from paperlib.taylor.series import directional_derivatives
 from paperlib.taylor.symmetric import index_table, packed_size
 from paperlib.taylor.tensors import derivative_tensor
 
@@ -247,7 +247,7 @@ def often(benchmark, group, function):
 @pytest.mark.parametrize(("name", "order"), CELLS)
 def test_compiled(benchmark, random_mlp, name, order):
     mlp = random_mlp(widths_of(name))
-    tensor, at = compiled(mlp, order), point(mlp.dim)
+    tensor, at = compile(mlp, order), point(mlp.dim)
     often(benchmark, f"order {order}, {name}", lambda: tensor(at))
 
 
@@ -264,7 +264,7 @@ MANY = [(name, order) for name, order in CELLS if len(centres_of(name)) > 1 and 
 
 @pytest.mark.parametrize(("name", "order"), MANY)
 def test_compiled_many(benchmark, random_mlp, name, order):
-    tensor, centres = compiled(random_mlp(widths_of(name)), order), centres_of(name)
+    tensor, centres = compile(random_mlp(widths_of(name)), order), centres_of(name)
     often(benchmark, f"order {order}, {name}, {len(centres)} centres", lambda: tensor(centres))
 
 
@@ -272,7 +272,7 @@ def test_compiled_many(benchmark, random_mlp, name, order):
 def test_compiled_many_jax(benchmark, jax, random_mlp, name, order):
     mlp, centres = random_mlp(widths_of(name)), centres_of(name)
     nested, at = jax.jit(jax.vmap(jax_tensor(jax, mlp, order))), jax.numpy.asarray(centres)
-    ours, theirs = compiled(mlp, order)(centres), np.asarray(nested(at))
+    ours, theirs = compile(mlp, order)(centres), np.asarray(nested(at))
     np.testing.assert_allclose(
         ours, theirs[(slice(None), *index_table(mlp.dim, order).T)].T, atol=1e-10 * np.abs(ours).max()
     )
@@ -313,9 +313,9 @@ def test_call_what_it_is_given(benchmark):
 
 def called(mlp, at):
     """The compiled loop with all its arguments, without what `Compiled` does at a call."""
-    from paperlib.taylor.kernel import run
+    from paperlib.taylor.compiled.interpreter import run
 
-    of = compiled(mlp, 3)._ready.layout
+    of = compile(mlp, 3)._ready.layout
     none, out, work = np.zeros(0), np.zeros(of.entries + BEYOND), np.empty(of.work)
     return lambda: run(at, none, out, work, 1, of.table, of.numbers)
 

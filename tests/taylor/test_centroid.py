@@ -44,7 +44,7 @@ def test_order_8_against_the_plain_recursion(random_mlp):
 def test_past_the_size_of_one_matrix_product(random_mlp, monkeypatch):
     mlp = random_mlp([5, 4, 4, 1], "gelu")
     expected = [derivative_tensor(mlp, order).packed for order in (4, 5, 6, 7)]
-    monkeypatch.setattr("paperlib.taylor.splits.BLOCK", 8)
+    monkeypatch.setattr("paperlib.taylor.product_rule.BLOCK", 8)
     for order, entries in zip((4, 5, 6, 7), expected):
         assert relative_error(derivative_tensor(mlp, order).packed, entries) < 1e-13
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from oracles import ACTIVATIONS as EXACT
 from oracles import POINTS, activation_derivatives
 
-from paperlib._support import compiled as support
+from paperlib._support import jit as support
 from paperlib.networks import activations, bases
 from paperlib.networks.mlp import MLP
 from paperlib.taylor import compilation
-from paperlib.taylor.compilation import compiled, whole
+from paperlib.taylor.compilation import compile, whole
 from paperlib.taylor.tensors import derivative_tensor
 
 PARAMETERS = ["leaky_relu(0.2)", "elu(0.5)", "celu(2.0)", "softplus(3.0)", "squareplus(0.25)"]
@@ -28,8 +28,8 @@ def close(got, expected, digits=1e-13):
 
 
 def looped(mlp, order, at):
-    """The result of `compiled` by the loop alone: the other methods may not answer."""
-    tensor = compiled(mlp, order)
+    """The result of `compile` by the loop alone: the other methods may not answer."""
+    tensor = compile(mlp, order)
     assert tensor.method == ("compiled loop" if order else "matrix products")
     if not order:
         return tensor(at)
@@ -59,7 +59,7 @@ def test_past_the_size_of_one_matrix_product(random_mlp, wide, monkeypatch):
     for order in (1, 2, 3):
         expected = whole(mlp, order, at)
         for together in (1, 2**10, 2**22):
-            monkeypatch.setattr("paperlib.taylor.layout.TOGETHER", together)
+            monkeypatch.setattr("paperlib.taylor.compiled.layout.TOGETHER", together)
             assert close(looped(mlp, order, at), expected)
 
 
@@ -79,10 +79,10 @@ def test_activations_keep_their_digits_in_the_tails(name):
 
 @needs_numba
 def test_whatever_array_holds_the_centres_nothing_is_compiled_anew(random_mlp):
-    from paperlib.taylor.kernel import run
+    from paperlib.taylor.compiled.interpreter import run
 
     mlp, at = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((4, 3))
-    hessian = compiled(mlp, 2)
+    hessian = compile(mlp, 2)
     expected = hessian(at)
     frozen = at.copy()
     frozen.flags.writeable = False
@@ -98,7 +98,7 @@ def test_whatever_array_holds_the_centres_nothing_is_compiled_anew(random_mlp):
 @needs_numba
 def test_threads_share_one(random_mlp):
     mlp, at = random_mlp([8, 32, 32, 1]), np.random.default_rng(0).standard_normal((32, 500, 8))
-    third, begin = compiled(mlp, 3), threading.Barrier(4)
+    third, begin = compile(mlp, 3), threading.Barrier(4)
 
     def ask(k):
         if k < 4:
@@ -117,41 +117,41 @@ def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
     large = MLP([[[1e308, 1e308]], [[1.0]], [[1.0]]], [[0.0]] * 3, "tanh")
     beyond = "mlp, at: derivatives of order 2 are beyond 1.8e308; scale the inputs or the weights"
     for call, message in (
-        (lambda: compiled(mlp, 2)(np.zeros(2)), "at: shape (2,); the last axis must be 3 long"),
-        (lambda: compiled(mlp, 2)(np.array(1.0)), "at = array(1.): must be an array of one axis or more"),
-        (lambda: compiled(mlp, 2)(np.zeros((0, 3))), "at: shape (0, 3) is empty; every axis must be >= 1 long"),
-        (lambda: compiled(mlp, 2)([0.0, np.nan, 0.0]), "at[1] = nan: must be finite"),
-        (lambda: compiled(mlp, 1)(np.array([0.0, 0.0, np.inf])), "at[2] = inf: must be finite"),
-        (lambda: compiled(kinked, 2)(np.zeros(2)), "order 2: neuron 0 of layer 1 sits at the kink of relu, z = 0"),
-        (lambda: compiled(steep, 2)(np.array([1e-201, 0.0])), beyond),
-        (lambda: compiled(large, 1)(np.array([10.0, -10.0])), "mlp, at: derivatives of order 1 are beyond"),
-        (lambda: compiled(mlp, 21), "request = 21: must be at most 20"),
-        (lambda: compiled(mlp, -1), "request = -1: must be an integer >= 0"),
+        (lambda: compile(mlp, 2)(np.zeros(2)), "at: shape (2,); the last axis must be 3 long"),
+        (lambda: compile(mlp, 2)(np.array(1.0)), "at = array(1.): must be an array of one axis or more"),
+        (lambda: compile(mlp, 2)(np.zeros((0, 3))), "at: shape (0, 3) is empty; every axis must be >= 1 long"),
+        (lambda: compile(mlp, 2)([0.0, np.nan, 0.0]), "at[1] = nan: must be finite"),
+        (lambda: compile(mlp, 1)(np.array([0.0, 0.0, np.inf])), "at[2] = inf: must be finite"),
+        (lambda: compile(kinked, 2)(np.zeros(2)), "order 2: neuron 0 of layer 1 sits at the kink of relu, z = 0"),
+        (lambda: compile(steep, 2)(np.array([1e-201, 0.0])), beyond),
+        (lambda: compile(large, 1)(np.array([10.0, -10.0])), "mlp, at: derivatives of order 1 are beyond"),
+        (lambda: compile(mlp, 21), "request = 21: must be at most 20"),
+        (lambda: compile(mlp, -1), "request = -1: must be an integer >= 0"),
     ):
         with pytest.raises(ValueError) as caught:
             call()
         assert message in str(caught.value)
-    assert np.array_equal(compiled(kinked, 1)(np.zeros(2)), derivative_tensor(kinked, 1, np.zeros(2)).packed)
+    assert np.array_equal(compile(kinked, 1)(np.zeros(2)), derivative_tensor(kinked, 1, np.zeros(2)).packed)
 
 
 def test_a_batch_asks_for_memory_before_it_is_taken(random_mlp):
     mlp = random_mlp([3, 4, 1])
     with pytest.raises(ValueError, match="at: needs .* are free; take fewer centres"):
-        compiled(mlp, 3)(np.broadcast_to(np.zeros(3), (2**45, 3)))
+        compile(mlp, 3)(np.broadcast_to(np.zeros(3), (2**45, 3)))
 
 
 def test_without_numba_it_takes_the_other_road(random_mlp, monkeypatch):
     monkeypatch.setattr(compilation, "_kernel", lambda: None)
     mlp, at = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((2, 5, 3))
-    third = compiled(mlp, 3)
-    assert third.method == "matrix products" and repr(third) == "compiled(MLP(3-4-1, tanh), 3)"
+    third = compile(mlp, 3)
+    assert third.method == "matrix products" and repr(third) == "compile(MLP(3-4-1, tanh), 3)"
     assert np.array_equal(third(at), whole(mlp, 3, at))
 
 
 @needs_numba
 def test_the_method(random_mlp):
     def method(widths, request, activation="tanh"):
-        return compiled(random_mlp(widths, activation), request).method
+        return compile(random_mlp(widths, activation), request).method
 
     custom = activations.Custom("none", activations.derivatives)
     for widths, request in (([8, 4, 1], 6), ([64, 4, 1], 3), ([3, 1], 2), ([64, 4, 1], [(0, 1)])):
@@ -163,13 +163,13 @@ def test_the_method(random_mlp):
     mlp = random_mlp([3, 4, 1])
     for centres in (1, 2, 4000):
         at = np.random.default_rng(0).standard_normal((centres, 3))
-        assert np.array_equal(derivative_tensor(mlp, 3, at).packed, compiled(mlp, 3)(at))
+        assert np.array_equal(derivative_tensor(mlp, 3, at).packed, compile(mlp, 3)(at))
 
 
 @pytest.fixture(scope="module")
 def activate():
     """`compiled_activations.activate` as a function of arrays: own rows, auxiliary rows."""
-    from paperlib.taylor.compiled_activations import CODES, activate
+    from paperlib.taylor.compiled.activations import CODES, activate
 
     called = support.numba().njit(lambda *given: activate(*given))
 
@@ -244,7 +244,7 @@ def test_the_sine_of_large_numbers_is_left_to_numpy(activate):
     np.testing.assert_allclose(own[:2, near], [np.sin(z[near]), np.cos(z[near])], rtol=0, atol=3e-16)
     assert np.isnan(own[:2, ~near]).all()
     mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "sin")
-    assert np.array_equal(compiled(mlp, 1)([1e9]), [np.cos(1e9)])
+    assert np.array_equal(compile(mlp, 1)([1e9]), [np.cos(1e9)])
 
 
 @needs_numba

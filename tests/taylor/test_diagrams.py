@@ -8,7 +8,7 @@ import pytest
 
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.diagrams import _centroid, enumerate_diagrams, shares
-from paperlib.taylor.expansion import propagator, vertices
+from paperlib.taylor.series import propagator, vertices
 from paperlib.taylor.tensors import derivative_tensor
 
 A000669 = [1, 1, 2, 5, 12, 33, 90, 261, 766, 2312]

@@ -124,7 +124,7 @@ def test_only_what_is_asked_for_is_computed():
 
 
 def request(mlp, asked):
-    return taylor.compiled(mlp, asked)._ready.request
+    return taylor.compile(mlp, asked)._ready.request
 
 
 def test_tuples_in_any_order_and_twice():

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from reference_recursion import derivative_tensors, packed_entries
 
 from paperlib import taylor
-from paperlib._support import compiled as support
+from paperlib._support import jit as support
 from paperlib.networks.mlp import MLP
 from paperlib.taylor import compilation
-from paperlib.taylor.compilation import compiled, prepare
+from paperlib.taylor.compilation import compile, prepare
 from paperlib.taylor.executor import execute
 from paperlib.taylor.program import Derivatives, Laplacian
 from paperlib.taylor.symmetric import SymmetricTensor
@@ -45,8 +45,8 @@ def close(got, expected, digits=1e-12):
 
 
 def with_numpy(mlp, request, at, **directions):
-    """The result of `compiled` by the NumPy executor alone."""
-    function = compiled(mlp, request)
+    """The result of `compile` by the NumPy executor alone."""
+    function = compile(mlp, request)
     object.__setattr__(function, "_ready", function._ready._replace(layout=None))
     return function(at, **directions)
 
@@ -103,14 +103,14 @@ def test_the_loop_and_numpy_agree(mlp, data, batch):
     random = np.random.default_rng(len(batch))
     at = random.uniform(-1, 1, (*batch, mlp.dim))
     vectors = {name: random.standard_normal(data.draw(st.sampled_from([at.shape, (mlp.dim,)]))) for name in names}
-    function = compiled(mlp, request)
+    function = compile(mlp, request)
     assert function.method == "compiled loop"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compilation, "_with_numpy", None)
         got = function(at, **vectors)
     close(got, with_numpy(mlp, request, at, **vectors))
     for power in ("laplacian", "bilaplacian"):
-        close(compiled(mlp, power)(at), with_numpy(mlp, power, at))
+        close(compile(mlp, power)(at), with_numpy(mlp, power, at))
 
 
 @settings(max_examples=100)
@@ -121,7 +121,7 @@ def test_derivatives_are_contractions_of_whole_tensors(mlp, data, centres):
     at = random.uniform(-1, 1, (centres, mlp.dim))
     vectors = {name: random.standard_normal((centres, mlp.dim)) for name in names}
     unit = np.broadcast_to(np.eye(mlp.dim)[:, None], (mlp.dim, centres, mlp.dim))
-    got = compiled(mlp, request)(at, **vectors)
+    got = compile(mlp, request)(at, **vectors)
     for place, index in enumerate(request):
         packed = compilation.whole(mlp, len(index), at).reshape(-1, centres, mlp.outputs)
         full = SymmetricTensor(len(index), mlp.dim, packed).full()
@@ -162,13 +162,13 @@ def test_against_nested_jax():
                         g = along(g, {"u": one, "v": other}[entry] if isinstance(entry, str) else np.eye(4)[entry])
                 expected.append(np.array(g(x)))
             given = {name: each for name, each in (("u", u), ("v", v)) if name in request[0]}
-            close(compiled(mlp, request)(at, **given)[:, 0], np.array(expected))
+            close(compile(mlp, request)(at, **given)[:, 0], np.array(expected))
 
 
 @needs_numba
 def test_a_network_keeps_what_was_made_ready_while_it_lives(random_mlp):
     mlp = random_mlp([3, 4, 1])
-    assert prepare(mlp, 2) is prepare(mlp, 2) is compiled(mlp, 2)._ready
+    assert prepare(mlp, 2) is prepare(mlp, 2) is compile(mlp, 2)._ready
     kept = len(compilation._ready)
     taylor.partials(random_mlp([3, 4, 1], seed=1), [(0, 1)])  # an entry that dies with its network
     for n in range(2 * compilation.MAX_CACHED):
@@ -200,7 +200,7 @@ def test_eight_threads_that_ask_for_the_first_time(random_mlp):
 def test_it_is_pickled_as_its_network_and_its_request(random_mlp):
     mlp, at, v = random_mlp([3, 4, 1]), np.array([0.1, 0.2, 0.3]), np.ones(3)
     for request, vectors in ((2, {}), ([(0, 1)], {}), ([("v", ...)], {"v": v}), ("laplacian", {})):
-        function = compiled(mlp, request)
+        function = compile(mlp, request)
         again = pickle.loads(pickle.dumps(function))
         assert len(pickle.dumps(function)) < 3000
         assert np.array_equal(again(at, **vectors), function(at, **vectors))
@@ -222,12 +222,12 @@ def test_it_is_pickled_as_its_network_and_its_request(random_mlp):
 )
 def test_bad_requests(random_mlp, request_, error, message):
     with pytest.raises(error, match=message) as raised:
-        compiled(random_mlp([3, 4, 1]), request_)
+        compile(random_mlp([3, 4, 1]), request_)
     assert "\n" not in str(raised.value)
 
 
 def test_bad_directions(random_mlp):
-    product = compiled(random_mlp([3, 4, 1]), [("v", ...)])
+    product = compile(random_mlp([3, 4, 1]), [("v", ...)])
     for vectors, error, message in (
         ({}, TypeError, "directions: none given; the request names v"),
         ({"v": np.ones(3), "u": np.ones(3)}, TypeError, "directions: v, u given; the request names v"),
@@ -239,9 +239,9 @@ def test_bad_directions(random_mlp):
         with pytest.raises(error, match=message):
             product(np.zeros((4, 3)), **vectors)
     with pytest.raises(TypeError, match="directions: v given; the request names none"):
-        compiled(random_mlp([3, 4, 1]), 2)(np.zeros(3), v=np.ones(3))
+        compile(random_mlp([3, 4, 1]), 2)(np.zeros(3), v=np.ones(3))
     with pytest.raises(ValueError, match="metric: given for request"):
-        compiled(random_mlp([3, 4, 1]), 2, metric=np.ones(3))
+        compile(random_mlp([3, 4, 1]), 2, metric=np.ones(3))
 
 
 def test_moved_parts_of_numba_are_told_once_and_numpy_is_used():
@@ -255,7 +255,7 @@ from paperlib import MLP, taylor
 mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "tanh")
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    assert taylor.compiled(mlp, 2).method == "matrix products"
+    assert taylor.compile(mlp, 2).method == "matrix products"
     assert taylor.derivative_tensor(mlp, 2, np.zeros((20000, 2))).packed.shape == (3, 20000)
     assert taylor.hessian_vector(mlp, np.ones((2, 2))).shape == (2, 2)
 messages = [str(each.message) for each in caught]
@@ -269,12 +269,12 @@ assert len(messages) == 1 and "\\n" not in messages[0] and "NumPy is used" in me
     "request_", [[("v", 0), ("v",)], [("v", ...), (...,)], [(0, 1), (1,)], "laplacian", "bilaplacian"]
 )
 def test_a_batch_in_parts_gives_what_each_centre_gives_alone(random_mlp, monkeypatch, request_, numba):
-    monkeypatch.setattr("paperlib.taylor.layout.TOGETHER", 1)
+    monkeypatch.setattr("paperlib.taylor.compiled.layout.TOGETHER", 1)
     if not numba:
         monkeypatch.setattr(compilation, "_kernel", lambda: None)
         monkeypatch.setattr(compilation, "CHUNK_BYTES", 2**14)
     at, v = np.random.default_rng(1).uniform(-1, 1, (2, 43, 3))
-    function = compiled(random_mlp([3, 5, 4, 2], "silu"), request_)
+    function = compile(random_mlp([3, 5, 4, 2], "silu"), request_)
     vectors = {"v": v} if "v" in function._ready.names else {}
     alone = [function(x, **dict.fromkeys(vectors, y)) for x, y in zip(at, v)]
     close(function(at, **vectors), np.array(alone), 1e-13)
@@ -295,7 +295,7 @@ def test_memory_is_asked_for_before_it_is_taken(random_mlp, monkeypatch):
     monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: 2**26)
     for call, message in (
         (lambda: taylor.bilaplacian(wide), "mlp: needs .* its bilaplacian"),
-        (lambda: compiled(small, [(...,)] * 9)(many), "at: needs"),
+        (lambda: compile(small, [(...,)] * 9)(many), "at: needs"),
         (lambda: with_numpy(small, [(0,)] * 9, many), "at: needs"),
         (lambda: taylor.mixed_derivative(small, [many] * 4), "at: needs"),
         (lambda: taylor.hessian_vector(small, np.broadcast_to(np.zeros(3), (2**36, 3))), "needs"),
@@ -324,7 +324,7 @@ def test_arrays_of_other_byte_orders_and_warnings(random_mlp):
         warnings.simplefilter("error")
         steep = MLP([[[1e150]], [[1.0]]], [[0.1], [0.0]], "celu(1e-200)")
         for call in (
-            lambda: compiled(steep, 2)([0.5]),
+            lambda: compile(steep, 2)([0.5]),
             lambda: taylor.laplacian(MLP([[[1e200, 1.0]], [[1.0]]], [[0.0]] * 2, "tanh"), metric=[1e300, 1.0]),
         ):
             with contextlib.suppress(ValueError):
@@ -338,4 +338,4 @@ def test_arrays_of_other_byte_orders_and_warnings(random_mlp):
 def test_the_slope_at_a_kink_is_that_of_the_side_below(name, slope):
     mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name)
     for at in ([0.0], [-0.0]):
-        np.testing.assert_allclose(compiled(mlp, 1)(at), [slope], rtol=1e-15)
+        np.testing.assert_allclose(compile(mlp, 1)(at), [slope], rtol=1e-15)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from paperlib._support import jit
-from paperlib.taylor import loops
+from paperlib.taylor import product_rule_loops
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def both(monkeypatch):
 
     def results(function):
         for size in (10**9, 0):
-            monkeypatch.setattr(loops, "WORTH_A_CALL", size)
-            monkeypatch.setattr(loops, "WORTH_COMPILING", size)
+            monkeypatch.setattr(product_rule_loops, "WORTH_A_CALL", size)
+            monkeypatch.setattr(product_rule_loops, "WORTH_COMPILING", size)
             yield function()
-        assert loops._loop(1, jit.jit, loops._add_pairs)
+        assert product_rule_loops._loop(1, jit.jit, product_rule_loops._add_pairs)
 
     return results
 
@@ -31,9 +31,9 @@ def test_compiled_loops_equal_their_numpy_forms_to_the_bit(both):
 
     def run():
         pairs, triples = np.ones((2, 15, 7)), np.ones((2, 35))
-        loops.add_pairs(pairs, x, y)
-        loops.add_heads(triples, m, 2)
-        loops.add_heads(triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2), 2)
+        product_rule_loops.add_pairs(pairs, x, y)
+        product_rule_loops.add_heads(triples, m, 2)
+        product_rule_loops.add_heads(triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2), 2)
         return pairs, triples
 
     assert all(np.array_equal(a, b) for a, b in zip(*both(run)))
@@ -50,7 +50,7 @@ def test_compiled_series_equal_numpy_s_to_the_bit(both, orders, points, units):
 
         def run(phi=phi, z=z):
             out = np.full((orders + 2, points, units), np.nan)
-            loops.compose(out[1:-1], phi, z)
+            product_rule_loops.compose(out[1:-1], phi, z)
             return out.view(np.int64)
 
         a, b = both(run)
@@ -61,12 +61,12 @@ def test_compiled_series_equal_numpy_s_to_the_bit(both, orders, points, units):
 
 def test_numpy_is_used_where_numba_does_not_compile(both, monkeypatch):
     monkeypatch.setattr(jit, "_made", {})
-    monkeypatch.setattr("paperlib.taylor.registers.writes", None)
+    monkeypatch.setattr("paperlib.taylor.compiled.simd.writes", None)
     phi, z = np.random.default_rng(0).standard_normal((2, 4, 3, 5))
 
     def run():
         out = np.empty((3, 3, 5))
-        loops.compose(out, phi, z[1:])
+        product_rule_loops.compose(out, phi, z[1:])
         return out
 
     assert np.array_equal(*both(run)) and None in jit._made.values()
@@ -76,10 +76,10 @@ def test_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setattr(jit, "_made", {})
     monkeypatch.setattr(jit, "numba", jit.numba.__wrapped__)
-    monkeypatch.setattr(loops, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(product_rule_loops, "WORTH_COMPILING", 0)
     x, y = np.random.default_rng(0).standard_normal((2, 4, 3))
     pairs = np.zeros((10, 3))
-    loops.add_pairs(pairs, x, y)
+    product_rule_loops.add_pairs(pairs, x, y)
     a, b = np.triu_indices(4)
     assert np.allclose(pairs, x[a] * y[b] + x[b] * y[a], rtol=1e-15)
-    assert loops._loop(1, jit.jit, loops._add_pairs) is None
+    assert product_rule_loops._loop(1, jit.jit, product_rule_loops._add_pairs) is None

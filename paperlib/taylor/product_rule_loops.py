@@ -71,7 +71,7 @@ def _composition(orders: int, terms: int) -> Callable:
     """Compile `compose` for series of these lengths. Every coefficient of a vector of columns stays in a register."""
     import numba
 
-    from paperlib.taylor.registers import INDEX, LANES, load, store, writes
+    from paperlib.taylor.compiled.simd import INDEX, LANES, load, store, writes
 
     @writes
     def block(builder: Any, out: Any, phi: Any, z: Any, width: Any, columns: Any) -> None:

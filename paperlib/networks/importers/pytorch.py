@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from paperlib.networks import graph
-from paperlib.networks.graph import Converted, Value
+from paperlib.networks.importers import affine_graph
+from paperlib.networks.importers.affine_graph import Converted, Value
 
 __all__ = ["from_torch"]
 
@@ -57,7 +57,7 @@ def _shape(module: Any, example: Any) -> tuple[int, ...]:
             "module: has no Linear layer, so its number of inputs is unknown; give an example of its input"
         )
     raise ValueError(
-        f"module: takes no input of a shape that was tried ({graph.first_line(error)}); give an example of its input"
+        f"module: takes no input of a shape that was tried ({affine_graph.first_line(error)}); give an example of its input"
     )
 
 
@@ -87,13 +87,13 @@ def _run(traced: Any, value: Value) -> Any:
                 part = self.fetch_attr(node.target)
                 name, kind = node.target, type(part).__name__
                 if type(part) is torch.nn.Linear and isinstance(leaves[0], Value) and len(leaves[0].shape) == 2:
-                    return graph.dense(part.weight, leaves[0], 0.0 if part.bias is None else part.bias)
+                    return affine_graph.dense(part.weight, leaves[0], 0.0 if part.bias is None else part.bias)
 
             def operation(*filled: Any) -> Any:
                 tensors = [torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in filled]
                 return getattr(self, node.op)(node.target, *_pytree.tree_unflatten(tensors, spec))
 
-            return graph.applied(f"module: {name!r} ({kind})", operation, leaves)
+            return affine_graph.applied(f"module: {name!r} ({kind})", operation, leaves)
 
     reader = Reader(traced)
     reader.extra_traceback = False  # an error keeps its message
@@ -109,13 +109,13 @@ def from_torch(module: Any, example: Any = None) -> Converted:
     own = _own(module)
     with torch.no_grad():
         shape = _shape(own, example)
-        with graph.refusing("module: its forward cannot be traced", "; must not ask what its input is"):
+        with affine_graph.refusing("module: its forward cannot be traced", "; must not ask what its input is"):
             traced = torch.fx.symbolic_trace(own)
         _, *others = (node for node in traced.graph.nodes if node.op == "placeholder")
         for node in others:
             if not node.args:
                 raise ValueError(f"module: takes more than one input, {node.name!r} too; must take one")
-        output = _run(traced, graph.inputs((1, *shape)))
+        output = _run(traced, affine_graph.inputs((1, *shape)))
         if not isinstance(output, Value):
             raise ValueError(
                 "module: gives more than one output, or none that depends on its input; must give one tensor"

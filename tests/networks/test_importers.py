@@ -9,8 +9,8 @@ import pytest
 from oracles import refusal
 
 from paperlib import taylor
-from paperlib.networks import activations, graph
-from paperlib.networks.doors import pytorch
+from paperlib.networks import activations
+from paperlib.networks.importers import affine_graph, pytorch
 from paperlib.networks.mlp import MLP
 
 
@@ -472,7 +472,7 @@ def test_a_custom_activation_expands_and_is_not_saved(tmp_path):
 
 def kept(operation, shape=(1, 4)):
     """What the reader makes of one operation on an input."""
-    return graph.layers(graph.applied("it", operation, [graph.inputs(shape)]))
+    return affine_graph.layers(affine_graph.applied("it", operation, [affine_graph.inputs(shape)]))
 
 
 def refused(operation, shape=(1, 4)):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paperlib.taylor import splits
+from paperlib.taylor import product_rule
 from paperlib.taylor.symmetric import index_table, packed_position, packed_size
 
 BATCHES = [((), ()), ((2,), (2,)), ((3, 1), (3, 2)), ((1,), (4,))]
@@ -31,21 +31,21 @@ def operands(p, q, dim, batches, units=3, seed=0):
 sizes = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 4))
 
 
-@given(sizes, st.sampled_from(BATCHES), st.sampled_from([8, splits.BLOCK]))
+@given(sizes, st.sampled_from(BATCHES), st.sampled_from([8, product_rule.BLOCK]))
 @settings(max_examples=150)
 def test_products(size, batches, block):
     p, q, dim = size
     x, y = operands(p, q, dim, batches)
     expected = summed_over_splits(x, y, p, q, dim)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splits, "BLOCK", block)
-        assert np.allclose(splits.symmetric_product(x, y, p, q, dim), expected, rtol=0, atol=1e-12)
+        patch.setattr(product_rule, "BLOCK", block)
+        assert np.allclose(product_rule.symmetric_product(x, y, p, q, dim), expected, rtol=0, atol=1e-12)
         out = np.zeros(expected.shape[:-1])
-        splits.contracted_product(out, x, y, p, q, dim)
+        product_rule.contracted_product(out, x, y, p, q, dim)
         assert np.allclose(out, expected.sum(axis=-1), rtol=0, atol=1e-12)
 
 
-@given(st.integers(2, 3), st.integers(1, 7), st.sampled_from(BATCHES), st.sampled_from([8, splits.BLOCK]))
+@given(st.integers(2, 3), st.integers(1, 7), st.sampled_from(BATCHES), st.sampled_from([8, product_rule.BLOCK]))
 def test_unordered_splits(p, dim, batches, block):
     x, y = operands(p, p, dim, batches)
     expected = summed_over_splits(x, y, p, p, dim).sum(axis=-1)
@@ -53,8 +53,8 @@ def test_unordered_splits(p, dim, batches, block):
     x, y = np.broadcast_arrays(x, y)
     out = np.zeros(expected.shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splits, "BLOCK", block)
-        splits.contracted_product(
+        patch.setattr(product_rule, "BLOCK", block)
+        product_rule.contracted_product(
             out, np.concatenate([x, y], -1), np.concatenate([y, x], -1), p, p, dim, unordered=True
         )
     assert np.allclose(out, expected, rtol=0, atol=1e-12)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from paperlib._support.validation import Floats
-from paperlib.networks import graph
-from paperlib.networks.graph import Converted, Value
+from paperlib.networks.importers import affine_graph
+from paperlib.networks.importers.affine_graph import Converted, Value
 
 __all__ = ["from_sklearn"]
 
@@ -69,11 +69,11 @@ def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
     name, function = f"model: {type(step).__name__}", own.inverse_transform if inverse else own.transform
 
     def called(x: Floats) -> np.ndarray:
-        with graph.refusing(f"{name} takes no numbers of any size"):  # as an encoder of categories
+        with affine_graph.refusing(f"{name} takes no numbers of any size"):  # as an encoder of categories
             found = function(_framed(own, x.reshape(1, -1)))
         return np.ravel(found.toarray() if hasattr(found, "toarray") else found)
 
-    return graph.applied(name, called, [value])
+    return affine_graph.applied(name, called, [value])
 
 
 def _network(model: Any, value: Value) -> Value:
@@ -83,7 +83,7 @@ def _network(model: Any, value: Value) -> Value:
         raise ValueError(f"model: its output goes through {model.out_activation_!r}; must have one or two classes")
     activations = [model.activation] * (len(model.coefs_) - 1) + [model.out_activation_]
     for weight, bias, activation in zip(model.coefs_, model.intercepts_, activations, strict=True):
-        value = graph.neurons(graph.dense(weight.T, value, bias), [NAMES[activation]] * len(bias))
+        value = affine_graph.neurons(affine_graph.dense(weight.T, value, bias), [NAMES[activation]] * len(bias))
     return value
 
 
@@ -121,7 +121,7 @@ def from_sklearn(model: Any) -> Converted:
         raise TypeError(f"model: {type(model).__name__} given; must be a fitted sklearn.neural_network.MLPRegressor")
     last = _end(model, -1)
     features = getattr(model, "n_features_in_", None) or len(getattr(last, "coefs_", [[0]])[0])
-    output = _run(model, graph.inputs((features,)))  # raises first if a part is not fitted
+    output = _run(model, affine_graph.inputs((features,)))  # raises first if a part is not fitted
     x = _typical_inputs(model, features)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from paperlib.networks import graph
-from paperlib.networks.graph import Converted, Value
+from paperlib.networks.importers import affine_graph
+from paperlib.networks.importers.affine_graph import Converted, Value
 
 __all__ = ["from_onnx"]
 
@@ -26,7 +26,7 @@ def _evaluated(what: str, node: Any, opsets: dict[str, int], names: list[str], *
 
     if node.op_type == "Cast" and any(each.name == "to" and each.i in REALS for each in node.attribute):
         return [np.asarray(array, dtype=np.float64) for array in arrays]
-    with graph.refusing(f"{what} cannot be evaluated"):
+    with affine_graph.refusing(f"{what} cannot be evaluated"):
         kinds = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in arrays]  # some operators depend on them
         inputs = [helper.make_tensor_value_info(*each, None) for each in zip(names, kinds)]
         outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
@@ -51,7 +51,7 @@ def _run(model: Any, x: Any) -> Any:
             raise ValueError(f"{what} takes {error}, which is not there") from None
         if node.op_type in ("Shape", "Size"):  # the same for all inputs of one shape
             given = [np.zeros(each.shape) for each in given]
-        found = graph.applied(what, partial(_evaluated, what, node, opsets, names), given)
+        found = affine_graph.applied(what, partial(_evaluated, what, node, opsets, names), given)
         known |= zip(node.output, found)
     return known[model.graph.output[0].name]
 
@@ -82,7 +82,7 @@ def from_onnx(model: Any) -> Converted:
     shape = tuple(each.dim_value for each in free[0].type.tensor_type.shape.dim)[1:]
     if not shape or not all(shape):
         raise ValueError(f"model: input of shape {shape}; must be fixed past its first axis")
-    output = _run(model, graph.inputs((1, *shape)))
+    output = _run(model, affine_graph.inputs((1, *shape)))
     if not isinstance(output, Value):
         raise ValueError("model: its output does not depend on its input")
     x = np.random.default_rng(0).standard_normal((8, *shape))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from paperlib._support import chunks, validation
 from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, SMALLER, centre, phis
-from paperlib.taylor.loops import compose
+from paperlib.taylor.product_rule_loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor, without_warnings
 from paperlib.taylor.tensors import derivative_tensor
 

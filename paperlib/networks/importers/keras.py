@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from paperlib.networks import graph
-from paperlib.networks.graph import Converted, Value
+from paperlib.networks.importers import affine_graph
+from paperlib.networks.importers.affine_graph import Converted, Value
 
 __all__ = ["from_keras"]
 
@@ -27,7 +27,7 @@ def _functional(model: Any, shape: tuple[int, ...]) -> Any:
     x = keras.Input(shape)
     counts = [(each, len(each._inbound_nodes), len(each._outbound_nodes)) for each in model._flatten_layers()]
     try:
-        with graph.refusing("model: its call is no graph of Keras' own operations"):
+        with affine_graph.refusing("model: its call is no graph of Keras' own operations"):
             return keras.Function(x, model.call(x))
     finally:  # the call has added nodes to its layers
         for layer, ins, outs in counts:
@@ -75,7 +75,7 @@ def _applied(operation: Any, args: tuple, kwargs: dict) -> Any:
     what = f"model: layer {operation.name!r} ({type(operation).__name__})"
     if type(operation) is keras.layers.Dense and len(values[0].shape) == 2:
         bias = _array(operation.bias) if operation.use_bias else 0.0
-        out = graph.dense(_array(operation.kernel).T, values[0], bias)
+        out = affine_graph.dense(_array(operation.kernel).T, values[0], bias)
     else:
         double = _double(operation) if isinstance(operation, keras.Layer) else operation
         out = _called(what, double, given)
@@ -101,7 +101,7 @@ def _called(what: str, function: Any, given: tuple[Any, dict]) -> Any:
         args, kwargs = keras.tree.pack_sequence_as(given, tensors)
         return keras.tree.map_structure(_array, function(*args, **kwargs, **mode))
 
-    return graph.applied(what, operation, leaves)
+    return affine_graph.applied(what, operation, leaves)
 
 
 def _array(tensor: Any) -> np.ndarray:
@@ -145,7 +145,7 @@ def from_keras(model: Any) -> Converted:
     shape = _shape(model)
     if None in shape:
         raise ValueError(f"model: input of shape {shape}; must be fixed")
-    output = _run(model, graph.inputs((1, *shape)))
+    output = _run(model, affine_graph.inputs((1, *shape)))
     x = np.random.default_rng(0).standard_normal((8, *shape)).astype(np.float32)
     expected = keras.tree.flatten(model(x, training=False))[0]
     return Converted(output, x, _array(expected))

@@ -21,10 +21,11 @@ from paperlib._support import jit
 from paperlib._support.jit import inner
 from paperlib._support.validation import Floats
 from paperlib.networks import bases
-from paperlib.taylor import compiled_activations, layout, program, registers
-from paperlib.taylor.compiled_activations import activate
-from paperlib.taylor.layout import DOT, GROUP, HEAD, LAYER, PRODUCT, Ints
-from paperlib.taylor.registers import LANES, aligned, dots, multiply, multiply_and_add, product
+from paperlib.taylor import program
+from paperlib.taylor.compiled import activations, layout, simd
+from paperlib.taylor.compiled.activations import activate
+from paperlib.taylor.compiled.layout import DOT, GROUP, HEAD, LAYER, PRODUCT, Ints
+from paperlib.taylor.compiled.simd import LANES, aligned, dots, multiply, multiply_and_add, product
 
 __all__ = ["run"]
 
@@ -272,6 +273,6 @@ def _of(sources: int) -> Callable:
     return run
 
 
-_FILES = [Path(str(module.__file__)) for module in (jit, registers, bases, compiled_activations, layout, program)]
+_FILES = [Path(str(module.__file__)) for module in (jit, simd, bases, activations, layout, program)]
 _SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
 run = jit.jit(_of(_SOURCES), flags=frozenset({"contract"}))

@@ -15,9 +15,9 @@ from paperlib.networks import activations
 from paperlib.networks.activations import Scaled
 from paperlib.networks.bases import recurrence, spare_rows
 from paperlib.networks.mlp import MLP
-from paperlib.taylor.compiled_activations import CODES
+from paperlib.taylor.compiled.activations import CODES
+from paperlib.taylor.compiled.simd import LANES
 from paperlib.taylor.program import DOT, ONWARD, PRODUCT, Request, programs
-from paperlib.taylor.registers import LANES
 
 __all__ = ["DOT", "GROUP", "HEAD", "LAYER", "PRODUCT", "Layout", "layout"]
 

@@ -1,4 +1,4 @@
-"""The base functions of activations in compiled code, for `taylor.kernel`.
+"""The base functions of activations in compiled code, for `interpreter`.
 
 This module needs numba. The formulas are those of `networks.bases`. Here they run once, when numba compiles `activate`, on
 vectors that record each operation as LLVM instructions. So each base becomes one loop over vectors of neurons. The exponential,
@@ -18,7 +18,7 @@ from numpy.polynomial import Chebyshev, Polynomial
 from scipy.special import erfcx
 
 from paperlib.networks.bases import BASES, KINKED
-from paperlib.taylor.registers import FLAGS, INDEX, LANES, VECTOR, everywhere, load, store, writes
+from paperlib.taylor.compiled.simd import FLAGS, INDEX, LANES, VECTOR, everywhere, load, store, writes
 
 __all__ = ["CODES", "activate"]
 

@@ -15,8 +15,8 @@ from reference_recursion import packed_entries
 
 from paperlib.networks.activations import SMOOTH
 from paperlib.networks.mlp import MLP
-from paperlib.taylor import expansion
-from paperlib.taylor.expansion import directional_derivatives, propagator, taylor_expand, vertices
+from paperlib.taylor import series
+from paperlib.taylor.series import directional_derivatives, propagator, taylor_expand, vertices
 from paperlib.taylor.symmetric import index_table
 from paperlib.taylor.tensors import derivative_tensor
 
@@ -172,7 +172,7 @@ def test_many_directions_in_parts(random_mlp, monkeypatch):
     at = directions[::-1]
     each = [directional_derivatives(mlp, 2, v, c) for v, c in zip(directions[:9], at[:9])]
     for chunk in (1, 400, 4000):
-        monkeypatch.setattr("paperlib.taylor.expansion.CHUNK_BYTES", chunk)
+        monkeypatch.setattr("paperlib.taylor.series.CHUNK_BYTES", chunk)
         assert np.allclose(directional_derivatives(mlp, 5, directions), expected, rtol=1e-13, atol=1e-13)
         assert np.allclose(directional_derivatives(mlp, 2, directions, at)[:9], each, rtol=1e-12, atol=1e-13)
 
@@ -388,6 +388,6 @@ def test_the_size_of_a_direction_is_taken_out_to_the_bit(monkeypatch):
     mlp = MLP(weights, [np.zeros(8), np.zeros(8), np.zeros(1)], "tanh")
     v = random.standard_normal((6, 5)) * np.geomspace(1e-2, 10, 6)[:, None]
     found = directional_derivatives(mlp, 60, v), taylor_expand(mlp, 60).terms(v)
-    monkeypatch.setattr(expansion, "FEW", 60)
+    monkeypatch.setattr(series, "FEW", 60)
     assert (found[0] == directional_derivatives(mlp, 60, v)).all()
     assert (found[1] == taylor_expand(mlp, 60).terms(v)).all()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from paperlib import MLP, taylor
 
 numba = pytest.importorskip("numba")
-registers = pytest.importorskip("paperlib.taylor.registers")
+registers = pytest.importorskip("paperlib.taylor.compiled.simd")
 ROOT = Path(__file__).parent.parent.parent
 # With the vectors that this processor has, also where the one arithmetic asks for narrower ones.
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CPU_")}
@@ -90,22 +90,22 @@ def test_gradients_of_networks_wide_at_one_end(dim, hidden):
     mlp = MLP(weights, [random.normal(size=hidden), np.zeros(1)], "tanh")
     at = random.normal(size=(9, dim))
     wanted = np.transpose([taylor.derivative_tensor(mlp, 1, one).packed for one in at])
-    np.testing.assert_allclose(taylor.compiled(mlp, 1)(at), wanted, rtol=0, atol=1e-13 * np.abs(wanted).max())
+    np.testing.assert_allclose(taylor.compile(mlp, 1)(at), wanted, rtol=0, atol=1e-13 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize(
     "file, said, other, wanted",
     [
         ("networks/bases.py", "return [e, e, 1.0]", "return [e, 3 * e, 1.0]", "[6.]\n"),
-        ("taylor/compiled_activations.py", "return self.exponential[1]", "return 3 * self.exponential[1]", "[6.]\n"),
-        ("taylor/registers.py", "left)), load(builder, work, right)", "left)), VECTOR([5.0] * LANES)", "[10.]\n"),
-        ("taylor/layout.py", "kept rows depth", "kept depth rows", "[2.]\n"),
+        ("taylor/compiled/activations.py", "return self.exponential[1]", "return 3 * self.exponential[1]", "[6.]\n"),
+        ("taylor/compiled/simd.py", "left)), load(builder, work, right)", "left)), VECTOR([5.0] * LANES)", "[10.]\n"),
+        ("taylor/compiled/layout.py", "kept rows depth", "kept depth rows", "[2.]\n"),
     ],
 )
 def test_a_loop_that_was_kept_is_not_taken_for_one_of_other_sources(tmp_path, file, said, other, wanted):
     """numba looks at a function's own file alone; here at those of all that it calls."""
     shutil.copytree(ROOT / "paperlib", tmp_path / "paperlib", ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
-    code = "from paperlib import MLP, taylor; print(taylor.compiled(MLP([[[2.0]], [[1.0]]], [[0.0], [0.0]], 'exp'), 1)([0.0]))"
+    code = "from paperlib import MLP, taylor; print(taylor.compile(MLP([[[2.0]], [[1.0]]], [[0.0], [0.0]], 'exp'), 1)([0.0]))"
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
 
     def made():
@@ -131,7 +131,7 @@ def test_tensors_by_vectors_of_every_width(tmp_path, lanes):
 import sys
 import numpy as np
 from paperlib import MLP, taylor
-from paperlib.taylor.registers import LANES
+from paperlib.taylor.compiled.simd import LANES
 if LANES != int(sys.argv[1]):
     sys.exit(77)
 random = np.random.default_rng(0)
@@ -140,7 +140,7 @@ for widths in ([2, 16, 1], [9, 5, 24, 2], [8, 32, 32, 1], [30, 3, 1]):
     mlp = MLP(weights, [random.normal(size=len(w)) for w in weights], "tanh")
     for order in (1, 2, 3):
         at = random.normal(size=(11, widths[0]))
-        found = taylor.compiled(mlp, order)(at)
+        found = taylor.compile(mlp, order)(at)
         for k, one in enumerate(at):
             wanted = taylor.derivative_tensor(mlp, order, one).packed
             np.testing.assert_allclose(found[:, k], wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
@@ -161,14 +161,14 @@ import ctypes, mmap
 import numpy as np
 from paperlib import MLP, taylor
 from paperlib.taylor.compilation import BEYOND
-from paperlib.taylor.kernel import run
+from paperlib.taylor.compiled.interpreter import run
 mprotect = ctypes.CDLL(None).mprotect
 mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 for widths, order in (([1, 64, 1], 2), ([2, 64, 1], 2), ([1, 64, 3], 3), ([3, 64, 1], 3), ([9, 1, 40, 2], 3), ([1, 1, 1], 4)):
     random = np.random.default_rng(0)
     weights = [random.normal(size=(out, into)) for into, out in zip(widths, widths[1:])]
     mlp = MLP(weights, [random.normal(size=len(w)) for w in weights], "gelu")
-    of = taylor.compiled(mlp, order)._ready.layout
+    of = taylor.compile(mlp, order)._ready.layout
     each, size = of.work, of.entries
     for centres in (1, 5, 9):
         pages = -(-8 * each * centres // mmap.PAGESIZE) * mmap.PAGESIZE

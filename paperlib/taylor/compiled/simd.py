@@ -1,4 +1,4 @@
-"""Matrix products and elementwise operations on whole vectors, written as LLVM instructions for `taylor.kernel`.
+"""Matrix products and elementwise operations on whole vectors, written as LLVM instructions for `interpreter`.
 
 This module needs numba. A block of a matrix product, two vectors in each of `ROWS` rows, stays in registers while the inner
 index runs: each loaded vector is used for all rows, each loaded number for both vectors. LLVM's vectoriser makes vectors of plain

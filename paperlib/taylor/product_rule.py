@@ -16,7 +16,7 @@ import numpy as np
 
 from paperlib._support import chunks
 from paperlib._support.validation import Floats
-from paperlib.taylor.loops import add_heads, add_pairs
+from paperlib.taylor.product_rule_loops import add_heads, add_pairs
 from paperlib.taylor.symmetric import entries, tail_starts
 
 __all__ = ["add_product", "contracted_product", "largest_block", "partitions", "symmetric_product"]

@@ -1,0 +1,1 @@
+"""Run programs in compiled code: needs numba. Nothing here is imported before a request is compiled."""
