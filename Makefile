@@ -5,7 +5,7 @@ PROFILE ?= standard
 BIN := .venv/bin
 export PROFILE
 
-.PHONY: help setup reproduce test test-long coverage fuzz test-matrix test-doors browser lint notebooks store wheel metadata archive release release-check book lab lock clean
+.PHONY: help setup reproduce test test-long coverage fuzz test-matrix test-importers browser lint notebooks store wheel metadata archive release release-check book lab lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,8 +46,8 @@ lint: .venv/.dev ## Check style, format and types of all code, and the schemas o
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 
 # The deterministic mode. The tests of the stored cells run them in this mode too.
-ALIKE := python -m paperlib arithmetic
-EXECUTE := ../$(BIN)/$(ALIKE) ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
+DETERMINISTIC := python -m paperlib deterministic
+EXECUTE := ../$(BIN)/$(DETERMINISTIC) ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
 
 notebooks: .venv/.ready ## Execute the notebooks in place, before a commit; then inspect build/results
 	cd notebooks && $(EXECUTE) *.ipynb
@@ -97,7 +97,7 @@ book: .venv/.dev ## Build a site of explorer, notebooks, pages and docstrings in
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/book-cache $(BOOK) build/book
 
 lab: .venv/.ready ## Open the notebooks in JupyterLab
-	$(BIN)/$(ALIKE) $(BIN)/jupyter lab notebooks
+	$(BIN)/$(DETERMINISTIC) $(BIN)/jupyter lab notebooks
 
 test-long: .venv/.ready ## Run the tests of minutes to an hour: killed processes, seeds not used for tuning, memory
 	$(BIN)/python -m pytest tests/long
@@ -117,15 +117,15 @@ fuzz: .venv/.dev ## Fuzz the readers of files for ten minutes, guided by coverag
 test-matrix: .venv/.ready ## Compare emulated processors (needs qemu-user), thread counts and releases (needs uv)
 	PYTHON=$(BIN)/python .ci/matrix
 
-DOORS := torch onnx onnxruntime
+FRAMEWORKS := torch onnx onnxruntime
 
-test-doors: .venv/.ready ## Test importers of PyTorch and ONNX, not in the lock, and notebook 11; downloads gigabytes
-	$(PYTHON) -m venv build/doors
-	build/doors/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
-	build/doors/bin/python -m pip install --quiet $(DOORS)
-	build/doors/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	build/doors/bin/python -m pytest -q tests/networks
-	build/doors/bin/python -m papermill --log-level ERROR --cwd notebooks -p compare True -p results ../build/doors/results notebooks/11_your_own_network.ipynb build/doors/11.ipynb
+test-importers: .venv/.ready ## Test importers of PyTorch and ONNX, not in the lock, and notebook 11; downloads gigabytes
+	$(PYTHON) -m venv build/importers
+	build/importers/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
+	build/importers/bin/python -m pip install --quiet $(FRAMEWORKS)
+	build/importers/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	build/importers/bin/python -m pytest -q tests/networks
+	build/importers/bin/python -m papermill --log-level ERROR --cwd notebooks -p compare True -p results ../build/importers/results notebooks/11_your_own_network.ipynb build/importers/11.ipynb
 
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url
 

@@ -27,7 +27,7 @@ DESCRIPTIONS = {
     "figures/numbers": "The stored numbers, with tolerances and bounds",
     "figures/claims.json": "The claims of the paper, the numbers that decide them, and the verdicts",
     "paperlib": "The library",
-    "paperlib/companion/reference": "The trained networks, and their manifest",
+    "paperlib/companion/pretrained": "The trained networks, and their manifest",
     "tests": "The tests",
     "requirements.txt": "The environment: every package, with its hash",
     REPORT: "The report of the reproduction that was archived",

@@ -1,6 +1,6 @@
 # The public API. Editors and type checkers read this file, and `__init__.py` loads each name from the module given.
 from . import taylor
-from .companion import explorer, figures, reference, reproduction
+from .companion import explorer, figures, pretrained, reproduction
 from .learning import ensemble, perturbation, soap, sweep, targets, training
 from .learning.ensemble import Ensemble
 from .learning.perturbation import LearnedSeries, direct, iterative, relative_errors
@@ -32,7 +32,7 @@ __all__ = [
     "diagrams", "direct", "directional_derivatives", "discretize", "effective_range", "ensemble", "enumerate_diagrams",
     "explorer", "exponential", "figures", "from_jax", "from_physical", "from_tensorflow", "gaussian",
     "hessian_vector", "iterative", "laplacian", "mixed_derivative", "mlp", "pade", "pade_of_terms", "partials",
-    "perturbation", "polynomial", "poschl_teller", "potentials", "propagator", "reference", "relative_errors",
+    "perturbation", "polynomial", "poschl_teller", "potentials", "propagator", "pretrained", "relative_errors",
     "reproduction", "sample", "scattering", "scattering_length", "scattering_length_gradient",
     "scattering_length_hvp", "scattering_length_jet", "scattering_length_target", "soap", "square_well", "sweep",
     "symmetric", "targets", "taylor", "taylor_expand", "train_ensemble", "training", "vertices", "wave_function",

@@ -1,4 +1,4 @@
-"""The command line: python -m paperlib list | reproduce | check | store | spreads | train | sweep | arithmetic."""
+"""The command line: python -m paperlib list | reproduce | check | store | seed-variation | train | sweep | determinism."""
 
 import os
 import sys
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from paperlib._support import determinism
 from paperlib._support.files import read_json
-from paperlib.companion import reference, reproduction
+from paperlib.companion import pretrained, reproduction
 from paperlib.companion.reproduction import Verdict
 
 __all__ = ["main", "start"]
 
 # Commands that train networks, or run notebooks that do, restart in deterministic mode.
-TRAINING = ("reproduce", "spreads", "train", "sweep")
+TRAINING = ("reproduce", "seed-variation", "train", "sweep")
 
 
 def _parser() -> ArgumentParser:
@@ -52,9 +52,9 @@ def _parser() -> ArgumentParser:
     for run, name in ((_check, "check"), (_store, "store")):
         sub = of_a_checkout(run, f"{name} --results build/results")
         sub.add_argument("--results", type=Path, help="the run's folder (default: ROOT/build/results)")
-    sub = of_a_checkout(_spreads, "spreads --trainings 8", only=False)
+    sub = of_a_checkout(_seed_variation, "seed-variation --trainings 8", only=False)
     sub.add_argument("--build", type=Path, help="where results go, to go on in (default: ROOT/build)")
-    default = reproduction.spreads.TRAININGS
+    default = reproduction.seed_variation.TRAININGS
     sub.add_argument("--trainings", type=int, default=default, help=f"how many (default: {default})")
     sub = command(_train, "train mine.json --orders 2 --output mine")
     sub.add_argument("config", type=Path, help='JSON of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}')
@@ -65,7 +65,7 @@ def _parser() -> ArgumentParser:
     sub.add_argument("grid", type=Path, help=what)
     sub.add_argument("--table", type=Path, default=Path("sweep.parquet"), help="the table (default: sweep.parquet)")
     sub.add_argument("--scheduler", metavar="ADDRESS", help="of dask (default: a cluster of this machine's cores)")
-    sub = command(_arithmetic, "arithmetic jupyter lab notebooks")
+    sub = command(_deterministic, "deterministic jupyter lab notebooks")
     sub.add_argument("command_line", nargs=REMAINDER, metavar="COMMAND ...", help="what to run")
     return parser
 
@@ -119,26 +119,28 @@ def _store(options: Namespace) -> int:
         readme = options.root / "README.md"
         for claim in reproduction.write_claims(options.root / "figures", readme if readme.exists() else None):
             print(f"claim {claim.id} {claim.because}")
-    if (results / "reference").exists() and options.only is None:
-        for path in reference.ship(results / "reference"):
+    if (results / "networks").exists() and options.only is None:
+        for path in pretrained.ship(results / "networks"):
             print(f"ships {path.name}")
     return 0
 
 
-def _spreads(options: Namespace) -> int:
+def _seed_variation(options: Namespace) -> int:
     """Retrain everything with other seeds, in an hour and a half, and write how far its numbers lie apart
-    to figures/spreads.json.
+    to figures/seed_variation.json.
     """
     build = options.build or options.root / "build"
-    measured = reproduction.measure_spreads(options.root, build, options.trainings, say=_say)
-    print(f"stored figures/spreads.json: {sum(map(len, measured.values()))} numbers of {len(measured)} notebooks")
+    measured = reproduction.measure_seed_variation(options.root, build, options.trainings, say=_say)
+    print(
+        f"stored figures/seed_variation.json: {sum(map(len, measured.values()))} numbers of {len(measured)} notebooks"
+    )
     return 0
 
 
 def _train(options: Namespace) -> int:
     """Train networks on a_0, order by order; write them, and say how far their tensors are from the Born series."""
     from paperlib.learning import perturbation, targets
-    from paperlib.learning.configuration import TrainingConfig
+    from paperlib.learning.config import TrainingConfig
     from paperlib.physics import born
 
     config = TrainingConfig.from_json(options.config, read_json(options.config))
@@ -160,7 +162,7 @@ def _sweep(options: Namespace) -> int:
     return 0
 
 
-def _arithmetic(options: Namespace) -> int:
+def _deterministic(options: Namespace) -> int:
     """Run a command in the one arithmetic, in which trainings give the same bits everywhere; alone, show what it fixes."""
     if not options.command_line:
         print("\n".join(f"{name}={value}\n    {determinism.WHY[name]}" for name, value in determinism.FIXED.items()))

@@ -8,7 +8,7 @@ from typing import assert_type
 import numpy as np
 
 import paperlib
-from paperlib import MLP, born, perturbation, reference, targets, taylor, training
+from paperlib import MLP, born, perturbation, pretrained, targets, taylor, training
 from paperlib._support.validation import Floats
 
 
@@ -25,4 +25,4 @@ def face() -> None:
     config = training.TrainingConfig(d=2, steps=1)
     assert_type(training.train_ensemble(config, target), paperlib.Ensemble)
     assert_type(perturbation.iterative(target, [config]), paperlib.LearnedSeries)
-    assert_type(reference.series("born_signed"), paperlib.LearnedSeries)
+    assert_type(pretrained.series("born_signed"), paperlib.LearnedSeries)

@@ -64,7 +64,7 @@ def smoke():
     k = np.sqrt(0.5)
     np.testing.assert_allclose(paperlib.scattering_length(U), 1 - np.tan(k) / k, rtol=1e-12)
     np.testing.assert_allclose(paperlib.born_terms(U, 30).sum(), 1 - np.tan(k) / k, rtol=1e-12)
-    ensemble = paperlib.reference.ensemble("scattering_lengths")
+    ensemble = paperlib.pretrained.ensemble("scattering_lengths")
     np.testing.assert_allclose(ensemble.mean(U), paperlib.scattering_length(U), rtol=0.02)
     step = 1e-4 * np.ones(64)
     gradient = paperlib.derivative_tensor(ensemble.mlp(0), 1, U).full()

@@ -30,7 +30,7 @@ from paperlib import (
     diagrams,
     perturbation,
     potentials,
-    reference,
+    pretrained,
     reproduction,
     scattering,
     sweep,
@@ -64,15 +64,15 @@ INNER = {
     "tensorflow", "centroid", "checkpoints", "validation", "chunks", "product_rule_loops", "threads", "explorer", "networks", "programs", "bases", "compiled.activations", "tensorflow_activations", "compiled.interpreter", "compiled.layout", "program", "requests", "executor", "importers.affine_graph", "activation_derivatives",
     "compiled.simd", "importers.pytorch", "importers.keras", "importers.sklearn", "importers.onnx",
     "jit", "shells", "soap", "product_rule", "pade", "reproduction.lanes", "reproduction.kernels", "reproduction.schemas",
-    "determinism", "reference.manifest",
+    "determinism", "pretrained.manifest",
 }  # fmt: skip
 # Functions that only store their arguments, that draw, that train for minutes, or that need a cluster or a checkout.
 OUT = {
     "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "compilation.Compiled", "activations.Custom", "activations.Scaled", "activations.spelled", "reproduction.comparison.Verdict",
     "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
     "targets.automatic.from_tensorflow", "targets.target.label", "reproduction.table.Table", "reproduction.records.errors_by_order",
-    "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position", "reproduction.report.provenance", "reference.retrained",
-    "reproduction.spreads.allowed_factor", "reproduction.spreads.deviation", "reproduction.spreads.measure_spreads",
+    "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position", "reproduction.report.provenance", "pretrained.train_again",
+    "reproduction.seed_variation.allowed_factor", "reproduction.seed_variation.deviation", "reproduction.seed_variation.measure_seed_variation",
     "perturbation.both_ways",
 }  # fmt: skip
 
@@ -179,11 +179,11 @@ TABLE = {
     "potentials.square_well": shape(potentials.square_well, radius=lengths),
     "potentials.woods_saxon": shape(potentials.woods_saxon, radius=lengths, diffuseness=lengths),
     "potentials.yukawa": shape(potentials.yukawa, width=lengths),
-    "reference.digests": Row(reference.digests, name="box", folder=None),
-    "reference.ensemble": Row(reference.ensemble, name="box_1", folder=None),
-    "reference.table": Row(reference.table, name="optimizers", folder=None),
-    "reference.series": Row(reference.series, name="box", folder=None),
-    "reference.trained": Row(reference.trained, name="box_1", train=None, folder=None),
+    "pretrained.sha256": Row(pretrained.sha256, name="box", folder=None),
+    "pretrained.ensemble": Row(pretrained.ensemble, name="box_1", folder=None),
+    "pretrained.table": Row(pretrained.table, name="optimizers", folder=None),
+    "pretrained.series": Row(pretrained.series, name="box", folder=None),
+    "pretrained.load_or_train": Row(pretrained.load_or_train, name="box_1", train=None, folder=None),
     "reproduction.claims.read_claims": Row(reproduction.read_claims, folder=FOLDER / "claimed"),
     "reproduction.claims.write_claims": Row(reproduction.write_claims, folder=FOLDER / "claimed", readme=None),
     "reproduction.comparison.compare": Row(
@@ -195,7 +195,7 @@ TABLE = {
     ),
     "reproduction.records.Number": Row(
         reproduction.Number,
-        value=1.0, meaning="m", tolerance=1e-6, absolute=0.0, at_most=2.0, at_least=None,
+        value=1.0, meaning="m", rtol=1e-6, atol=0.0, at_most=2.0, at_least=None,
     ),  # fmt: skip
     "reproduction.records.read_record": Row(
         reproduction.read_record, path=FOLDER / "results" / "numbers" / "01_a.json"
@@ -204,8 +204,8 @@ TABLE = {
         reproduction.record,
         notebook="02_b", folder=FOLDER / "made", numbers={"x": reproduction.Number(1.0, "m")}, figures={}, networks=["box"], retrained=False,
     ),  # fmt: skip
-    "reproduction.spreads.bounded_numbers": Row(reproduction.bounded_numbers, folder=FOLDER / "results"),
-    "reproduction.spreads.read_spreads": Row(reproduction.read_spreads, folder=FOLDER / "results"),
+    "reproduction.seed_variation.bounded_numbers": Row(reproduction.bounded_numbers, folder=FOLDER / "results"),
+    "reproduction.seed_variation.read_seed_variation": Row(reproduction.read_seed_variation, folder=FOLDER / "results"),
     "reproduction.runner.notebook_parameters": Row(
         reproduction.notebook_parameters, path=FOLDER / "notebooks" / "01_a.ipynb"
     ),
@@ -297,7 +297,7 @@ def public():
         _, _, name = (*module.name.split(".", 2), "", "")[:3]
         if name and not module.ispkg and name not in INNER and not name.startswith("figures."):
             yield from _of_module(module.name, name)
-    yield from _of_module("paperlib.companion.reference", "reference")
+    yield from _of_module("paperlib.companion.pretrained", "pretrained")
 
 
 def _of_module(module, name):

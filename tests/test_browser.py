@@ -74,7 +74,7 @@ def lab(tmp_path_factory, browser):
     places = {f"JUPYTERLAB_{name.upper()}_DIR": str(folder / name) for name in ("settings", "workspaces")}
     places |= {f"JUPYTER_{name.upper()}_DIR": str(folder / name) for name in ("runtime", "config", "data")}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    alike = [sys.executable, "-m", "paperlib", "arithmetic"]  # as `make lab`
+    alike = [sys.executable, "-m", "paperlib", "deterministic"]  # as `make lab`
     command = [*alike, sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
     with open(folder / "log", "w") as log:
         server = subprocess.Popen(

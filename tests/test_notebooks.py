@@ -157,11 +157,11 @@ def test_bounds_stand_three_standard_deviations_from_what_is_stored():
     apart = reproduction.bounded_numbers(ROOT / "figures")
     assert len(apart) > 20
     for name, (number, values) in apart.items():
-        width = 3 * reproduction.spreads.deviation(values)
+        width = 3 * reproduction.seed_variation.deviation(values)
         for bound in {number.at_most, number.at_least} - {None}:
             assert abs(np.log(bound / number.value)) > width, name
 
 
 def test_what_trains_has_its_spreads_measured():
     train = {path.stem for path in NOTEBOOKS if "seed" in reproduction.notebook_parameters(path)}
-    assert train == set(reproduction.read_spreads(ROOT / "figures"))
+    assert train == set(reproduction.read_seed_variation(ROOT / "figures"))

@@ -32,7 +32,7 @@ FOLDER = Path(tempfile.mkdtemp(prefix="paperlib-"))
 NETWORK = MLP([[[1.0, 2.0], [0.5, -1.0]], [[1.0, 3.0]]], [[0.5, 0.1], [0.0]], "tanh")
 NETWORK.save(FOLDER / "network.npz")
 Ensemble((NETWORK,), (0,), np.ones((3, 1)), np.ones((3, 1)), np.ones(3)).save(FOLDER / "ensemble.npz")
-NUMBER = {"value": 1.5, "meaning": "m", "tolerance": 1e-6, "at_most": 2.0}
+NUMBER = {"value": 1.5, "meaning": "m", "rtol": 1e-6, "at_most": 2.0}
 RECORD = {"notebook": "01_a", "retrained": False, "numbers": {"x": NUMBER}, "figures": {"f": [[3, 1.5, 2.5]]}}
 files.write_json(FOLDER / "record.json", RECORD)
 files.write_json(

@@ -97,7 +97,7 @@ def departures() -> str:
     if why := impossible():
         return why
     begun = all(os.environ.get(name) == value for name, value in FIXED.items())
-    return "" if begun else "not begun in the one arithmetic, by python -m paperlib arithmetic COMMAND"
+    return "" if begun else "not begun in the one arithmetic, by python -m paperlib deterministic COMMAND"
 
 
 def _announced() -> dict[str, str]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from paperlib._support import validation
 from paperlib._support.validation import Floats
-from paperlib.companion import reference
+from paperlib.companion import pretrained
 from paperlib.learning.perturbation import LearnedSeries
 from paperlib.physics import born, potentials, scattering
 
@@ -150,7 +150,7 @@ class View:
 @cache
 def _series() -> LearnedSeries:
     """Load the pretrained ensembles of the first `ORDER` orders as a series."""
-    return LearnedSeries(reference.series("born_signed").ensembles[:ORDER], ORDER)
+    return LearnedSeries(pretrained.series("born_signed").ensembles[:ORDER], ORDER)
 
 
 def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> dict[str, float]:

@@ -108,8 +108,8 @@ class Ensemble:
 
         Examples
         --------
-        >>> from paperlib import reference
-        >>> reference.ensemble("scattering_lengths").mlp(0)
+        >>> from paperlib import pretrained
+        >>> pretrained.ensemble("scattering_lengths").mlp(0)
         MLP(64-64-64-64-1, silu)
         """
         return self.members[validation.integer("number", number, minimum=0, maximum=len(self.members) - 1)]
@@ -165,8 +165,8 @@ class Ensemble:
 
         Examples
         --------
-        >>> from paperlib import reference
-        >>> reference.ensemble("scattering_lengths").mean(np.zeros((3, 64))).shape
+        >>> from paperlib import pretrained
+        >>> pretrained.ensemble("scattering_lengths").mean(np.zeros((3, 64))).shape
         (3,)
         """
         with np.errstate(over="ignore"):
@@ -222,9 +222,9 @@ class Ensemble:
         Examples
         --------
         >>> import tempfile
-        >>> from paperlib import reference
+        >>> from paperlib import pretrained
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     reference.ensemble("scattering_lengths").save(Path(folder) / "ensemble.npz")
+        ...     pretrained.ensemble("scattering_lengths").save(Path(folder) / "ensemble.npz")
         ...     [path.name for path in Path(folder).glob("*.npz")]
         ['ensemble.npz']
         """

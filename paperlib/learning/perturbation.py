@@ -40,7 +40,7 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import validation
 from paperlib._support.validation import Floats
-from paperlib.learning.configuration import TrainingConfig
+from paperlib.learning.config import TrainingConfig
 from paperlib.learning.ensemble import Ensemble
 from paperlib.learning.targets.target import Target, orders_in_turn
 from paperlib.learning.training import train_ensemble
@@ -74,8 +74,8 @@ class LearnedSeries:
 
     Examples
     --------
-    >>> from paperlib import reference
-    >>> series = LearnedSeries((reference.ensemble("scattering_lengths"),), order=2)
+    >>> from paperlib import pretrained
+    >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
     >>> series.terms(np.zeros((3, 64))).shape
     (3, 3)
     """
@@ -149,8 +149,8 @@ class LearnedSeries:
 
         Examples
         --------
-        >>> from paperlib import reference
-        >>> series = LearnedSeries((reference.ensemble("scattering_lengths"),), order=2)
+        >>> from paperlib import pretrained
+        >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
         >>> series.tensor(2).full().shape
         (64, 64)
         """
@@ -182,8 +182,8 @@ class LearnedSeries:
 
         Examples
         --------
-        >>> from paperlib import reference
-        >>> series = LearnedSeries((reference.ensemble("scattering_lengths"),), order=2)
+        >>> from paperlib import pretrained
+        >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
         >>> series.member_tensor(0, order=1).full().shape
         (64,)
         """
@@ -219,8 +219,8 @@ class LearnedSeries:
 
         Examples
         --------
-        >>> from paperlib import reference
-        >>> series = LearnedSeries((reference.ensemble("scattering_lengths"),), order=2)
+        >>> from paperlib import pretrained
+        >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
         >>> constant, first, second = series.terms(np.zeros(64))
         >>> float(abs(first)), float(abs(second))
         (0.0, 0.0)
@@ -258,8 +258,8 @@ class LearnedSeries:
 
         Examples
         --------
-        >>> from paperlib import reference
-        >>> series = LearnedSeries((reference.ensemble("scattering_lengths"),), order=2)
+        >>> from paperlib import pretrained
+        >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
         >>> series(np.zeros((3, 64))).shape
         (3,)
         """
@@ -458,8 +458,8 @@ def relative_errors(series: LearnedSeries, exact: Sequence[SymmetricTensor]) -> 
 
     Examples
     --------
-    >>> from paperlib import born, reference
-    >>> series = LearnedSeries((reference.ensemble("scattering_lengths"),), order=1)
+    >>> from paperlib import born, pretrained
+    >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=1)
     >>> mean, members = relative_errors(series, [born.born_tensor(1, 64)])
     >>> mean.shape, members.shape[0]
     ((1,), 1)

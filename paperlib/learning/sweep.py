@@ -19,7 +19,7 @@ import numpy as np
 from paperlib._support import threads, validation
 from paperlib._support.files import atomically, read_json
 from paperlib.learning import perturbation, targets
-from paperlib.learning.configuration import FIELDS, TrainingConfig
+from paperlib.learning.config import FIELDS, TrainingConfig
 from paperlib.physics import born
 
 __all__ = ["Point", "read_grid", "sweep"]

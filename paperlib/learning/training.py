@@ -18,9 +18,9 @@ import numpy as np
 
 from paperlib._support import determinism, tensorflow, validation
 from paperlib._support.validation import Floats
-from paperlib.learning import programs
+from paperlib.learning import compiled_training
 from paperlib.learning.checkpoints import Checkpoint
-from paperlib.learning.configuration import FITS, TrainingConfig
+from paperlib.learning.config import FITS, TrainingConfig
 from paperlib.learning.ensemble import Ensemble
 from paperlib.learning.targets import Target
 from paperlib.networks.mlp import MLP
@@ -109,7 +109,7 @@ def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemb
     scales = _scales(config, held_out_values, held_out_derivatives)
     draw = _drawer(config, target, scales, per_epoch)
 
-    program = programs.program(config)
+    program = compiled_training.program(config)
     program.begin(config, _first_weights(config))
     state = [*program.variables, *program.optimizer.variables]
     weights = tf.constant(scales.weights, tf.float32)

@@ -9,7 +9,7 @@ import pytest
 
 from paperlib import training
 from paperlib._support import tensorflow as _tensorflow
-from paperlib.learning import programs
+from paperlib.learning import compiled_training
 from paperlib.learning.targets import Target
 
 STEPS = 128
@@ -28,7 +28,7 @@ def epoch(members, fit, optimizer):
     )
     scales = training._Scales(0.0, 1.0, (1.0,) * (1 + training.FITS.index(fit)))
     (inputs, fitted), order = training._drawer(config, TARGET, scales, STEPS)(0)
-    program = programs.program(config)
+    program = compiled_training.program(config)
     program.begin(config, training._first_weights(config))
     arguments = tf.nest.map_structure(tf.convert_to_tensor, (inputs, fitted, order, STEPS))
     return lambda: program.run(*arguments, tf.constant(scales.weights)).numpy()

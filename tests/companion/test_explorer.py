@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from oracles import refusal
 
-from paperlib import born, explorer, figures, reference, scattering
+from paperlib import born, explorer, figures, pretrained, scattering
 from paperlib.companion.explorer import ORDER, SHAPES
 from paperlib.learning.perturbation import LearnedSeries
 
@@ -57,7 +57,7 @@ def test_what_is_shown_is_the_librarys_by_another_road(at):
 
 
 def test_the_networks_terms_are_their_tensors_contracted():
-    series = LearnedSeries(tuple(reference.ensemble(f"born_signed_{n}") for n in range(1, ORDER + 1)), ORDER)
+    series = LearnedSeries(tuple(pretrained.ensemble(f"born_signed_{n}") for n in range(1, ORDER + 1)), ORDER)
     for shape, depth in (("Yukawa", 3.0), ("Woods-Saxon", -7.0)):
         seen = explorer.view(shape, depth)
         by_tensor = [tensor.contract(seen.potential) for tensor in series.tensors]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paperlib import reference, reproduction
+from paperlib import pretrained, reproduction
 from paperlib._support import determinism
 from paperlib._support.files import read_json, read_npz, write_json, write_npz
-from paperlib.companion.reference import manifest
+from paperlib.companion.pretrained import manifest
 from paperlib.learning.targets import scattering_length_target
 from paperlib.learning.training import TrainingConfig, train_ensemble
 
@@ -67,10 +67,10 @@ def test_a_hash_of_another_format_is_refused(tmp_path, found):
 
 
 def test_networks_trained_anew_are_identical_or_the_reason_is_given(tmp_path, monkeypatch):
-    (tmp_path / "reference").mkdir()
-    shutil.copy(manifest.MANIFEST.parent / "signed.npz", tmp_path / "reference")
+    (tmp_path / "networks").mkdir()
+    shutil.copy(manifest.MANIFEST.parent / "signed.npz", tmp_path / "networks")
     arrays = read_npz(manifest.MANIFEST.parent / "box_1.npz", ())
-    write_npz(tmp_path / "reference" / "box_1.npz", **arrays | {"loss": arrays["loss"] * 2})
+    write_npz(tmp_path / "networks" / "box_1.npz", **arrays | {"loss": arrays["loss"] * 2})
     monkeypatch.setattr(determinism, "departures", lambda: "a processor of another kind")
     other, same = reproduction.compare_networks(tmp_path)
     assert same.name == "signed" and same.passed and same.note == "identical"
@@ -91,12 +91,12 @@ def test_identical_networks_hold_the_numbers_to_their_tolerance(tmp_path):
         return verdict.passed
 
     record("stored", 2.0, False)
-    write_json(tmp_path / "stored" / "spreads.json", {"01_test": {"error": [1.0, 2.0]}})
-    shutil.copytree(manifest.MANIFEST.parent, tmp_path / "new" / "reference")
+    write_json(tmp_path / "stored" / "seed_variation.json", {"01_test": {"error": [1.0, 2.0]}})
+    shutil.copytree(manifest.MANIFEST.parent, tmp_path / "new" / "networks")
     record("new", 2.5, True)
     assert not passed()
-    arrays = read_npz(tmp_path / "new" / "reference" / "box_2.npz", ())
-    write_npz(tmp_path / "new" / "reference" / "box_2.npz", **arrays | {"biases_0": arrays["biases_0"] + 1})
+    arrays = read_npz(tmp_path / "new" / "networks" / "box_2.npz", ())
+    write_npz(tmp_path / "new" / "networks" / "box_2.npz", **arrays | {"biases_0": arrays["biases_0"] + 1})
     record("new", 2.5, True)
     assert passed()
 
@@ -105,7 +105,7 @@ def test_what_ships_comes_of_one_run(tmp_path):
     (tmp_path / "trained").mkdir()
     shutil.copy(manifest.MANIFEST.parent / "signed.npz", tmp_path / "trained")
     with pytest.raises(ValueError, match="^[^\n]*: born_attractive_1 is not among what was trained[^\n]*$"):
-        reference.ship(tmp_path / "trained")
+        pretrained.ship(tmp_path / "trained")
     made = manifest.ship(tmp_path / "trained", tmp_path / "manifest.json")
     assert [path.name for path in made] == ["signed.npz"]
     written = read_json(tmp_path / "manifest.json")
@@ -120,8 +120,8 @@ def test_one_is_trained_anew_from_its_configuration_alone(tmp_path, monkeypatch)
     written = {"networks": {"signed": {"configuration": json.loads(config.written(target))}}}
     with monkeypatch.context() as patch:
         patch.setattr(manifest, "read", lambda: written)
-        path = reference.retrained("signed", tmp_path)
+        path = pretrained.train_again("signed", tmp_path)
     train_ensemble(config, target).save(tmp_path / "expected.npz")
     assert manifest.digest(path) == manifest.digest(tmp_path / "expected.npz")
     with pytest.raises(ValueError, match="^name = 'born_signed_2': must be one of [^\n]*'born_signed_1'[^\n]*$"):
-        reference.retrained("born_signed_2", "nowhere")
+        pretrained.train_again("born_signed_2", "nowhere")

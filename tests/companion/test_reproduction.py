@@ -93,38 +93,40 @@ def test_retrained_numbers_are_held_to_the_spread(tmp_path):
     """
     record(tmp_path / "stored")
     values = [2.0 / 1.1, 2.0 * 1.1]
-    write_json(tmp_path / "stored" / "spreads.json", {"01_test": {"a": values}})
+    write_json(tmp_path / "stored" / "seed_variation.json", {"01_test": {"a": values}})
     for value, retrained, passes in (
         (2.9, True, True), (3.1, True, False), (1.4, True, True), (1.3, True, False), (-2.0, True, False), (2.1, False, False),
     ):  # fmt: skip
         record(tmp_path / "new", value=value, retrained=retrained)
         expected = set() if passes else {("number", "a")}
         assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == expected
-    write_json(tmp_path / "stored" / "spreads.json", {"01_test": {}})  # the number does not depend on the training
+    write_json(
+        tmp_path / "stored" / "seed_variation.json", {"01_test": {}}
+    )  # the number does not depend on the training
     record(tmp_path / "new", value=2.1, retrained=True)
     assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
-    (tmp_path / "stored" / "spreads.json").unlink()
+    (tmp_path / "stored" / "seed_variation.json").unlink()
     assert not failed(reproduction.compare(tmp_path / "new", tmp_path / "stored"))
 
 
 @pytest.mark.parametrize(
     "content, what",
     [
-        ([1], "spreads = [1]: must be an object: of each notebook its numbers"),
-        ({"01": [1]}, "spreads.01 = [1]: must be an object: of each name its values"),
-        ({"01": {"a": 1}}, "spreads.01.a = 1: must be a list of two numbers or more, of one sign"),
-        ({"01": {"a": [1, "b"]}}, "spreads.01.a[1] = 'b': must be a number"),
-        ({"01": {"a": [1.0]}}, "spreads.01.a = [1.0]: must be a list of two numbers or more, of one sign"),
-        ({"01": {"a": [1, -1]}}, "spreads.01.a[1] = -1: must be > 0, as another of its list"),
-        ({"01": {"a": [0, -1]}}, "spreads.01.a[0] = 0: must be a number other than 0"),
-        ({"01": {"a\nb": [0, 1]}}, "spreads.01.a\\nb[0] = 0: must be > 0, as another of its list"),
+        ([1], "seed_variation = [1]: must be an object: of each notebook its numbers"),
+        ({"01": [1]}, "seed_variation.01 = [1]: must be an object: of each name its values"),
+        ({"01": {"a": 1}}, "seed_variation.01.a = 1: must be a list of two numbers or more, of one sign"),
+        ({"01": {"a": [1, "b"]}}, "seed_variation.01.a[1] = 'b': must be a number"),
+        ({"01": {"a": [1.0]}}, "seed_variation.01.a = [1.0]: must be a list of two numbers or more, of one sign"),
+        ({"01": {"a": [1, -1]}}, "seed_variation.01.a[1] = -1: must be > 0, as another of its list"),
+        ({"01": {"a": [0, -1]}}, "seed_variation.01.a[0] = 0: must be a number other than 0"),
+        ({"01": {"a\nb": [0, 1]}}, "seed_variation.01.a\\nb[0] = 0: must be > 0, as another of its list"),
     ],
 )
 def test_a_table_of_spreads_that_is_none_is_told(tmp_path, content, what):
-    write_json(tmp_path / "spreads.json", content)
+    write_json(tmp_path / "seed_variation.json", content)
     with pytest.raises(ValueError) as refused:
-        reproduction.read_spreads(tmp_path)
-    assert str(refused.value) == f"{tmp_path / 'spreads.json'}: {what}"
+        reproduction.read_seed_variation(tmp_path)
+    assert str(refused.value) == f"{tmp_path / 'seed_variation.json'}: {what}"
 
 
 def test_spreads_are_measured_over_seeds(tmp_path):
@@ -139,7 +141,7 @@ def test_spreads_are_measured_over_seeds(tmp_path):
         nbformat.v4.new_code_cell("seed = 0\nretrain = False\nresults = '.'", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(
             "from paperlib import reproduction as r\n"
-            "numbers = {'a': r.Number(1.0 + seed, '', at_most=1e3), 'b': r.Number(2.0, ''), 'c': r.Number(seed, '', absolute=1.0)}\n"
+            "numbers = {'a': r.Number(1.0 + seed, '', at_most=1e3), 'b': r.Number(2.0, ''), 'c': r.Number(seed, '', atol=1.0)}\n"
             "_ = r.record('01_a', results, numbers=numbers, figures={}, retrained=retrain)"
         ),
     ]
@@ -148,7 +150,7 @@ def test_spreads_are_measured_over_seeds(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=[], metadata=kernel), tmp_path / "notebooks" / "02_b.ipynb")
     said = []
     for _ in range(2):
-        found = reproduction.measure_spreads(tmp_path, tmp_path / "build", 3, say=said.append)
+        found = reproduction.measure_seed_variation(tmp_path, tmp_path / "build", 3, say=said.append)
     assert found == {"01_a": {"a": [101.0, 201.0, 301.0]}}
     assert sum("running" in line for line in said) == 3
     reproduction.record("01_a", tmp_path / "figures", numbers={"a": Number(150.0, "", at_most=1e3)}, figures={})
@@ -162,7 +164,7 @@ def test_the_stored_bound_decides(tmp_path):
     assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
 
 
-@pytest.mark.parametrize("field", ["tolerance", "at_most", "at_least"])
+@pytest.mark.parametrize("field", ["rtol", "at_most", "at_least"])
 def test_a_zero_is_a_value_not_a_gap(tmp_path, field):
     number = Number(-1.0, "below zero", **{field: 0.0})
     reproduction.record("01_test", tmp_path, numbers={"a": number}, figures={})
@@ -305,7 +307,7 @@ RECORD = {"notebook": "x", "retrained": False, "numbers": {}, "figures": {}}
         (RECORD | {"numbers": [1]}, "record.numbers = [1]: must be an object: of each name its number"),
         (RECORD | {"numbers": {"a": {"value": 1}}}, "record.numbers.a = {'value': 1}: must be an object with value, meaning"),
         (RECORD | {"numbers": {"a": {"value": True, "meaning": ""}}}, "record.numbers.a.value = True: must be a number"),
-        (RECORD | {"numbers": {"a": {"value": 1, "meaning": "", "absolute": -1}}}, "record.numbers.a.absolute = -1: must be a number >= 0"),
+        (RECORD | {"numbers": {"a": {"value": 1, "meaning": "", "atol": -1}}}, "record.numbers.a.atol = -1: must be a number >= 0"),
         (RECORD | {"figures": {"a": [[1, "x"]]}}, "record.figures.a[0][1] = 'x': must be a number"),
         (RECORD | {"figures": {"a/b": []}}, "record.figures.a/b = []: must be under a plain name of a file"),
         (RECORD | {"networks": {"a\nb": 3}}, "record.networks.a\\nb = 3: must be text"),
@@ -373,7 +375,7 @@ def test_a_claim_may_name_a_number_before_it_is_stored(claimed, tmp_path):
 
 
 def test_a_claim_whose_verdict_changes_fails(claimed, tmp_path):
-    folder, results = claimed(Number(0.3, "", at_most=0.5, tolerance=10.0)), tmp_path / "results"
+    folder, results = claimed(Number(0.3, "", at_most=0.5, rtol=10.0)), tmp_path / "results"
     reproduction.write_claims(folder)
     for value, passed in ((0.4, True), (0.6, False)):
         reproduction.record("03_fit", results, numbers={"error": Number(value, "", at_most=0.5)}, figures={})

@@ -12,7 +12,7 @@ import pytest
 
 from paperlib.__main__ import main
 from paperlib._support import determinism
-from paperlib.companion.reference import manifest
+from paperlib.companion.pretrained import manifest
 from paperlib.learning.checkpoints import Checkpoint
 
 if find_spec("tensorflow") is None:
@@ -50,7 +50,7 @@ def run(*command, **variables):
 def test_each_fit_and_optimizer_trains_to_the_bits_that_are_stated():
     stated = STATED.strip().split("\n")
     cases = [line.split()[0] for line in stated]
-    assert run("-m", "paperlib", "arithmetic", sys.executable, BITS, *cases)[0].strip().split("\n") == stated
+    assert run("-m", "paperlib", "deterministic", sys.executable, BITS, *cases)[0].strip().split("\n") == stated
 
 
 @pytest.mark.skipif(bool(HERE), reason=HERE)
@@ -75,7 +75,7 @@ def test_a_training_elsewhere_says_so_once_in_a_line():
     (line,) = [line for line in run("-c", code)[1].split("\n") if "UserWarning" in line]
     assert "trained to bits of this machine's own: " in line
     if not HERE:
-        held = run("-m", "paperlib", "arithmetic", sys.executable, "-c", code)
+        held = run("-m", "paperlib", "deterministic", sys.executable, "-c", code)
         assert held == ("", "")
 
 
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_arithmetic_is_not_gone_on_with(monkeypatch, tmp
 
 
 def test_the_table_is_shown_with_its_reasons(capsys):
-    assert main(["arithmetic"]) == 0
+    assert main(["deterministic"]) == 0
     shown = capsys.readouterr().out
     assert all(f"{name}={value}\n" in shown for name, value in determinism.FIXED.items())
     assert determinism.FIXED.keys() == determinism.WHY.keys() and all(determinism.WHY.values())

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from paperlib import MLP, Ensemble, born, perturbation, reference, targets
+from paperlib import MLP, Ensemble, born, perturbation, pretrained, targets
 from paperlib.learning.perturbation import LearnedSeries
 from paperlib.taylor.symmetric import SymmetricTensor
 from paperlib.taylor.tensors import derivative_tensor
@@ -177,7 +177,7 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
             "exact: tensors of dim 5; configs have d = 4",
         ),
         (
-            lambda s: LearnedSeries((*s.ensembles, reference.ensemble("box_1")), 4),
+            lambda s: LearnedSeries((*s.ensembles, pretrained.ensemble("box_1")), 4),
             r"ensembles: of networks with \[4, 24\] inputs; must be of one kind",
         ),
         (

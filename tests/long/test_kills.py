@@ -23,7 +23,7 @@ for seed in range(8):
     )
     series = perturbation.iterative(targets.scattering_length_target(), (config,) * 2, cache=cache)
     for k, ensemble in enumerate(series.ensembles, 1):
-        ensemble.save(f"{results}/reference/seed_{seed}_order_{k}.npz")
+        ensemble.save(f"{results}/networks/seed_{seed}_order_{k}.npz")
 number = reproduction.Number(series.tensor(2).norm(), "norm")
 reproduction.record("01_training", results, numbers={"norm": number}, figures={}, retrained=True)
 """
@@ -54,7 +54,7 @@ def start(root, build):
 
 def networks(build):
     found = {}
-    for path in sorted((build / "full" / "reference").iterdir()):
+    for path in sorted((build / "full" / "networks").iterdir()):
         with np.load(path) as file:
             found |= {f"{path.name} {name}": file[name] for name in file.files if name != "seconds"}
     return found

@@ -14,8 +14,8 @@ import numpy as np
 from paperlib._support import validation
 from paperlib._support.files import atomically
 from paperlib._support.validation import Floats
-from paperlib.companion.reference import manifest
-from paperlib.companion.reproduction import spreads
+from paperlib.companion.pretrained import manifest
+from paperlib.companion.reproduction import seed_variation
 from paperlib.companion.reproduction.claims import CLAIMS, Claim, read_claims
 from paperlib.companion.reproduction.records import Record, read_record
 
@@ -100,7 +100,7 @@ def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None 
     """
     results, stored = validation.path("results", results), validation.path("stored", stored)
     made, kept, verdicts = _records(results), _records(stored), []
-    measured = spreads.read_spreads(stored)
+    measured = seed_variation.read_seed_variation(stored)
     names = made | kept if only is None else validation.sequence("only", only, str)
     if not made:
         raise FileNotFoundError(f"{results}: no results to compare; run the notebooks first")
@@ -138,14 +138,14 @@ def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | Non
             yield Verdict(old.notebook, "number", name, note=_alone(name in old.numbers))
             continue
         was, now = old.numbers[name], new.numbers[name]
-        allowed = was.tolerance * abs(was.value) + was.absolute
-        text = f"± {was.absolute:.0e}" if was.absolute else f"± {was.tolerance:.0e} relative"
+        allowed = was.rtol * abs(was.value) + was.atol
+        text = f"± {was.atol:.0e}" if was.atol else f"± {was.rtol:.0e} relative"
         passed, note = abs(now.value - was.value) <= allowed, was.meaning
         if _otherwise_trained(new, old):
             if measured is None:
                 passed, text = True, "no spread measured"
             elif name in measured:
-                factor = spreads.allowed_factor(np.append(measured[name], was.value))  # one more training
+                factor = seed_variation.allowed_factor(np.append(measured[name], was.value))  # one more training
                 least, most = sorted((was.value / factor, was.value * factor))
                 passed, text = least <= now.value <= most, f"a factor of {factor:.2g} (between trainings)"
         # The stored bound decides, so that a new run cannot loosen the bound with which it is compared.
@@ -216,7 +216,7 @@ def compare_networks(results: str | Path) -> list[Verdict]:
     Parameters
     ----------
     results : path
-        A results folder. Its subfolder `reference` has the newly trained networks.
+        A results folder. Its subfolder `pretrained` has the newly trained networks.
 
     Returns
     -------
@@ -229,7 +229,7 @@ def compare_networks(results: str | Path) -> list[Verdict]:
     >>> compare_networks("a_folder_without_networks")
     []
     """
-    folder, verdicts = validation.path("results", results) / "reference", []
+    folder, verdicts = validation.path("results", results) / "networks", []
     known = manifest.read()["networks"]
     for path in sorted(path for path in folder.glob("*.npz") if path.stem in known):
         was, now = known[path.stem]["sha256"], manifest.digest(path)

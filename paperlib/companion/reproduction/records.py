@@ -13,7 +13,7 @@ import numpy as np
 
 from paperlib._support import validation
 from paperlib._support.files import atomically, write_json
-from paperlib.companion import reference
+from paperlib.companion import pretrained
 from paperlib.companion.reproduction import schemas
 from paperlib.companion.reproduction.table import Table
 
@@ -33,9 +33,9 @@ class Number:
         The value, finite.
     meaning : str
         The meaning of the number and its unit, in a few words.
-    tolerance : float
+    rtol : float
         The allowed relative difference between two runs that use the same networks, or no networks.
-    absolute : float
+    atol : float
         An additional allowed absolute difference, for rounding errors that differ between machines.
     at_most, at_least : float, optional
         The bounds of the claim that the number supports.
@@ -53,16 +53,16 @@ class Number:
 
     value: float
     meaning: str
-    tolerance: float = 1e-6
-    absolute: float = 0.0
+    rtol: float = 1e-6
+    atol: float = 0.0
     at_most: float | None = None
     at_least: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", validation.number("value", self.value))
         validation.instance("meaning", self.meaning, str)
-        validation.number("tolerance", self.tolerance, minimum=0)
-        validation.number("absolute", self.absolute, minimum=0)
+        validation.number("rtol", self.rtol, minimum=0)
+        validation.number("atol", self.atol, minimum=0)
         for name in ("at_most", "at_least"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, validation.number(name, getattr(self, name)))
@@ -170,9 +170,9 @@ def record(
     figures : dict of str to Figure
         The figures by name.
     networks : sequence of str
-        Names in `reference` of the networks that the notebook uses. Their hashes are recorded.
+        Names in `pretrained` of the networks that the notebook uses. Their hashes are recorded.
     retrained : bool
-        Whether this run trained the networks again. If True, they are read from FOLDER/reference, else the pretrained
+        Whether this run trained the networks again. If True, they are read from FOLDER/networks, else the pretrained
         networks are hashed.
 
     Returns
@@ -188,7 +188,7 @@ def record(
     Notes
     -----
     `compare` compares the values of two runs within their tolerances. If the networks of a notebook were trained again
-    with other bits, it uses the seed-to-seed variation that `spreads` has measured instead.
+    with other bits, it uses the seed-to-seed variation that `seed-variation` has measured instead.
 
     Examples
     --------
@@ -210,8 +210,8 @@ def record(
     validation.instance("retrained", retrained, bool)
     validation.sequence("numbers", numbers.values(), Number)
     validation.sequence("figures", figures.values(), Figure)
-    trained = folder / "reference" if retrained else None
-    hashes = [reference.digests(name, trained) for name in validation.sequence("networks", networks, str)]
+    trained = folder / "networks" if retrained else None
+    hashes = [pretrained.sha256(name, trained) for name in validation.sequence("networks", networks, str)]
     for name, figure in figures.items():
         with plt.style.context(["default", STYLE]), atomically(folder / f"{name}.png") as part:
             # Without metadata the bytes of the file depend only on the picture.
@@ -241,7 +241,7 @@ def _name(of: str, value: Any) -> str:
 def _shortest(number: Number) -> dict[str, Any]:
     """Return the fields of a number that differ from their defaults, and always the tolerance."""
     defaults = {field.name: field.default for field in fields(Number)}
-    return {name: value for name, value in asdict(number).items() if value != defaults[name] or name == "tolerance"}
+    return {name: value for name, value in asdict(number).items() if value != defaults[name] or name == "rtol"}
 
 
 def read_record(path: str | Path) -> Record:

@@ -14,7 +14,7 @@ from pathlib import Path
 from paperlib._support import determinism
 from paperlib._support.files import atomically
 from paperlib.companion.reproduction.comparison import Verdict
-from paperlib.companion.reproduction.runner import PROFILES
+from paperlib.companion.reproduction.run_notebooks import PROFILES
 
 __all__ = ["provenance", "write_report"]
 

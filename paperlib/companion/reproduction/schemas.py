@@ -33,7 +33,7 @@ def read(path: str | Path, kind: str) -> Any:
     path : path
         The file.
     kind : str
-        The name of the schema: "record", "spreads" or "claims".
+        The name of the schema: "record", "seed_variation" or "claims".
 
     Returns
     -------

@@ -21,7 +21,7 @@ class Table:
     rows : mapping of str to sequence
         The cells of each row by name, at most one for each column. A cell is a number, or a text that is shown
         unchanged.
-    form : str
+    fmt : str
         The format specification of the numbers. It decides which digits are compared.
 
     Examples
@@ -35,7 +35,7 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Mapping[str, Sequence[Any]]
-    form: str = ".1e"
+    fmt: str = ".1e"
 
     def __post_init__(self) -> None:
         rows = {name: tuple(cells) for name, cells in self.rows.items()}
@@ -45,7 +45,7 @@ class Table:
     def _lines(self) -> list[list[str]]:
         """Return the cells of the heading and of all rows as text."""
         written = [
-            [name, *(cell if isinstance(cell, str) else format(cell, self.form) for cell in cells)]
+            [name, *(cell if isinstance(cell, str) else format(cell, self.fmt) for cell in cells)]
             for name, cells in self.rows.items()
         ]
         return [[self.title, *self.columns], *written]

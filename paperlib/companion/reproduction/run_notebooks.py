@@ -14,8 +14,8 @@ from typing import Any
 
 from paperlib._support import validation
 from paperlib._support.files import atomically, read_json, write_json
-from paperlib.companion import reference
-from paperlib.companion.reproduction import kernels, lanes
+from paperlib.companion import pretrained
+from paperlib.companion.reproduction import kernels, scheduler
 
 __all__ = ["PROFILES", "notebook_parameters", "notebooks", "reproduce", "run_notebook"]
 
@@ -214,10 +214,10 @@ def reproduce(
         name: (fingerprint_of(plan), results / "numbers" / f"{name}.json", plan.call)
         for name, plan in sorted(plans.items())
     }
-    train_anew = partial(reference.retrained, cache=build / "trained")
+    train_anew = partial(pretrained.train_again, cache=build / "trained")
     for name, minutes in SAMPLE.items() if profile == "standard" and only is None and not given else ():
-        folder = results / "reference"
-        call = lanes.Call(train_anew, (name, folder), minutes=minutes)
+        folder = results / "networks"
+        call = scheduler.Call(train_anew, (name, folder), minutes=minutes)
         tasks[f"{name}, trained anew"] = library, folder / f"{name}.npz", call
     calls = {}
     for name, (fingerprint, made, call) in tasks.items():
@@ -226,7 +226,7 @@ def reproduce(
         else:
             calls[name] = call
     failures = []
-    for name, error in lanes.run(calls, say):
+    for name, error in scheduler.run(calls, say):
         if error is None:
             done[name] = tasks[name][0]
             write_json(done_path, done)
@@ -246,7 +246,7 @@ class _Plan:
 
     path: Path
     known: dict[str, str]
-    call: lanes.Call
+    call: scheduler.Call
 
 
 def _plan(path: Path, results: Path, build: Path, profile: str, parameters: Mapping[str, Any]) -> _Plan:
@@ -263,7 +263,7 @@ def _plan(path: Path, results: Path, build: Path, profile: str, parameters: Mapp
     reads, minutes = (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
     reads = [notebooks(path.parent, name)[0].stem for name in reads]
     arguments = (path, results / "notebooks" / path.name, given)
-    return _Plan(path, known, lanes.Call(run_notebook, arguments, tuple(reads), minutes))
+    return _Plan(path, known, scheduler.Call(run_notebook, arguments, tuple(reads), minutes))
 
 
 def _digest(paths: Iterable[Path], *more: str) -> str:

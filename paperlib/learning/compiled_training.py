@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from paperlib._support import tensorflow
-from paperlib.learning.configuration import FITS, TrainingConfig
+from paperlib.learning.config import FITS, TrainingConfig
 from paperlib.learning.tensorflow_activations import TRAINABLE
 
 __all__ = ["Program", "program", "values", "values_and_gradients"]

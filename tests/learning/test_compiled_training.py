@@ -12,7 +12,7 @@ import pytest
 from trainings import SMALL, TARGET
 
 from paperlib._support import tensorflow as _tensorflow
-from paperlib.learning import programs
+from paperlib.learning import compiled_training
 from paperlib.learning.tensorflow_activations import TRAINABLE
 from paperlib.learning.training import FITS, train_ensemble
 from paperlib.networks.mlp import MLP
@@ -71,9 +71,9 @@ def test_against_nested_tapes(tf, stacked, activation):
         twice_along = tf.reduce_sum(product * v)
     third = outermost.gradient(twice_along, x)
     arguments = (tf, activation, weights, biases, x)
-    np.testing.assert_allclose(programs.values(*arguments), output, rtol=1e-12)
+    np.testing.assert_allclose(compiled_training.values(*arguments), output, rtol=1e-12)
     for order in (0, 1, 2):
-        ours, theirs = programs.values_and_gradients(*arguments, v, order), (output, gradient, product, third)
+        ours, theirs = compiled_training.values_and_gradients(*arguments, v, order), (output, gradient, product, third)
         for one, other in zip(ours, theirs[: order + 2], strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-11)
 
@@ -82,7 +82,7 @@ def test_against_nested_tapes(tf, stacked, activation):
 def test_against_the_derivative_tensors(tf, stacked, activation):
     weights, biases, x, v = stacked
     tensors = [tf.constant(a) for a in weights], [tf.constant(a) for a in biases]
-    output, gradient, product, third = programs.values_and_gradients(
+    output, gradient, product, third = compiled_training.values_and_gradients(
         tf, activation, *tensors, tf.constant(x), tf.constant(v), order=2
     )
     for member in range(MEMBERS):
@@ -100,8 +100,8 @@ def test_against_the_derivative_tensors(tf, stacked, activation):
 
 def test_one_batch_may_serve_all_members(tf, stacked):
     weights, biases, x, _ = stacked
-    shared = programs.values(tf, "tanh", weights, biases, tf.constant(x[0]))
-    repeated = programs.values(tf, "tanh", weights, biases, tf.constant(np.repeat(x[:1], MEMBERS, axis=0)))
+    shared = compiled_training.values(tf, "tanh", weights, biases, tf.constant(x[0]))
+    repeated = compiled_training.values(tf, "tanh", weights, biases, tf.constant(np.repeat(x[:1], MEMBERS, axis=0)))
     np.testing.assert_allclose(shared, repeated, rtol=1e-13)
 
 
@@ -115,13 +115,13 @@ def test_the_compiled_program_does_what_its_python_does(fit):
 
     config = dataclasses.replace(SMALL, fit=fit, steps=32)
     compiled = train_ensemble(config, TARGET)
-    programs._compiled.cache_clear()
+    compiled_training._compiled.cache_clear()
     tf.config.run_functions_eagerly(True)
     try:
         eager = train_ensemble(config, TARGET)
     finally:
         tf.config.run_functions_eagerly(False)
-        programs._compiled.cache_clear()
+        compiled_training._compiled.cache_clear()
     np.testing.assert_allclose(eager.loss, compiled.loss, rtol=1e-3)
     for one, other in zip(eager.members, compiled.members, strict=True):
         for a, b in zip(one.weights, other.weights, strict=True):
@@ -146,7 +146,9 @@ def test_each_member_is_turned_as_keras_own_muon_would_turn_it_alone(tf, stacked
             optimizer.apply([tf.constant(shaped(array), "float32") for array in step], variables)
         return [variable.numpy() for variable in variables]
 
-    ours = turned(programs._optimizer(keras, "muon", 1e-2), lambda array: array.reshape(MEMBERS, -1, array.shape[-1]))
+    ours = turned(
+        compiled_training._optimizer(keras, "muon", 1e-2), lambda array: array.reshape(MEMBERS, -1, array.shape[-1])
+    )
     for member in range(MEMBERS):
         own = keras.optimizers.Muon(1e-2, weight_decay=None, adam_weight_decay=None)
         for mine, alone in zip(ours, turned(own, lambda array: array[member]), strict=True):

@@ -8,15 +8,15 @@ import numpy as np
 
 from paperlib._support import validation
 from paperlib._support.files import read_npz, write_npz
-from paperlib.companion.reference import manifest
-from paperlib.companion.reference.manifest import ship
-from paperlib.learning.configuration import TrainingConfig
+from paperlib.companion.pretrained import manifest
+from paperlib.companion.pretrained.manifest import ship
+from paperlib.learning.config import TrainingConfig
 from paperlib.learning.ensemble import Ensemble
 from paperlib.learning.perturbation import LearnedSeries
 from paperlib.learning.targets import scattering_length_target
 from paperlib.learning.training import train_ensemble
 
-__all__ = ["digests", "ensemble", "retrained", "series", "ship", "table", "trained"]
+__all__ = ["ensemble", "load_or_train", "series", "sha256", "ship", "table", "train_again"]
 
 
 def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
@@ -110,7 +110,7 @@ def table(name: str, folder: str | Path | None = None) -> dict[str, np.ndarray]:
     return read_npz(_file(name, folder), ())
 
 
-def trained(
+def load_or_train(
     name: str, train: Callable[[], Any] | None, folder: str | Path | None
 ) -> Ensemble | LearnedSeries | dict[str, np.ndarray]:
     """Load pretrained results, or train and store them.
@@ -141,7 +141,7 @@ def trained(
 
     Examples
     --------
-    >>> trained("scattering_lengths", train=None, folder=None).seeds
+    >>> load_or_train("scattering_lengths", train=None, folder=None).seeds
     (0, 1, 2, 3, 4)
     """
     if folder is None:
@@ -161,7 +161,7 @@ def trained(
     return made
 
 
-def retrained(name: str, folder: str | Path, *, cache: str | Path | None = None) -> Path:
+def train_again(name: str, folder: str | Path, *, cache: str | Path | None = None) -> Path:
     """Train a pretrained ensemble again from its configuration in the manifest.
 
     Only ensembles that were trained on a_0 itself can be trained again by this function.
@@ -196,7 +196,7 @@ def retrained(name: str, folder: str | Path, *, cache: str | Path | None = None)
     return path
 
 
-def digests(name: str, folder: str | Path | None = None) -> dict[str, str]:
+def sha256(name: str, folder: str | Path | None = None) -> dict[str, str]:
     """Return the SHA-256 hashes of networks, one for each file.
 
     Parameters
@@ -220,7 +220,7 @@ def digests(name: str, folder: str | Path | None = None) -> dict[str, str]:
 
     Examples
     --------
-    >>> list(digests("born_attractive"))
+    >>> list(sha256("born_attractive"))
     ['born_attractive_1', 'born_attractive_2', 'born_attractive_3', 'born_attractive_4']
     """
     several = validation.instance("name", name, str) in _names("_1", folder)

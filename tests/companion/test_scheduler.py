@@ -12,8 +12,8 @@ import pytest
 
 import paperlib
 from paperlib._support import threads
-from paperlib.companion.reproduction import lanes
-from paperlib.companion.reproduction.lanes import Call
+from paperlib.companion.reproduction import scheduler
+from paperlib.companion.reproduction.scheduler import Call
 
 
 def touch(path):
@@ -32,7 +32,7 @@ def test_each_call_ends_once_and_after_those_before_it(tmp_path):
         "other": Call(given, (tmp_path / "x",)),
     }
     said = []
-    ended = dict(lanes.run(calls, said.append))
+    ended = dict(scheduler.run(calls, said.append))
     assert ended["makes"] is None and ended["reads"] is None
     assert isinstance(ended["other"], FileNotFoundError)
     assert [line for line in said if "running" in line and "reads" in line] == ["[3/3] reads: running"]
@@ -40,20 +40,20 @@ def test_each_call_ends_once_and_after_those_before_it(tmp_path):
 
 def test_nothing_comes_after_a_call_that_failed():
     calls = {"fails": Call(operator.truediv, (1, 0)), "after": Call(operator.add, (1, 1), ("fails",))}
-    ((name, error),) = lanes.run(calls, print)
+    ((name, error),) = scheduler.run(calls, print)
     assert name == "fails" and isinstance(error, ZeroDivisionError)
 
 
 def test_the_longest_goes_first():
     calls = {str(n): Call(operator.add, (n, n), (), float(n)) for n in range(4)}
     said = []
-    assert len(list(lanes.run(calls, said.append))) == 4
+    assert len(list(scheduler.run(calls, said.append))) == 4
     started = [line.split("] ")[1][0] for line in said if "running" in line]
     assert started == ["3", "2", "1", "0"]
 
 
 def test_no_calls_at_all():
-    assert list(lanes.run({}, print)) == []
+    assert list(scheduler.run({}, print)) == []
 
 
 @pytest.mark.skipif(
@@ -61,7 +61,7 @@ def test_no_calls_at_all():
 )
 def test_lanes_share_no_core(tmp_path):
     calls = {str(n): Call(_write_cores, (tmp_path / str(n),)) for n in range(2)}
-    assert [error for _, error in lanes.run(calls, print)] == [None, None]
+    assert [error for _, error in scheduler.run(calls, print)] == [None, None]
     first, second = (set(path.read_text().split()) for path in tmp_path.iterdir())
     assert first and second and not first & second
 

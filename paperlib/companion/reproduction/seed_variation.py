@@ -20,19 +20,19 @@ from paperlib._support.files import write_json
 from paperlib._support.validation import Floats
 from paperlib.companion.reproduction import schemas
 from paperlib.companion.reproduction.records import Number, read_record
-from paperlib.companion.reproduction.runner import reproduce
+from paperlib.companion.reproduction.run_notebooks import reproduce
 
-__all__ = ["allowed_factor", "bounded_numbers", "deviation", "measure_spreads", "read_spreads"]
+__all__ = ["allowed_factor", "bounded_numbers", "deviation", "measure_seed_variation", "read_seed_variation"]
 
-SPREADS = "spreads.json"
+FILE = "seed_variation.json"
 # The number of whole reproductions. Each takes thirty core-minutes or more.
 TRAININGS = 8
 
 
-def measure_spreads(
+def measure_seed_variation(
     root: str | Path, build: str | Path, trainings: int = TRAININGS, *, say: Callable[[str], Any] = print
 ) -> dict[str, dict[str, list[float]]]:
-    """Run the notebooks that train, once for each set of seeds, and write their numbers to FIGURES/spreads.json.
+    """Run the notebooks that train, once for each set of seeds, and write their numbers to FIGURES/seed_variation.json.
 
     Runs that were interrupted continue where they stopped. Numbers that are equal in all runs do not depend on a
     training and are left out. Numbers with an absolute tolerance are rounding errors and are left out too.
@@ -57,11 +57,11 @@ def measure_spreads(
     build, folders = validation.path("build", build), []
     for number in range(1, trainings + 1):
         say(f"training {number} of {trainings}")
-        own = build / "spreads" / str(number)
+        own = build / "seed_variation" / str(number)
         # The members of an ensemble have consecutive seeds. The step of 100 keeps the seeds of two trainings distinct.
         folders.append(reproduce(root, own, profile="full", parameters={"seed": 100 * number}, say=say))
     found = _values(folders)
-    write_json(Path(root) / "figures" / SPREADS, found)
+    write_json(Path(root) / "figures" / FILE, found)
     return found
 
 
@@ -73,14 +73,14 @@ def _values(folders: list[Path]) -> dict[str, dict[str, list[float]]]:
     records = [[read_record(path) for path in sorted((folder / "numbers").glob("*.json"))] for folder in folders]
     found: dict[str, dict[str, list[float]]] = {}
     for alike in zip(*records, strict=True):
-        trained = [name for name, number in alike[0].numbers.items() if not number.absolute]
+        trained = [name for name, number in alike[0].numbers.items() if not number.atol]
         values = {name: [record.numbers[name].value for record in alike] for name in trained}
         found[alike[0].notebook] = {name: row for name, row in values.items() if len(set(row)) > 1}
     return found
 
 
-def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
-    """Read the values of each number over trainings from FOLDER/spreads.json.
+def read_seed_variation(folder: str | Path) -> dict[str, dict[str, Floats]]:
+    """Read the values of each number over trainings from FOLDER/seed_variation.json.
 
     Parameters
     ----------
@@ -95,17 +95,17 @@ def read_spreads(folder: str | Path) -> dict[str, dict[str, Floats]]:
     Raises
     ------
     ValueError
-        If the file does not follow the schema of spreads.
+        If the file does not follow the schema of seed variation.
 
     Examples
     --------
-    >>> read_spreads("a_folder_without_the_file")
+    >>> read_seed_variation("a_folder_without_the_file")
     {}
     """
-    path = validation.path("folder", folder) / SPREADS
+    path = validation.path("folder", folder) / FILE
     if not path.exists():
         return {}
-    content = schemas.read(path, "spreads")
+    content = schemas.read(path, "seed_variation")
     return {
         notebook: {name: np.array(row, float) for name, row in numbers.items()} for notebook, numbers in content.items()
     }
@@ -130,10 +130,10 @@ def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
     {}
     """
     found: dict[str, tuple[Number, Floats]] = {}
-    for notebook, spreads in read_spreads(folder).items():
+    for notebook, variation in read_seed_variation(folder).items():
         numbers = read_record(Path(folder) / "numbers" / f"{notebook}.json").numbers
-        bounded = [name for name in spreads if name in numbers and numbers[name].holds is not None]
-        found |= {name: (numbers[name], np.append(spreads[name], numbers[name].value)) for name in bounded}
+        bounded = [name for name in variation if name in numbers and numbers[name].holds is not None]
+        found |= {name: (numbers[name], np.append(variation[name], numbers[name].value)) for name in bounded}
     return found
 
 
