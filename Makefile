@@ -33,13 +33,13 @@ test: .venv/.ready ## Run the unit tests and the cells of the stored notebooks, 
 	$(BIN)/python -m paperlib check
 
 browser: .venv/.dev ## Run notebooks in a headless Chromium, move a slider; pictures in build/browser (needs chromium)
-	$(BIN)/python -m pytest -m browser -rs tests/test_browser.py
+	$(BIN)/python -m pytest -m browser -rs tests/project/test_browser.py
 
 lint: .venv/.dev ## Check style, format and types of all code, and the schemas of CITATION.cff and .github
 	$(BIN)/ruff check setup.py conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/ruff format --check setup.py conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/mypy
-	$(BIN)/mypy tests/face.py
+	$(BIN)/mypy tests/project/public_types.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[0-9]*.yml
@@ -63,7 +63,7 @@ wheel: .venv/.dev ## Build the wheel into build/dist and test it in an empty env
 	@find build/dist -name '*.whl' -size -5120k | grep -q . || { echo "The wheel is above 5 MiB"; exit 1; }
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/python -m pip install --quiet build/dist/*.whl
-	cd / && "$(CURDIR)/build/empty/bin/python" -I "$(CURDIR)/tests/installed.py"
+	cd / && "$(CURDIR)/build/empty/bin/python" -I "$(CURDIR)/tests/project/installed.py"
 
 # A separate environment, because cffconvert requires older packages than the lock file has.
 metadata: ## Write codemeta.json, .zenodo.json and codecheck.yml from CITATION.cff and the stored results

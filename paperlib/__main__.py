@@ -13,8 +13,6 @@ from paperlib._support.files import read_json
 from paperlib.companion import pretrained, reproduction
 from paperlib.companion.reproduction import Verdict
 
-__all__ = ["main", "start"]
-
 # Commands that train networks, or run notebooks that do, restart in deterministic mode.
 TRAINING = ("reproduce", "seed-variation", "train", "sweep")
 
@@ -57,7 +55,9 @@ def _parser() -> ArgumentParser:
     default = reproduction.seed_variation.TRAININGS
     sub.add_argument("--trainings", type=int, default=default, help=f"how many (default: {default})")
     sub = command(_train, "train mine.json --orders 2 --output mine")
-    sub.add_argument("config", type=Path, help='JSON of TrainingConfig\'s fields, such as {"d": 16, "kind": "signed"}')
+    sub.add_argument(
+        "config", type=Path, help='JSON of TrainingConfig\'s fields, such as {"d": 16, "sampling": "signed"}'
+    )
     sub.add_argument("--orders", type=int, default=1, help="how many orders, one ensemble each (default: 1)")
     sub.add_argument("--output", type=Path, default=Path("trained"), help="a folder (default: trained), to go on in")
     sub = command(_sweep, "sweep grid.json --table widths.parquet")
@@ -70,7 +70,7 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     """Print a line at once, so that progress is visible."""
     print(line, flush=True)
 
@@ -95,7 +95,7 @@ def _list(options: Namespace) -> int:
 def _reproduce(options: Namespace) -> int:
     """Run the notebooks, compare, and write build/report.html."""
     build, stored, started = options.build or options.root / "build", options.root / "figures", time.monotonic()
-    results = reproduction.reproduce(options.root, build, profile=options.profile, only=options.only, say=_say)
+    results = reproduction.reproduce(options.root, build, profile=options.profile, only=options.only, log=_log)
     verdicts = reproduction.compare(results, stored, _names(options))
     networks = reproduction.compare_networks(results)
     facts = reproduction.provenance(options.root, options.profile, time.monotonic() - started, networks)
@@ -130,7 +130,7 @@ def _seed_variation(options: Namespace) -> int:
     to figures/seed_variation.json.
     """
     build = options.build or options.root / "build"
-    measured = reproduction.measure_seed_variation(options.root, build, options.trainings, say=_say)
+    measured = reproduction.measure_seed_variation(options.root, build, options.trainings, log=_log)
     print(
         f"stored figures/seed_variation.json: {sum(map(len, measured.values()))} numbers of {len(measured)} notebooks"
     )

@@ -5,10 +5,8 @@ by the same numbers in another container, by numbers at the limits of float64, o
 `HYPOTHESIS_PROFILE=long` there are a hundred times more examples.
 """
 
-import importlib
 import inspect
 import linecache
-import pkgutil
 import re
 import signal
 import tempfile
@@ -16,6 +14,7 @@ import traceback
 import warnings
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -53,27 +52,25 @@ NETWORK = MLP([[[0.5, -1.0, 0.25], [2.0, 0.0, 1.0]], [[1.0, 1.5]]], [[0.1, 0.2],
 ENSEMBLE = Ensemble((NETWORK, NETWORK), (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
 SERIES = perturbation.LearnedSeries((ENSEMBLE,), 2)
 CONFIG = TrainingConfig(
-    d=3, hidden=(4,), kind="signed", samples=8, batch=8, steps=1, warmup=0, validation=8, seeds=(0,)
+    d=3, hidden=(4,), sampling="signed", samples=8, batch=8, steps=1, warmup=0, validation=8, seeds=(0,)
 )
 TENSORS = (SymmetricTensor(1, 3, [1.0, 2.0, 3.0]), SymmetricTensor(2, 3, np.arange(6.0)))
 TARGET = targets.polynomial(list(TENSORS))
 GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 
-# Modules whose functions receive validated arguments, and modules that have tests of their own.
-INNER = {
-    "tensorflow", "centroid", "checkpoints", "validation", "chunks", "product_rule_loops", "threads", "explorer", "networks", "programs", "bases", "compiled.activations", "tensorflow_activations", "compiled.interpreter", "compiled.layout", "program", "requests", "executor", "importers.affine_graph", "activation_derivatives",
-    "compiled.simd", "importers.pytorch", "importers.keras", "importers.sklearn", "importers.onnx",
-    "jit", "shells", "soap", "product_rule", "pade", "reproduction.lanes", "reproduction.kernels", "reproduction.schemas",
-    "determinism", "pretrained.manifest",
-}  # fmt: skip
+# Modules that have tests of their own: they draw, wait for a user, or need Keras.
+OTHER_TESTS = {"explorer", "figures", "soap"}
 # Functions that only store their arguments, that draw, that train for minutes, or that need a cluster or a checkout.
 OUT = {
-    "diagrams.Diagram.draw", "files.atomically", "reproduction.claims.Claim", "compilation.Compiled", "activations.Custom", "activations.Scaled", "activations.spelled", "reproduction.comparison.Verdict",
-    "reproduction.records.Record", "reproduction.report.write_report", "reproduction.runner.run_notebook", "sweep.sweep",
-    "targets.automatic.from_tensorflow", "targets.target.label", "reproduction.table.Table", "reproduction.records.errors_by_order",
-    "symmetric.SymmetricTensor.__getitem__", "symmetric.packed_position", "reproduction.report.provenance", "pretrained.train_again",
-    "reproduction.seed_variation.allowed_factor", "reproduction.seed_variation.deviation", "reproduction.seed_variation.measure_seed_variation",
-    "perturbation.both_ways",
+    "activations.Custom", "activations.Scaled", "activations.spelled", "diagrams.Diagram.draw",
+    "perturbation.compare_direct_iterative", "pretrained.train_again", "pretrained.ship", "reproduction.Claim", "reproduction.Table",
+    "reproduction.Verdict", "reproduction.errors_by_order", "reproduction.measure_seed_variation", "reproduction.provenance",
+    "reproduction.run_notebook", "reproduction.write_report", "sweep.sweep", "symmetric.SymmetricTensor.__getitem__",
+    "symmetric.packed_position", "targets.from_tensorflow",
+}  # fmt: skip
+# Functions that are not public and check their arguments.
+INTERNAL = {
+    "files.read_json", "files.read_npz", "files.write_json", "files.write_npz", "targets.orders_in_turn", "taylor.Compiled.__call__",
 }  # fmt: skip
 
 
@@ -120,7 +117,7 @@ TABLE = {
     "born.pade": Row(born.pade, U=arrays, m=small, n=small, infinite=True),
     "born.pade_of_terms": Row(born.pade_of_terms, terms=arrays, m=1, n=st.integers(0, 2), infinite=True),
     "born.weinberg_eigenvalues": Row(born.weinberg_eigenvalues, U=arrays),
-    "targets.physics.box_target": Row(lambda d, V: targets.box_target(d).values(V), d=3, V=GOOD_U),
+    "targets.box_target": Row(lambda d, V: targets.box_target(d).values(V), d=3, V=GOOD_U),
     "box.energy": Row(box.energy, V=GOOD_U),
     "box.energy_gradient": Row(box.energy_gradient, V=GOOD_U),
     "box.energy_jet": Row(box.energy_jet, V=GOOD_U, v=GOOD_U),
@@ -136,10 +133,10 @@ TABLE = {
     ),  # fmt: skip
     "ensemble.Ensemble.load": Row(Ensemble.load, path=FOLDER / "ensemble.npz"),
     "ensemble.Ensemble.mean": Row(ENSEMBLE.mean, x=arrays),
-    "ensemble.Ensemble.mlp": Row(ENSEMBLE.mlp, number=0),
+    "ensemble.Ensemble.member": Row(ENSEMBLE.member, number=0),
     "ensemble.Ensemble.predict": Row(ENSEMBLE.predict, x=arrays),
     "ensemble.Ensemble.save": Row(ENSEMBLE.save, path=FOLDER / "saved.npz"),
-    "ensemble.Ensemble.spread": Row(ENSEMBLE.spread, x=arrays),
+    "ensemble.Ensemble.std": Row(ENSEMBLE.std, x=arrays),
     "files.read_json": Row(files.read_json, path=FOLDER / "a.json"),
     "files.read_npz": Row(files.read_npz, words=["array"], path=stored, names=("format",)),
     "files.write_json": Row(files.write_json, path=FOLDER / "b.json", content={"a": [1, 2.0, None]}),
@@ -184,34 +181,34 @@ TABLE = {
     "pretrained.table": Row(pretrained.table, name="optimizers", folder=None),
     "pretrained.series": Row(pretrained.series, name="box", folder=None),
     "pretrained.load_or_train": Row(pretrained.load_or_train, name="box_1", train=None, folder=None),
-    "reproduction.claims.read_claims": Row(reproduction.read_claims, folder=FOLDER / "claimed"),
-    "reproduction.claims.write_claims": Row(reproduction.write_claims, folder=FOLDER / "claimed", readme=None),
-    "reproduction.comparison.compare": Row(
+    "reproduction.read_claims": Row(reproduction.read_claims, folder=FOLDER / "claimed"),
+    "reproduction.write_claims": Row(reproduction.write_claims, folder=FOLDER / "claimed", readme=None),
+    "reproduction.compare": Row(
         reproduction.compare, results=FOLDER / "results", stored=FOLDER / "results", only=("01_a",)
     ),
-    "reproduction.comparison.compare_networks": Row(reproduction.compare_networks, results=FOLDER / "results"),
-    "reproduction.comparison.store": Row(
+    "reproduction.compare_networks": Row(reproduction.compare_networks, results=FOLDER / "results"),
+    "reproduction.store": Row(
         reproduction.store, results=FOLDER / "results", stored=FOLDER / "stored", only=None
     ),
-    "reproduction.records.Number": Row(
+    "reproduction.Number": Row(
         reproduction.Number,
         value=1.0, meaning="m", rtol=1e-6, atol=0.0, at_most=2.0, at_least=None,
     ),  # fmt: skip
-    "reproduction.records.read_record": Row(
+    "reproduction.read_record": Row(
         reproduction.read_record, path=FOLDER / "results" / "numbers" / "01_a.json"
     ),
-    "reproduction.records.record": Row(
+    "reproduction.record": Row(
         reproduction.record,
         notebook="02_b", folder=FOLDER / "made", numbers={"x": reproduction.Number(1.0, "m")}, figures={}, networks=["box"], retrained=False,
     ),  # fmt: skip
-    "reproduction.seed_variation.bounded_numbers": Row(reproduction.bounded_numbers, folder=FOLDER / "results"),
-    "reproduction.seed_variation.read_seed_variation": Row(reproduction.read_seed_variation, folder=FOLDER / "results"),
-    "reproduction.runner.notebook_parameters": Row(
+    "reproduction.bounded_numbers": Row(reproduction.bounded_numbers, folder=FOLDER / "results"),
+    "reproduction.read_seed_variation": Row(reproduction.read_seed_variation, folder=FOLDER / "results"),
+    "reproduction.notebook_parameters": Row(
         reproduction.notebook_parameters, path=FOLDER / "notebooks" / "01_a.ipynb"
     ),
-    "reproduction.runner.notebooks": Row(reproduction.notebooks, folder=FOLDER / "notebooks", only="01"),
-    "reproduction.runner.reproduce": Row(
-        partial(reproduction.reproduce, FOLDER / "none", say=lambda line: None),
+    "reproduction.notebooks": Row(reproduction.notebooks, folder=FOLDER / "notebooks", only="01"),
+    "reproduction.reproduce": Row(
+        partial(reproduction.reproduce, FOLDER / "none", log=lambda line: None),
         build=FOLDER / "build", profile="quick", only="01",
     ),  # fmt: skip
     "scattering.bound_states": Row(scattering.bound_states, U=arrays),
@@ -241,83 +238,79 @@ TABLE = {
     "symmetric.multiplicities": Row(symmetric.multiplicities, dim=small, order=small),
     "symmetric.packed_size": Row(symmetric.packed_size, dim=small, order=small),
     "symmetric.tail_starts": Row(symmetric.tail_starts, dim=small, order=small),
-    "targets.target.Target": Row(
+    "targets.Target": Row(
         targets.Target,
         name="t", values=TARGET.values, gradients=TARGET.gradients, hessian_vectors=None, jet=None, remainder=None,
     ),  # fmt: skip
-    "targets.target.Target.minus": Row(TARGET.minus, tensors=list(TENSORS)),
-    "targets.target.Target.sampled": Row(
-        call=lambda what, x: TARGET.sampled(what, x), words=["target"], what=st.sampled_from(["values", "gradients"]), x=GOOD_U
+    "targets.Target.subtract": Row(TARGET.subtract, tensors=list(TENSORS)),
+    "targets.Target.evaluate": Row(
+        call=lambda what, x: TARGET.evaluate(what, x), words=["target"], what=st.sampled_from(["values", "gradients"]), x=GOOD_U
     ),
-    "targets.target.Target.fitted": Row(
-        TARGET.fitted, words=["target", "x"], fit=st.sampled_from(targets.target.FITS), U=GOOD_U, v=GOOD_U[::-1].copy(), depth=depths,
+    "targets.Target.evaluate_fit": Row(
+        TARGET.evaluate_fit, words=["target", "x"], fit=st.sampled_from(targets.target.FITS), U=GOOD_U, v=GOOD_U[::-1].copy(), depth=depths,
     ),
-    "targets.automatic.from_jax": Row(lambda name, function: targets.from_jax(name, function), name="t", function=lambda x: x[0]),
-    "targets.target.orders_in_turn": Row(partial(orders_in_turn, "tensors"), tensors=TENSORS),
-    "targets.target.polynomial": Row(
+    "targets.from_jax": Row(lambda name, function: targets.from_jax(name, function), name="t", function=lambda x: x[0]),
+    "targets.orders_in_turn": Row(partial(orders_in_turn, "tensors"), tensors=TENSORS),
+    "targets.polynomial": Row(
         lambda tensors, name, x: targets.polynomial(tensors, name).jet(x, x), tensors=TENSORS, name="p", x=GOOD_U
     ),
-    "targets.physics.scattering_length_target": Row(
+    "targets.scattering_length_target": Row(
         call=lambda minus, U: targets.scattering_length_target(minus).jet(U, U), words=["v", "x"], minus=TENSORS, U=GOOD_U, infinite=True
     ),
-    "series.TaylorExpansion": Row(taylor.TaylorExpansion, mlp=NETWORK, order=2, at=np.zeros(3)),
-    "series.TaylorExpansion.__call__": Row(taylor.taylor_expand(NETWORK, 3), x=arrays),
-    "series.TaylorExpansion.tensor": Row(taylor.taylor_expand(NETWORK, 3).tensor, n=st.integers(0, 3)),
-    "series.TaylorExpansion.terms": Row(taylor.taylor_expand(NETWORK, 3).terms, x=arrays),
-    "tensors.derivative_tensor": Row(taylor.derivative_tensor, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
-    "series.directional_derivatives": Row(
+    "taylor.TaylorExpansion": Row(taylor.TaylorExpansion, mlp=NETWORK, order=2, at=np.zeros(3)),
+    "taylor.TaylorExpansion.__call__": Row(taylor.taylor_expand(NETWORK, 3), x=arrays),
+    "taylor.TaylorExpansion.tensor": Row(taylor.taylor_expand(NETWORK, 3).tensor, n=st.integers(0, 3)),
+    "taylor.TaylorExpansion.terms": Row(taylor.taylor_expand(NETWORK, 3).terms, x=arrays),
+    "taylor.derivative_tensor": Row(taylor.derivative_tensor, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
+    "taylor.directional_derivatives": Row(
         taylor.directional_derivatives, mlp=NETWORK, order=st.integers(0, 5), directions=arrays, at=one
     ),
-    "series.propagator": Row(
+    "taylor.propagator": Row(
         taylor.propagator, mlp=NETWORK, at=arrays, to_layer=st.integers(1, 2), from_layer=st.integers(0, 1)
     ),
-    "series.taylor_expand": Row(taylor.taylor_expand, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
-    "operators.bilaplacian": Row(taylor.bilaplacian, mlp=NETWORK, at=arrays),
-    "operators.hessian_vector": Row(taylor.hessian_vector, mlp=NETWORK, v=one, at=arrays),
-    "operators.laplacian": Row(taylor.laplacian, mlp=NETWORK, at=arrays, metric=one),
-    "operators.mixed_derivative": Row(taylor.mixed_derivative, mlp=NETWORK, directions=[[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], at=arrays),
-    "operators.partials": Row(taylor.partials, mlp=NETWORK, indices=[(0, 1), (2, 2, 1)], at=arrays),
-    "compilation.compile": Row(taylor.compile, mlp=NETWORK, request=st.integers(0, 5), metric=None),
-    "compilation.Compiled.__call__": Row(taylor.compile(NETWORK, 2), at=arrays),
-    "series.vertices": Row(taylor.vertices, mlp=NETWORK, at=arrays, legs=small),
-    "configuration.TrainingConfig": Row(
+    "taylor.taylor_expand": Row(taylor.taylor_expand, mlp=NETWORK, order=st.integers(0, 5), at=arrays),
+    "taylor.bilaplacian": Row(taylor.bilaplacian, mlp=NETWORK, at=arrays),
+    "taylor.hvp": Row(taylor.hvp, mlp=NETWORK, v=one, at=arrays),
+    "taylor.laplacian": Row(taylor.laplacian, mlp=NETWORK, at=arrays, metric=one),
+    "taylor.mixed_derivative": Row(taylor.mixed_derivative, mlp=NETWORK, directions=[[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]], at=arrays),
+    "taylor.partial_derivatives": Row(taylor.partial_derivatives, mlp=NETWORK, indices=[(0, 1), (2, 2, 1)], at=arrays),
+    "taylor.compile": Row(taylor.compile, mlp=NETWORK, request=st.integers(0, 5), metric=None),
+    "taylor.Compiled.__call__": Row(taylor.compile(NETWORK, 2), at=arrays),
+    "taylor.vertices": Row(taylor.vertices, mlp=NETWORK, at=arrays, legs=small),
+    "training.TrainingConfig": Row(
         TrainingConfig, **{name: getattr(CONFIG, name) for name in TrainingConfig.__dataclass_fields__}
     ),
-    "configuration.TrainingConfig.from_json": Row(TrainingConfig.from_json, words=["d"], name="config.json", content={"d": 4}),
-    "configuration.TrainingConfig.fingerprint": Row(CONFIG.fingerprint, target=TARGET),
-    "configuration.TrainingConfig.written": Row(CONFIG.written, target=TARGET),
-    "configuration.TrainingConfig.potentials": Row(lambda n, seed: CONFIG.potentials(n, seed), n=small, seed=small),
+    "training.TrainingConfig.from_json": Row(TrainingConfig.from_json, words=["d"], name="config.json", content={"d": 4}),
+    "training.TrainingConfig.fingerprint": Row(CONFIG.fingerprint, target=TARGET),
+    "training.TrainingConfig.written": Row(CONFIG.written, target=TARGET),
+    "training.TrainingConfig.potentials": Row(lambda n, seed: CONFIG.potentials(n, seed), n=small, seed=small),
     "training.train_ensemble": Row(train_ensemble, config=CONFIG, target=TARGET, cache=None),
 }  # fmt: skip
 
 
 def public():
     """Yield the names of all public functions, classes and methods as `module.Class.method`."""
-    for module in pkgutil.walk_packages(paperlib.__path__, "paperlib."):
-        _, _, name = (*module.name.split(".", 2), "", "")[:3]
-        if name and not module.ispkg and name not in INNER and not name.startswith("figures."):
-            yield from _of_module(module.name, name)
-    yield from _of_module("paperlib.companion.pretrained", "pretrained")
+    for name in set(paperlib.__all__) - OTHER_TESTS:
+        module = getattr(paperlib, name)
+        for each in getattr(module, "__all__", ()) if isinstance(module, ModuleType) else ():
+            entry = getattr(module, each)
+            if callable(entry):
+                yield f"{name}.{each}"
+            if inspect.isclass(entry):
+                yield from (f"{name}.{each}.{method}" for method in _methods(entry))
 
 
-def _of_module(module, name):
-    module = importlib.import_module(module)
-    for what in getattr(module, "__all__", ()):
-        entry = getattr(module, what)
-        if not callable(entry) or entry.__module__ != module.__name__:
-            continue
-        yield f"{name}.{what}"
-        if inspect.isclass(entry):
-            special = {"__call__", "__getitem__", "__add__", "__sub__", "__mul__", "__truediv__"}
-            for method in vars(entry):
-                what_it_is = getattr(entry, method)
-                is_method = inspect.isfunction(what_it_is) or inspect.ismethod(what_it_is)
-                if (method in special or method[0] != "_") and is_method:
-                    yield f"{name}.{what}.{method}"
+def _methods(entry):
+    """Return the names of the public methods that a class defines, and of its operators."""
+    special = {"__call__", "__getitem__", "__add__", "__sub__", "__mul__", "__truediv__"}
+    named = [name for name in vars(entry) if name in special or name[0] != "_"]
+    return [
+        name for name in named if inspect.isfunction(getattr(entry, name)) or inspect.ismethod(getattr(entry, name))
+    ]
 
 
 def test_every_public_function_has_a_row():
-    assert set(public()) - OUT == set(TABLE)
+    assert set(public()) - OUT == set(TABLE) - INTERNAL
 
 
 class Hostile:

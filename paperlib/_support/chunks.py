@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-__all__ = ["slices"]
-
 
 def slices(count: int, size: int) -> Iterator[slice]:
     """Yield slices that divide `count` rows into parts of `size` rows; the last part may be shorter.

@@ -21,8 +21,6 @@ from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
 from paperlib._support import threads
 
-__all__ = ["FIXED", "WHY", "become", "departures", "environment", "impossible", "machine", "processor", "restart"]
-
 TENSORFLOW = "2.21"
 _FLAGS = {
     "xla_cpu_max_isa=AVX2": "vectors of 256 bits, where AVX-512 would sum sixteen numbers at once",
@@ -75,19 +73,19 @@ def _version(library: str) -> str:
         return ""
 
 
-def environment(given: Mapping[str, str], say: Callable[[str], object] = lambda line: None) -> dict[str, str]:
+def environment(given: Mapping[str, str], log: Callable[[str], object] = lambda line: None) -> dict[str, str]:
     """Return a copy of the environment `given` with the variables of deterministic mode.
 
     The variables replace other values, because bit-identical results require them. On a machine that does not
-    support deterministic mode, the copy is unchanged. `say` receives one line for each replaced value, or one
+    support deterministic mode, the copy is unchanged. `log` receives one line for each replaced value, or one
     line with the reason.
     """
     if why := impossible():
-        say(f"not in the one arithmetic: {why}; numbers are held to their tolerances and spreads")
+        log(f"not in the one arithmetic: {why}; numbers are held to their tolerances and spreads")
         return dict(given)
     for name, value in FIXED.items():
         if given.get(name, value) != value:
-            say(f"{name} = {given[name]!r} gives way to {value!r} of the one arithmetic, which makes bits alike")
+            log(f"{name} = {given[name]!r} gives way to {value!r} of the one arithmetic, which makes bits alike")
     return dict(given) | FIXED
 
 

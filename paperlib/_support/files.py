@@ -31,8 +31,6 @@ from paperlib._support import validation
 MOST_BYTES = 2**30
 MOST_JSON_BYTES = 2**26
 
-__all__ = ["atomically", "read_json", "read_npz", "write_json", "write_npz"]
-
 _PART = ".part-"
 
 

@@ -4,8 +4,6 @@ from collections.abc import Callable, Hashable
 from functools import cache, partial
 from typing import Any
 
-__all__ = ["inner", "jit", "loop", "numba"]
-
 _made: dict[Hashable, Callable] = {}
 
 

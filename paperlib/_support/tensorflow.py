@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["load"]
-
 
 def load() -> tuple[Any, Any]:
     """Return the modules tensorflow and keras.

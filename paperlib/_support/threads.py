@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
-__all__ = ["count", "in_parallel"]
-
 
 def count() -> int:
     """Return the number of cores that this process may use."""

@@ -14,11 +14,6 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "Floats", "alike", "brief", "broadcast", "called", "choice", "finite", "frozen_copy", "instance", "integer", "memory",
-    "number", "path", "real_array", "representable", "sequence", "shaped",
-]  # fmt: skip
-
 Floats: TypeAlias = NDArray[np.float64]
 Kind = TypeVar("Kind")
 

@@ -18,8 +18,6 @@ from paperlib._support import determinism, tensorflow
 from paperlib._support.files import read_npz, write_npz
 from paperlib.learning.ensemble import CURVES
 
-__all__ = ["Checkpoint", "code"]
-
 # The source files that determine the trained weights, together with the configuration and the target's values.
 _CODE = (
     "_support/tensorflow.py",

@@ -28,11 +28,9 @@ from typing import Any
 import numpy as np
 
 from paperlib._support import tensorflow
-from paperlib.learning.config import FITS, TrainingConfig
+from paperlib.learning.config import TrainingConfig
+from paperlib.learning.targets.target import FITS
 from paperlib.learning.tensorflow_activations import TRAINABLE
-
-__all__ = ["Program", "program", "values", "values_and_gradients"]
-
 
 # The products and their gradients below transpose a matrix explicitly before they multiply it. Automatic
 # differentiation would instead ask for a product with a transposed operand. XLA lets a library compute such a product,
@@ -189,7 +187,7 @@ def program(config: TrainingConfig) -> Program:
     """
     alike = replace(
         config,
-        kind="attractive", depth=1.0, smallest=0.0, samples=config.batch, sets=None, validation=1, sample_seed=0,
+        sampling="attractive", depth=1.0, min_scale=0.0, samples=config.batch, sample_sets=None, validation=1, sample_seed=0,
         steps=1, warmup=0, learning_rate=1.0,
         seeds=tuple(range(len(config.seeds))),
     )  # fmt: skip

@@ -13,8 +13,6 @@ from paperlib.learning.targets.target import FITS, Target
 from paperlib.learning.tensorflow_activations import TRAINABLE
 from paperlib.physics.potentials import SAMPLE_KINDS, sample
 
-__all__ = ["FIELDS", "FITS", "TrainingConfig"]
-
 OPTIMIZERS = ("adam", "muon", "soap")
 
 
@@ -30,15 +28,15 @@ class TrainingConfig:
         Widths of the hidden layers.
     activation : {"gelu", "sigmoid", "silu", "softplus", "tanh"}
         Activation function of the hidden layers.
-    kind : {"attractive", "signed", "sparse"}
+    sampling : {"attractive", "signed", "sparse"}
         Distribution of the sampled potentials; see `potentials.sample`.
     depth : float
         Largest ``|U_i|`` of a sampled potential, positive.
-    smallest : float
+    min_scale : float
         Smallest size of a sampled potential in units of `depth`, from 0 to 1.
     samples : int
         Number of potentials in an epoch.
-    sets : int or None
+    sample_sets : int or None
         Number of sample sets that the epochs cycle through. None draws a new set each epoch.
     batch : int
         Number of potentials in a step. An epoch has ``samples // batch`` steps and does not use the remaining
@@ -84,11 +82,11 @@ class TrainingConfig:
     d: int = 64
     hidden: Sequence[int] = (64, 64, 64)
     activation: str = "silu"
-    kind: str = "attractive"
+    sampling: str = "attractive"
     depth: float = 1.0
-    smallest: float = 0.2
+    min_scale: float = 0.2
     samples: int = 32_768
-    sets: int | None = None
+    sample_sets: int | None = None
     batch: int = 256
     steps: int = 12_000
     fit: str = "values"
@@ -109,13 +107,13 @@ class TrainingConfig:
             keep(name, validation.integer, minimum=1, limit=2**31)
         for name in ("warmup", "sample_seed"):
             keep(name, validation.integer, minimum=0, limit=2**63)
-        if self.sets is not None:
-            keep("sets", validation.integer, minimum=1)
+        if self.sample_sets is not None:
+            keep("sample_sets", validation.integer, minimum=1)
         keep("hidden", _integers, 1)
         keep("seeds", _integers, 0)
         keep("depth", validation.number, above=0)
-        keep("smallest", validation.number, minimum=0)
-        choices = {"activation": TRAINABLE, "fit": FITS, "kind": SAMPLE_KINDS, "optimizer": OPTIMIZERS}
+        keep("min_scale", validation.number, minimum=0)
+        choices = {"activation": TRAINABLE, "fit": FITS, "sampling": SAMPLE_KINDS, "optimizer": OPTIMIZERS}
         for name, allowed in choices.items():
             keep(name, validation.choice, allowed)
         if isinstance(self.learning_rate, (tuple, list)):
@@ -132,8 +130,8 @@ class TrainingConfig:
         for name, most in (("batch", "samples"), ("warmup", "steps")):
             if getattr(self, name) > getattr(self, most):
                 raise ValueError(f"{name} = {getattr(self, name)}: must be at most {most} = {getattr(self, most)}")
-        if self.smallest > 1:
-            raise ValueError(f"smallest = {self.smallest}: must be from 0 to 1")
+        if self.min_scale > 1:
+            raise ValueError(f"min_scale = {self.min_scale}: must be from 0 to 1")
 
     @classmethod
     def from_json(cls, name: str | Path, content: Any) -> "TrainingConfig":
@@ -195,7 +193,7 @@ class TrainingConfig:
         >>> TrainingConfig(d=4).potentials(3, 0).shape
         (3, 4)
         """
-        return sample(n, self.d, depth=self.depth, kind=self.kind, smallest=self.smallest, seed=seed)
+        return sample(n, self.d, depth=self.depth, kind=self.sampling, smallest=self.min_scale, seed=seed)
 
     def fingerprint(self, target: Target) -> str:
         """Return a hash of the configuration and the target's name.

@@ -48,7 +48,7 @@ class Ensemble:
     --------
     >>> network = MLP([[[1.0, 2.0]]], [[0.5]], "tanh")
     >>> ensemble = Ensemble((network, network), (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
-    >>> float(ensemble.mean([1.0, 1.0])), float(ensemble.spread([1.0, 1.0]))
+    >>> float(ensemble.mean([1.0, 1.0])), float(ensemble.std([1.0, 1.0]))
     (3.5, 0.0)
     """
 
@@ -86,7 +86,7 @@ class Ensemble:
                 f"seconds: {len(self.seconds)} epochs; loss has {len(self.loss)}, validation {len(self.validation)}"
             )
 
-    def mlp(self, number: int) -> MLP:
+    def member(self, number: int) -> MLP:
         """Return one member of the ensemble.
 
         Parameters
@@ -109,7 +109,7 @@ class Ensemble:
         Examples
         --------
         >>> from paperlib import pretrained
-        >>> pretrained.ensemble("scattering_lengths").mlp(0)
+        >>> pretrained.ensemble("scattering_lengths").member(0)
         MLP(64-64-64-64-1, silu)
         """
         return self.members[validation.integer("number", number, minimum=0, maximum=len(self.members) - 1)]
@@ -172,7 +172,7 @@ class Ensemble:
         with np.errstate(over="ignore"):
             return validation.representable("x", self.predict(x).mean(axis=0), "scale the inputs or the weights")
 
-    def spread(self, x: ArrayLike) -> Floats:
+    def std(self, x: ArrayLike) -> Floats:
         """Return the standard deviation of the members' outputs.
 
         Parameters
@@ -196,7 +196,7 @@ class Ensemble:
         --------
         >>> networks = [MLP([[[weight]]], [[0.0]], "tanh") for weight in (1.0, 3.0)]
         >>> ensemble = Ensemble(networks, (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
-        >>> ensemble.spread([[1.0], [2.0]])
+        >>> ensemble.std([[1.0], [2.0]])
         array([1., 2.])
         """
         with np.errstate(over="ignore", invalid="ignore"):

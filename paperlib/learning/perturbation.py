@@ -49,7 +49,7 @@ from paperlib.taylor.series import taylor_expand
 from paperlib.taylor.symmetric import SymmetricTensor
 from paperlib.taylor.tensors import derivative_tensor
 
-__all__ = ["LearnedSeries", "both_ways", "direct", "iterative", "relative_errors"]
+__all__ = ["LearnedSeries", "compare_direct_iterative", "direct", "iterative", "relative_errors"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class LearnedSeries:
         object.__setattr__(self, "ensembles", tuple(validation.sequence("ensembles", self.ensembles, Ensemble)))
         if not self.ensembles:
             raise ValueError("ensembles = (): must be one or more")
-        dims = {ensemble.mlp(0).dim for ensemble in self.ensembles}
+        dims = {ensemble.member(0).dim for ensemble in self.ensembles}
         if len(dims) > 1:
             raise ValueError(f"ensembles: of networks with {sorted(dims)} inputs; must be of one kind")
         order = validation.integer("order", self.order, minimum=len(self.ensembles), limit=validation.TENSOR_ORDER)
@@ -96,7 +96,7 @@ class LearnedSeries:
     @property
     def dim(self) -> int:
         """Return the number of inputs d of the networks."""
-        return self.ensembles[0].mlp(0).dim
+        return self.ensembles[0].member(0).dim
 
     @cached_property
     def shares(self) -> Floats:
@@ -187,7 +187,7 @@ class LearnedSeries:
         >>> series.member_tensor(0, order=1).full().shape
         (64,)
         """
-        return self._combined(order, lambda ensemble, n: _member_tensor(ensemble.mlp(number), n))
+        return self._combined(order, lambda ensemble, n: _member_tensor(ensemble.member(number), n))
 
     def _combined(self, order: int, tensor: Callable[[Ensemble, int], SymmetricTensor]) -> SymmetricTensor:
         """Return the weighted sum over ensembles of `tensor(ensemble, order)`."""
@@ -326,7 +326,7 @@ def direct(target: Target, config: TrainingConfig, order: int, *, cache: str | P
     --------
     >>> from paperlib.learning.targets import scattering_length_target
     >>> config = TrainingConfig(
-    ...     d=4, hidden=(8,), kind="signed", samples=256, batch=32, steps=16, warmup=0, seeds=(7,)
+    ...     d=4, hidden=(8,), sampling="signed", samples=256, batch=32, steps=16, warmup=0, seeds=(7,)
     ... )
     >>> series = direct(scattering_length_target(), config, order=2)
     >>> [tensor.order for tensor in series.tensors]
@@ -381,7 +381,7 @@ def iterative(
     --------
     >>> from paperlib.learning.targets import scattering_length_target
     >>> config = TrainingConfig(
-    ...     d=4, hidden=(8,), kind="signed", samples=256, batch=32, steps=16, warmup=0, seeds=(7,)
+    ...     d=4, hidden=(8,), sampling="signed", samples=256, batch=32, steps=16, warmup=0, seeds=(7,)
     ... )
     >>> series = iterative(scattering_length_target(), [config, config])
     >>> len(series.ensembles), series.order
@@ -403,7 +403,7 @@ def iterative(
     ensembles: list = []
     removed: Sequence[SymmetricTensor] = ()
     for k, config in enumerate(configs, 1):
-        ensembles.append(train_ensemble(config, target.minus(removed), cache=cache))
+        ensembles.append(train_ensemble(config, target.subtract(removed), cache=cache))
         if k < len(configs):
             removed = exact[:k] or LearnedSeries(tuple(ensembles), k).tensors
     return LearnedSeries(tuple(ensembles), len(ensembles))
@@ -419,8 +419,8 @@ def _warn_of_a_far_centre(config: TrainingConfig) -> None:
     far = np.sqrt(np.mean((U.mean(axis=0) / U.std(axis=0)) ** 2))
     if far > 1:
         warnings.warn(
-            f"the centre U = 0 is {far:.1f} standard deviations from the mean of what is sampled ({config.kind}, "
-            f"smallest = {config.smallest:g}): what is learned there is extrapolated",
+            f"the centre U = 0 is {far:.1f} standard deviations from the mean of what is sampled ({config.sampling}, "
+            f"min_scale = {config.min_scale:g}): what is learned there is extrapolated",
             stacklevel=3,
         )
 
@@ -476,7 +476,7 @@ def relative_errors(series: LearnedSeries, exact: Sequence[SymmetricTensor]) -> 
     return np.array(mean), np.array(members)
 
 
-def both_ways(
+def compare_direct_iterative(
     target: Target, config: TrainingConfig, exact: Sequence[SymmetricTensor], *, cache: str | Path | None = None
 ) -> Floats:
     """Return the relative errors of the direct and the iterative protocol with the same total number of steps.
@@ -511,9 +511,9 @@ def both_ways(
     >>> from paperlib import born
     >>> from paperlib.learning.targets import scattering_length_target
     >>> config = TrainingConfig(
-    ...     d=4, hidden=(8,), kind="signed", samples=256, batch=32, steps=16, warmup=0, seeds=(7,)
+    ...     d=4, hidden=(8,), sampling="signed", samples=256, batch=32, steps=16, warmup=0, seeds=(7,)
     ... )
-    >>> both_ways(scattering_length_target(), config, [born.born_tensor(n, 4) for n in (1, 2)]).shape
+    >>> compare_direct_iterative(scattering_length_target(), config, [born.born_tensor(n, 4) for n in (1, 2)]).shape
     (2, 2, 2)
     """
     long = replace(config, steps=len(exact) * config.steps)

@@ -148,7 +148,7 @@ def _learn(point: Point, cache: str) -> dict[str, Any]:
 
 
 def sweep(
-    points: Sequence[Point], table: str | Path, *, scheduler: str | None = None, say: Callable[[str], object] = print
+    points: Sequence[Point], table: str | Path, *, scheduler: str | None = None, log: Callable[[str], object] = print
 ) -> Any:
     """Train every point that the table lacks, and return the whole table.
 
@@ -162,7 +162,7 @@ def sweep(
         A .parquet file, replaced whenever a row arrives. Trainings are stored in a folder beside it.
     scheduler : str, optional
         Address of a dask scheduler. If it is omitted, a cluster of this machine's cores is started.
-    say : callable
+    log : callable
         Function that receives each line of progress.
 
     Returns
@@ -194,7 +194,7 @@ def sweep(
     done = {row["key"] for row in rows}
     wanted = {point.key: point for point in points}
     missing = {key: point for key, point in wanted.items() if key not in done}
-    say(f"{len(wanted)} points, {len(wanted) - len(missing)} of them in {table.name}")
+    log(f"{len(wanted)} points, {len(wanted) - len(missing)} of them in {table.name}")
     failed = []
     if missing:
         here = {"n_workers": threads.count(), "threads_per_worker": 1, "processes": True, "dashboard_address": None}
@@ -208,7 +208,7 @@ def sweep(
                 rows.append(future.result())
                 with atomically(table) as part:
                     pandas.DataFrame(rows).to_parquet(part)
-                say(f"[{number}/{len(missing)}] {future.key}")
+                log(f"[{number}/{len(missing)}] {future.key}")
     if failed:
         raise RuntimeError(f"{len(failed)} points failed; the first, {failed[0]}")
     return pandas.DataFrame(rows)

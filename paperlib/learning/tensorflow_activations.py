@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["TRAINABLE"]
-
 
 def _tanh(tf: Any, z: Any) -> tuple:
     t = tf.tanh(z)

@@ -20,9 +20,10 @@ from paperlib._support import determinism, tensorflow, validation
 from paperlib._support.validation import Floats
 from paperlib.learning import compiled_training
 from paperlib.learning.checkpoints import Checkpoint
-from paperlib.learning.config import FITS, TrainingConfig
+from paperlib.learning.config import TrainingConfig
 from paperlib.learning.ensemble import Ensemble
 from paperlib.learning.targets import Target
+from paperlib.learning.targets.target import FITS
 from paperlib.networks.mlp import MLP
 
 __all__ = ["FITS", "TrainingConfig", "train_ensemble"]
@@ -183,7 +184,7 @@ def _drawn(config: TrainingConfig, target: Target, n: int, stream: int, number: 
     if FITS.index(config.fit) > 1:
         random = np.random.default_rng((_DIRECTIONS, config.sample_seed, stream, number))
         inputs.append(random.standard_normal(U.shape) / np.sqrt(config.d))
-    return inputs, target.fitted(config.fit, U, *inputs[1:], depth=config.depth)
+    return inputs, target.evaluate_fit(config.fit, U, *inputs[1:], depth=config.depth)
 
 
 def _drawer(config: TrainingConfig, target: Target, scales: _Scales, per_epoch: int) -> Callable:
@@ -199,8 +200,8 @@ def _drawer(config: TrainingConfig, target: Target, scales: _Scales, per_epoch: 
         fitted = [array * (config.depth**order / scales.spread) for order, array in enumerate(fitted)]
         return [[array.astype(np.float32) for array in arrays] for arrays in (inputs, fitted)]
 
-    if config.sets is not None:
-        samples = lru_cache(maxsize=config.sets)(samples)
+    if config.sample_sets is not None:
+        samples = lru_cache(maxsize=config.sample_sets)(samples)
 
     def draw(epoch: int) -> tuple:
         orders = [
@@ -208,7 +209,7 @@ def _drawer(config: TrainingConfig, target: Target, scales: _Scales, per_epoch: 
             for seed in config.seeds
         ]
         order = np.stack(orders).reshape(len(config.seeds), per_epoch, config.batch).swapaxes(0, 1)
-        return samples(epoch if config.sets is None else epoch % config.sets), order.astype(np.int32)
+        return samples(epoch if config.sample_sets is None else epoch % config.sample_sets), order.astype(np.int32)
 
     return draw
 

@@ -11,8 +11,6 @@ from scipy.special import expit, ndtr
 
 from paperlib._support.validation import Floats
 
-__all__ = ["FUNCTIONS"]
-
 TANH_FLAT = 350.0  # past it cosh(z)^2 would overflow; 1 - tanh(z)^2 stays at what it is there, 4e-304
 
 

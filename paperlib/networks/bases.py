@@ -26,8 +26,6 @@ from scipy.special import erfcx
 
 from paperlib._support.validation import Floats
 
-__all__ = ["BASES", "KINKED", "derivatives", "recurrence", "spare_rows"]
-
 Rows: TypeAlias = list[Any]
 Sum: TypeAlias = tuple[int, list[tuple[int, int, float]]]  # a row, and the products it sums: (left, right, weight)
 Family: TypeAlias = Sequence[int]  # the rows of a function and its derivatives; those beyond the last row vanish

@@ -235,13 +235,13 @@ class MLP:
             raise ValueError(f"{path}: is not a network saved by MLP.save ({error})") from None
 
 
-def centre(mlp: Any, at: ArrayLike | None) -> Floats:
+def expansion_point(mlp: Any, at: ArrayLike | None) -> Floats:
     """Where a network is expanded, (..., dim): the origin if `at` is None; of arguments that are not checked."""
     validation.instance("mlp", mlp, MLP)
     return np.zeros(mlp.dim) if at is None else validation.real_array("at", at, last=mlp.dim)
 
 
-def phis(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
+def activation_derivatives(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
     """phi, phi', .., phi^(order) at each hidden layer's pre-activations; (order + 1, ..., units) each."""
     y = at
     for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):

@@ -15,8 +15,6 @@ from scipy.linalg import toeplitz
 
 from paperlib._support.validation import Floats
 
-__all__ = ["of_quotient", "of_terms"]
-
 
 def of_terms(terms: Floats, m: int, n: int) -> float:
     """Return the [m/n] approximant of a series, given its terms of orders 1 to m + n; NaN if the quotient is 0/0.

@@ -28,10 +28,6 @@ import numpy as np
 from paperlib._support import chunks, jit, threads
 from paperlib._support.validation import Floats
 
-__all__ = [
-    "Edges", "across", "blocks", "edges", "square", "stumpff", "stumpff_slopes", "swept", "tangent_across", "tangent_of_square",
-]  # fmt: skip
-
 # exp(300) squared is still finite in float64, and for larger arguments cosh and sinh agree to all digits.
 _LARGEST_EXPONENT = 300.0
 

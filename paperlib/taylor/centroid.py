@@ -32,11 +32,9 @@ import numpy as np
 from paperlib._support import chunks, validation
 from paperlib._support.validation import Floats
 from paperlib.networks import activations
-from paperlib.networks.mlp import MLP, phis
+from paperlib.networks.mlp import MLP, activation_derivatives
 from paperlib.taylor.product_rule import add_product, contracted_product, largest_block, partitions, symmetric_product
 from paperlib.taylor.symmetric import entries
-
-__all__ = ["derivatives"]
 
 Group: TypeAlias = tuple[int | None, tuple[int, ...]]
 
@@ -161,7 +159,7 @@ def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
     """Return the layers with z_B for |B| up to order // 2."""
     layers: list[_Layer] = []
     slopes: dict = {}
-    for name, phi, weight in zip(mlp.activations, phis(mlp, at, order), mlp.weights):
+    for name, phi, weight in zip(mlp.activations, activation_derivatives(mlp, at, order), mlp.weights):
         z = {k: slope @ weight.T for k, slope in slopes.items()} if layers else {1: weight.T.copy()}
         layer = _Layer(mlp.dim, name, phi[..., None, :], z)
         layers.append(layer)

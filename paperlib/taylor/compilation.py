@@ -29,8 +29,6 @@ from paperlib.taylor.symmetric import entries
 if TYPE_CHECKING:
     from paperlib.taylor.compiled.layout import Layout
 
-__all__ = ["Compiled", "compile"]
-
 LONGEST = 2**19  # entries times 2^order: beyond it, to write the program takes more than a second
 MAX_CACHED, MAX_CACHED_BYTES = 64, 2**27  # requests of one network
 CHUNK_BYTES = 2**21

@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import validation
 from paperlib._support.validation import Floats
-from paperlib.networks.mlp import MLP, centre
+from paperlib.networks.mlp import MLP, expansion_point
 from paperlib.taylor.product_rule import partitions, symmetric_product
 from paperlib.taylor.series import propagator, vertices
 from paperlib.taylor.symmetric import SymmetricTensor, entries, multiplicities, without_warnings
@@ -164,7 +164,7 @@ class Diagram:
         >>> [round(float(d.evaluate(mlp)[0, 0, 0]) / np.e, 9) for d in enumerate_diagrams(3)]
         [3.0, 2.0]
         """
-        at = centre(mlp, at)
+        at = expansion_point(mlp, at)
         phi = {legs: vertices(mlp, at, legs) for legs in _vertex_sizes(self.tree)}
 
         @cache

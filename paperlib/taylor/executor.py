@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 
 from paperlib._support.validation import Floats
-from paperlib.networks.mlp import MLP, phis
+from paperlib.networks.mlp import MLP, activation_derivatives
 from paperlib.taylor.program import ONWARD, Program, Request, programs
-
-__all__ = ["bytes_each", "execute"]
 
 RUN = 8  # the entries of a run of dot products, which do not matter here
 
@@ -35,7 +33,9 @@ def execute(mlp: MLP, request: Request, letters: Sequence[Floats], at: Floats) -
     layers: list[tuple[Program, dict[int, Any]]] = []
     received: dict[int, Any] = {}
     written = programs(request, RUN, mlp.depth)
-    for number, (each, phi, weight) in enumerate(zip(written, phis(mlp, at, written[0].order), mlp.weights)):
+    for number, (each, phi, weight) in enumerate(
+        zip(written, activation_derivatives(mlp, at, written[0].order), mlp.weights)
+    ):
         rows = dict(enumerate(phi))
         rows |= {each.order + 1 + n: row @ weight.T for n, row in received.items()}
         rows |= dict(zip(each.letters, letters)) if number == 0 else {}

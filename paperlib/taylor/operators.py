@@ -15,10 +15,8 @@ from paperlib.networks.mlp import MLP
 from paperlib.taylor.compilation import array, centres, evaluate, prepare
 from paperlib.taylor.requests import Key, Sum, indices_of, sum_of
 
-__all__ = ["bilaplacian", "hessian_vector", "laplacian", "mixed_derivative", "partials"]
 
-
-def partials(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = None) -> Floats:
+def partial_derivatives(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = None) -> Floats:
     """Return chosen partial derivatives, of one order or of several.
 
     A derivative of order n is computed from derivatives of order n/2. What several tuples need is computed once.
@@ -44,7 +42,7 @@ def partials(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = 
     Examples
     --------
     >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
-    >>> partials(mlp, [(0,), (1, 1), (0, 1, 1, 1)])
+    >>> partial_derivatives(mlp, [(0,), (1, 1), (0, 1, 1, 1)])
     array([1., 4., 8.])
     """
     where = centres(mlp, at)
@@ -92,7 +90,7 @@ def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | 
     return _evaluated(mlp, (names,), where, *vectors)[..., 0]
 
 
-def hessian_vector(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Floats:
+def hvp(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Floats:
     """Return the Hessian times a direction, D^2 f[v, .], without the Hessian.
 
     Parameters
@@ -115,7 +113,7 @@ def hessian_vector(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Float
     Examples
     --------
     >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
-    >>> hessian_vector(mlp, [1.0, 1.0])
+    >>> hvp(mlp, [1.0, 1.0])
     array([3., 6.])
     """
     where, vector = centres(mlp, at), array("v", v, mlp.dim)

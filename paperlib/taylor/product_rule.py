@@ -19,8 +19,6 @@ from paperlib._support.validation import Floats
 from paperlib.taylor.product_rule_loops import add_heads, add_pairs
 from paperlib.taylor.symmetric import entries, tail_starts
 
-__all__ = ["add_product", "contracted_product", "largest_block", "partitions", "symmetric_product"]
-
 BLOCK = 2**22
 SHARED = 4
 

@@ -16,8 +16,6 @@ from paperlib._support import jit
 from paperlib._support.validation import Floats
 from paperlib.taylor.symmetric import entries, index_table, packed_position
 
-__all__ = ["add_heads", "add_pairs", "compose"]
-
 WORTH_COMPILING = 2**15
 WORTH_A_CALL = 2**8
 MAX_ORDERS = 20  # a longer series takes too long to compile
@@ -75,11 +73,11 @@ def _composition(orders: int, terms: int) -> Callable:
 
     @writes
     def block(builder: Any, out: Any, phi: Any, z: Any, width: Any, columns: Any) -> None:
-        phis, zs = (
+        activation_derivatives, zs = (
             [load(builder, rows, builder.mul(step, INDEX(k))) for k in range(count)]
             for rows, step, count in ((phi, width, orders), (z, columns, terms))
         )
-        for k, value in enumerate(_horner(phis, zs, builder.fmul, builder.fadd)):
+        for k, value in enumerate(_horner(activation_derivatives, zs, builder.fmul, builder.fadd)):
             store(builder, value, out, builder.mul(columns, INDEX(k)))
 
     @numba.njit("void(f8[:, ::1], f8[:, ::1], f8[:, ::1])", error_model="numpy")

@@ -30,8 +30,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["DOT", "ONWARD", "PRODUCT", "Derivatives", "Laplacian", "Program", "Request", "program", "programs"]
-
 Index: TypeAlias = tuple[int, ...]
 Term: TypeAlias = tuple[int, int, float]  # two rows and the weight of their product
 ONWARD = 2**40  # from here on, rows that the next layer receives; larger than any number of rows

@@ -13,8 +13,6 @@ from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.program import Derivatives, Laplacian, Request
 
-__all__ = ["Key", "Sum", "indices_of", "sum_of", "with_hidden", "written"]
-
 BYTES_OF_PAIR = 1000  # of directions, in the program of a bilaplacian
 SUB_INDICES = 1024  # of one multi-index: ten entries that all differ
 

@@ -12,12 +12,10 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import chunks, validation
 from paperlib._support.validation import Floats
-from paperlib.networks.mlp import MLP, SMALLER, centre, phis
+from paperlib.networks.mlp import MLP, SMALLER, activation_derivatives, expansion_point
 from paperlib.taylor.product_rule_loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor, without_warnings
 from paperlib.taylor.tensors import derivative_tensor
-
-__all__ = ["TaylorExpansion", "directional_derivatives", "propagator", "taylor_expand", "vertices"]
 
 CHUNK_BYTES = 2**22
 FEW = 20  # orders of a series whose coefficients keep their digits as they are
@@ -49,12 +47,12 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
     >>> propagator(mlp, None, 2, 0)                 # the gradient of the output at x = 0
     array([[ 3., -1.]])
     """
-    at = centre(mlp, at)
+    at = expansion_point(mlp, at)
     to_layer = validation.integer("to_layer", to_layer, minimum=0, maximum=mlp.depth + 1)
     from_layer = validation.integer("from_layer", from_layer, minimum=0, maximum=to_layer)
     identity = np.eye((mlp.dim, *map(len, mlp.biases))[from_layer])
     chain = np.broadcast_to(identity, (*at.shape[:-1], *identity.shape))
-    slopes = [np.ones(at.shape), *(phi[1] for phi in phis(mlp, at, 1))]
+    slopes = [np.ones(at.shape), *(phi[1] for phi in activation_derivatives(mlp, at, 1))]
     for layer in range(from_layer, to_layer):
         chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
     return validation.representable("mlp, at", chain, SMALLER)
@@ -86,15 +84,17 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     >>> [v.round(4).tolist() for v in vertices(mlp, None, 2)]        # phi'' = -2 t (1 - t^2), t = tanh(z)
     [[-0.7269, -0.6397]]
     """
-    at, legs = centre(mlp, at), validation.integer("legs", legs, minimum=1, limit=validation.SERIES_ORDER)
-    return tuple(validation.representable("mlp, at", phi[legs], SMALLER) for phi in phis(mlp, at, legs))
+    at, legs = expansion_point(mlp, at), validation.integer("legs", legs, minimum=1, limit=validation.SERIES_ORDER)
+    return tuple(
+        validation.representable("mlp, at", phi[legs], SMALLER) for phi in activation_derivatives(mlp, at, legs)
+    )
 
 
 def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) -> Floats:
     """Return the coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
     scale = np.array([1.0 / factorial(k) for k in range(order + 1)])[:, None, None]
     y, slopes = at, directions[None][:order]
-    for phi, weight in zip(phis(mlp, at, order), mlp.weights):
+    for phi, weight in zip(activation_derivatives(mlp, at, order), mlp.weights):
         y = phi[0]
         shapes = [(orders, len(directions), len(weight)) for orders in (len(slopes), order)]
         z, composed = (buffer[: prod(shape)].reshape(shape) for buffer, shape in zip(work, shapes))
@@ -110,7 +110,7 @@ def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) 
 def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
     """Return e (P,) for directions (P, dim): the largest slope of a pre-activation is from 2^e to 2^(e + 1)."""
     slopes, largest = directions, np.zeros(len(directions))
-    for phi, weight in zip(phis(mlp, at, 1), mlp.weights):
+    for phi, weight in zip(activation_derivatives(mlp, at, 1), mlp.weights):
         slopes = slopes @ weight.T
         largest = np.maximum(largest, np.abs(slopes).max(axis=-1))
         slopes = phi[1] * slopes
@@ -174,7 +174,7 @@ def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: Arr
     array([[ 1.,  1.,  1.,  1.],
            [ 1.,  3.,  9., 27.]])
     """
-    at, order = centre(mlp, at), validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER)
+    at, order = expansion_point(mlp, at), validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER)
     directions = validation.real_array("directions", directions, last=mlp.dim)
     validation.broadcast("directions", directions, "at", at)
     found = _coefficients(mlp, order, directions, at, np.array([float(factorial(k)) for k in range(order + 1)]))
@@ -246,7 +246,9 @@ def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorEx
     >>> expansion.terms([2.0]).round(4)
     array([ 0.    ,  2.    ,  0.    , -1.3333,  0.    ,  0.2667])
     """
-    at, order = centre(mlp, at), validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER)
-    for _ in phis(mlp, at, order):  # an expansion that cannot be taken is refused here, not at its first use
+    at, order = expansion_point(mlp, at), validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER)
+    for _ in activation_derivatives(
+        mlp, at, order
+    ):  # an expansion that cannot be taken is refused here, not at its first use
         pass
     return TaylorExpansion(mlp, order, at)

@@ -7,8 +7,6 @@ from paperlib.networks.mlp import MLP
 from paperlib.taylor import compilation
 from paperlib.taylor.symmetric import SymmetricTensor
 
-__all__ = ["derivative_tensor"]
-
 
 def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> SymmetricTensor:
     """Return all partial derivatives of one order.

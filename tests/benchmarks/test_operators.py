@@ -169,7 +169,7 @@ class Case(NamedTuple):
 
 
 def partials(*indices, jax=jax_partials):
-    return Operator(lambda mlp, at: taylor.partials(mlp, indices, at), list(indices), jax(*indices))
+    return Operator(lambda mlp, at: taylor.partial_derivatives(mlp, indices, at), list(indices), jax(*indices))
 
 
 def tensor(order):
@@ -182,7 +182,7 @@ def tensor(order):
 
 DRAWN = np.sort(np.random.default_rng(0).integers(0, 8, (30, 6)), axis=1)
 RANDOM_TUPLES = list(dict.fromkeys(map(tuple, DRAWN.tolist())))[:20]  # all different
-HVP = Operator(lambda mlp, at, v: taylor.hessian_vector(mlp, v, at), [("v", ...)], jax_hvp, ("v",))
+HVP = Operator(lambda mlp, at, v: taylor.hvp(mlp, v, at), [("v", ...)], jax_hvp, ("v",))
 MIXED = Operator(
     lambda mlp, at, *directions: taylor.mixed_derivative(mlp, directions, at),
     [("u", "v", "s")],

@@ -68,7 +68,8 @@ def test_peak_memory(order, gib):
     script = f"""
 import resource
 import numpy as np
-from paperlib import MLP, derivative_tensor
+from paperlib import MLP
+from paperlib.taylor import derivative_tensor
 random, widths = np.random.default_rng(0), {WIDTHS}
 weights = [random.standard_normal((o, i)) / 8 for i, o in zip(widths, widths[1:])]
 derivative_tensor(MLP(weights, [np.zeros(o) for o in widths[1:]], "tanh"), {order}, np.full(64, 0.1))

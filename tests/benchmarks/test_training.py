@@ -24,7 +24,7 @@ def epoch(members, fit, optimizer):
     """A compiled epoch and its arguments."""
     tf, _ = _tensorflow.load()
     config = training.TrainingConfig(
-        **NETWORK, samples=65_536, batch=512, fit=fit, optimizer=optimizer, seeds=tuple(range(members)), sets=1
+        **NETWORK, samples=65_536, batch=512, fit=fit, optimizer=optimizer, seeds=tuple(range(members)), sample_sets=1
     )
     scales = training._Scales(0.0, 1.0, (1.0,) * (1 + training.FITS.index(fit)))
     (inputs, fitted), order = training._drawer(config, TARGET, scales, STEPS)(0)

@@ -150,7 +150,7 @@ def test_spreads_are_measured_over_seeds(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=[], metadata=kernel), tmp_path / "notebooks" / "02_b.ipynb")
     said = []
     for _ in range(2):
-        found = reproduction.measure_seed_variation(tmp_path, tmp_path / "build", 3, say=said.append)
+        found = reproduction.measure_seed_variation(tmp_path, tmp_path / "build", 3, log=said.append)
     assert found == {"01_a": {"a": [101.0, 201.0, 301.0]}}
     assert sum("running" in line for line in said) == 3
     reproduction.record("01_a", tmp_path / "figures", numbers={"a": Number(150.0, "", at_most=1e3)}, figures={})
@@ -538,7 +538,7 @@ def test_training_from_the_command_line(tmp_path, capsys):
     pytest.importorskip("tensorflow")
     config = tmp_path / "config.json"
     config.write_text(
-        '{"d": 4, "hidden": [8], "kind": "signed", "samples": 64, "batch": 32, "steps": 4, "warmup": 0, "seeds": [3]}'
+        '{"d": 4, "hidden": [8], "sampling": "signed", "samples": 64, "batch": 32, "steps": 4, "warmup": 0, "seeds": [3]}'
     )
     assert main(["train", str(config), "--orders", "2", "--output", str(tmp_path / "out")]) == 0
     assert "order_2.npz: order 2 learned with a relative error of" in capsys.readouterr().out

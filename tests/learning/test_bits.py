@@ -18,7 +18,7 @@ from paperlib.learning.checkpoints import Checkpoint
 if find_spec("tensorflow") is None:
     pytest.skip("training needs the [train] extra", allow_module_level=True)
 
-BITS = Path(__file__).parent / "bits.py"
+BITS = Path(__file__).parents[1] / "helpers" / "bits.py"
 STATED = """
 values,adam,2,16,32,8,12,1 59e7d0ff6634 9be3ef3d3938
 values,muon,2,16,32,8,12,1 462f92e18a58 bca8607ae795
@@ -56,7 +56,7 @@ def test_each_fit_and_optimizer_trains_to_the_bits_that_are_stated():
 @pytest.mark.skipif(bool(HERE), reason=HERE)
 def test_training_begins_in_it_and_a_users_own_settings_give_way(tmp_path):
     """A training writes the same file under contrary settings, and reports each overridden setting in one line."""
-    (tmp_path / "mine.json").write_text(json.dumps({"d": 4, "kind": "signed", "hidden": [8], "steps": 16, "warmup": 2, "samples": 64,
+    (tmp_path / "mine.json").write_text(json.dumps({"d": 4, "sampling": "signed", "hidden": [8], "steps": 16, "warmup": 2, "samples": 64,
                                                     "batch": 16, "validation": 16, "seeds": [0], "optimizer": "adam"}))  # fmt: skip
     command = ("-m", "paperlib", "train", tmp_path / "mine.json", "--output")
     _, said = run(*command, tmp_path / "plain")

@@ -86,4 +86,4 @@ def test_save_and_load(trained, tmp_path):
     assert again.seeds == trained.seeds
     U = potentials.sample(5, 6, depth=1.0, seed=0)
     np.testing.assert_array_equal(again.mean(U), trained.mean(U))
-    np.testing.assert_array_equal(again.spread(U), trained.spread(U))
+    np.testing.assert_array_equal(again.std(U), trained.std(U))

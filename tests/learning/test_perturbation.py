@@ -16,7 +16,7 @@ if find_spec("tensorflow") is None:
 from paperlib.learning.training import TrainingConfig  # noqa: E402
 
 CONFIG = TrainingConfig(
-    d=4, hidden=(24, 24), kind="signed", smallest=0.0, samples=8192, sets=2, batch=64, steps=1500, warmup=50, validation=256,
+    d=4, hidden=(24, 24), sampling="signed", min_scale=0.0, samples=8192, sample_sets=2, batch=64, steps=1500, warmup=50, validation=256,
     fit="hessian_vectors", learning_rate=1e-2, seeds=(0, 1),
 )  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_one_member_corrects_nothing(learned):
         dataclasses.replace(e, members=e.members[:1], seeds=(0,), loss=e.loss[:, :1], validation=e.validation[:, :1])
         for e in series.ensembles
     )
-    gradient = derivative_tensor(ones[0].mlp(0), 1).packed
+    gradient = derivative_tensor(ones[0].member(0), 1).packed
     np.testing.assert_array_equal(LearnedSeries(ones, 3).tensor(1).packed, gradient)
 
 
@@ -132,7 +132,7 @@ def test_exact_lower_orders_may_be_taken_off(tmp_path):
     with_exact = perturbation.iterative(target, (quick,) * 2, exact=exact[:1], cache=tmp_path)
     learned = perturbation.iterative(target, (quick,) * 2, cache=tmp_path)
     assert len([*tmp_path.iterdir()]) == 3, "the first order is one training"
-    assert with_exact.ensembles[0].mlp(0)([0.1] * 4) == learned.ensembles[0].mlp(0)([0.1] * 4)
+    assert with_exact.ensembles[0].member(0)([0.1] * 4) == learned.ensembles[0].member(0)([0.1] * 4)
     assert not np.array_equal(with_exact.tensor(2).packed, learned.tensor(2).packed)
     for series in (with_exact, learned):
         assert (perturbation.relative_errors(series, exact)[0] < (1e-2, 0.1)).all()
@@ -199,14 +199,14 @@ def test_bad_input(learned, call, message):
     "kind, smallest, far", [("attractive", 0.2, True), ("sparse", 0.0, False), ("signed", 0.2, False)]
 )
 def test_a_centre_that_is_not_sampled_is_said(kind, smallest, far):
-    config = dataclasses.replace(CONFIG, kind=kind, smallest=smallest, steps=1, warmup=0, samples=64)
+    config = dataclasses.replace(CONFIG, sampling=kind, min_scale=smallest, steps=1, warmup=0, samples=64)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         perturbation.direct(targets.scattering_length_target(), config, 1)
     said = [str(w.message) for w in caught if "centre" in str(w.message)]
     assert len(said) == far
     if far:
-        assert "standard deviations from the mean of what is sampled (attractive, smallest = 0.2)" in said[0]
+        assert "standard deviations from the mean of what is sampled (attractive, min_scale = 0.2)" in said[0]
 
 
 def test_a_target_without_the_derivatives_that_are_fitted():

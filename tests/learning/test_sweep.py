@@ -19,7 +19,7 @@ distributed = pytest.importorskip("distributed", reason="sweeps need the [sweep]
 
 FIXED = {
     "d": 4,
-    "kind": "signed",
+    "sampling": "signed",
     "samples": 256,
     "batch": 32,
     "steps": 64,
@@ -54,7 +54,7 @@ def test_a_killed_worker_loses_nothing_and_a_second_run_goes_on(tmp_path, cluste
     grid = {"hidden": [[4], [8], [12], [16]], "protocol": ["direct"]}
     points = sweep.read_grid(write(tmp_path / "grid.json", fixed=FIXED, grid=grid))
     address = cluster.scheduler_address
-    first = sweep.sweep(points[:1], table, scheduler=address, say=lambda line: None)
+    first = sweep.sweep(points[:1], table, scheduler=address, log=lambda line: None)
     assert len(first) == 1
     said, killed = [], []
 
@@ -66,7 +66,7 @@ def test_a_killed_worker_loses_nothing_and_a_second_run_goes_on(tmp_path, cluste
 
     executioner = threading.Thread(target=kill)
     executioner.start()
-    found = sweep.sweep(points, table, scheduler=address, say=said.append)
+    found = sweep.sweep(points, table, scheduler=address, log=said.append)
     executioner.join()
     assert killed and said[0] == "4 points, 1 of them in table.parquet"
     stored = pandas.read_parquet(table)
@@ -77,7 +77,7 @@ def test_a_killed_worker_loses_nothing_and_a_second_run_goes_on(tmp_path, cluste
     # The second run keeps the row of the first one instead of computing it again.
     assert stored.loc[stored["key"] == points[0].key, "seconds"].item() == first["seconds"].item()
     again = []
-    sweep.sweep(points, table, scheduler=address, say=again.append)
+    sweep.sweep(points, table, scheduler=address, log=again.append)
     assert again == ["4 points, 4 of them in table.parquet"]
 
 
@@ -85,7 +85,7 @@ def test_a_point_that_fails_is_named_when_the_others_are_done(tmp_path, cluster)
     grid = {"learning_rate": [1e-3, 1e30]}
     points = sweep.read_grid(write(tmp_path / "grid.json", fixed=FIXED | {"hidden": [4]}, grid=grid))
     with pytest.raises(RuntimeError, match="^1 points failed; the first, direct_2_.*diverged"):
-        sweep.sweep(points, tmp_path / "t.parquet", scheduler=cluster.scheduler_address, say=lambda line: None)
+        sweep.sweep(points, tmp_path / "t.parquet", scheduler=cluster.scheduler_address, log=lambda line: None)
     assert len(pandas.read_parquet(tmp_path / "t.parquet")) == 1
 
 

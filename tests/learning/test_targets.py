@@ -40,7 +40,7 @@ def check_derivatives(target, U, v, digits):
     turn = (target.gradients(U + step * v) - target.gradients(U - step * v)) / (2 * step)
     np.testing.assert_allclose(target.hessian_vectors(U, v), turn, atol=digits * np.abs(turn).max() + 1e-12)
     separate = target.values(U), target.gradients(U), target.hessian_vectors(U, v)
-    for one, other in zip(target.fitted("hessian_vectors", U, v), separate, strict=True):
+    for one, other in zip(target.evaluate_fit("hessian_vectors", U, v), separate, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-13 * np.abs(other).max())
 
 
@@ -127,10 +127,10 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
     )
     x = np.random.default_rng(6).standard_normal((8, D))
     for target in (by_jax, by_tf):
-        np.testing.assert_allclose(target.sampled("values", x), exact.values(x), rtol=1e-12)
-        np.testing.assert_allclose(target.sampled("gradients", x), exact.gradients(x), rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(target.evaluate("values", x), exact.values(x), rtol=1e-12)
+        np.testing.assert_allclose(target.evaluate("gradients", x), exact.gradients(x), rtol=1e-11, atol=1e-12)
         np.testing.assert_allclose(
-            target.sampled("hessian_vectors", x, v), exact.hessian_vectors(x, v), rtol=1e-11, atol=1e-12
+            target.evaluate("hessian_vectors", x, v), exact.hessian_vectors(x, v), rtol=1e-11, atol=1e-12
         )
 
 
@@ -164,7 +164,7 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
         (lambda: targets.Target("t", 3), "values = 3: must be callable"),
         (lambda: targets.Target(3, len), "name: int given; must be of type str"),
         (
-            lambda: targets.Target("t", lambda U: U[:, 0] + 1j).sampled("values", np.ones((2, 2))),
+            lambda: targets.Target("t", lambda U: U[:, 0] + 1j).evaluate("values", np.ones((2, 2))),
             "target 't': values have dtype complex128",
         ),
         (lambda: targets.polynomial([born.born_tensor(1, 4), born.born_tensor(1, 5)]), "tensors = .*of one dimension"),
@@ -202,31 +202,31 @@ def test_less_takes_the_polynomial_off_every_derivative(U, v, with_jet):
     if with_jet:
         whole = norms(jet=lambda x, v: (whole.values(x), whole.gradients(x), whole.hessian_vectors(x, v)))
     tensors = random_tensors((1, 2, 3))
-    rest, lower = whole.minus(tensors), targets.polynomial(tensors)
+    rest, lower = whole.subtract(tensors), targets.polynomial(tensors)
     np.testing.assert_allclose(rest.values(U), whole.values(U) - lower.values(U), rtol=1e-13)
     check_derivatives(rest, U, v, 1e-6)
     assert (rest.jet is not None) == with_jet
-    assert whole.minus([]) is whole
+    assert whole.subtract([]) is whole
 
 
 def test_less_has_the_derivatives_that_the_target_has(U):
-    rest = norms(gradients=None, hessian_vectors=None).minus(random_tensors((1,)))
+    rest = norms(gradients=None, hessian_vectors=None).subtract(random_tensors((1,)))
     assert rest.gradients is rest.hessian_vectors is rest.jet is None
     with pytest.raises(ValueError, match=r"^target 'norm less orders 1 to 1 \(\w{16}\)': has no gradients$"):
-        rest.sampled("gradients", U)
+        rest.evaluate("gradients", U)
 
 
 def test_names_tell_remainders_apart():
     first, other = random_tensors((1, 2)), random_tensors((1, 2), seed=1)
     for target in (norms(), targets.scattering_length_target()):
-        names = [target.minus(tensors).name for tensors in (first, other, first[:1], [first[0], other[1]])]
+        names = [target.subtract(tensors).name for tensors in (first, other, first[:1], [first[0], other[1]])]
         assert len(set(names)) == 4 and all(name.startswith(f"{target.name} less orders 1 to ") for name in names)
-        assert target.minus(random_tensors((1, 2))).name == names[0]
+        assert target.subtract(random_tensors((1, 2))).name == names[0]
 
 
 def test_a_target_that_knows_a_better_way_than_a_difference_goes_it(U):
     tensors = [born.born_tensor(n, D) for n in (1, 2)]
-    rest = targets.scattering_length_target().minus(tensors)
+    rest = targets.scattering_length_target().subtract(tensors)
     np.testing.assert_array_equal(rest.values(1e-6 * U), born.born_remainder(1e-6 * U, 2))
 
 
@@ -270,17 +270,17 @@ def test_what_a_function_gives_back_is_checked(values, message):
         targets.Target("t", len, jet=lambda x, v: (values(x), x, x)),
     ):
         with pytest.raises(refusal(message), match=f"^target 't': {message}$"):
-            target.fitted("hessian_vectors", np.ones((3, 2)), np.ones((3, 2)))
+            target.evaluate_fit("hessian_vectors", np.ones((3, 2)), np.ones((3, 2)))
 
 
 def test_a_gradient_that_is_not_finite_is_named_by_its_sample():
     gradients = np.where(np.arange(6).reshape(3, 2) == 4, np.nan, 1.0)
     with pytest.raises(ValueError, match="^target 't': gradients of sample 2 are not finite$"):
-        targets.Target("t", len, lambda x: gradients).sampled("gradients", np.ones((3, 2)))
+        targets.Target("t", len, lambda x: gradients).evaluate("gradients", np.ones((3, 2)))
 
 
 def test_whole_numbers_are_values():
-    values = targets.Target("count", lambda x: np.arange(len(x))).sampled("values", np.ones((3, 2)))
+    values = targets.Target("count", lambda x: np.arange(len(x))).evaluate("values", np.ones((3, 2)))
     assert values.dtype == np.float64 and values.tolist() == [0, 1, 2]
 
 
@@ -325,10 +325,10 @@ def test_a_jet_has_three_parts():
     short = targets.Target("t", len, jet=lambda x, v: (x[:, 0], x))
     message = "^target 't': jet gives 2 results; must be values, gradients, hessian_vectors$"
     with pytest.raises(ValueError, match=message):
-        short.fitted("hessian_vectors", np.ones((3, 2)), np.ones((3, 2)))
+        short.evaluate_fit("hessian_vectors", np.ones((3, 2)), np.ones((3, 2)))
     with pytest.raises(ValueError, match=message.replace("2 results", "4 results")):
         long = targets.Target("t", len, jet=lambda x, v: (x[:, 0], x, x, x))
-        long.fitted("third_derivatives", np.ones((3, 2)), np.ones((3, 2)))
+        long.evaluate_fit("third_derivatives", np.ones((3, 2)), np.ones((3, 2)))
 
 
 @pytest.mark.parametrize("depth", [0.3, 1.0])
@@ -352,7 +352,7 @@ def test_third_derivatives_are_as_exact_as_single_precision(depth):
     with jax.enable_x64(True):
         third = jax.vmap(lambda x, v: jax.jvp(lambda y: jax.jvp(jax.grad(a0), (y,), (v,))[1], (x,), (v,))[1])(U, v)
         third = np.asarray(third)
-    found = targets.scattering_length_target(exact).fitted("third_derivatives", U, v, depth=depth)[3]
+    found = targets.scattering_length_target(exact).evaluate_fit("third_derivatives", U, v, depth=depth)[3]
     assert np.abs(found - third).max() < 1e-6 * np.abs(third).max()
 
 

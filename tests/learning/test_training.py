@@ -29,7 +29,7 @@ def test_it_learns(trained):
 def test_the_same_seed_gives_the_same_weights(trained):
     assert same(trained, train_ensemble(SMALL, TARGET))
     other = train_ensemble(dataclasses.replace(SMALL, seeds=(4, 6)), TARGET)
-    assert not np.allclose(trained.mlp(0).weights[0], other.mlp(0).weights[0])
+    assert not np.allclose(trained.member(0).weights[0], other.member(0).weights[0])
 
 
 # Rounding determines SOAP's first eigenvectors of nearly empty directions, and it differs between batches of different
@@ -62,8 +62,8 @@ def test_streams_of_random_numbers_do_not_overlap():
 
 
 def test_one_configuration_has_one_fingerprint():
-    one = dataclasses.replace(SMALL, steps=np.int64(320), smallest=0, learning_rate=np.float64(1e-2))
-    other = dataclasses.replace(SMALL, smallest=0.0)
+    one = dataclasses.replace(SMALL, steps=np.int64(320), min_scale=0, learning_rate=np.float64(1e-2))
+    other = dataclasses.replace(SMALL, min_scale=0.0)
     assert one.fingerprint(TARGET) == other.fingerprint(TARGET) != SMALL.fingerprint(TARGET)
 
 
@@ -90,14 +90,14 @@ def test_against_plain_keras(trained):
         losses += history.history["loss"]
     np.testing.assert_allclose(trained.loss[:, 0], losses, rtol=2e-3)
     plain = MLP.from_keras(model)
-    np.testing.assert_allclose(trained.mlp(0).weights[1], plain.weights[1], atol=2e-3)
+    np.testing.assert_allclose(trained.member(0).weights[1], plain.weights[1], atol=2e-3)
 
 
 def test_converted_networks_predict_what_keras_did(trained):
     """An MLP differs from the trained network by float32 rounding only."""
     import keras
 
-    member = trained.mlp(1)
+    member = trained.member(1)
     model = keras.Sequential(
         [keras.Input((6,)), *(keras.layers.Dense(12, SMALL.activation) for _ in range(2)), keras.layers.Dense(1)]
     )
@@ -126,7 +126,9 @@ def test_one_diverged_member_does_not_take_the_others():
     assert kept.seeds == (3,) and len(kept.members) == 1
 
 
-QUICK = dataclasses.replace(SMALL, kind="signed", hidden=(10, 10), steps=600, samples=6400, sets=2, seeds=(1, 2))
+QUICK = dataclasses.replace(
+    SMALL, sampling="signed", hidden=(10, 10), steps=600, samples=6400, sample_sets=2, seeds=(1, 2)
+)
 
 
 @pytest.mark.parametrize("optimizer, rate", [("soap", 1e-2), ("muon", 1e-2), ("adam", 1e-2)])
@@ -161,12 +163,12 @@ def test_sets_of_samples_come_round():
     from paperlib import training
 
     scales = training._Scales(0.0, 1.0, (1.0,))
-    draw = training._drawer(dataclasses.replace(QUICK, sets=2), TARGET, scales, 10)
+    draw = training._drawer(dataclasses.replace(QUICK, sample_sets=2), TARGET, scales, 10)
     first, second, third = (draw(epoch) for epoch in range(3))
     np.testing.assert_array_equal(first[0][0][0], third[0][0][0])
     assert not np.array_equal(first[0][0][0], second[0][0][0])
     assert not np.array_equal(first[1], third[1]), "in another order"
-    fresh = training._drawer(dataclasses.replace(QUICK, sets=None), TARGET, scales, 10)
+    fresh = training._drawer(dataclasses.replace(QUICK, sample_sets=None), TARGET, scales, 10)
     assert not np.array_equal(first[0][0][0], fresh(2)[0][0][0])
 
 
@@ -181,13 +183,13 @@ def test_sets_of_samples_come_round():
         ({"seeds": ()}, r"seeds = \(\)"),
         ({"seeds": (1, 1)}, r"seeds = \(1, 1\): must differ"),
         ({"activation": "step"}, "activation = 'step': must be one of"),
-        ({"kind": "odd"}, "kind = 'odd'"),
+        ({"sampling": "odd"}, "sampling = 'odd'"),
         ({"optimizer": "lucky"}, "optimizer = 'lucky'"),
         ({"depth": float("inf")}, "depth = inf"),
         ({"learning_rate": 0}, "learning_rate = 0"),
-        ({"smallest": 2}, "smallest = 2"),
+        ({"min_scale": 2}, "min_scale = 2"),
         ({"fit": "everything"}, "fit = 'everything'"),
-        ({"sets": 0}, "sets = 0"),
+        ({"sample_sets": 0}, "sample_sets = 0"),
         ({"learning_rate": (1e-3,)}, r"learning_rate = \(0.001,\): must be one number, or one for each of 2 seeds"),
         ({"batch": 2049}, "batch = 2049: must be at most samples = 2048"),
         ({"warmup": 321}, "warmup = 321"),
@@ -209,4 +211,4 @@ def test_bad_targets(values, message):
     with pytest.raises(ValueError, match=f"^target 'bad': {message}$"):
         train_ensemble(SMALL, Target("bad", values))
     with pytest.raises(ValueError, match="^target 'bad': has no gradients$"):
-        Target("bad", values).sampled("gradients", np.ones((2, 2)))
+        Target("bad", values).evaluate("gradients", np.ones((2, 2)))

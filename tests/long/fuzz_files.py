@@ -3,7 +3,7 @@
     .venv/bin/python tests/long/fuzz_files.py -max_total_time=600
 
 The bytes from libFuzzer are used in three ways: as a complete file, as the source of the damaged files that Hypothesis
-draws in `test_strange_files`, and as the source of its malformed JSON. A reader must return a result or raise the
+draws in `test_malformed_files`, and as the source of its malformed JSON. A reader must return a result or raise the
 one-line ValueError that names the file. Anything else ends the run.
 """
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "helpers")]
 with atheris.instrument_imports(include=["paperlib", "zipfile", "json", "numpy.lib", "ast"]):
-    import test_strange_files as strange
+    import test_malformed_files as strange
 
 READERS = sorted(strange.READERS)
 

@@ -16,7 +16,7 @@ STORED = Path(__file__).parents[2] / "figures" / "numbers" / "06_taylor_versus_b
 
 @pytest.mark.parametrize("seed", [4711, 271828])
 def test_it_reaches_the_stored_accuracy(seed):
-    config = TrainingConfig(kind="signed", fit="hessian_vectors", steps=8_000, sample_seed=seed, seeds=(seed,))
+    config = TrainingConfig(sampling="signed", fit="hessian_vectors", steps=8_000, sample_seed=seed, seeds=(seed,))
     series = perturbation.direct(targets.scattering_length_target(), config, 3)
     errors = perturbation.relative_errors(series, [born.born_tensor(n, 64) for n in (1, 2, 3)])[0]
     numbers = read_record(STORED).numbers

@@ -18,7 +18,7 @@ from paperlib.learning.training import TrainingConfig
 
 for seed in range(8):
     config = TrainingConfig(
-        d=6, hidden=(12, 12), kind="signed", fit="hessian_vectors", samples=4096, batch=64, steps=640, warmup=50,
+        d=6, hidden=(12, 12), sampling="signed", fit="hessian_vectors", samples=4096, batch=64, steps=640, warmup=50,
         validation=256, sample_seed=seed, seeds=(0, 1),
     )
     series = perturbation.iterative(targets.scattering_length_target(), (config,) * 2, cache=cache)

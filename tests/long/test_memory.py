@@ -15,11 +15,11 @@ MINUTE = 60.0
 def turn(seed):
     """Learn two orders, evaluate their tensors and diagrams, and compute exact scattering lengths."""
     config = TrainingConfig(
-        d=12, hidden=(24, 24), kind="signed", fit="hessian_vectors", samples=4096, batch=128, steps=320, warmup=20,
+        d=12, hidden=(24, 24), sampling="signed", fit="hessian_vectors", samples=4096, batch=128, steps=320, warmup=20,
         validation=512, sample_seed=seed, seeds=(0, 1),
     )  # fmt: skip
     series = perturbation.iterative(targets.scattering_length_target(), (config,) * 2)
-    network, U = series.ensembles[0].mlp(0), potentials.sample(2_000, 12, depth=1.0, seed=seed)
+    network, U = series.ensembles[0].member(0), potentials.sample(2_000, 12, depth=1.0, seed=seed)
     assert np.isfinite(series.terms(U)).all() and np.isfinite(scattering.scattering_length(U)).all()
     taylor.derivative_tensor(network, 4, U[:20])
     for diagram in diagrams.enumerate_diagrams(3):

@@ -449,7 +449,7 @@ def test_what_is_no_onnx_model(tmp_path):
 @pytest.mark.parametrize("name", models.DOORS)
 def test_the_page_says_what_was_tried(name):
     pytest.importorskip(models.DOORS[name][0])
-    assert models.section(name) in models.PAGE.read_text(), "python tests/networks/models.py"
+    assert models.section(name) in models.PAGE.read_text(), "python tests/helpers/models.py"
 
 
 def test_a_custom_activation_expands_and_is_not_saved(tmp_path):

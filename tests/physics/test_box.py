@@ -52,7 +52,7 @@ def test_derivatives_against_jax(V):
     np.testing.assert_allclose(target.values(V), oracle.values(V), rtol=1e-12)
     np.testing.assert_allclose(target.gradients(V), oracle.gradients(V), atol=1e-12)
     np.testing.assert_allclose(target.hessian_vectors(V, v), oracle.hessian_vectors(V, v), atol=1e-12)
-    for one, other in zip(target.jet(V, v), oracle.fitted("hessian_vectors", V, v), strict=True):
+    for one, other in zip(target.jet(V, v), oracle.evaluate_fit("hessian_vectors", V, v), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-11)
 
 

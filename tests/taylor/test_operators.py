@@ -43,7 +43,7 @@ def test_partials_are_entries_of_the_tensors(sizes, activation, seed, batch, dat
     tuples = data.draw(st.lists(st.lists(st.integers(0, sizes[0] - 1), min_size=1, max_size=6), min_size=1, max_size=6))
     at = np.random.default_rng(seed).uniform(-1, 1, (*batch, sizes[0]))
     right = np.stack([entry(mlp, tuple(word), at) for word in tuples], axis=-1)
-    found = taylor.partials(mlp, tuples, at)
+    found = taylor.partial_derivatives(mlp, tuples, at)
     assert found.shape == right.shape
     scale = [taylor.derivative_tensor(mlp, len(word), at).norm().max() + 1e-300 for word in tuples]
     assert (np.abs(found - right) <= 1e-12 * np.array(scale)).all()
@@ -76,7 +76,7 @@ def test_operators_are_sums_over_the_tensors(sizes, batch):
     close(taylor.laplacian(mlp, at, matrix), np.einsum("ij,ij...->...", matrix, hessian))
     close(taylor.bilaplacian(mlp, at), np.einsum("iijj...->...", fourth), 1e-10)
     v = RANDOM.standard_normal(sizes[0])
-    close(taylor.hessian_vector(mlp, v, at), np.moveaxis(np.tensordot(v, hessian, axes=(0, 0)), 0, -1))
+    close(taylor.hvp(mlp, v, at), np.moveaxis(np.tensordot(v, hessian, axes=(0, 0)), 0, -1))
 
 
 def test_against_jax():
@@ -96,7 +96,7 @@ def test_against_jax():
         close(taylor.bilaplacian(mlp, at), np.array(jax.vmap(trace(trace(f)))(at)), 1e-10)
         v = RANDOM.standard_normal((6, 4))
         products = jax.vmap(lambda x, v: jax.jvp(jax.grad(f), (x,), (v,))[1])(at, v)
-        close(taylor.hessian_vector(mlp, v, at), np.array(products))
+        close(taylor.hvp(mlp, v, at), np.array(products))
 
 
 def test_a_thousand_inputs():
@@ -104,7 +104,9 @@ def test_a_thousand_inputs():
     mlp, at = network((1000, 16, 16, 1)), RANDOM.uniform(-1, 1, (3, 1000))
     axes = taylor.directional_derivatives(mlp, 4, np.eye(1000), at[:, None])
     close(taylor.laplacian(mlp, at), axes[..., 2].sum(axis=-1))
-    diagonal = taylor.partials(mlp, [(i, i) for i in range(1000)] + [(i,) * 4 for i in range(0, 1000, 100)], at)
+    diagonal = taylor.partial_derivatives(
+        mlp, [(i, i) for i in range(1000)] + [(i,) * 4 for i in range(0, 1000, 100)], at
+    )
     close(diagonal[:, :1000], axes[..., 2])
     close(diagonal[:, 1000:], axes[:, ::100, 4], 1e-10)
     close(taylor.laplacian(mlp, at), axes[..., 2].sum(axis=-1))
@@ -112,7 +114,7 @@ def test_a_thousand_inputs():
 
 def test_pure_derivatives_to_the_twentieth_order():
     mlp = MLP([[[0.5, 1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
-    found = taylor.partials(mlp, [(0,) * 20, (1,) * 20, (0,) * 10 + (1,) * 10], [0.2, -0.1])
+    found = taylor.partial_derivatives(mlp, [(0,) * 20, (1,) * 20, (0,) * 10 + (1,) * 10], [0.2, -0.1])
     np.testing.assert_allclose(found, [0.5**20, 1.0, 0.5**10], rtol=1e-9)
 
 
@@ -129,17 +131,18 @@ def request(mlp, asked):
 
 def test_tuples_in_any_order_and_twice():
     mlp = network((3, 6, 6, 1))
-    found = taylor.partials(mlp, [(0, 2, 1), (2, 1, 0), [1, 0, 2]], np.full(3, 0.3))
+    found = taylor.partial_derivatives(mlp, [(0, 2, 1), (2, 1, 0), [1, 0, 2]], np.full(3, 0.3))
     assert found[0] == found[1] == found[2]
     every = list(combinations_with_replacement(range(3), 3))
-    close(taylor.partials(mlp, every), taylor.derivative_tensor(mlp, 3).packed)
+    close(taylor.partial_derivatives(mlp, every), taylor.derivative_tensor(mlp, 3).packed)
 
 
 def test_from_many_threads_at_once():
     mlp, at = network((8, 16, 16, 1)), RANDOM.uniform(-1, 1, (50, 8))
-    right, found = taylor.partials(mlp, [(0, 1), (2, 2, 3)], at), []
+    right, found = taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at), []
     threads = [
-        threading.Thread(target=lambda: found.append(taylor.partials(mlp, [(0, 1), (2, 2, 3)], at))) for _ in range(8)
+        threading.Thread(target=lambda: found.append(taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at)))
+        for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -155,22 +158,22 @@ NET = network((3, 4, 1))
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: taylor.partials(NET, [(0, 3)]), ValueError, r"indices\[0\] = 3: must be an integer from 0 to 2"),
-        (lambda: taylor.partials(NET, [(0, -1)]), ValueError, r"indices\[0\] = -1: must be an integer from 0 to 2"),
-        (lambda: taylor.partials(NET, [(0,), ()]), ValueError, r"indices\[1\] = \(\): must be 1 to 20 indices"),
-        (lambda: taylor.partials(NET, [(0,) * 21]), ValueError, "must be 1 to 20 indices"),
-        (lambda: taylor.partials(network((12, 2, 1)), [tuple(range(12))]), ValueError, "of which at most ten differ"),
-        (lambda: taylor.partials(NET, []), ValueError, "must be one tuple or more"),
-        (lambda: taylor.partials(NET, [(0,)], [1.0]), ValueError, "at: shape"),
+        (lambda: taylor.partial_derivatives(NET, [(0, 3)]), ValueError, r"indices\[0\] = 3: must be an integer from 0 to 2"),
+        (lambda: taylor.partial_derivatives(NET, [(0, -1)]), ValueError, r"indices\[0\] = -1: must be an integer from 0 to 2"),
+        (lambda: taylor.partial_derivatives(NET, [(0,), ()]), ValueError, r"indices\[1\] = \(\): must be 1 to 20 indices"),
+        (lambda: taylor.partial_derivatives(NET, [(0,) * 21]), ValueError, "must be 1 to 20 indices"),
+        (lambda: taylor.partial_derivatives(network((12, 2, 1)), [tuple(range(12))]), ValueError, "of which at most ten differ"),
+        (lambda: taylor.partial_derivatives(NET, []), ValueError, "must be one tuple or more"),
+        (lambda: taylor.partial_derivatives(NET, [(0,)], [1.0]), ValueError, "at: shape"),
         (lambda: taylor.mixed_derivative(NET, []), ValueError, "directions: 0 of them; must be 1 to 10"),
         (lambda: taylor.mixed_derivative(NET, [np.ones(3), np.ones((2, 3)), np.ones((4, 3))]), ValueError,
          r"directions: shapes \(3,\), \(2, 3\), \(4, 3\); must broadcast with at, \(3,\)"),
         (lambda: taylor.mixed_derivative(NET, [np.ones(2)]), ValueError, r"directions\[0\]: shape \(2,\)"),
-        (lambda: taylor.hessian_vector(NET, np.ones((2, 3)), np.ones((4, 3))), ValueError, "v: shape"),
+        (lambda: taylor.hvp(NET, np.ones((2, 3)), np.ones((4, 3))), ValueError, "v: shape"),
         (lambda: taylor.laplacian(NET, metric=np.ones((2, 3))), ValueError, "metric: shape"),
         (lambda: taylor.laplacian(RELU), ValueError, "neuron 0 of layer 1 sits at the kink of relu"),
         (lambda: taylor.bilaplacian(RELU), ValueError, "sits at the kink of relu"),
-        (lambda: taylor.partials(RELU, [(0, 0)]), ValueError, "sits at the kink of relu"),
+        (lambda: taylor.partial_derivatives(RELU, [(0, 0)]), ValueError, "sits at the kink of relu"),
         (lambda: taylor.laplacian(MLP([[[1e200]], [[1e200]]], [[0.0], [0.0]], "exp")), ValueError, "mlp, at: "),
     ],
 )  # fmt: skip

@@ -170,9 +170,9 @@ def test_a_network_keeps_what_was_made_ready_while_it_lives(random_mlp):
     mlp = random_mlp([3, 4, 1])
     assert prepare(mlp, 2) is prepare(mlp, 2) is compile(mlp, 2)._ready
     kept = len(compilation._ready)
-    taylor.partials(random_mlp([3, 4, 1], seed=1), [(0, 1)])  # an entry that dies with its network
+    taylor.partial_derivatives(random_mlp([3, 4, 1], seed=1), [(0, 1)])  # an entry that dies with its network
     for n in range(2 * compilation.MAX_CACHED):
-        taylor.partials(mlp, [(n % 3,) * (1 + n // 30), (n % 2,)])
+        taylor.partial_derivatives(mlp, [(n % 3,) * (1 + n // 30), (n % 2,)])
     assert len(compilation._ready) == kept and len(compilation._ready[mlp]) <= compilation.MAX_CACHED
 
 
@@ -180,8 +180,8 @@ def test_a_network_keeps_what_was_made_ready_while_it_lives(random_mlp):
 def test_eight_threads_that_ask_for_the_first_time(random_mlp):
     mlp, at = random_mlp([8, 16, 16, 1]), np.random.default_rng(0).uniform(-1, 1, (50, 8))
     calls = [
-        lambda: taylor.partials(mlp, [(0, 1), (2, 2, 3)], at),
-        lambda: taylor.hessian_vector(mlp, at[::-1], at),
+        lambda: taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at),
+        lambda: taylor.hvp(mlp, at[::-1], at),
         lambda: taylor.laplacian(mlp, at),
         lambda: taylor.derivative_tensor(mlp, 3, at).packed,
     ]
@@ -257,7 +257,7 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     assert taylor.compile(mlp, 2).method == "matrix products"
     assert taylor.derivative_tensor(mlp, 2, np.zeros((20000, 2))).packed.shape == (3, 20000)
-    assert taylor.hessian_vector(mlp, np.ones((2, 2))).shape == (2, 2)
+    assert taylor.hvp(mlp, np.ones((2, 2))).shape == (2, 2)
 messages = [str(each.message) for each in caught]
 assert len(messages) == 1 and "\\n" not in messages[0] and "NumPy is used" in messages[0], messages
 """
@@ -298,7 +298,7 @@ def test_memory_is_asked_for_before_it_is_taken(random_mlp, monkeypatch):
         (lambda: compile(small, [(...,)] * 9)(many), "at: needs"),
         (lambda: with_numpy(small, [(0,)] * 9, many), "at: needs"),
         (lambda: taylor.mixed_derivative(small, [many] * 4), "at: needs"),
-        (lambda: taylor.hessian_vector(small, np.broadcast_to(np.zeros(3), (2**36, 3))), "needs"),
+        (lambda: taylor.hvp(small, np.broadcast_to(np.zeros(3), (2**36, 3))), "needs"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
@@ -316,7 +316,7 @@ def test_the_cache_of_a_network_is_bounded_in_bytes(random_mlp, monkeypatch):
 def test_arrays_of_other_byte_orders_and_warnings(random_mlp):
     mlp, (at, v, w) = random_mlp([3, 4, 1]), np.random.default_rng(0).uniform(-1, 1, (3, 5, 3))
     swapped = [each.astype(">f8") for each in (at, v, w)]
-    assert np.array_equal(taylor.hessian_vector(mlp, *swapped[:2]), taylor.hessian_vector(mlp, at, v))
+    assert np.array_equal(taylor.hvp(mlp, *swapped[:2]), taylor.hvp(mlp, at, v))
     assert np.array_equal(
         taylor.mixed_derivative(mlp, swapped[1:], swapped[0]), taylor.mixed_derivative(mlp, [v, w], at)
     )

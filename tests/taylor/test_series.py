@@ -31,7 +31,7 @@ def jax():
 
 
 def jax_function(jax, mlp):
-    phis = {
+    activation_derivatives = {
         "tanh": jax.numpy.tanh,
         "sigmoid": jax.nn.sigmoid,
         "softplus": jax.nn.softplus,
@@ -50,7 +50,7 @@ def jax_function(jax, mlp):
 
     def function(x):
         for weight, bias, name in zip(mlp.weights, mlp.biases, mlp.activations):
-            x = phis[name](weight @ x + bias)
+            x = activation_derivatives[name](weight @ x + bias)
         y = mlp.weights[-1] @ x + mlp.biases[-1]
         return y[0] if mlp.outputs == 1 else y
 

@@ -16,7 +16,7 @@ from paperlib import MLP, taylor
 
 numba = pytest.importorskip("numba")
 registers = pytest.importorskip("paperlib.taylor.compiled.simd")
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 # With the vectors that this processor has, also where the one arithmetic asks for narrower ones.
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CPU_")}
 LANES, EPSILON = registers.LANES, np.finfo(float).eps

@@ -43,7 +43,7 @@ def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
 
     Examples
     --------
-    >>> ensemble("scattering_lengths").mlp(0)
+    >>> ensemble("scattering_lengths").member(0)
     MLP(64-64-64-64-1, silu)
     """
     return Ensemble.load(_file(name, folder))

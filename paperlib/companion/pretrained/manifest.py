@@ -18,8 +18,6 @@ from paperlib._support import determinism, validation
 from paperlib._support.files import atomically, read_json, read_npz, write_json
 from paperlib.learning.checkpoints import code
 
-__all__ = ["MANIFEST", "differences", "digest", "read", "ship", "verify"]
-
 MANIFEST = Path(str(files(__package__))) / "manifest.json"
 
 

@@ -15,8 +15,6 @@ from paperlib._support.files import atomically, write_json
 from paperlib.companion.reproduction import schemas
 from paperlib.companion.reproduction.records import Number, read_record
 
-__all__ = ["Claim", "read_claims", "write_claims"]
-
 CLAIMS = "claims.json"
 
 

@@ -19,8 +19,6 @@ from paperlib.companion.reproduction import seed_variation
 from paperlib.companion.reproduction.claims import CLAIMS, Claim, read_claims
 from paperlib.companion.reproduction.records import Record, read_record
 
-__all__ = ["Verdict", "compare", "compare_networks", "store"]
-
 # The largest root mean square difference of pixels, whose values are 0 to 255. Fonts and anti-aliasing move a few edges
 # between machines.
 PIXELS = 6.0

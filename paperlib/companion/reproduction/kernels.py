@@ -13,8 +13,6 @@ from typing import Any
 
 from paperlib._support import determinism
 
-__all__ = ["alone", "environment"]
-
 # Variables that change the output of cells: the backend of plots, start-up files and warning filters.
 _REACHES_IN = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONWARNINGS")
 _LONGEST = 60  # characters of a folder of sockets: the system allows names of 107

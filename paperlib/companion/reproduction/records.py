@@ -20,8 +20,6 @@ from paperlib.companion.reproduction.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Number", "Record", "errors_by_order", "read_record", "record"]
-
 
 @dataclass(frozen=True)
 class Number:

@@ -16,8 +16,6 @@ from paperlib._support.files import atomically
 from paperlib.companion.reproduction.comparison import Verdict
 from paperlib.companion.reproduction.run_notebooks import PROFILES
 
-__all__ = ["provenance", "write_report"]
-
 
 def provenance(root: str | Path, profile: str, seconds: float, networks: Sequence[Verdict]) -> dict[str, str]:
     """Return facts about a run of a checkout: the profile, the code, the machine and the libraries.

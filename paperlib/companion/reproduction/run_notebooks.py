@@ -17,8 +17,6 @@ from paperlib._support.files import atomically, read_json, write_json
 from paperlib.companion import pretrained
 from paperlib.companion.reproduction import kernels, scheduler
 
-__all__ = ["PROFILES", "notebook_parameters", "notebooks", "reproduce", "run_notebook"]
-
 PROFILES = {
     "standard": "networks that ship in every notebook, and two ensembles of them trained anew",
     "full": "every network trained anew",
@@ -143,7 +141,7 @@ def reproduce(
     profile: str = "standard",
     only: str | None = None,
     parameters: Mapping[str, Any] | None = None,
-    say: Callable[[str], Any] = print,
+    log: Callable[[str], Any] = print,
 ) -> Path:
     """Run the notebooks of a checkout, in parallel if there are several cores.
 
@@ -163,7 +161,7 @@ def reproduce(
         are run too.
     parameters : mapping of str to object, optional
         Values of parameters of the notebooks. Notebooks that do not have all of these parameters are not run.
-    say : callable
+    log : callable
         Receives lines of progress.
 
     Returns
@@ -222,11 +220,11 @@ def reproduce(
     calls = {}
     for name, (fingerprint, made, call) in tasks.items():
         if done.get(name) == fingerprint and made.exists():
-            say(f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
+            log(f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
         else:
             calls[name] = call
     failures = []
-    for name, error in scheduler.run(calls, say):
+    for name, error in scheduler.run(calls, log):
         if error is None:
             done[name] = tasks[name][0]
             write_json(done_path, done)

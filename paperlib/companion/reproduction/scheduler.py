@@ -17,8 +17,6 @@ from typing import Any
 
 from paperlib._support import threads
 
-__all__ = ["Call", "run"]
-
 # The largest number of processes. A notebook needs a few GiB, and more processes would fill the memory of a laptop.
 AT_MOST = 4
 
@@ -45,7 +43,7 @@ class Call:
     minutes: float = 0.0
 
 
-def run(calls: Mapping[str, Call], say: Callable[[str], Any]) -> Iterator[tuple[str, BaseException | None]]:
+def run(calls: Mapping[str, Call], log: Callable[[str], Any]) -> Iterator[tuple[str, BaseException | None]]:
     """Run every call as soon as the calls before it have ended and a worker is free.
 
     A call that must come after a failed call is not run.
@@ -54,7 +52,7 @@ def run(calls: Mapping[str, Call], say: Callable[[str], Any]) -> Iterator[tuple[
     ----------
     calls : mapping of str to Call
         The calls by name.
-    say : callable
+    log : callable
         Receives lines of progress.
 
     Yields
@@ -80,7 +78,7 @@ def run(calls: Mapping[str, Call], say: Callable[[str], Any]) -> Iterator[tuple[
             ready.sort(key=lambda name: (-calls[name].minutes, name))
             while ready and len(running) < lanes:
                 name, number = ready.pop(0), number + 1
-                say(f"[{number}/{len(calls)}] {name}: running")
+                log(f"[{number}/{len(calls)}] {name}: running")
                 running[pool.submit(calls[name].function, *calls[name].arguments)] = name, time.monotonic()
             if not running:  # all remaining calls depend on a failed call
                 return
@@ -88,7 +86,7 @@ def run(calls: Mapping[str, Call], say: Callable[[str], Any]) -> Iterator[tuple[
                 name, started = running.pop(future)
                 if future.exception() is None:
                     order.done(name)
-                    say(f"{name}: done in {time.monotonic() - started:.0f} s")
+                    log(f"{name}: done in {time.monotonic() - started:.0f} s")
                 yield name, future.exception()
 
 

@@ -13,8 +13,6 @@ from typing import Any
 from paperlib._support import validation
 from paperlib._support.files import read_json
 
-__all__ = ["read"]
-
 
 @cache
 def _validator(kind: str) -> Callable[[Any], Any]:

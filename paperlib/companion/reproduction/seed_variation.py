@@ -22,15 +22,13 @@ from paperlib.companion.reproduction import schemas
 from paperlib.companion.reproduction.records import Number, read_record
 from paperlib.companion.reproduction.run_notebooks import reproduce
 
-__all__ = ["allowed_factor", "bounded_numbers", "deviation", "measure_seed_variation", "read_seed_variation"]
-
 FILE = "seed_variation.json"
 # The number of whole reproductions. Each takes thirty core-minutes or more.
 TRAININGS = 8
 
 
 def measure_seed_variation(
-    root: str | Path, build: str | Path, trainings: int = TRAININGS, *, say: Callable[[str], Any] = print
+    root: str | Path, build: str | Path, trainings: int = TRAININGS, *, log: Callable[[str], Any] = print
 ) -> dict[str, dict[str, list[float]]]:
     """Run the notebooks that train, once for each set of seeds, and write their numbers to FIGURES/seed_variation.json.
 
@@ -45,7 +43,7 @@ def measure_seed_variation(
         The folder for executed notebooks, results and trained networks.
     trainings : int
         The number of runs, at least 2.
-    say : callable
+    log : callable
         Receives lines of progress.
 
     Returns
@@ -56,10 +54,10 @@ def measure_seed_variation(
     trainings = validation.integer("trainings", trainings, minimum=2)
     build, folders = validation.path("build", build), []
     for number in range(1, trainings + 1):
-        say(f"training {number} of {trainings}")
+        log(f"training {number} of {trainings}")
         own = build / "seed_variation" / str(number)
         # The members of an ensemble have consecutive seeds. The step of 100 keeps the seeds of two trainings distinct.
-        folders.append(reproduce(root, own, profile="full", parameters={"seed": 100 * number}, say=say))
+        folders.append(reproduce(root, own, profile="full", parameters={"seed": 100 * number}, log=log))
     found = _values(folders)
     write_json(Path(root) / "figures" / FILE, found)
     return found

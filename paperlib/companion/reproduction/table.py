@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-__all__ = ["Table"]
-
 
 @dataclass(frozen=True, repr=False)
 class Table:

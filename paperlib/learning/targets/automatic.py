@@ -8,8 +8,6 @@ import numpy as np
 from paperlib._support import tensorflow, validation
 from paperlib.learning.targets.target import Target
 
-__all__ = ["from_jax", "from_tensorflow"]
-
 
 def from_jax(name: str, function: Callable) -> Target:
     """Make a target from a function that JAX can differentiate.

@@ -11,8 +11,6 @@ from paperlib.learning.targets.target import Target, label, orders_in_turn, poly
 from paperlib.physics import born, box, scattering
 from paperlib.taylor.symmetric import SymmetricTensor
 
-__all__ = ["box_target", "scattering_length_target"]
-
 
 def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
     r"""Return the S-wave scattering length as a target, minus the first terms of a series.

@@ -23,8 +23,6 @@ from paperlib.taylor.symmetric import (
     packed_position,
 )
 
-__all__ = ["FITS", "Target", "label", "orders_in_turn", "polynomial"]
-
 # The quantities that a training can fit. A fit of one quantity includes the quantities before it.
 FITS = ("values", "gradients", "hessian_vectors", "third_derivatives")
 # The quantities that a target computes. The last one of FITS is a difference of Hessian-vector products.
@@ -59,9 +57,9 @@ class Target:
     Examples
     --------
     >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
-    >>> norm.sampled("values", np.ones((2, 3)))
+    >>> norm.evaluate("values", np.ones((2, 3)))
     array([3., 3.])
-    >>> norm.sampled("hessian_vectors", np.ones((2, 3)), np.ones((2, 3)))
+    >>> norm.evaluate("hessian_vectors", np.ones((2, 3)), np.ones((2, 3)))
     Traceback (most recent call last):
     ...
     ValueError: target 'squared norm': has no hessian_vectors
@@ -80,7 +78,7 @@ class Target:
             if what == "values" or getattr(self, what) is not None:
                 validation.called(what, getattr(self, what))
 
-    def minus(self, tensors: Sequence[SymmetricTensor]) -> "Target":
+    def subtract(self, tensors: Sequence[SymmetricTensor]) -> "Target":
         """Subtract the polynomial of tensors from the target.
 
         Parameters
@@ -103,7 +101,7 @@ class Target:
         Examples
         --------
         >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
-        >>> rest = norm.minus([SymmetricTensor(1, 2, [1.0, 0.0])])
+        >>> rest = norm.subtract([SymmetricTensor(1, 2, [1.0, 0.0])])
         >>> rest.values(np.array([[3.0, 4.0]])), rest.hessian_vectors
         (array([22.]), None)
         """
@@ -125,7 +123,7 @@ class Target:
         parts: Any = {what: difference(what) for what in _GIVEN}
         return Target(f"{self.name} less {label(tensors)}", **parts, jet=self.jet and jets)
 
-    def sampled(self, what: str, *arguments: Floats) -> Floats:
+    def evaluate(self, what: str, *arguments: Floats) -> Floats:
         """Evaluate one quantity at a batch of inputs, and check the result.
 
         Parameters
@@ -150,7 +148,7 @@ class Target:
         Examples
         --------
         >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
-        >>> norm.sampled("gradients", np.ones((2, 3))).shape
+        >>> norm.evaluate("gradients", np.ones((2, 3))).shape
         (2, 3)
         """
         function = getattr(self, validation.choice("what", what, _GIVEN))
@@ -159,7 +157,7 @@ class Target:
         arrays = [validation.real_array("x", array) for array in arguments]
         return self._checked(what, function(*arrays), arrays[0])
 
-    def fitted(self, fit: str, U: Floats, v: Floats | None = None, *, depth: float = 1.0) -> list[Floats]:
+    def evaluate_fit(self, fit: str, U: Floats, v: Floats | None = None, *, depth: float = 1.0) -> list[Floats]:
         r"""Evaluate all quantities of a fit at a batch of inputs, and check them.
 
         Parameters
@@ -198,15 +196,15 @@ class Target:
         Examples
         --------
         >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
-        >>> [array.shape for array in norm.fitted("gradients", np.ones((2, 3)))]
+        >>> [array.shape for array in norm.evaluate_fit("gradients", np.ones((2, 3)))]
         [(2,), (2, 3)]
         """
         names, U = FITS[: FITS.index(validation.choice("fit", fit, FITS)) + 1], validation.real_array("U", U)
         if len(names) < 3:
-            return [self.sampled(what, U) for what in names]
+            return [self.evaluate(what, U) for what in names]
         v = validation.real_array("v", v)
         if self.jet is None:
-            results = [*(self.sampled(what, U) for what in FITS[:2]), self.sampled(FITS[2], U, v)]
+            results = [*(self.evaluate(what, U) for what in FITS[:2]), self.evaluate(FITS[2], U, v)]
         else:
             given: list[Any] = validation.sequence(f"target {self.name!r}: jet", self.jet(U, v))
             if len(given) != len(_GIVEN):
@@ -214,7 +212,7 @@ class Target:
             results = [self._checked(what, result, U) for what, result in zip(_GIVEN, given, strict=True)]
         if fit not in _GIVEN:
             step = validation.number("depth", depth, above=0) / 1000
-            after, before = (self.sampled(FITS[2], U + to * v, v) for to in (step, -step))
+            after, before = (self.evaluate(FITS[2], U + to * v, v) for to in (step, -step))
             results.append((after - before) / (2 * step))
         return results
 

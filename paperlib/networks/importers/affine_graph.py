@@ -23,10 +23,6 @@ import numpy as np
 from paperlib._support.validation import Floats
 from paperlib.networks import activations
 
-__all__ = [
-    "Block", "Converted", "Value", "affine", "applied", "dense", "first_line", "inputs", "layers", "neurons", "recognise", "refusing",
-]  # fmt: skip
-
 TAKEN = "bring the part before or after it alone, or with one of activations.parse in its place"
 SIZES = np.logspace(-6, 6, 49) * 1.0123  # from small to large; kinks lie at round numbers, which are avoided
 PROBES = np.concatenate([[-1e6, -1.0, 0.0], np.linspace(-6, 6, 49), SIZES, -SIZES])

@@ -7,8 +7,6 @@ import numpy as np
 from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Value
 
-__all__ = ["from_keras"]
-
 # Layers that are an affine map followed by an activation. In a recurrent layer the activation stands inside.
 MAPS = (
     "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D",

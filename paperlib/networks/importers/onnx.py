@@ -10,8 +10,6 @@ import numpy as np
 from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Value
 
-__all__ = ["from_onnx"]
-
 REALS = (1, 10, 11, 16)  # TensorProto's float, float16, double and bfloat16
 
 

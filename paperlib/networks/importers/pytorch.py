@@ -9,8 +9,6 @@ import numpy as np
 from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Value
 
-__all__ = ["from_torch"]
-
 LONGEST = 512  # the longest input that is tried for a convolution
 
 

@@ -11,8 +11,6 @@ from paperlib._support.validation import Floats
 from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Value
 
-__all__ = ["from_sklearn"]
-
 NAMES = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "exp": "exp"}
 
 

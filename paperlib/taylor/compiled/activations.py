@@ -20,8 +20,6 @@ from scipy.special import erfcx
 from paperlib.networks.bases import BASES, KINKED
 from paperlib.taylor.compiled.simd import FLAGS, INDEX, LANES, VECTOR, everywhere, load, store, writes
 
-__all__ = ["CODES", "activate"]
-
 CODES = {name: code for code, name in enumerate(BASES)}
 WHOLE = ir.VectorType(INDEX, LANES)
 ROUNDING = 1.5 * 2.0**52  # added to a small number, it leaves the nearest integer in the last bits

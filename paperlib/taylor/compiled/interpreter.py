@@ -24,10 +24,9 @@ from paperlib.networks import bases
 from paperlib.taylor import program
 from paperlib.taylor.compiled import activations, layout, simd
 from paperlib.taylor.compiled.activations import activate
-from paperlib.taylor.compiled.layout import DOT, GROUP, HEAD, LAYER, PRODUCT, Ints
+from paperlib.taylor.compiled.layout import GROUP, HEAD, LAYER, Ints
 from paperlib.taylor.compiled.simd import LANES, aligned, dots, multiply, multiply_and_add, product
-
-__all__ = ["run"]
+from paperlib.taylor.program import DOT, PRODUCT
 
 FEW = 3 * LANES // 4  # for fewer consecutive rows, a vector of dot products holds several centres
 

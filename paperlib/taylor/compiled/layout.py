@@ -17,9 +17,7 @@ from paperlib.networks.bases import recurrence, spare_rows
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.compiled.activations import CODES
 from paperlib.taylor.compiled.simd import LANES
-from paperlib.taylor.program import DOT, ONWARD, PRODUCT, Request, programs
-
-__all__ = ["DOT", "GROUP", "HEAD", "LAYER", "PRODUCT", "Layout", "layout"]
+from paperlib.taylor.program import ONWARD, PRODUCT, Request, programs
 
 Ints: TypeAlias = NDArray[np.int64]
 TOGETHER = 2**15  # numbers at work together, which stay in cache

@@ -19,10 +19,6 @@ from numba.extending import intrinsic
 from paperlib._support.jit import inner
 from paperlib._support.validation import Floats
 
-__all__ = [
-    "LANES", "aligned", "dots", "everywhere", "load", "multiply", "multiply_and_add", "product", "store", "writes",
-]  # fmt: skip
-
 NUMBER, INDEX = ir.DoubleType(), ir.IntType(64)
 WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
 LANES, ROWS = (8, 8) if WIDE else (4, 4)  # AVX2 has half the registers of AVX-512

@@ -60,15 +60,15 @@ def doctests():
 
 def smoke():
     """Check one result of each part: exact physics, the Born series, the pretrained networks, and their derivatives."""
-    U = paperlib.square_well(depth=0.5, d=64)
+    U = paperlib.potentials.square_well(depth=0.5, d=64)
     k = np.sqrt(0.5)
-    np.testing.assert_allclose(paperlib.scattering_length(U), 1 - np.tan(k) / k, rtol=1e-12)
-    np.testing.assert_allclose(paperlib.born_terms(U, 30).sum(), 1 - np.tan(k) / k, rtol=1e-12)
+    np.testing.assert_allclose(paperlib.scattering.scattering_length(U), 1 - np.tan(k) / k, rtol=1e-12)
+    np.testing.assert_allclose(paperlib.born.born_terms(U, 30).sum(), 1 - np.tan(k) / k, rtol=1e-12)
     ensemble = paperlib.pretrained.ensemble("scattering_lengths")
-    np.testing.assert_allclose(ensemble.mean(U), paperlib.scattering_length(U), rtol=0.02)
+    np.testing.assert_allclose(ensemble.mean(U), paperlib.scattering.scattering_length(U), rtol=0.02)
     step = 1e-4 * np.ones(64)
-    gradient = paperlib.derivative_tensor(ensemble.mlp(0), 1, U).full()
-    slope = (ensemble.mlp(0)(U + step) - ensemble.mlp(0)(U - step)) / 2
+    gradient = paperlib.taylor.derivative_tensor(ensemble.member(0), 1, U).full()
+    slope = (ensemble.member(0)(U + step) - ensemble.member(0)(U - step)) / 2
     np.testing.assert_allclose(gradient @ step, slope, rtol=1e-6)
 
 

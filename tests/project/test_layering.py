@@ -18,7 +18,7 @@ import pytest
 import paperlib
 
 HOME = Path(paperlib.__file__).parent
-FLOORS = ["_support", "networks", "taylor", "physics", "learning", "companion"]
+LAYERS = ["_support", "networks", "taylor", "physics", "learning", "companion"]
 MODULES = {".".join(("paperlib", *path.relative_to(HOME).with_suffix("").parts)): path for path in HOME.rglob("*.py")}
 MODULES = {name.removesuffix(".__init__"): path for name, path in MODULES.items()}
 NEEDS_KERAS = "paperlib.learning.soap"  # its class derives from a Keras class
@@ -35,14 +35,14 @@ def imported(name):
             yield from {each if each in MODULES else found for each in whole} & MODULES.keys()
 
 
-def floor(name):
+def layer_of(name):
     """Return the position of a module's folder among the layers."""
-    return FLOORS.index(name.split(".")[1])
+    return LAYERS.index(name.split(".")[1])
 
 
 def test_the_tree_is_small_enough_to_be_read():
     shown = {path.name for path in HOME.iterdir() if path.name != "__pycache__"}
-    assert shown == {*FLOORS, "__init__.py", "__init__.pyi", "__main__.py", "py.typed"} and len(shown) <= 10
+    assert shown == {*LAYERS, "__init__.py", "__init__.pyi", "__main__.py", "py.typed"} and len(shown) <= 10
 
 
 # The largest number of code tokens of each layer, without comments and docstrings. It limits the growth of the code.
@@ -75,7 +75,7 @@ def code_tokens(source):
 @pytest.mark.parametrize("name", [name for name in MODULES if name.count(".")])
 def test_imports_run_down(name):
     if name != "paperlib.__main__":
-        above = [other for other in imported(name) if other.count(".") and floor(other) > floor(name)]
+        above = [other for other in imported(name) if other.count(".") and layer_of(other) > layer_of(name)]
         assert not above, f"{name} stands below what it imports"
 
 

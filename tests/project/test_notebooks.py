@@ -15,7 +15,7 @@ import pytest
 import paperlib
 from paperlib import reproduction
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # The number of cells whose outputs nbval compares. A smaller number means that an output is no longer checked.
 COMPARED = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FENCES = re.findall(
     r"^```(\w*)\n(.*?)^```", (ROOT / "docs" / "companion.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
 )

@@ -1,6 +1,6 @@
 """Models of each framework, those that an importer takes and those that it refuses.
 
-`python tests/networks/models.py` writes the tables of docs/networks.md; it needs all frameworks. A model is made by a function of its
+`python tests/helpers/models.py` writes the tables of docs/networks.md; it needs all frameworks. A model is made by a function of its
 framework, so that frameworks that are not installed are not imported. A model may come with an example input.
 """
 

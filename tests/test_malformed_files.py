@@ -248,7 +248,7 @@ def test_a_long_json_is_refused_unread(monkeypatch):
 
 
 def test_a_grid_of_too_many_points_is_refused():
-    grid = {name: [1 + k / 1000 for k in range(1000)] for name in ("depth", "learning_rate", "smallest")}
+    grid = {name: [1 + k / 1000 for k in range(1000)] for name in ("depth", "learning_rate", "min_scale")}
     assert read(json.dumps({"grid": grid}).encode(), "read_grid") is None
 
 

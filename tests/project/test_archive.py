@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 METADATA = ("CITATION.cff", "codemeta.json", ".zenodo.json", "codecheck.yml")
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="needs git")

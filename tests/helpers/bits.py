@@ -21,7 +21,7 @@ def line(case):
     fit, optimizer, *numbers = case.split(",")
     members, width, batch, d, steps, orders = map(int, numbers)
     config = training.TrainingConfig(
-        d=d, kind="signed", hidden=(width,) * 3, fit=fit, optimizer=optimizer, learning_rate=1e-3, samples=4 * batch,
+        d=d, sampling="signed", hidden=(width,) * 3, fit=fit, optimizer=optimizer, learning_rate=1e-3, samples=4 * batch,
         batch=batch, steps=steps, warmup=2, validation=64, seeds=tuple(range(members)),
     )  # fmt: skip
     series = perturbation.iterative(targets.scattering_length_target(), (config,) * orders)

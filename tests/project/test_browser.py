@@ -20,7 +20,7 @@ from paperlib.companion.explorer import SHAPES
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "build" / "browser"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Render all cells, including those outside the window, and do not ask about news.

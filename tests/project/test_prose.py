@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 VERBS = (
     "is are was were has have had a an the they it this that no can does do did goes comes came trains depends leads needs"
     " follows becomes belongs makes moves lies ships gives takes must may"
