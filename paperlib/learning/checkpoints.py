@@ -21,7 +21,7 @@ from paperlib.learning.ensemble import CURVES
 # The source files that determine the trained weights, together with the configuration and the target's values.
 _CODE = (
     "_support/tensorflow.py",
-    *(f"learning/{name}.py" for name in ("configuration", "programs", "soap", "tensorflow_activations", "training")),
+    *(f"learning/{name}.py" for name in ("config", "compiled_training", "soap", "tensorflow_activations", "training")),
 )
 
 

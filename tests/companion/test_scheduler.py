@@ -59,7 +59,7 @@ def test_no_calls_at_all():
 @pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity") or threads.count() < 2, reason="needs two cores to choose from"
 )
-def test_lanes_share_no_core(tmp_path):
+def test_workers_share_no_core(tmp_path):
     calls = {str(n): Call(_write_cores, (tmp_path / str(n),)) for n in range(2)}
     assert [error for _, error in scheduler.run(calls, print)] == [None, None]
     first, second = (set(path.read_text().split()) for path in tmp_path.iterdir())
@@ -78,8 +78,8 @@ def test_a_killed_run_leaves_nothing_behind(tmp_path):
     A process killed by SIGKILL cannot stop its workers. They must detect its end themselves.
     """
     code = (
-        "from test_lanes import _write_pid_and_wait as w, Call, lanes\nfrom pathlib import Path\n"
-        f"if __name__ == '__main__': list(lanes.run({{'a': Call(w, (Path({str(tmp_path / 'pid')!r}),))}}, print))"
+        "from test_scheduler import _write_pid_and_wait as w, Call, scheduler\nfrom pathlib import Path\n"
+        f"if __name__ == '__main__': list(scheduler.run({{'a': Call(w, (Path({str(tmp_path / 'pid')!r}),))}}, print))"
     )
     script = tmp_path / "script.py"
     script.write_text(code)

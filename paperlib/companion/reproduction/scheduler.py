@@ -62,21 +62,21 @@ def run(calls: Mapping[str, Call], log: Callable[[str], Any]) -> Iterator[tuple[
     error : BaseException or None
         The exception that the call raised, or None.
     """
-    lanes = max(1, min(threads.count(), AT_MOST, len(calls)))
+    workers = max(1, min(threads.count(), AT_MOST, len(calls)))
     context = get_context("spawn")
     free: Queue[int] = context.Queue()
-    for lane in range(lanes):
-        free.put(lane)
+    for number in range(workers):
+        free.put(number)
     order = TopologicalSorter({name: calls.keys() & call.after for name, call in calls.items()})
     order.prepare()
     number = 0
     running: dict[Future[Any], tuple[str, float]] = {}
     ready: list[str] = []
-    with ProcessPoolExecutor(lanes, mp_context=context, initializer=_settle, initargs=(free, lanes)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_settle, initargs=(free, workers)) as pool:
         while order.is_active():
             ready += order.get_ready()
             ready.sort(key=lambda name: (-calls[name].minutes, name))
-            while ready and len(running) < lanes:
+            while ready and len(running) < workers:
                 name, number = ready.pop(0), number + 1
                 log(f"[{number}/{len(calls)}] {name}: running")
                 running[pool.submit(calls[name].function, *calls[name].arguments)] = name, time.monotonic()
@@ -90,16 +90,16 @@ def run(calls: Mapping[str, Call], log: Callable[[str], Any]) -> Iterator[tuple[
                 yield name, future.exception()
 
 
-def _settle(free: "Queue[int]", lanes: int) -> None:
+def _settle(free: "Queue[int]", workers: int) -> None:
     """Initialise a worker process.
 
     The worker takes its share of the CPU cores, if the operating system supports CPU affinity, and ends when the
-    process that started it ends. `free` is a queue of the numbers of the workers, and `lanes` is the number of
+    process that started it ends. `free` is a queue of the numbers of the workers, and `workers` is the number of
     workers.
     """
-    lane = free.get()
+    number = free.get()
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[lane::lanes])
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[number::workers])
     # Otherwise the workers of a killed run would continue in the background, beside those of the next run.
     Thread(target=_end_with, args=[parent_process()], daemon=True).start()
 
