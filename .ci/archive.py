@@ -34,7 +34,8 @@ DESCRIPTIONS = {
 }
 
 
-# `write` imports its own dependencies, so that verifying an archive needs only the standard library.
+# `write` imports its own dependencies, so that verifying an archive needs only the
+# standard library.
 def write():
     """Write the archive of the checkout in the current folder, and return its path."""
     import metadata
@@ -56,7 +57,8 @@ def write():
     path = FOLDER / f"neural-born-series-{about['version']}.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in contents.items():
-            entry = zipfile.ZipInfo(name)  # dated 1980, so that the time of the checkout does not change the bytes
+            # dated 1980, so that the time of the checkout does not change the bytes
+            entry = zipfile.ZipInfo(name)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = (0o755 if os.access(name, os.X_OK) else 0o644) << 16
             archive.writestr(entry, content)
@@ -75,23 +77,35 @@ def described(contents, about):
 
     paper = about["preferred-citation"]
     crate = ROCrate()
-    crate.name, crate.description, crate.keywords = about["title"], about["abstract"], about["keywords"]
+    crate.name, crate.description, crate.keywords = (
+        about["title"],
+        about["abstract"],
+        about["keywords"],
+    )
     crate.license = f"https://spdx.org/licenses/{about['license']}"
     crate.datePublished = git("log", "-1", "--format=%cI")
     crate.root_dataset["version"] = about["version"]
     crate.root_dataset["identifier"] = f"git commit {git('rev-parse', 'HEAD')}"
     makers = {"@type": "Organization", "name": about["authors"][0]["name"]}
-    crate.root_dataset["author"] = crate.add(ContextEntity(crate, "#authors", properties=makers))
+    crate.root_dataset["author"] = crate.add(
+        ContextEntity(crate, "#authors", properties=makers)
+    )
     article = {"@type": "ScholarlyArticle", "name": paper["title"]}
     crate.root_dataset["citation"] = crate.add(
         ContextEntity(crate, f"https://doi.org/{paper['doi']}", properties=article)
     )
     for name, content in contents.items():
         told = {"description": DESCRIPTIONS[name]} if name in DESCRIPTIONS else {}
-        crate.add_file(name, name, properties={"sha256": hashlib.sha256(content).hexdigest(), **told})
+        crate.add_file(
+            name,
+            name,
+            properties={"sha256": hashlib.sha256(content).hexdigest(), **told},
+        )
     for name in DESCRIPTIONS.keys() - contents.keys():
         crate.add_directory(name, name, properties={"description": DESCRIPTIONS[name]})
-    return json.dumps(crate.metadata.generate(), indent=1, ensure_ascii=False, sort_keys=True).encode()
+    return json.dumps(
+        crate.metadata.generate(), indent=1, ensure_ascii=False, sort_keys=True
+    ).encode()
 
 
 def difference(path):
@@ -99,9 +113,15 @@ def difference(path):
     try:
         with zipfile.ZipFile(path) as archive:
             entities = json.loads(archive.read(CRATE))["@graph"]
-            named = {entity["@id"]: entity["sha256"] for entity in entities if "sha256" in entity}
+            named = {
+                entity["@id"]: entity["sha256"]
+                for entity in entities
+                if "sha256" in entity
+            }
             held = {
-                name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist() if name != CRATE
+                name: hashlib.sha256(archive.read(name)).hexdigest()
+                for name in archive.namelist()
+                if name != CRATE
             }
     except Exception as error:  # a damaged zip raises errors of about a dozen types
         return f"{path}: no archive that can be read ({' '.join(str(error).split())})"

@@ -16,12 +16,16 @@ from packaging.version import InvalidVersion, Version
 
 def git(*arguments):
     """Run git and return its output."""
-    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def refusal(text):
     """Return the reason why the version `text` cannot be released, or None if it can."""
-    present = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]["version"]
+    present = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"][
+        "version"
+    ]
     if not text:
         return f"VERSION is missing; the present one is {present}"
     try:
@@ -38,16 +42,29 @@ def refusal(text):
         return "a release is made on the branch main"
     if git("tag", "--list", f"v{text}"):
         return f"the tag v{text} exists"
-    if not re.search(r"^## Unreleased\n\s*(?!## )\S", Path("CHANGELOG.md").read_text("utf-8"), re.MULTILINE):
+    if not re.search(
+        r"^## Unreleased\n\s*(?!## )\S",
+        Path("CHANGELOG.md").read_text("utf-8"),
+        re.MULTILINE,
+    ):
         return 'CHANGELOG.md has nothing under "## Unreleased"'
 
 
 def edits(version, day):
     """Yield the file, the pattern to replace, and the replacement, for each edit of a release."""
-    yield "CHANGELOG.md", r"^## Unreleased\n", f"## Unreleased\n\n## {version} ({day})\n"
+    yield (
+        "CHANGELOG.md",
+        r"^## Unreleased\n",
+        f"## Unreleased\n\n## {version} ({day})\n",
+    )
     yield "pyproject.toml", r"^version = .*\n", f'version = "{version}"\n'
-    # Quotes are needed: without them YAML reads 1.0 as a number, and a date as a date instead of a string.
-    yield "CITATION.cff", r"^version: .*\n(date-released: .*\n)?", f'version: "{version}"\ndate-released: "{day}"\n'
+    # Quotes are needed: without them YAML reads 1.0 as a number, and a date as a date
+    # instead of a string.
+    yield (
+        "CITATION.cff",
+        r"^version: .*\n(date-released: .*\n)?",
+        f'version: "{version}"\ndate-released: "{day}"\n',
+    )
 
 
 def main(version, write):
@@ -59,8 +76,17 @@ def main(version, write):
         before = Path(name).read_text("utf-8")
         released[name], places = re.subn(old, new, before, flags=re.MULTILINE)
         if places != 1:
-            sys.exit(f"No release: {name} has {places} places for the version, not one.")
-        lines = difflib.unified_diff(before.splitlines(), released[name].splitlines(), name, name, n=1, lineterm="")
+            sys.exit(
+                f"No release: {name} has {places} places for the version, not one."
+            )
+        lines = difflib.unified_diff(
+            before.splitlines(),
+            released[name].splitlines(),
+            name,
+            name,
+            n=1,
+            lineterm="",
+        )
         print(*lines, sep="\n")
     if write:
         for name, text in released.items():

@@ -1,11 +1,12 @@
 """Provide a companion to the paper "Neural network perturbation theory and its application to the Born series".
 
-The public names are listed in the stub `__init__.pyi`. Each name is loaded when it is first used, so that
-importing the package imports neither TensorFlow nor matplotlib.
+The public names are listed in the stub `__init__.pyi`. Each name is loaded when it is
+first used, so that importing the package imports neither TensorFlow nor matplotlib.
 
 References
 ----------
-- Kaspschak and Meißner, the paper (2021): https://doi.org/10.1103/PhysRevResearch.3.023223
+- Kaspschak and Meißner, the paper (2021):
+  https://doi.org/10.1103/PhysRevResearch.3.023223
 - Its preprint (2020): https://arxiv.org/abs/2009.03192
 """
 

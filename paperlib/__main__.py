@@ -25,48 +25,100 @@ def _parser() -> ArgumentParser:
     def command(run: Callable[[Namespace], int], example: str) -> ArgumentParser:
         """Add a command, named by the first word of its example."""
         what, end = run.__doc__, f"example: python -m paperlib {example}"
-        sub = commands.add_parser(example.split()[0], help=what, description=what, epilog=end, allow_abbrev=False)
+        sub = commands.add_parser(
+            example.split()[0],
+            help=what,
+            description=what,
+            epilog=end,
+            allow_abbrev=False,
+        )
         sub.set_defaults(run=run)
         return sub
 
-    def of_a_checkout(run: Callable[[Namespace], int], example: str, *, only: bool = True) -> ArgumentParser:
+    def of_a_checkout(
+        run: Callable[[Namespace], int], example: str, *, only: bool = True
+    ) -> ArgumentParser:
         """Add a command with the option --root and, unless `only` is false, the option --only."""
         sub = command(run, example)
-        sub.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout (default: this folder)")
+        sub.add_argument(
+            "--root",
+            type=Path,
+            default=Path.cwd(),
+            help="the checkout (default: this folder)",
+        )
         if only:
-            sub.add_argument("--only", metavar="NN", help="notebooks whose name begins so, such as 02")
+            sub.add_argument(
+                "--only",
+                metavar="NN",
+                help="notebooks whose name begins so, such as 02",
+            )
         return sub
 
     of_a_checkout(_list, "list --only 02")
     sub = of_a_checkout(_reproduce, "reproduce --only 02 --profile quick")
-    profiles = "; ".join(f"{name}: {text}" for name, text in reproduction.PROFILES.items())
+    profiles = "; ".join(
+        f"{name}: {text}" for name, text in reproduction.PROFILES.items()
+    )
     sub.add_argument(
         "--profile",
         choices=tuple(reproduction.PROFILES),
         default=os.environ.get("PROFILE") or "standard",
         help=f"{profiles} (default: $PROFILE, or standard)",
     )
-    sub.add_argument("--build", type=Path, help="where results go (default: ROOT/build)")
+    sub.add_argument(
+        "--build", type=Path, help="where results go (default: ROOT/build)"
+    )
     for run, name in ((_check, "check"), (_store, "store")):
         sub = of_a_checkout(run, f"{name} --results build/results")
-        sub.add_argument("--results", type=Path, help="the run's folder (default: ROOT/build/results)")
+        sub.add_argument(
+            "--results",
+            type=Path,
+            help="the run's folder (default: ROOT/build/results)",
+        )
     sub = of_a_checkout(_seed_variation, "seed-variation --trainings 8", only=False)
-    sub.add_argument("--build", type=Path, help="where results go, to go on in (default: ROOT/build)")
+    sub.add_argument(
+        "--build", type=Path, help="where results go, to go on in (default: ROOT/build)"
+    )
     default = reproduction.seed_variation.TRAININGS
-    sub.add_argument("--trainings", type=int, default=default, help=f"how many (default: {default})")
+    sub.add_argument(
+        "--trainings", type=int, default=default, help=f"how many (default: {default})"
+    )
     sub = command(_train, "train mine.json --orders 2 --output mine")
     sub.add_argument(
-        "config", type=Path, help='JSON of TrainingConfig\'s fields, such as {"d": 16, "sampling": "signed"}'
+        "config",
+        type=Path,
+        help='JSON of TrainingConfig\'s fields, such as {"d": 16, "sampling": "signed"}',
     )
-    sub.add_argument("--orders", type=int, default=1, help="how many orders, one ensemble each (default: 1)")
-    sub.add_argument("--output", type=Path, default=Path("trained"), help="a folder (default: trained), to go on in")
+    sub.add_argument(
+        "--orders",
+        type=int,
+        default=1,
+        help="how many orders, one ensemble each (default: 1)",
+    )
+    sub.add_argument(
+        "--output",
+        type=Path,
+        default=Path("trained"),
+        help="a folder (default: trained), to go on in",
+    )
     sub = command(_sweep, "sweep grid.json --table widths.parquet")
     what = 'a JSON file such as {"fixed": {"d": 16}, "grid": {"hidden": [[32], [64]], "seeds": [[0], [1]]}}'
     sub.add_argument("grid", type=Path, help=what)
-    sub.add_argument("--table", type=Path, default=Path("sweep.parquet"), help="the table (default: sweep.parquet)")
-    sub.add_argument("--scheduler", metavar="ADDRESS", help="of dask (default: a cluster of this machine's cores)")
+    sub.add_argument(
+        "--table",
+        type=Path,
+        default=Path("sweep.parquet"),
+        help="the table (default: sweep.parquet)",
+    )
+    sub.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of dask (default: a cluster of this machine's cores)",
+    )
     sub = command(_deterministic, "deterministic jupyter lab notebooks")
-    sub.add_argument("command_line", nargs=REMAINDER, metavar="COMMAND ...", help="what to run")
+    sub.add_argument(
+        "command_line", nargs=REMAINDER, metavar="COMMAND ...", help="what to run"
+    )
     return parser
 
 
@@ -79,7 +131,10 @@ def _names(options: Namespace) -> list[str] | None:
     """Return the names of the notebooks that --only selects, or None for all."""
     if options.only is None:
         return None
-    return [path.stem for path in reproduction.notebooks(options.root / "notebooks", options.only)]
+    return [
+        path.stem
+        for path in reproduction.notebooks(options.root / "notebooks", options.only)
+    ]
 
 
 def _list(options: Namespace) -> int:
@@ -87,19 +142,31 @@ def _list(options: Namespace) -> int:
     for path in reproduction.notebooks(options.root / "notebooks", options.only):
         cells = read_json(path)["cells"]
         title = "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")
-        parameters = ", ".join(f"{k} = {v}" for k, v in reproduction.notebook_parameters(path).items())
+        parameters = ", ".join(
+            f"{k} = {v}" for k, v in reproduction.notebook_parameters(path).items()
+        )
         print(f"{path.stem}: {title}\n    parameters: {parameters or 'none'}")
     return 0
 
 
 def _reproduce(options: Namespace) -> int:
     """Run the notebooks, compare, and write build/report.html."""
-    build, stored, started = options.build or options.root / "build", options.root / "figures", time.monotonic()
-    results = reproduction.reproduce(options.root, build, profile=options.profile, only=options.only, log=_log)
+    build, stored, started = (
+        options.build or options.root / "build",
+        options.root / "figures",
+        time.monotonic(),
+    )
+    results = reproduction.reproduce(
+        options.root, build, profile=options.profile, only=options.only, log=_log
+    )
     verdicts = reproduction.compare(results, stored, _names(options))
     networks = reproduction.compare_networks(results)
-    facts = reproduction.provenance(options.root, options.profile, time.monotonic() - started, networks)
-    reproduction.write_report(build / "report.html", [*networks, *verdicts], results, stored, facts)
+    facts = reproduction.provenance(
+        options.root, options.profile, time.monotonic() - started, networks
+    )
+    reproduction.write_report(
+        build / "report.html", [*networks, *verdicts], results, stored, facts
+    )
     print(f"networks: {facts['networks']}\nreport: {build / 'report.html'}")
     return _summary(verdicts)
 
@@ -107,7 +174,9 @@ def _reproduce(options: Namespace) -> int:
 def _check(options: Namespace) -> int:
     """Compare the results of a run with the stored figures and numbers."""
     results = options.results or options.root / "build" / "results"
-    return _summary(reproduction.compare(results, options.root / "figures", _names(options)))
+    return _summary(
+        reproduction.compare(results, options.root / "figures", _names(options))
+    )
 
 
 def _store(options: Namespace) -> int:
@@ -117,7 +186,9 @@ def _store(options: Namespace) -> int:
         print(f"stored figures/{name}")
     if (options.root / "figures" / reproduction.claims.CLAIMS).exists():
         readme = options.root / "README.md"
-        for claim in reproduction.write_claims(options.root / "figures", readme if readme.exists() else None):
+        for claim in reproduction.write_claims(
+            options.root / "figures", readme if readme.exists() else None
+        ):
             print(f"claim {claim.id} {claim.because}")
     if (results / "networks").exists() and options.only is None:
         for path in pretrained.ship(results / "networks"):
@@ -130,7 +201,9 @@ def _seed_variation(options: Namespace) -> int:
     to figures/seed_variation.json.
     """
     build = options.build or options.root / "build"
-    measured = reproduction.measure_seed_variation(options.root, build, options.trainings, log=_log)
+    measured = reproduction.measure_seed_variation(
+        options.root, build, options.trainings, log=_log
+    )
     print(
         f"stored figures/seed_variation.json: {sum(map(len, measured.values()))} numbers of {len(measured)} notebooks"
     )
@@ -158,14 +231,21 @@ def _sweep(options: Namespace) -> int:
     """Train a grid of networks on a_0 by dask, into a parquet table; a second run goes on where the first stopped."""
     from paperlib.learning import sweep
 
-    sweep.sweep(sweep.read_grid(options.grid), options.table, scheduler=options.scheduler)
+    sweep.sweep(
+        sweep.read_grid(options.grid), options.table, scheduler=options.scheduler
+    )
     return 0
 
 
 def _deterministic(options: Namespace) -> int:
     """Run a command in the one arithmetic, in which trainings give the same bits everywhere; alone, show what it fixes."""
     if not options.command_line:
-        print("\n".join(f"{name}={value}\n    {determinism.WHY[name]}" for name, value in determinism.FIXED.items()))
+        print(
+            "\n".join(
+                f"{name}={value}\n    {determinism.WHY[name]}"
+                for name, value in determinism.FIXED.items()
+            )
+        )
         return 0
     determinism.become(options.command_line)
 
@@ -185,8 +265,9 @@ def _summary(verdicts: list[Verdict]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    The status is 0 on success, 1 if a comparison fails or the command raises a RuntimeError, and 2 if it raises a
-    ValueError, an OSError or a ModuleNotFoundError, for instance after an invalid call.
+    The status is 0 on success, 1 if a comparison fails or the command raises a
+    RuntimeError, and 2 if it raises a ValueError, an OSError or a ModuleNotFoundError,
+    for instance after an invalid call.
 
     Parameters
     ----------
@@ -209,7 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2
     """
     options = _parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):  # a character that the terminal cannot encode is replaced
+    # A character that the terminal cannot encode is replaced
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:

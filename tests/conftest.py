@@ -19,8 +19,12 @@ def random_mlp():
 
     def build(widths, activation="tanh", seed=0):
         rng = np.random.default_rng(seed)
-        weights = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in zip(widths, widths[1:])]
-        return MLP(weights, [0.3 * rng.standard_normal(b) for b in widths[1:]], activation)
+        weights = [
+            rng.standard_normal((b, a)) / np.sqrt(a) for a, b in zip(widths, widths[1:])
+        ]
+        return MLP(
+            weights, [0.3 * rng.standard_normal(b) for b in widths[1:]], activation
+        )
 
     return build
 
@@ -34,5 +38,11 @@ def pytest_ignore_collect(collection_path, config):
     Long tests take minutes, and benchmarks need a machine without other load.
     """
     if collection_path.name in ("benchmarks", "long"):
-        return not any(collection_path.name in str(argument) for argument in config.invocation_params.args) or None
+        return (
+            not any(
+                collection_path.name in str(argument)
+                for argument in config.invocation_params.args
+            )
+            or None
+        )
     return None

@@ -45,22 +45,39 @@ from paperlib.networks.mlp import MLP
 from paperlib.taylor.symmetric import SymmetricTensor
 
 EXAMPLES = max(1, settings.default.max_examples // 20)
-PATIENCE = 60  # seconds after which a call counts as hanging; the slowest call takes a few
+# seconds after which a call counts as hanging; the slowest call takes a few
+PATIENCE = 60
 FOLDER = Path(tempfile.mkdtemp(prefix="paperlib-"))
 HOME = str(Path(paperlib.__file__).parent)
-NETWORK = MLP([[[0.5, -1.0, 0.25], [2.0, 0.0, 1.0]], [[1.0, 1.5]]], [[0.1, 0.2], [0.5]], "tanh")
-ENSEMBLE = Ensemble((NETWORK, NETWORK), (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
+NETWORK = MLP(
+    [[[0.5, -1.0, 0.25], [2.0, 0.0, 1.0]], [[1.0, 1.5]]], [[0.1, 0.2], [0.5]], "tanh"
+)
+ENSEMBLE = Ensemble(
+    (NETWORK, NETWORK), (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1)
+)
 SERIES = perturbation.LearnedSeries((ENSEMBLE,), 2)
 CONFIG = TrainingConfig(
-    d=3, hidden=(4,), sampling="signed", samples=8, batch=8, steps=1, warmup=0, validation=8, seeds=(0,)
+    d=3,
+    hidden=(4,),
+    sampling="signed",
+    samples=8,
+    batch=8,
+    steps=1,
+    warmup=0,
+    validation=8,
+    seeds=(0,),
 )
-TENSORS = (SymmetricTensor(1, 3, [1.0, 2.0, 3.0]), SymmetricTensor(2, 3, np.arange(6.0)))
+TENSORS = (
+    SymmetricTensor(1, 3, [1.0, 2.0, 3.0]),
+    SymmetricTensor(2, 3, np.arange(6.0)),
+)
 TARGET = targets.polynomial(list(TENSORS))
 GOOD_U = np.random.default_rng(1).uniform(-1, 2, (2, 3))
 
 # Modules that have tests of their own: they draw, wait for a user, or need Keras.
 OTHER_TESTS = {"explorer", "figures", "soap"}
-# Functions that only store their arguments, that draw, that train for minutes, or that need a cluster or a checkout.
+# Functions that only store their arguments, that draw, that train for minutes, or that
+# need a cluster or a checkout.
 OUT = {
     "activations.Custom", "activations.Scaled", "activations.spelled", "diagrams.Diagram.draw",
     "perturbation.compare_direct_iterative", "pretrained.train_again", "pretrained.ship", "reproduction.Claim", "reproduction.Table",
@@ -77,16 +94,31 @@ INTERNAL = {
 class Row:
     """The call of a function and its valid arguments, as constants or as strategies of Hypothesis."""
 
-    def __init__(self, call, infinite=False, undefined=False, words=(), operator=False, **good):
+    def __init__(
+        self, call, infinite=False, undefined=False, words=(), operator=False, **good
+    ):
         self.operator = operator
-        self.call, self.infinite, self.undefined, self.words = call, infinite, undefined, (*words, *good)
-        self.good = {k: v if isinstance(v, st.SearchStrategy) else st.just(v) for k, v in good.items()}
+        self.call, self.infinite, self.undefined, self.words = (
+            call,
+            infinite,
+            undefined,
+            (*words, *good),
+        )
+        self.good = {
+            k: v if isinstance(v, st.SearchStrategy) else st.just(v)
+            for k, v in good.items()
+        }
 
 
-arrays = st.tuples(st.integers(0, 99), st.sampled_from([(3,), (1, 3), (2, 3), (2, 2, 3)])).map(
-    lambda drawn: np.random.default_rng(drawn[0]).integers(-64, 128, drawn[1]) / 64  # exact in half precision too
+arrays = st.tuples(
+    st.integers(0, 99), st.sampled_from([(3,), (1, 3), (2, 3), (2, 2, 3)])
+).map(
+    # exact in half precision too
+    lambda drawn: np.random.default_rng(drawn[0]).integers(-64, 128, drawn[1]) / 64
 )
-one = st.integers(0, 99).map(lambda seed: np.random.default_rng(seed).integers(-64, 128, 3) / 64)
+one = st.integers(0, 99).map(
+    lambda seed: np.random.default_rng(seed).integers(-64, 128, 3) / 64
+)
 small = st.integers(1, 4)
 depths, lengths = st.sampled_from([0.5, 1.0, 3.0]), st.sampled_from([0.1, 0.4, 1.0])
 shape = partial(Row, depth=depths, d=small)
@@ -95,12 +127,30 @@ NETWORK.save(stored)
 ENSEMBLE.save(FOLDER / "ensemble.npz")
 files.write_json(FOLDER / "a.json", {"a": 1})
 files.write_json(FOLDER / "grid.json", {"grid": {"d": [4]}})
-RECORD = {"notebook": "01_a", "retrained": False, "numbers": {"x": {"value": 1.0, "meaning": "m"}}, "figures": {}}
+RECORD = {
+    "notebook": "01_a",
+    "retrained": False,
+    "numbers": {"x": {"value": 1.0, "meaning": "m"}},
+    "figures": {},
+}
 files.write_json(FOLDER / "results" / "numbers" / "01_a.json", RECORD)
-NOTEBOOK = {"cells": [], "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "p"}}}
-CLAIM = {"id": "C1", "text": "t", "notebook": "01_a", "protocol": "p", "numbers": {"x": {}}}
+NOTEBOOK = {
+    "cells": [],
+    "metadata": {
+        "kernelspec": {"name": "python3", "language": "python", "display_name": "p"}
+    },
+}
+CLAIM = {
+    "id": "C1",
+    "text": "t",
+    "notebook": "01_a",
+    "protocol": "p",
+    "numbers": {"x": {}},
+}
 files.write_json(FOLDER / "claimed" / "claims.json", {"paper": "p", "claims": [CLAIM]})
-files.write_json(FOLDER / "notebooks" / "01_a.ipynb", NOTEBOOK | {"nbformat": 4, "nbformat_minor": 5})
+files.write_json(
+    FOLDER / "notebooks" / "01_a.ipynb", NOTEBOOK | {"nbformat": 4, "nbformat_minor": 5}
+)
 
 TABLE = {
     "activations.derivatives": Row(
@@ -292,7 +342,9 @@ def public():
     """Yield the names of all public functions, classes and methods as `module.Class.method`."""
     for name in set(paperlib.__all__) - OTHER_TESTS:
         module = getattr(paperlib, name)
-        for each in getattr(module, "__all__", ()) if isinstance(module, ModuleType) else ():
+        for each in (
+            getattr(module, "__all__", ()) if isinstance(module, ModuleType) else ()
+        ):
             entry = getattr(module, each)
             if callable(entry):
                 yield f"{name}.{each}"
@@ -302,10 +354,20 @@ def public():
 
 def _methods(entry):
     """Return the names of the public methods that a class defines, and of its operators."""
-    special = {"__call__", "__getitem__", "__add__", "__sub__", "__mul__", "__truediv__"}
+    special = {
+        "__call__",
+        "__getitem__",
+        "__add__",
+        "__sub__",
+        "__mul__",
+        "__truediv__",
+    }
     named = [name for name in vars(entry) if name in special or name[0] != "_"]
     return [
-        name for name in named if inspect.isfunction(getattr(entry, name)) or inspect.ismethod(getattr(entry, name))
+        name
+        for name in named
+        if inspect.isfunction(getattr(entry, name))
+        or inspect.ismethod(getattr(entry, name))
     ]
 
 
@@ -338,18 +400,44 @@ JUNK = [
 
 RECAST = {
     "list": lambda a: a.tolist(),
-    "tuple": lambda a: tuple(map(tuple, a.tolist())) if a.ndim == 2 else tuple(a.tolist()),
+    "tuple": lambda a: (
+        tuple(map(tuple, a.tolist())) if a.ndim == 2 else tuple(a.tolist())
+    ),
     "Fortran": np.asfortranarray,
     "strided": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
     "reversed": lambda a: a[..., ::-1].copy()[..., ::-1],
     "read-only": lambda a: np.frombuffer(a.tobytes()).reshape(a.shape),
     "big-endian": lambda a: a.astype(">f8"),
-    "unaligned": lambda a: np.frombuffer(b"x" + a.tobytes(), np.uint8)[1:].view(np.float64).reshape(a.shape),
-    **{t: (lambda t: lambda a: a.astype(t))(t) for t in ("f2", "f4", "g", "i1", "i8", "u2", ">i4")},
+    "unaligned": lambda a: (
+        np.frombuffer(b"x" + a.tobytes(), np.uint8)[1:]
+        .view(np.float64)
+        .reshape(a.shape)
+    ),
+    **{
+        t: (lambda t: lambda a: a.astype(t))(t)
+        for t in ("f2", "f4", "g", "i1", "i8", "u2", ">i4")
+    },
     "broadcast": lambda a: np.broadcast_to(a[..., :1], a.shape),
     "subclass": lambda a: a.view(np.recarray),
 }
-SCALES = [1e308, 1e200, 1e154, 1e60, 1e8, 1e4, 1e-8, 1e-100, 1e-154, 1e-200, 1e-300, 1e-307, 0.0, -1.0, -1e4, -1e300]
+SCALES = [
+    1e308,
+    1e200,
+    1e154,
+    1e60,
+    1e8,
+    1e4,
+    1e-8,
+    1e-100,
+    1e-154,
+    1e-200,
+    1e-300,
+    1e-307,
+    0.0,
+    -1.0,
+    -1e4,
+    -1e300,
+]
 
 
 def corrupted(good):
@@ -360,12 +448,32 @@ def corrupted(good):
     """
     junk = st.sampled_from(JUNK).map(lambda value: (value, None))
     if isinstance(good, np.ndarray):
-        whole = st.sampled_from(sorted(RECAST)).map(lambda name: RECAST[name](good)).map(lambda a: (a, _plain(a)))
+        whole = (
+            st.sampled_from(sorted(RECAST))
+            .map(lambda name: RECAST[name](good))
+            .map(lambda a: (a, _plain(a)))
+        )
         scaled = st.sampled_from(SCALES).map(lambda scale: (_scaled(good, scale), None))
-        poison = st.tuples(st.integers(0, good.size - 1), st.sampled_from([np.nan, np.inf, -np.inf, *SCALES]))
-        cut = st.sampled_from([good[..., :-1], good[None], good[..., None], good[..., :0], good[:0], good.T])
+        poison = st.tuples(
+            st.integers(0, good.size - 1),
+            st.sampled_from([np.nan, np.inf, -np.inf, *SCALES]),
+        )
+        cut = st.sampled_from(
+            [
+                good[..., :-1],
+                good[None],
+                good[..., None],
+                good[..., :0],
+                good[:0],
+                good.T,
+            ]
+        )
         return st.one_of(
-            junk, whole, scaled, poison.map(lambda p: (_poisoned(good, *p), None)), cut.map(lambda a: (a, None))
+            junk,
+            whole,
+            scaled,
+            poison.map(lambda p: (_poisoned(good, *p), None)),
+            cut.map(lambda a: (a, None)),
         )
     return junk
 
@@ -391,7 +499,10 @@ def numbers(answer):
         return np.ravel(answer.packed)
     if isinstance(answer, (tuple, list)):
         return np.concatenate([np.zeros(0), *map(numbers, answer)])
-    if isinstance(answer, (np.ndarray, np.generic, float)) and np.asarray(answer).dtype.kind == "f":
+    if (
+        isinstance(answer, (np.ndarray, np.generic, float))
+        and np.asarray(answer).dtype.kind == "f"
+    ):
         return np.ravel(np.asarray(answer, dtype=float))
     return np.zeros(0)
 
@@ -403,20 +514,30 @@ def outcome(row, arguments, changed):
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message="the centre U = 0 is", category=UserWarning)  # documented
+        # documented
+        warnings.filterwarnings(
+            "ignore", message="the centre U = 0 is", category=UserWarning
+        )
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         signal.alarm(PATIENCE)
         try:
             answer = row.call(**arguments)
         except (ValueError, TypeError) as error:
-            if row.operator and isinstance(error, TypeError):  # the message of Python or NumPy for `tensor + None`
+            # The message of Python or NumPy for `tensor + None`
+            if row.operator and isinstance(error, TypeError):
                 return None
             last = traceback.extract_tb(error.__traceback__)[-1]
-            assert last.filename.startswith(HOME) and "raise" in linecache.getline(last.filename, last.lineno), error
+            assert last.filename.startswith(HOME) and "raise" in linecache.getline(
+                last.filename, last.lineno
+            ), error
             assert "\n" not in str(error) and len(str(error)) < 1000, error
             words = "|".join(map(re.escape, row.words))
-            told = isinstance(arguments.get(changed), (str, Path)) and str(arguments[changed]) in str(error)
-            assert told or re.search(rf"\b({words})\b", str(error)), f"{error} does not name {changed}"
+            told = isinstance(arguments.get(changed), (str, Path)) and str(
+                arguments[changed]
+            ) in str(error)
+            assert told or re.search(rf"\b({words})\b", str(error)), (
+                f"{error} does not name {changed}"
+            )
             return None
         except OSError as error:
             assert "\n" not in str(error), error
@@ -425,7 +546,9 @@ def outcome(row, arguments, changed):
             signal.alarm(0)
     found = numbers(answer)
     assert row.undefined or not np.isnan(found).any(), "a silent NaN"
-    assert row.infinite or row.undefined or np.isfinite(found).all(), "a silent infinity"
+    assert row.infinite or row.undefined or np.isfinite(found).all(), (
+        "a silent infinity"
+    )
     return answer
 
 
@@ -438,9 +561,13 @@ def elsewhere(monkeypatch):
 @given(data=st.data())
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_it_is_answered_or_refused(name, data):
-    pytest.importorskip({"mlp.MLP.from_torch": "torch", "mlp.MLP.from_onnx": "onnx"}.get(name, "numpy"))
+    pytest.importorskip(
+        {"mlp.MLP.from_torch": "torch", "mlp.MLP.from_onnx": "onnx"}.get(name, "numpy")
+    )
     row = TABLE[name]
-    arguments = {argument: data.draw(strategy) for argument, strategy in row.good.items()}
+    arguments = {
+        argument: data.draw(strategy) for argument, strategy in row.good.items()
+    }
     changed = data.draw(st.sampled_from(sorted(arguments)), label="changed")
     value, plain = data.draw(corrupted(arguments[changed]), label="value")
     answer = outcome(row, arguments | {changed: value}, changed)
@@ -448,16 +575,23 @@ def test_it_is_answered_or_refused(name, data):
         expected = numbers(row.call(**arguments | {changed: plain}))
         scale = np.abs(expected).max(initial=0.0)
         np.testing.assert_allclose(
-            numbers(answer), expected, rtol=1e-9, atol=1e-12 * scale if np.isfinite(scale) else 0
+            numbers(answer),
+            expected,
+            rtol=1e-9,
+            atol=1e-12 * scale if np.isfinite(scale) else 0,
         )
 
 
-@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if not name.startswith("mlp.MLP.from")])
+@pytest.mark.parametrize(
+    "name", [name for name, row in TABLE.items() if not name.startswith("mlp.MLP.from")]
+)
 @given(data=st.data())
 @settings(max_examples=1, suppress_health_check=list(HealthCheck))
 def test_good_arguments_are_answered(name, data):
     row = TABLE[name]
-    arguments = {argument: data.draw(strategy) for argument, strategy in row.good.items()}
+    arguments = {
+        argument: data.draw(strategy) for argument, strategy in row.good.items()
+    }
     if "reproduce" in name and name.endswith("reproduce"):
         return  # it needs a checkout
     outcome(row, arguments, next(iter(arguments), None))

@@ -26,7 +26,9 @@ def test_weak_potentials(exponent):
     with mpmath.workdps(50 - 8 * exponent):
         exact = oracles.scattering_length(U)
         assert error(scattering.scattering_length(U), exact) < 4 * EPS
-        assert error(scattering.effective_range(U), oracles.effective_range(U)) < 8 * EPS
+        assert (
+            error(scattering.effective_range(U), oracles.effective_range(U)) < 8 * EPS
+        )
         for order in (1, 3):
             rest = exact - mpmath.fsum(oracles.born_terms(U, order))
             if abs(rest) > 1e-300:
@@ -52,17 +54,25 @@ def test_near_a_resonance(exponent):
 def test_born_terms_to_order_12(depth):
     U = np.random.default_rng(3).uniform(-depth, depth, 16)
     with mpmath.workdps(50):
-        for order, (term, exact) in enumerate(zip(born.born_terms(U, 12), oracles.born_terms(U, 12), strict=True), 1):
+        for order, (term, exact) in enumerate(
+            zip(born.born_terms(U, 12), oracles.born_terms(U, 12), strict=True), 1
+        ):
             assert error(term, exact) < 4 * order * EPS
 
 
 @pytest.mark.parametrize("size", [1, 5, 15, 40])
-@pytest.mark.parametrize("name, phi", [("tanh", mpmath.tanh), ("sigmoid", lambda z: 1 / (1 + mpmath.exp(-z)))])
+@pytest.mark.parametrize(
+    "name, phi",
+    [("tanh", mpmath.tanh), ("sigmoid", lambda z: 1 / (1 + mpmath.exp(-z)))],
+)
 def test_tensors_of_saturated_networks(name, phi, size):
     """Check that derivatives keep all digits in the tails of activations, where they decay as exp(-|z|)."""
     network = MLP([[[1.0], [-0.7]], [[1.0, 0.5]]], [[size, -0.9 * size], [0.0]], name)
     with mpmath.workdps(90):
-        (a, b), (v, w) = ([mpmath.mpf(float(x)) for x in row] for row in (network.biases[0], network.weights[0][:, 0]))
+        (a, b), (v, w) = (
+            [mpmath.mpf(float(x)) for x in row]
+            for row in (network.biases[0], network.weights[0][:, 0])
+        )
         series = mpmath.taylor(lambda x: phi(v * x + a) + phi(w * x + b) / 2, 0, 5)
         for order in range(1, 6):
             found = taylor.derivative_tensor(network, order).packed[0]

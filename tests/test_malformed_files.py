@@ -1,6 +1,7 @@
 """Test the readers of untrusted files.
 
-Readers check sizes before they read, execute nothing, and refuse a file by an error in one line that names it.
+Readers check sizes before they read, execute nothing, and refuse a file by an error in
+one line that names it.
 
 The files are mutated valid files and arbitrary bytes. With `HYPOTHESIS_PROFILE=long` there are a hundred times more
 examples.
@@ -31,14 +32,28 @@ EXAMPLES = max(1, settings.default.max_examples // 2)
 FOLDER = Path(tempfile.mkdtemp(prefix="paperlib-"))
 NETWORK = MLP([[[1.0, 2.0], [0.5, -1.0]], [[1.0, 3.0]]], [[0.5, 0.1], [0.0]], "tanh")
 NETWORK.save(FOLDER / "network.npz")
-Ensemble((NETWORK,), (0,), np.ones((3, 1)), np.ones((3, 1)), np.ones(3)).save(FOLDER / "ensemble.npz")
+Ensemble((NETWORK,), (0,), np.ones((3, 1)), np.ones((3, 1)), np.ones(3)).save(
+    FOLDER / "ensemble.npz"
+)
 NUMBER = {"value": 1.5, "meaning": "m", "rtol": 1e-6, "at_most": 2.0}
-RECORD = {"notebook": "01_a", "retrained": False, "numbers": {"x": NUMBER}, "figures": {"f": [[3, 1.5, 2.5]]}}
+RECORD = {
+    "notebook": "01_a",
+    "retrained": False,
+    "numbers": {"x": NUMBER},
+    "figures": {"f": [[3, 1.5, 2.5]]},
+}
 files.write_json(FOLDER / "record.json", RECORD)
 files.write_json(
-    FOLDER / "grid.json", {"fixed": {"d": 4, "seeds": [0]}, "grid": {"hidden": [[4], [8]], "depth": [1.0, 2.5]}}
+    FOLDER / "grid.json",
+    {
+        "fixed": {"d": 4, "seeds": [0]},
+        "grid": {"hidden": [[4], [8]], "depth": [1.0, 2.5]},
+    },
 )
-GOOD = [(FOLDER / name).read_bytes() for name in ("network.npz", "ensemble.npz", "record.json", "grid.json")]
+GOOD = [
+    (FOLDER / name).read_bytes()
+    for name in ("network.npz", "ensemble.npz", "record.json", "grid.json")
+]
 READERS = {
     "MLP.load": MLP.load,
     "Ensemble.load": Ensemble.load,
@@ -59,7 +74,8 @@ def read(content, reader):
             return READERS[reader](path)
         except ValueError as error:
             assert "\n" not in str(error) and len(str(error)) < 1000
-            # The error on a grid with invalid values names the field instead of the file.
+            # The error on a grid with invalid values names the field instead of the
+            # file.
             assert "strange.file" in str(error) or (
                 reader == "read_grid" and re.match(r"\w+(\[\d+\])?( = |:)", str(error))
             )
@@ -73,7 +89,10 @@ def members(archive):
 
 def packed(contents, compression=zipfile.ZIP_DEFLATED):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive, warnings.catch_warnings(action="ignore"):
+    with (
+        zipfile.ZipFile(buffer, "w", compression) as archive,
+        warnings.catch_warnings(action="ignore"),
+    ):
         for name, content in contents:
             archive.writestr(name, content)
     return buffer.getvalue()
@@ -106,7 +125,12 @@ def damaged(draw):
             values = draw(st.permutations(values))
         else:
             where = draw(st.integers(0, len(values) - 1))
-            values[where] = draw(st.one_of(st.just(mutated(draw, values[where])), STRANGE_ARRAYS.map(array_file)))
+            values[where] = draw(
+                st.one_of(
+                    st.just(mutated(draw, values[where])),
+                    STRANGE_ARRAYS.map(array_file),
+                )
+            )
         return packed(zip(names, values, strict=True))
     return mutated(draw, content)
 
@@ -117,7 +141,9 @@ def mutated(draw, content):
         stop = draw(st.integers(start, min(len(content), start + 40)))
         new = draw(
             st.one_of(
-                st.binary(max_size=8), st.sampled_from(TOKENS), st.sampled_from(GOOD).map(lambda c: c[start:stop])
+                st.binary(max_size=8),
+                st.sampled_from(TOKENS),
+                st.sampled_from(GOOD).map(lambda c: c[start:stop]),
             )
         )
         content = content[:start] + new + content[stop:]
@@ -146,12 +172,17 @@ STRANGE_ARRAYS = st.sampled_from([
 ])  # fmt: skip
 
 
-@given(content=st.one_of(damaged(), st.binary(max_size=300)), reader=st.sampled_from(sorted(READERS)))
+@given(
+    content=st.one_of(damaged(), st.binary(max_size=300)),
+    reader=st.sampled_from(sorted(READERS)),
+)
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_a_strange_file_is_read_or_refused(content, reader):
     found = read(content, reader)
     if isinstance(found, MLP):
-        assert np.isfinite(np.concatenate([a.ravel() for a in (*found.weights, *found.biases)])).all()
+        assert np.isfinite(
+            np.concatenate([a.ravel() for a in (*found.weights, *found.biases)])
+        ).all()
 
 
 @given(
@@ -162,17 +193,28 @@ def test_a_strange_file_is_read_or_refused(content, reader):
         | st.floats(allow_nan=False, allow_infinity=False)
         | st.text(max_size=9),
         lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*RECORD, *NUMBER, "grid", "d"]), inner)
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from([*RECORD, *NUMBER, "grid", "d"]), inner)
         ),
     ),
     under=st.sampled_from(
-        [(), ("numbers",), ("numbers", "x"), ("figures",), ("figures", "f"), ("grid",), ("grid", "d")]
+        [
+            (),
+            ("numbers",),
+            ("numbers", "x"),
+            ("figures",),
+            ("figures", "f"),
+            ("grid",),
+            ("grid", "d"),
+        ]
     ),
     reader=st.sampled_from(["read_record", "read_grid"]),
 )
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_json_of_another_shape_is_refused(content, under, reader):
-    whole = json.loads(json.dumps(RECORD if reader == "read_record" else {"grid": {"d": [4]}}))
+    whole = json.loads(
+        json.dumps(RECORD if reader == "read_record" else {"grid": {"d": [4]}})
+    )
     place = whole
     for name in under[:-1]:
         place = place.setdefault(name, {})
@@ -182,13 +224,21 @@ def test_json_of_another_shape_is_refused(content, under, reader):
 
 
 BOMBS = {
-    "a header that declares a terabyte": packed([("format.npy", array_file(shape=(2**37,)))]),
+    "a header that declares a terabyte": packed(
+        [("format.npy", array_file(shape=(2**37,)))]
+    ),
     "a header that declares more than there is": packed(
         [("format.npy", array_file(shape=(2**20,), content=b"12345678"))]
     ),
-    "a negative shape": packed([("format.npy", array_file(shape=(-1, -1), content=b"12345678"))]),
-    "a shape beyond an int64": packed([("format.npy", array_file(shape=(2**40, 2**40)))]),
-    "a text of a terabyte": packed([("format.npy", array_file(shape=(), descr="<U274877906944"))]),
+    "a negative shape": packed(
+        [("format.npy", array_file(shape=(-1, -1), content=b"12345678"))]
+    ),
+    "a shape beyond an int64": packed(
+        [("format.npy", array_file(shape=(2**40, 2**40)))]
+    ),
+    "a text of a terabyte": packed(
+        [("format.npy", array_file(shape=(), descr="<U274877906944"))]
+    ),
     "a pickle": packed([("format.npy", array_file(np.array({"a": 1})))]),
     "two arrays of one name": packed([("a.npy", array_file(np.ones(1)))] * 2),
     "no archive": array_file(shape=(2**37,)),
@@ -208,11 +258,14 @@ def test_bombs_take_no_memory(content, reader):
 
 def test_an_archive_of_a_gibibyte_of_zeros_is_refused_unread(monkeypatch):
     monkeypatch.setattr(files, "MOST_BYTES", 2**20)
-    zeros = packed([("a.npy", array_file(np.zeros(2**17)))])  # a kilobyte on disk, a mebibyte and a header in memory
+    # A kilobyte on disk, a mebibyte and a header in memory
+    zeros = packed([("a.npy", array_file(np.zeros(2**17)))])
     (FOLDER / "zeros.npz").write_bytes(zeros)
     assert len(zeros) < 2**12
     tracemalloc.start()
-    with pytest.raises(ValueError, match=r"zeros.npz: holds .* GiB of arrays; at most .* are read"):
+    with pytest.raises(
+        ValueError, match=r"zeros.npz: holds .* GiB of arrays; at most .* are read"
+    ):
         files.read_npz(FOLDER / "zeros.npz", ())
     assert tracemalloc.get_traced_memory()[1] < 2**19
     tracemalloc.stop()
@@ -243,27 +296,50 @@ def test_json_that_is_none(text, why):
 def test_a_long_json_is_refused_unread(monkeypatch):
     monkeypatch.setattr(files, "MOST_JSON_BYTES", 10)
     (FOLDER / "long.json").write_text("[1, 2, 3, 4, 5]")
-    with pytest.raises(ValueError, match="long.json: has 15 bytes; at most 10 are read"):
+    with pytest.raises(
+        ValueError, match="long.json: has 15 bytes; at most 10 are read"
+    ):
         files.read_json(FOLDER / "long.json")
 
 
 def test_a_grid_of_too_many_points_is_refused():
-    grid = {name: [1 + k / 1000 for k in range(1000)] for name in ("depth", "learning_rate", "min_scale")}
+    grid = {
+        name: [1 + k / 1000 for k in range(1000)]
+        for name in ("depth", "learning_rate", "min_scale")
+    }
     assert read(json.dumps({"grid": grid}).encode(), "read_grid") is None
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/b", "a\\b", ""])
 def test_a_record_names_no_file_elsewhere(name):
-    assert read(json.dumps(RECORD | {"figures": {name: []}}).encode(), "read_record") is None
+    assert (
+        read(json.dumps(RECORD | {"figures": {name: []}}).encode(), "read_record")
+        is None
+    )
     assert read(json.dumps(RECORD | {"notebook": name}).encode(), "read_record") is None
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"widht": 1}', '{"d": "four"}', '{"d": NaN}', '{"hidden": [[]]}', '{"d": 1e400}', "[" * 10**5]
+    "text",
+    [
+        "{",
+        "[]",
+        '{"widht": 1}',
+        '{"d": "four"}',
+        '{"d": NaN}',
+        '{"hidden": [[]]}',
+        '{"d": 1e400}',
+        "[" * 10**5,
+    ],
 )
 def test_a_training_of_a_strange_configuration_is_refused(text, capsys):
     (FOLDER / "config.json").write_text(text)
-    assert main(["train", str(FOLDER / "config.json"), "--output", str(FOLDER / "trained")]) == 2
+    assert (
+        main(
+            ["train", str(FOLDER / "config.json"), "--output", str(FOLDER / "trained")]
+        )
+        == 2
+    )
     said = capsys.readouterr().err
     assert said.startswith("paperlib train: ") and said.count("\n") == 1
 
@@ -296,7 +372,10 @@ def test_a_parameter_is_written_as_the_text_it_is(value):
 
     cell = ast.parse(PythonTranslator.codify({"given": value}))
     (assignment,) = cell.body
-    assert isinstance(assignment, ast.Assign) and ast.literal_eval(assignment.value) == value
+    assert (
+        isinstance(assignment, ast.Assign)
+        and ast.literal_eval(assignment.value) == value
+    )
 
 
 def test_a_parameter_is_data_in_the_notebook():
@@ -306,10 +385,20 @@ def test_a_parameter_is_data_in_the_notebook():
         {"cell_type": "code", "metadata": {}, "source": "ascii(given)", "outputs": [], "execution_count": None},
     ]  # fmt: skip
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 4}
+    content = {
+        "cells": cells,
+        "metadata": {"kernelspec": kernel},
+        "nbformat": 4,
+        "nbformat_minor": 4,
+    }
     files.write_json(FOLDER / "code" / "01_a.ipynb", content)
-    reproduction.run_notebook(FOLDER / "code" / "01_a.ipynb", FOLDER / "out.ipynb", {"given": value})
+    reproduction.run_notebook(
+        FOLDER / "code" / "01_a.ipynb", FOLDER / "out.ipynb", {"given": value}
+    )
     (output,) = files.read_json(FOLDER / "out.ipynb")["cells"][-1]["outputs"]
 
-    assert ast.literal_eval(ast.literal_eval("".join(output["data"]["text/plain"]))) == value
+    assert (
+        ast.literal_eval(ast.literal_eval("".join(output["data"]["text/plain"])))
+        == value
+    )
     assert not list(FOLDER.rglob("made"))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 def slices(count: int, size: int) -> Iterator[slice]:
     """Yield slices that divide `count` rows into parts of `size` rows; the last part may be shorter.
 
-    A part has at least one row, so `size` may be the number of rows that fit into a memory limit, even if zero.
+    A part has at least one row, so `size` may be the number of rows that fit into a
+    memory limit, even if zero.
 
     Examples
     --------

@@ -31,19 +31,48 @@ _OPTIONS = {
     "xla_force_enable_experimental_llvm_ir_gemm": "products in loops of its own; Eigen's blocks follow the caches",
     "xla_llvm_ir_gemm_tile_size=6:8:2*vectwidth": "a tile that fills the registers; other tiles give the same bits, later",
 }
-_XLA = [*(f"--{flag}" for flag in _FLAGS), f"--xla_backend_extra_options={','.join(_OPTIONS)}"]
-_WIDE = " ".join(name for name in __cpu_dispatch__ if name.startswith("AVX512") or name == "X86_V4")
+_XLA = [
+    *(f"--{flag}" for flag in _FLAGS),
+    f"--xla_backend_extra_options={','.join(_OPTIONS)}",
+]
+_WIDE = " ".join(
+    name for name in __cpu_dispatch__ if name.startswith("AVX512") or name == "X86_V4"
+)
 
 # Each variable, its value, and the choice that it fixes.
 _TABLE = [
-    ("XLA_FLAGS", " ".join(_XLA), f"XLA: {'; '.join([*_FLAGS.values(), *_OPTIONS.values()])}"),
-    ("TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL", "0", "TensorFlow: products outside XLA's own by Eigen, not by oneDNN"),
-    ("TF_ENABLE_ONEDNN_OPTS", "0", "TensorFlow: no oneDNN in place of its own operations"),
+    (
+        "XLA_FLAGS",
+        " ".join(_XLA),
+        f"XLA: {'; '.join([*_FLAGS.values(), *_OPTIONS.values()])}",
+    ),
+    (
+        "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL",
+        "0",
+        "TensorFlow: products outside XLA's own by Eigen, not by oneDNN",
+    ),
+    (
+        "TF_ENABLE_ONEDNN_OPTS",
+        "0",
+        "TensorFlow: no oneDNN in place of its own operations",
+    ),
     ("TF_NUM_INTRAOP_THREADS", "1", "TensorFlow: one thread an operation"),
-    ("CUDA_VISIBLE_DEVICES", "-1", "TensorFlow: no graphics card, whose sums have an order of their own"),
+    (
+        "CUDA_VISIBLE_DEVICES",
+        "-1",
+        "TensorFlow: no graphics card, whose sums have an order of their own",
+    ),
     ("OPENBLAS_CORETYPE", "Haswell", "NumPy, SciPy: one processor's products"),
-    ("OPENBLAS_NUM_THREADS", "1", "NumPy, SciPy: products that no number of threads divides"),
-    ("NPY_DISABLE_CPU_FEATURES", _WIDE, "NumPy: its own functions and sums without AVX-512"),
+    (
+        "OPENBLAS_NUM_THREADS",
+        "1",
+        "NumPy, SciPy: products that no number of threads divides",
+    ),
+    (
+        "NPY_DISABLE_CPU_FEATURES",
+        _WIDE,
+        "NumPy: its own functions and sums without AVX-512",
+    ),
     ("NUMBA_CPU_NAME", "haswell", "numba: loops compiled for one processor"),
     (
         "NUMBA_CPU_FEATURES",
@@ -62,7 +91,11 @@ def impossible() -> str:
         return f"{processor()} has no AVX2"
     found = _version("tensorflow")
     known = not found or found.startswith(f"{TENSORFLOW}.")
-    return "" if known else f"TensorFlow is {found}, and it is known for {TENSORFLOW} alone"
+    return (
+        ""
+        if known
+        else f"TensorFlow is {found}, and it is known for {TENSORFLOW} alone"
+    )
 
 
 def _version(library: str) -> str:
@@ -73,7 +106,9 @@ def _version(library: str) -> str:
         return ""
 
 
-def environment(given: Mapping[str, str], log: Callable[[str], object] = lambda line: None) -> dict[str, str]:
+def environment(
+    given: Mapping[str, str], log: Callable[[str], object] = lambda line: None
+) -> dict[str, str]:
     """Return a copy of the environment `given` with the variables of deterministic mode.
 
     The variables replace other values, because bit-identical results require them. On a machine that does not
@@ -81,11 +116,15 @@ def environment(given: Mapping[str, str], log: Callable[[str], object] = lambda 
     line with the reason.
     """
     if why := impossible():
-        log(f"not in the one arithmetic: {why}; numbers are held to their tolerances and spreads")
+        log(
+            f"not in the one arithmetic: {why}; numbers are held to their tolerances and spreads"
+        )
         return dict(given)
     for name, value in FIXED.items():
         if given.get(name, value) != value:
-            log(f"{name} = {given[name]!r} gives way to {value!r} of the one arithmetic, which makes bits alike")
+            log(
+                f"{name} = {given[name]!r} gives way to {value!r} of the one arithmetic, which makes bits alike"
+            )
     return dict(given) | FIXED
 
 
@@ -95,12 +134,18 @@ def departures() -> str:
     if why := impossible():
         return why
     begun = all(os.environ.get(name) == value for name, value in FIXED.items())
-    return "" if begun else "not begun in the one arithmetic, by python -m paperlib deterministic COMMAND"
+    return (
+        ""
+        if begun
+        else "not begun in the one arithmetic, by python -m paperlib deterministic COMMAND"
+    )
 
 
 def _announced() -> dict[str, str]:
     """Return this process' environment with the variables of deterministic mode; print messages to stderr."""
-    return environment(os.environ, lambda line: print(f"paperlib: {line}", file=sys.stderr))
+    return environment(
+        os.environ, lambda line: print(f"paperlib: {line}", file=sys.stderr)
+    )
 
 
 def become(command: list[str]) -> NoReturn:
@@ -128,4 +173,8 @@ def machine() -> dict[str, str]:
     """Return the processor, the number of cores of this process, and the versions of Python and the libraries."""
     libraries = ("numpy", "scipy", "tensorflow", "keras", "numba")
     versions = {name: found for name in libraries if (found := _version(name))}
-    return {"processor": processor(), "cores": str(threads.count()), "python": platform.python_version()} | versions
+    return {
+        "processor": processor(),
+        "cores": str(threads.count()),
+        "python": platform.python_version(),
+    } | versions

@@ -19,7 +19,8 @@ from typing import IO, Any
 
 try:
     import fcntl
-except ModuleNotFoundError:  # not a POSIX system: files of killed writers are not removed
+# Not a POSIX system: files of killed writers are not removed
+except ModuleNotFoundError:
     fcntl = None  # type: ignore[assignment]  # a module, or none
 
 import numpy as np
@@ -27,7 +28,8 @@ from numpy.typing import ArrayLike
 
 from paperlib._support import validation
 
-# Networks and notebooks with their pictures take a few MB, the checkpoints of this project's largest trainings 200 MB.
+# Networks and notebooks with their pictures take a few MB, the checkpoints of this
+# project's largest trainings 200 MB.
 MOST_BYTES = 2**30
 MOST_JSON_BYTES = 2**26
 
@@ -57,19 +59,25 @@ def atomically(path: str | Path) -> Iterator[Path]:
         _remove_orphans(path)
         part = path.with_name(f"{_PART}{path.name}-{secrets.token_hex(4)}{path.suffix}")
         held = open(part, "xb")  # its mode follows the user's umask
-        with suppress(OSError):  # without locks, the temporary file of a killed writer stays
+        # Without locks, the temporary file of a killed writer stays
+        with suppress(OSError):
             _lock(held)
     except OSError as error:
-        raise type(error)(error.errno, f"{path}: cannot be written ({error.strerror})") from None
+        raise type(error)(
+            error.errno, f"{path}: cannot be written ({error.strerror})"
+        ) from None
     try:
         yield part
         with open(part, "rb") as file:
-            os.fsync(file.fileno())  # otherwise a power cut could leave a renamed file without content
+            # Otherwise a power cut could leave a renamed file without content
+            os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise OSError(error.errno, f"{path}: cannot be written ({error.strerror})") from None
+        raise OSError(
+            error.errno, f"{path}: cannot be written ({error.strerror})"
+        ) from None
     finally:
         part.unlink(missing_ok=True)
         held.close()
@@ -102,10 +110,13 @@ def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
     for name, array in arrays.items():
         try:
             plain = not np.asarray(array).dtype.hasobject
-        except Exception:  # an error of the object's own __array__, or rows of different lengths
+        # An error of the object's own __array__, or rows of different lengths
+        except Exception:
             plain = False
         if not plain:
-            raise TypeError(f"{name}: {type(array).__name__} given; must be an array without Python objects")
+            raise TypeError(
+                f"{name}: {type(array).__name__} given; must be an array without Python objects"
+            )
     with atomically(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub matches them with `allow_pickle`
 
@@ -122,14 +133,21 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
             entries = archive.infolist()
             total = sum(entry.file_size for entry in entries)
             arrays = _arrays(archive, entries) if total <= MOST_BYTES else None
-    except Exception:  # a damaged zip raises one of a dozen types, from zlib's to NotImplementedError
-        raise ValueError(f"{path}: not a readable .npz file; it is damaged or of another kind") from None
+    # A damaged zip raises one of a dozen types, from zlib's to NotImplementedError
+    except Exception:
+        raise ValueError(
+            f"{path}: not a readable .npz file; it is damaged or of another kind"
+        ) from None
     if arrays is None:
-        raise ValueError(f"{path}: holds {total / 2**30:.3g} GiB of arrays; at most {MOST_BYTES / 2**30:g} are read")
+        raise ValueError(
+            f"{path}: holds {total / 2**30:.3g} GiB of arrays; at most {MOST_BYTES / 2**30:g} are read"
+        )
     names = validation.sequence("names", names, str)
     missing = sorted(set(names) - set(arrays))
     if missing:
-        raise ValueError(f"{path}: has no array {', '.join(map(repr, missing))}; it was written by something else")
+        raise ValueError(
+            f"{path}: has no array {', '.join(map(repr, missing))}; it was written by something else"
+        )
     return arrays
 
 
@@ -139,20 +157,27 @@ def _existing(path: str | Path) -> Path:
     try:
         found = path.is_file()
     except OSError as error:  # the name is too long, or the folder is not accessible
-        raise type(error)(error.errno, f"{path}: cannot be read ({error.strerror})") from None
+        raise type(error)(
+            error.errno, f"{path}: cannot be read ({error.strerror})"
+        ) from None
     if not found:
         raise FileNotFoundError(f"{path}: no such file")
     return path
 
 
-def _arrays(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> dict[str, np.ndarray]:
+def _arrays(
+    archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]
+) -> dict[str, np.ndarray]:
     """Return the arrays of an open archive by name; raise an exception, of any type, if the archive is damaged."""
     arrays = {}
     for entry in entries:
         name = entry.filename.removesuffix(".npy")
         with archive.open(entry) as file:
             version = np.lib.format.read_magic(file)
-            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+            header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
             shape, _, dtype = header(file)
             if name in arrays or dtype.hasobject or min(shape, default=0) < 0:
                 raise ValueError
@@ -181,16 +206,24 @@ def read_json(path: str | Path) -> Any:
     """
     path = _existing(path)
     if path.stat().st_size > MOST_JSON_BYTES:
-        raise ValueError(f"{path}: has {path.stat().st_size} bytes; at most {MOST_JSON_BYTES} are read")
+        raise ValueError(
+            f"{path}: has {path.stat().st_size} bytes; at most {MOST_JSON_BYTES} are read"
+        )
     try:
         text = path.read_text(encoding="utf-8")
         return json.loads(
-            text, parse_constant=_number, parse_float=_number, parse_int=_integer, object_pairs_hook=_object
+            text,
+            parse_constant=_number,
+            parse_float=_number,
+            parse_int=_integer,
+            object_pairs_hook=_object,
         )
     except RecursionError:
         raise ValueError(f"{path}: not JSON that is read (nested too deeply)") from None
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({' '.join(str(error).split())[:200]})") from None
+        raise ValueError(
+            f"{path}: not JSON ({' '.join(str(error).split())[:200]})"
+        ) from None
 
 
 def _number(text: str) -> float:

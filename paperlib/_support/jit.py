@@ -7,7 +7,13 @@ from typing import Any
 _made: dict[Hashable, Callable] = {}
 
 
-def loop(key: Hashable, make: Callable[[Any], Callable], size: int, worth: int, once_made: int | None = None) -> Any:
+def loop(
+    key: Hashable,
+    make: Callable[[Any], Callable],
+    size: int,
+    worth: int,
+    once_made: int | None = None,
+) -> Any:
     """Return a compiled loop, or None if plain NumPy is faster or numba is not installed.
 
     The loop is identified by `key`. The function `make` receives the module numba and returns the compiled loop.
@@ -34,7 +40,9 @@ def numba() -> Any:
     return numba
 
 
-def jit(function: Callable, *, flags: frozenset[str] = frozenset(), inner: bool = False) -> Callable:
+def jit(
+    function: Callable, *, flags: frozenset[str] = frozenset(), inner: bool = False
+) -> Callable:
     """Compile a function with numba and cache it on disk, if the cache folder is writable.
 
     The fast-math flags of LLVM are given by `flags`. If `inner` is true, the Python wrapper is omitted. The
@@ -42,10 +50,16 @@ def jit(function: Callable, *, flags: frozenset[str] = frozenset(), inner: bool 
     cached itself, because the cached code of its callers contains it. The function must not create arrays,
     because reference counting is off.
     """
-    options = {"error_model": "numpy", "nogil": True, "fastmath": set(flags), "_nrt": False}
+    options = {
+        "error_model": "numpy",
+        "nogil": True,
+        "fastmath": set(flags),
+        "_nrt": False,
+    }
     options |= {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
     try:
-        return numba().njit(function, cache=not inner, **options)  # the cache needs a function defined in a file
+        # The cache needs a function defined in a file
+        return numba().njit(function, cache=not inner, **options)
     except RuntimeError:  # numba found no writable cache folder
         return numba().njit(function, **options)
 

@@ -23,12 +23,17 @@ def load() -> tuple[Any, Any]:
             import keras
             import tensorflow
 
-            # The first search for devices also writes to the log, before the log level is read.
+            # The first search for devices also writes to the log, before the log level
+            # is read.
             tensorflow.config.list_physical_devices()
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error.name}: training needs 'neural-born-series[train]'") from None
+        raise ModuleNotFoundError(
+            f"{error.name}: training needs 'neural-born-series[train]'"
+        ) from None
     if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(f"KERAS_BACKEND = {keras.backend.backend()!r}: training needs 'tensorflow'")
+        raise RuntimeError(
+            f"KERAS_BACKEND = {keras.backend.backend()!r}: training needs 'tensorflow'"
+        )
     return tensorflow, keras
 
 

@@ -19,7 +19,9 @@ Kind = TypeVar("Kind")
 
 SERIES_ORDER = 170  # for larger n, n! overflows float64
 TENSOR_ORDER = 20  # for larger n, n! overflows int64, and multiplicities are at most n!
-WORTH_ASKING = 2**26  # bytes; the query of free memory takes a good part of a millisecond, so it is skipped for less
+# bytes; the query of free memory takes a good part of a millisecond, so it is skipped
+# for less
+WORTH_ASKING = 2**26
 
 
 def brief(value: object) -> str:
@@ -32,18 +34,26 @@ def brief(value: object) -> str:
     """
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # an error of the object's own repr, or an integer with more digits than Python prints
+    # An error of the object's own repr, or an integer with more digits than Python
+    # prints
+    except Exception:
         return f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def integer(
-    name: str, value: Any, minimum: int | None = None, maximum: int | None = None, *, limit: int | None = None
+    name: str,
+    value: Any,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    *,
+    limit: int | None = None,
 ) -> int:
     """Return an integer argument as an int. Any integer type except bool is accepted.
 
-    The value must be from `minimum` to `maximum`, and at most `limit`. A `limit` is a bound that float64 or the
-    computing time sets, and messages mention it only if it is exceeded.
+    The value must be from `minimum` to `maximum`, and at most `limit`. A `limit` is a
+    bound that float64 or the computing time sets, and messages mention it only if it is
+    exceeded.
 
     Examples
     --------
@@ -63,14 +73,18 @@ def integer(
         result = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} = {brief(value)}: must be {allowed}") from None
-    if (minimum is not None and result < minimum) or (maximum is not None and result > maximum):
+    if (minimum is not None and result < minimum) or (
+        maximum is not None and result > maximum
+    ):
         raise ValueError(f"{name} = {brief(result)}: must be {allowed}")
     if limit is not None and result > limit:
         raise ValueError(f"{name} = {brief(result)}: must be at most {limit}")
     return result
 
 
-def number(name: str, value: Any, minimum: float | None = None, *, above: float | None = None) -> float:
+def number(
+    name: str, value: Any, minimum: float | None = None, *, above: float | None = None
+) -> float:
     """Return a real argument as a float. It must be one finite number, at least `minimum` and greater than `above`.
 
     Examples
@@ -88,7 +102,9 @@ def number(name: str, value: Any, minimum: float | None = None, *, above: float 
     message = f"{name} = {brief(value)}: must be {allowed}"
     try:
         # float() alone would also accept a string, a bool, and an array of one element.
-        real = np.ndim(value) == 0 and (type(value) is int or np.asarray(value).dtype.kind in "iuf")
+        real = np.ndim(value) == 0 and (
+            type(value) is int or np.asarray(value).dtype.kind in "iuf"
+        )
     except Exception:  # an error of the object's own __array__
         real = False
     if not real:
@@ -97,7 +113,11 @@ def number(name: str, value: Any, minimum: float | None = None, *, above: float 
         result = float(value)
     except OverflowError:
         result = np.inf
-    if not np.isfinite(result) or (minimum is not None and result < minimum) or (above is not None and result <= above):
+    if (
+        not np.isfinite(result)
+        or (minimum is not None and result < minimum)
+        or (above is not None and result <= above)
+    ):
         raise ValueError(message)
     return result
 
@@ -115,14 +135,18 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     allowed = tuple(allowed)
     if not isinstance(value, str) or value not in allowed:
         wrong = ValueError if isinstance(value, str) else TypeError
-        raise wrong(f"{name} = {brief(value)}: must be one of {', '.join(map(repr, allowed))}")
+        raise wrong(
+            f"{name} = {brief(value)}: must be one of {', '.join(map(repr, allowed))}"
+        )
     return value
 
 
 def instance(name: str, value: Any, kind: type[Kind]) -> Kind:
     """Return an argument that must be an instance of the type `kind`."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name}: {type(value).__name__} given; must be of type {kind.__name__}")
+        raise TypeError(
+            f"{name}: {type(value).__name__} given; must be of type {kind.__name__}"
+        )
     return value
 
 
@@ -141,21 +165,25 @@ def sequence(name: str, value: Any, of: type[Kind] = object) -> list[Kind]:  # t
         items = list(value)
     except TypeError:
         raise TypeError(f"{name} = {brief(value)}: must be a sequence") from None
-    return [instance(f"{name}[{number}]", item, of) for number, item in enumerate(items)]
+    return [
+        instance(f"{name}[{number}]", item, of) for number, item in enumerate(items)
+    ]
 
 
 def path(name: str, value: Any) -> Path:
     """Return an argument as a Path. It must be a string or Path of printable characters."""
     if not isinstance(value, (str, Path)) or not str(value).isprintable():
-        raise (ValueError if isinstance(value, (str, Path)) else TypeError)(f"{name} = {brief(value)}: must be a path")
+        raise (ValueError if isinstance(value, (str, Path)) else TypeError)(
+            f"{name} = {brief(value)}: must be a path"
+        )
     return Path(value)
 
 
 def real_array(name: str, value: Any, *, last: int | None = None) -> Floats:
     """Return an argument as a finite float64 array with at least one axis and no empty axis.
 
-    The last axis must have the length `last`, if given. The result is a view if the argument is already such an
-    array.
+    The last axis must have the length `last`, if given. The result is a view if the
+    argument is already such an array.
 
     Examples
     --------
@@ -191,7 +219,9 @@ def alike(name: str, value: Any, other: str, shape: tuple[int, ...]) -> Floats:
     """Return `real_array` of an argument that must have the shape of the argument named `other`."""
     array = real_array(name, value)
     if array.shape != shape:
-        raise ValueError(f"{name}: shape {array.shape}; must be that of {other}, {shape}")
+        raise ValueError(
+            f"{name}: shape {array.shape}; must be that of {other}, {shape}"
+        )
     return array
 
 
@@ -200,7 +230,9 @@ def broadcast(name: str, array: Floats, other: str, beside: Floats) -> tuple[int
     try:
         return np.broadcast_shapes(array.shape, beside.shape)
     except ValueError:
-        raise ValueError(f"{name}: shape {array.shape}; must broadcast with {other}, {beside.shape}") from None
+        raise ValueError(
+            f"{name}: shape {array.shape}; must broadcast with {other}, {beside.shape}"
+        ) from None
 
 
 def shaped(name: str, value: Any, last: int | None = None, *, axes: int = 1) -> Floats:
@@ -212,18 +244,29 @@ def shaped(name: str, value: Any, last: int | None = None, *, axes: int = 1) -> 
     try:
         array = np.asarray(value)
     except ValueError:
-        raise ValueError(f"{name}: rows of different lengths; must be a rectangular array") from None
+        raise ValueError(
+            f"{name}: rows of different lengths; must be a rectangular array"
+        ) from None
     except Exception as error:  # an error of the object's own __array__
-        raise TypeError(f"{name}: {type(value).__name__} that is no array ({type(error).__name__})") from None
+        raise TypeError(
+            f"{name}: {type(value).__name__} that is no array ({type(error).__name__})"
+        ) from None
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}: dtype {array.dtype}; must be real numbers")
     if array.ndim < axes:
-        raise ValueError(f"{name} = {brief(value)}: must be an array of one axis or more")
+        raise ValueError(
+            f"{name} = {brief(value)}: must be an array of one axis or more"
+        )
     if array.size == 0:
-        raise ValueError(f"{name}: shape {array.shape} is empty; every axis must be >= 1 long")
+        raise ValueError(
+            f"{name}: shape {array.shape} is empty; every axis must be >= 1 long"
+        )
     if last is not None and array.shape[-1] != last:
-        raise ValueError(f"{name}: shape {array.shape}; the last axis must be {last} long")
-    with np.errstate(over="ignore"):  # a long double may overflow float64; `finite` then raises
+        raise ValueError(
+            f"{name}: shape {array.shape}; the last axis must be {last} long"
+        )
+    # A long double may overflow float64; `finite` then raises
+    with np.errstate(over="ignore"):
         return np.asarray(array, dtype=np.float64)
 
 
@@ -232,7 +275,9 @@ def finite(name: str, array: Floats) -> None:
     # Two reductions need no temporary array, and a NaN propagates through both.
     if not (np.isfinite(array.min()) and np.isfinite(array.max())):
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name}[{', '.join(map(str, index))}] = {array[index]}: must be finite")
+        raise ValueError(
+            f"{name}[{', '.join(map(str, index))}] = {array[index]}: must be finite"
+        )
 
 
 def representable(name: str, result: Floats, instead: str) -> Floats:
@@ -241,7 +286,9 @@ def representable(name: str, result: Floats, instead: str) -> Floats:
     The arguments have been checked to be finite, so a value was too large for float64 during the computation.
     """
     if not np.isfinite(result).all():
-        raise ValueError(f"{name}: the result is beyond the largest double, 1.8e308; {instead}")
+        raise ValueError(
+            f"{name}: the result is beyond the largest double, 1.8e308; {instead}"
+        )
     return result
 
 
@@ -254,7 +301,9 @@ def memory(name: str, nbytes: int, instead: str) -> None:
         return
     free, needed = _free_bytes(), float(min(nbytes, 10**300))
     if free is not None and needed > free:
-        raise ValueError(f"{name}: needs {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free; {instead}")
+        raise ValueError(
+            f"{name}: needs {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free; {instead}"
+        )
 
 
 def _free_bytes() -> int | None:
@@ -264,12 +313,17 @@ def _free_bytes() -> int | None:
     """
     found = []
     try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        lines = dict(
+            line.split(":") for line in Path("/proc/meminfo").read_text().splitlines()
+        )
         found.append(1024 * int(lines["MemAvailable"].split()[0]))
     except (OSError, KeyError, ValueError):
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
             found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     with suppress(OSError, ValueError):  # not in a container, or no limit is set
-        limit, taken = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        limit, taken = (
+            int(Path(f"/sys/fs/cgroup/memory.{name}").read_text())
+            for name in ("max", "current")
+        )
         found.append(max(0, limit - taken))
     return min(found, default=None)

@@ -1,7 +1,8 @@
 r"""Show a potential and the orders of its scattering length, with sliders for the potential.
 
-The potential is U = depth * v(r) with a fixed shape v(r). Terms of order n, of the Born series and of the networks
-alike, grow as the n-th power of the depth. Weinberg eigenvalues grow linearly.
+The potential is U = depth * v(r) with a fixed shape v(r). Terms of order n, of the Born
+series and of the networks alike, grow as the n-th power of the depth. Weinberg
+eigenvalues grow linearly.
 
 .. math:: a^{(n)}[\lambda v] = \lambda^n a^{(n)}[v], \qquad \eta[\lambda v] = \lambda\, \eta[v]
 
@@ -33,8 +34,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "ORDER", "SHAPES", "Shape", "View", "data", "explore", "page", "picture", "report", "script", "sliders", "view",
-]  # fmt: skip
+    "ORDER",
+    "SHAPES",
+    "Shape",
+    "View",
+    "data",
+    "explore",
+    "page",
+    "picture",
+    "report",
+    "script",
+    "sliders",
+    "view",
+]
 
 SHELLS = 64
 ORDER = 4
@@ -47,7 +59,8 @@ class Shape:
     Parameters
     ----------
     potential : callable
-        ``potential(depth, d, **parameters)`` returns the discretised potential, shape (d,).
+        ``potential(depth, d, **parameters)`` returns the discretised potential, shape
+        (d,).
     depth : tuple of four floats
         Smallest, initial and largest depth and the step of the slider; dimensionless.
     parameters : dict of str to tuple of four floats
@@ -69,7 +82,8 @@ class Shape:
         Returns
         -------
         list of dict
-            Parameter name -> value in units of the range. The last parameter varies fastest.
+            Parameter name -> value in units of the range. The last parameter varies
+            fastest.
 
         Examples
         --------
@@ -80,21 +94,34 @@ class Shape:
             np.linspace(least, most, round((most - least) / step) + 1)
             for least, _, most, step in self.parameters.values()
         ]
-        return [dict(zip(self.parameters, values, strict=True)) for values in product(*steps)]
+        return [
+            dict(zip(self.parameters, values, strict=True))
+            for values in product(*steps)
+        ]
 
 
 WIDE, NARROW = (0.2, 0.4, 1.0, 0.01), (0.1, 0.25, 1.0, 0.01)
 SHAPES = {
-    "square well": Shape(potentials.square_well, (-6.0, 1.5, 6.0, 0.05), {"radius": (0.3, 1.0, 1.0, 0.01)}),
+    "square well": Shape(
+        potentials.square_well,
+        (-6.0, 1.5, 6.0, 0.05),
+        {"radius": (0.3, 1.0, 1.0, 0.01)},
+    ),
     "Gaussian": Shape(potentials.gaussian, (-40.0, 10.0, 40.0, 0.4), {"width": WIDE}),
-    "exponential": Shape(potentials.exponential, (-60.0, 15.0, 60.0, 0.5), {"width": NARROW}),
-    "Yukawa": Shape(potentials.yukawa, (-20.0, 5.0, 20.0, 0.2), {"width": (0.1, 0.5, 1.0, 0.01)}),
+    "exponential": Shape(
+        potentials.exponential, (-60.0, 15.0, 60.0, 0.5), {"width": NARROW}
+    ),
+    "Yukawa": Shape(
+        potentials.yukawa, (-20.0, 5.0, 20.0, 0.2), {"width": (0.1, 0.5, 1.0, 0.01)}
+    ),
     "Woods-Saxon": Shape(
         potentials.woods_saxon,
         (-16.0, 4.0, 16.0, 0.2),
         {"radius": (0.3, 0.6, 1.0, 0.02), "diffuseness": (0.02, 0.1, 0.3, 0.01)},
     ),
-    "Pöschl-Teller": Shape(potentials.poschl_teller, (-30.0, 7.5, 30.0, 0.25), {"width": WIDE}),
+    "Pöschl-Teller": Shape(
+        potentials.poschl_teller, (-30.0, 7.5, 30.0, 0.25), {"width": WIDE}
+    ),
 }
 """The shapes of the explorer by name, each with the ranges and steps of its sliders.
 
@@ -111,7 +138,8 @@ class View:
     potential : ndarray, shape (64,)
         The potential U in its shells, dimensionless.
     wave : tuple of two ndarrays, shape (257,) each
-        The distances r / range and the zero-energy wave function u(r), scaled to u'(1) = 1.
+        The distances r / range and the zero-energy wave function u(r), scaled to u'(1)
+        = 1.
     a0 : float
         The scattering length in units of the range.
     depth : float
@@ -121,10 +149,11 @@ class View:
     exact : ndarray, shape (241,)
         The exact scattering length at `depths`, in units of the range.
     born, networks : ndarray, shape (241, 4)
-        Partial sums to orders 1 to 4 at `depths`, of the Born series and of the series that the networks learned.
-        The sums of the networks include their constant term.
+        Partial sums to orders 1 to 4 at `depths`, of the Born series and of the series
+        that the networks learned. The sums of the networks include their constant term.
     terms, learned : ndarray, shape (4,)
-        Terms of orders 1 to 4 at `depth`, of the Born series and of the series that the networks learned.
+        Terms of orders 1 to 4 at `depth`, of the Born series and of the series that the
+        networks learned.
     eigenvalue : float
         The Weinberg eigenvalue of largest magnitude at `depth`.
 
@@ -153,7 +182,9 @@ def _series() -> LearnedSeries:
     return LearnedSeries(pretrained.series("born_signed").ensembles[:ORDER], ORDER)
 
 
-def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> dict[str, float]:
+def _checked(
+    shape: str, depth: float | None, parameters: dict[str, float]
+) -> dict[str, float]:
     """Return the depth and all parameters of a shape by name, checked against the ranges of their sliders.
 
     A depth of None and parameters that are not given take their initial values.
@@ -161,17 +192,23 @@ def _checked(shape: str, depth: float | None, parameters: dict[str, float]) -> d
     of = SHAPES[validation.choice("shape", shape, tuple(SHAPES))]
     if unknown := sorted(parameters.keys() - of.parameters.keys()):
         has = ", ".join(of.parameters)
-        raise ValueError(f"{unknown[0]}: no parameter of shape = {shape!r}; it has {has}")
+        raise ValueError(
+            f"{unknown[0]}: no parameter of shape = {shape!r}; it has {has}"
+        )
     given = parameters if depth is None else {"depth": depth, **parameters}
     values = {}
     for name, (least, first, most, _) in {"depth": of.depth, **of.parameters}.items():
         values[name] = validation.number(name, given.get(name, first))
         if not least <= values[name] <= most:
-            raise ValueError(f"{name} = {given[name]}: must be from {least:g} to {most:g} for shape = {shape!r}")
+            raise ValueError(
+                f"{name} = {given[name]}: must be from {least:g} to {most:g} for shape = {shape!r}"
+            )
     return values
 
 
-def view(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> View:
+def view(
+    shape: str = "Gaussian", depth: float | None = None, **parameters: float
+) -> View:
     """Compute the data that the picture shows.
 
     Parameters
@@ -179,7 +216,8 @@ def view(shape: str = "Gaussian", depth: float | None = None, **parameters: floa
     shape : str
         A name in `SHAPES`.
     depth : float, optional
-        The depth of the potential, dimensionless; positive attracts. By default a quarter of the largest depth.
+        The depth of the potential, dimensionless; positive attracts. By default a
+        quarter of the largest depth.
     **parameters : float
         Parameters of the shape in units of the range, as listed in `SHAPES`.
 
@@ -191,7 +229,8 @@ def view(shape: str = "Gaussian", depth: float | None = None, **parameters: floa
     Raises
     ------
     ValueError
-        If the shape is unknown or has no such parameter, or if a value is outside the range of its slider.
+        If the shape is unknown or has no such parameter, or if a value is outside the
+        range of its slider.
     TypeError
         If a value is not a number.
 
@@ -246,7 +285,8 @@ def picture(seen: View) -> "Figure":
     from paperlib.companion import figures
 
     figure = figures.one_potential(**vars(seen))
-    # The caller displays the returned figure. Left open, pyplot would display it a second time.
+    # The caller displays the returned figure. Left open, pyplot would display it a
+    # second time.
     plt.close(figure)
     return figure
 
@@ -262,8 +302,8 @@ def report(seen: View) -> str:
     Returns
     -------
     str
-        The scattering length in units of the range, the largest Weinberg eigenvalue, and a table with a row for
-        each order.
+        The scattering length in units of the range, the largest Weinberg eigenvalue,
+        and a table with a row for each order.
 
     Examples
     --------
@@ -291,10 +331,11 @@ def data() -> dict[str, Any]:
     Returns
     -------
     dict
-        `shells` and `order` are the numbers of shells and of orders. `shapes` has for each shape the ranges of its
-        sliders, `depth` and `parameters`, and the table `networks`. Row k of the table belongs to entry k of
-        `Shape.grid`. It has the terms of orders 0 to `ORDER` that the networks learned, at depth one, with twelve
-        digits.
+        `shells` and `order` are the numbers of shells and of orders. `shapes` has for
+        each shape the ranges of its sliders, `depth` and `parameters`, and the table
+        `networks`. Row k of the table belongs to entry k of `Shape.grid`. It has the
+        terms of orders 0 to `ORDER` that the networks learned, at depth one, with
+        twelve digits.
 
     Examples
     --------
@@ -305,9 +346,17 @@ def data() -> dict[str, Any]:
     """
     shapes = {}
     for name, shape in SHAPES.items():
-        v = np.array([shape.potential(1.0, SHELLS, **parameters) for parameters in shape.grid()])
-        networks = [[float(f"{term:.11e}") for term in row] for row in _series().terms(v)]
-        shapes[name] = {"depth": shape.depth, "parameters": shape.parameters, "networks": networks}
+        v = np.array(
+            [shape.potential(1.0, SHELLS, **parameters) for parameters in shape.grid()]
+        )
+        networks = [
+            [float(f"{term:.11e}") for term in row] for row in _series().terms(v)
+        ]
+        shapes[name] = {
+            "depth": shape.depth,
+            "parameters": shape.parameters,
+            "networks": networks,
+        }
     return {"shells": SHELLS, "order": ORDER, "shapes": shapes}
 
 
@@ -327,19 +376,22 @@ def script() -> str:
     return (files("paperlib.companion") / "explorer.js").read_text(encoding="utf-8")
 
 
-def page(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> str:
+def page(
+    shape: str = "Gaussian", depth: float | None = None, **parameters: float
+) -> str:
     """Return the sliders and their picture as a self-contained piece of HTML.
 
-    The piece loads nothing else, so it also works in a page that is opened from a file. It shows the picture as
-    soon as the page is loaded, provided that the browser runs scripts. The sliders open at the step nearest to the
-    given values.
+    The piece loads nothing else, so it also works in a page that is opened from a file.
+    It shows the picture as soon as the page is loaded, provided that the browser runs
+    scripts. The sliders open at the step nearest to the given values.
 
     Parameters
     ----------
     shape : str
         A name in `SHAPES`.
     depth : float, optional
-        The depth of the potential, dimensionless; positive attracts. By default a quarter of the largest depth.
+        The depth of the potential, dimensionless; positive attracts. By default a
+        quarter of the largest depth.
     **parameters : float
         Parameters of the shape in units of the range, as listed in `SHAPES`.
 
@@ -351,7 +403,8 @@ def page(shape: str = "Gaussian", depth: float | None = None, **parameters: floa
     Raises
     ------
     ValueError
-        If the shape is unknown or has no such parameter, or if a value is outside the range of its slider.
+        If the shape is unknown or has no such parameter, or if a value is outside the
+        range of its slider.
     TypeError
         If a value is not a number.
 
@@ -361,14 +414,17 @@ def page(shape: str = "Gaussian", depth: float | None = None, **parameters: floa
     True
     """
     opened = (data(), shape, _checked(shape, depth, parameters))
-    # A page opened from a file may not import modules from other files, so the module is written into the page.
+    # A page opened from a file may not import modules from other files, so the module
+    # is written into the page.
     call = ", ".join(json.dumps(value, ensure_ascii=False) for value in opened)
     start = f'mount(document.querySelector(".explorer-here:empty"), {call});'
     none = "<noscript>Sliders, and a picture that they move, are here where scripts run.</noscript>"
     return f'{none}<div class="explorer-here"></div><script type="module">\n{script()}\n{start}\n</script>'
 
 
-def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "AnyWidget":
+def sliders(
+    shape: str = "Gaussian", depth: float | None = None, **parameters: float
+) -> "AnyWidget":
     """Return the sliders and their picture as a widget for JupyterLab or another front end that supports widgets.
 
     The sliders open at the step nearest to the given values.
@@ -378,7 +434,8 @@ def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: f
     shape : str
         A name in `SHAPES`.
     depth : float, optional
-        The depth of the potential, dimensionless; positive attracts. By default a quarter of the largest depth.
+        The depth of the potential, dimensionless; positive attracts. By default a
+        quarter of the largest depth.
     **parameters : float
         Parameters of the shape in units of the range, as listed in `SHAPES`.
 
@@ -390,7 +447,8 @@ def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: f
     Raises
     ------
     ValueError
-        If the shape is unknown or has no such parameter, or if a value is outside the range of its slider.
+        If the shape is unknown or has no such parameter, or if a value is outside the
+        range of its slider.
     TypeError
         If a value is not a number.
 
@@ -411,18 +469,21 @@ def sliders(shape: str = "Gaussian", depth: float | None = None, **parameters: f
     return Explorer(shape=shape, values=_checked(shape, depth, parameters))
 
 
-def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: float) -> "AnyWidget | Figure":
+def explore(
+    shape: str = "Gaussian", depth: float | None = None, **parameters: float
+) -> "AnyWidget | Figure":
     """Return the sliders if the notebook is used interactively, else print the numbers and return the static picture.
 
-    The static picture shows the initial state of the sliders. It is returned if the notebook is run by nbconvert,
-    papermill or nbval, or if anywidget is not installed.
+    The static picture shows the initial state of the sliders. It is returned if the
+    notebook is run by nbconvert, papermill or nbval, or if anywidget is not installed.
 
     Parameters
     ----------
     shape : str
         A name in `SHAPES`.
     depth : float, optional
-        The depth of the potential, dimensionless; positive attracts. By default a quarter of the largest depth.
+        The depth of the potential, dimensionless; positive attracts. By default a
+        quarter of the largest depth.
     **parameters : float
         Parameters of the shape in units of the range, as listed in `SHAPES`.
 
@@ -434,7 +495,8 @@ def explore(shape: str = "Gaussian", depth: float | None = None, **parameters: f
     Raises
     ------
     ValueError
-        If the shape is unknown or has no such parameter, or if a value is outside the range of its slider.
+        If the shape is unknown or has no such parameter, or if a value is outside the
+        range of its slider.
     TypeError
         If a value is not a number.
 
@@ -456,6 +518,9 @@ def _someone_is_there() -> bool:
 
     Front ends that run notebooks unattended send cells with ``allow_stdin`` set to False.
     """
-    ipython = sys.modules.get("IPython")  # a front end has loaded IPython before it runs cells
+    # A front end has loaded IPython before it runs cells
+    ipython = sys.modules.get("IPython")
     shell: Any = ipython.get_ipython() if ipython else None
-    return hasattr(shell, "kernel") and shell.get_parent().get("content", {}).get("allow_stdin", False)
+    return hasattr(shell, "kernel") and shell.get_parent().get("content", {}).get(
+        "allow_stdin", False
+    )

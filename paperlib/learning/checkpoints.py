@@ -18,10 +18,20 @@ from paperlib._support import determinism, tensorflow
 from paperlib._support.files import read_npz, write_npz
 from paperlib.learning.ensemble import CURVES
 
-# The source files that determine the trained weights, together with the configuration and the target's values.
+# The source files that determine the trained weights, together with the configuration
+# and the target's values.
 _CODE = (
     "_support/tensorflow.py",
-    *(f"learning/{name}.py" for name in ("config", "compiled_training", "soap", "tensorflow_activations", "training")),
+    *(
+        f"learning/{name}.py"
+        for name in (
+            "config",
+            "compiled_training",
+            "soap",
+            "tensorflow_activations",
+            "training",
+        )
+    ),
 )
 
 
@@ -30,7 +40,9 @@ def code() -> bytes:
 
     Comments, docstrings and layout do not change a hash.
     """
-    texts = (_written(ast.parse((files("paperlib") / name).read_bytes())) for name in _CODE)
+    texts = (
+        _written(ast.parse((files("paperlib") / name).read_bytes())) for name in _CODE
+    )
     return b"".join(hashlib.sha256(text.encode()).digest() for text in texts)
 
 
@@ -44,12 +56,20 @@ def _written(part: Any) -> str:
         return f"[{', '.join(_written(each) for each in part if not _is_text(each))}]"
     if not isinstance(part, ast.AST):
         return ascii(part)
-    fields = [f"{name}={_written(value)}" for name, value in ast.iter_fields(part) if value not in (None, [])]
+    fields = [
+        f"{name}={_written(value)}"
+        for name, value in ast.iter_fields(part)
+        if value not in (None, [])
+    ]
     return f"{type(part).__name__}({', '.join(fields)})"
 
 
 def _is_text(part: Any) -> bool:
-    return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
+    return (
+        isinstance(part, ast.Expr)
+        and isinstance(part.value, ast.Constant)
+        and isinstance(part.value.value, str)
+    )
 
 
 @dataclass(frozen=True)
@@ -61,15 +81,18 @@ class Checkpoint:
     path : Path
         The .npz file.
     origin : str
-        Hash of everything besides the configuration that a training must share with the stored one: the code, the
-        library versions, the deterministic mode and the target's values. `Checkpoint.of` computes it.
+        Hash of everything besides the configuration that a training must share with the
+        stored one: the code, the library versions, the deterministic mode and the
+        target's values. `Checkpoint.of` computes it.
     """
 
     path: Path
     origin: str
 
     @classmethod
-    def of(cls, folder: str | Path, fingerprint: str, values: np.ndarray) -> "Checkpoint":
+    def of(
+        cls, folder: str | Path, fingerprint: str, values: np.ndarray
+    ) -> "Checkpoint":
         """Return the checkpoint in `folder` of the training whose configuration has this fingerprint.
 
         `values` are the target's values at some samples. They distinguish two functions that have the same name.
@@ -91,13 +114,15 @@ class Checkpoint:
         Returns
         -------
         list of list
-            Loss, validation and seconds, one entry per epoch. All three are empty if the file is missing or unusable.
+            Loss, validation and seconds, one entry per epoch. All three are empty if
+            the file is missing or unusable.
 
         Warns
         -----
         UserWarning
-            If the file is damaged, or was written by other code, with other libraries, under another setting of the
-            deterministic mode, or for other values of the target.
+            If the file is damaged, or was written by other code, with other libraries,
+            under another setting of the deterministic mode, or for other values of the
+            target.
         """
         names = [f"state_{k:03}" for k in range(len(state))]
         if not self.path.exists():
@@ -117,4 +142,9 @@ class Checkpoint:
     def store(self, state: Sequence[Any], curves: Sequence[list]) -> None:
         """Write the variables and the curves to the file, which is replaced atomically."""
         arrays = {f"state_{k:03}": variable.numpy() for k, variable in enumerate(state)}
-        write_npz(self.path, origin=self.origin, **dict(zip(CURVES, curves, strict=True)), **arrays)
+        write_npz(
+            self.path,
+            origin=self.origin,
+            **dict(zip(CURVES, curves, strict=True)),
+            **arrays,
+        )

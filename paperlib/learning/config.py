@@ -37,21 +37,23 @@ class TrainingConfig:
     samples : int
         Number of potentials in an epoch.
     sample_sets : int or None
-        Number of sample sets that the epochs cycle through. None draws a new set each epoch.
+        Number of sample sets that the epochs cycle through. None draws a new set each
+        epoch.
     batch : int
-        Number of potentials in a step. An epoch has ``samples // batch`` steps and does not use the remaining
-        potentials.
+        Number of potentials in a step. An epoch has ``samples // batch`` steps and does
+        not use the remaining potentials.
     steps : int
         Total number of steps.
     fit : {"values", "gradients", "hessian_vectors", "third_derivatives"}
-        Quantities in the loss. "gradients" adds the gradients to the values. "hessian_vectors" adds Hessian-vector
-        products along one random direction v per sample, and "third_derivatives" adds D^3 f[v, v, .]. The squared error
-        of each quantity is divided by the mean square of that quantity.
+        Quantities in the loss. "gradients" adds the gradients to the values.
+        "hessian_vectors" adds Hessian-vector products along one random direction v per
+        sample, and "third_derivatives" adds D^3 f[v, v, .]. The squared error of each
+        quantity is divided by the mean square of that quantity.
     optimizer : {"soap", "adam", "muon"}
         Name of the optimizer.
     learning_rate : float or sequence of float
-        Peak of the learning rate, one for all members or one per member. The rate rises linearly over the first
-        `warmup` steps and then falls to zero as a cosine.
+        Peak of the learning rate, one for all members or one per member. The rate rises
+        linearly over the first `warmup` steps and then falls to zero as a cosine.
     warmup : int
         Number of steps of the linear rise.
     validation : int
@@ -66,8 +68,8 @@ class TrainingConfig:
     TypeError
         If a field has the wrong type.
     ValueError
-        If a field is out of its range, two seeds are equal, or the number of learning rates differs from that of the
-        seeds.
+        If a field is out of its range, two seeds are equal, or the number of learning
+        rates differs from that of the seeds.
 
     Examples
     --------
@@ -98,10 +100,12 @@ class TrainingConfig:
     seeds: Sequence[int] = (0, 1, 2, 3, 4)
 
     def __post_init__(self) -> None:
-        # The checks convert equal values to the same form, for example 0 to 0.0 for a float. Storing the result gives
-        # equal configurations the same fingerprint.
+        # The checks convert equal values to the same form, for example 0 to 0.0 for a
+        # float. Storing the result gives equal configurations the same fingerprint.
         def keep(name: str, check: Callable, *rest: Any, **limits: Any) -> None:
-            object.__setattr__(self, name, check(name, getattr(self, name), *rest, **limits))
+            object.__setattr__(
+                self, name, check(name, getattr(self, name), *rest, **limits)
+            )
 
         for name in ("d", "samples", "batch", "steps", "validation"):
             keep(name, validation.integer, minimum=1, limit=2**31)
@@ -113,11 +117,19 @@ class TrainingConfig:
         keep("seeds", _integers, 0)
         keep("depth", validation.number, above=0)
         keep("min_scale", validation.number, minimum=0)
-        choices = {"activation": TRAINABLE, "fit": FITS, "sampling": SAMPLE_KINDS, "optimizer": OPTIMIZERS}
+        choices = {
+            "activation": TRAINABLE,
+            "fit": FITS,
+            "sampling": SAMPLE_KINDS,
+            "optimizer": OPTIMIZERS,
+        }
         for name, allowed in choices.items():
             keep(name, validation.choice, allowed)
         if isinstance(self.learning_rate, (tuple, list)):
-            rates = tuple(validation.number("learning_rate", rate, above=0) for rate in self.learning_rate)
+            rates = tuple(
+                validation.number("learning_rate", rate, above=0)
+                for rate in self.learning_rate
+            )
             object.__setattr__(self, "learning_rate", rates)
             if len(rates) != len(self.seeds):
                 raise ValueError(
@@ -126,10 +138,14 @@ class TrainingConfig:
         else:
             keep("learning_rate", validation.number, above=0)
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds = {self.seeds}: must differ, or members would be the same network")
+            raise ValueError(
+                f"seeds = {self.seeds}: must differ, or members would be the same network"
+            )
         for name, most in (("batch", "samples"), ("warmup", "steps")):
             if getattr(self, name) > getattr(self, most):
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at most {most} = {getattr(self, most)}")
+                raise ValueError(
+                    f"{name} = {getattr(self, name)}: must be at most {most} = {getattr(self, most)}"
+                )
         if self.min_scale > 1:
             raise ValueError(f"min_scale = {self.min_scale}: must be from 0 to 1")
 
@@ -152,7 +168,8 @@ class TrainingConfig:
         Raises
         ------
         ValueError
-            If `content` is not a dict, or has an unknown field or a value that its field cannot have.
+            If `content` is not a dict, or has an unknown field or a value that its
+            field cannot have.
 
         Examples
         --------
@@ -160,7 +177,9 @@ class TrainingConfig:
         (8,)
         """
         if not isinstance(content, dict) or not set(content) <= set(FIELDS):
-            raise ValueError(f"{name}: must be an object with fields among {', '.join(FIELDS)}")
+            raise ValueError(
+                f"{name}: must be an object with fields among {', '.join(FIELDS)}"
+            )
         try:
             return cls(**content)
         except (TypeError, ValueError) as error:
@@ -193,7 +212,14 @@ class TrainingConfig:
         >>> TrainingConfig(d=4).potentials(3, 0).shape
         (3, 4)
         """
-        return sample(n, self.d, depth=self.depth, kind=self.sampling, smallest=self.min_scale, seed=seed)
+        return sample(
+            n,
+            self.d,
+            depth=self.depth,
+            kind=self.sampling,
+            smallest=self.min_scale,
+            seed=seed,
+        )
 
     def fingerprint(self, target: Target) -> str:
         """Return a hash of the configuration and the target's name.
@@ -234,7 +260,8 @@ class TrainingConfig:
         Returns
         -------
         str
-            A JSON object with the fields of the configuration and the field "target", sorted by name.
+            A JSON object with the fields of the configuration and the field "target",
+            sorted by name.
 
         Raises
         ------
@@ -247,7 +274,11 @@ class TrainingConfig:
         >>> json.loads(TrainingConfig().written(scattering_length_target()))["target"]
         'scattering length'
         """
-        return json.dumps(asdict(self) | {"target": validation.instance("target", target, Target).name}, sort_keys=True)
+        return json.dumps(
+            asdict(self)
+            | {"target": validation.instance("target", target, Target).name},
+            sort_keys=True,
+        )
 
 
 FIELDS = tuple(field.name for field in fields(TrainingConfig))
@@ -257,7 +288,10 @@ def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
     """Return a non-empty sequence of integers, each at least `minimum`, as a tuple."""
     if not isinstance(values, (tuple, list)) or not values:
         wrong = ValueError if isinstance(values, (tuple, list)) else TypeError
-        raise wrong(f"{name} = {validation.brief(values)}: must be a tuple of one integer or more")
+        raise wrong(
+            f"{name} = {validation.brief(values)}: must be a tuple of one integer or more"
+        )
     return tuple(
-        validation.integer(f"{name}[{i}]", value, minimum=minimum, limit=2**31) for i, value in enumerate(values)
+        validation.integer(f"{name}[{i}]", value, minimum=minimum, limit=2**31)
+        for i, value in enumerate(values)
     )

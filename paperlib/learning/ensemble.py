@@ -15,7 +15,11 @@ from paperlib.networks.mlp import MLP, from_arrays, to_arrays
 
 __all__ = ["Ensemble"]
 
-CURVES = {"loss": "(epochs, members)", "validation": "(epochs, members)", "seconds": "(epochs,)"}
+CURVES = {
+    "loss": "(epochs, members)",
+    "validation": "(epochs, members)",
+    "seconds": "(epochs,)",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +37,19 @@ class Ensemble:
     validation : ndarray of float64, shape (epochs, members)
         Mean squared error on held-out samples, in units of the target's variance.
     seconds : ndarray of float64, shape (epochs,)
-        Wall time of each epoch's steps for all members together, in seconds. The first epoch includes compilation.
+        Wall time of each epoch's steps for all members together, in seconds. The first
+        epoch includes compilation.
     configuration : str
-        JSON object with the fields of the `TrainingConfig` and the target's name; empty if they are unknown.
+        JSON object with the fields of the `TrainingConfig` and the target's name; empty
+        if they are unknown.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `members` is empty, the members differ in shape or activation, or the lengths of the arguments do not agree.
+        If `members` is empty, the members differ in shape or activation, or the lengths
+        of the arguments do not agree.
 
     Examples
     --------
@@ -71,13 +78,26 @@ class Ensemble:
             object.__setattr__(self, name, validation.frozen_copy(curve))
         validation.instance("configuration", self.configuration, str)
         given: list[Any] = validation.sequence("seeds", self.seeds)
-        seeds = tuple(validation.integer(f"seeds[{n}]", seed, -(2**63), 2**63 - 1) for n, seed in enumerate(given))
+        seeds = tuple(
+            validation.integer(f"seeds[{n}]", seed, -(2**63), 2**63 - 1)
+            for n, seed in enumerate(given)
+        )
         object.__setattr__(self, "seeds", seeds)
-        kinds = [([weight.shape for weight in member.weights], member.activation) for member in members]
+        kinds = [
+            ([weight.shape for weight in member.weights], member.activation)
+            for member in members
+        ]
         for number, kind in enumerate(kinds):
             if kind != kinds[0]:
-                raise ValueError(f"members[{number}]: must have the shape and the activation of members[0]")
-        if not len(self.seeds) == np.shape(self.loss)[-1] == np.shape(self.validation)[-1] == len(self.members):
+                raise ValueError(
+                    f"members[{number}]: must have the shape and the activation of members[0]"
+                )
+        if (
+            not len(self.seeds)
+            == np.shape(self.loss)[-1]
+            == np.shape(self.validation)[-1]
+            == len(self.members)
+        ):
             raise ValueError(
                 f"seeds = {validation.brief(self.seeds)}: seeds and curves must be one a member, of {len(self.members)}"
             )
@@ -112,7 +132,11 @@ class Ensemble:
         >>> pretrained.ensemble("scattering_lengths").member(0)
         MLP(64-64-64-64-1, silu)
         """
-        return self.members[validation.integer("number", number, minimum=0, maximum=len(self.members) - 1)]
+        return self.members[
+            validation.integer(
+                "number", number, minimum=0, maximum=len(self.members) - 1
+            )
+        ]
 
     def predict(self, x: ArrayLike) -> Floats:
         """Evaluate every member at the inputs x.
@@ -170,7 +194,9 @@ class Ensemble:
         (3,)
         """
         with np.errstate(over="ignore"):
-            return validation.representable("x", self.predict(x).mean(axis=0), "scale the inputs or the weights")
+            return validation.representable(
+                "x", self.predict(x).mean(axis=0), "scale the inputs or the weights"
+            )
 
     def std(self, x: ArrayLike) -> Floats:
         """Return the standard deviation of the members' outputs.
@@ -183,7 +209,8 @@ class Ensemble:
         Returns
         -------
         ndarray of float64, shape (...)
-            The standard deviation over members, with the number of members as its divisor.
+            The standard deviation over members, with the number of members as its
+            divisor.
 
         Raises
         ------
@@ -200,7 +227,9 @@ class Ensemble:
         array([1., 2.])
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            return validation.representable("x", self.predict(x).std(axis=0), "scale the inputs or the weights")
+            return validation.representable(
+                "x", self.predict(x).std(axis=0), "scale the inputs or the weights"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the ensemble to a .npz file, atomically and in single precision.
@@ -228,7 +257,10 @@ class Ensemble:
         ...     [path.name for path in Path(folder).glob("*.npz")]
         ['ensemble.npz']
         """
-        layers = zip(*(member.weights for member in self.members)), zip(*(member.biases for member in self.members))
+        layers = (
+            zip(*(member.weights for member in self.members)),
+            zip(*(member.biases for member in self.members)),
+        )
         stacked = to_arrays(*([np.stack(layer) for layer in part] for part in layers))
         single = {name: getattr(self, name) for name in CURVES} | stacked
         write_npz(
@@ -236,7 +268,10 @@ class Ensemble:
             activation=np.array(self.members[0].activation),
             configuration=np.array(self.configuration),
             seeds=np.array(self.seeds, dtype=np.int64),
-            **{name: np.asarray(array, dtype=np.float32) for name, array in single.items()},
+            **{
+                name: np.asarray(array, dtype=np.float32)
+                for name, array in single.items()
+            },
         )
 
     @classmethod
@@ -270,12 +305,22 @@ class Ensemble:
         ...     Ensemble.load(path).seeds
         (7,)
         """
-        arrays = read_npz(path, (*CURVES, "activation", "seeds", "weights_0", "biases_0"))
+        arrays = read_npz(
+            path, (*CURVES, "activation", "seeds", "weights_0", "biases_0")
+        )
         try:
             weights, biases = from_arrays(arrays)
             seeds, activation = arrays["seeds"].tolist(), arrays["activation"].tolist()
-            members = [MLP([w[i] for w in weights], [b[i] for b in biases], activation) for i in range(len(seeds))]
+            members = [
+                MLP([w[i] for w in weights], [b[i] for b in biases], activation)
+                for i in range(len(seeds))
+            ]
             curves = {name: arrays[name] for name in CURVES}
-            return cls(members, seeds, **curves, configuration=str(arrays.get("configuration", "")))
+            return cls(
+                members,
+                seeds,
+                **curves,
+                configuration=str(arrays.get("configuration", "")),
+            )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: does not hold an ensemble ({error})") from None

@@ -1,29 +1,33 @@
 r"""Read Taylor tensors off trained ensembles, all orders at once or order by order.
 
-Near U = 0 a network equals its Taylor series, and so does the target. There are two protocols.
+Near U = 0 a network equals its Taylor series, and so does the target. There are two
+protocols.
 
 *Direct*: train one ensemble on the target and read all orders off it.
 
-*Iterative*: train an ensemble, subtract the orders that it has learned from the target, and train the next ensemble on
-the remainder. Each iteration adds one order.
+*Iterative*: train an ensemble, subtract the orders that it has learned from the target,
+and train the next ensemble on the remainder. Each iteration adds one order.
 
 .. math:: f_1 = f, \qquad
           f_{k+1}[U] = f_k[U] - \sum_{n \le k} s^{(n,k)} t^{(n,k)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}, \qquad
           t^{(n,k)} = \frac{1}{n!} \Big\langle \partial^n \mathrm{MLP}_k \Big\rangle_0
 
-The learned tensors are *combined*: each ensemble corrects the errors of the lower orders that the earlier ensembles
-left, to the extent that its members agree on the correction.
+The learned tensors are *combined*: each ensemble corrects the errors of the lower
+orders that the earlier ensembles left, to the extent that its members agree on the
+correction.
 
 .. math:: T^{(n)} = t^{(n,n)} + \sum_{k > n} s^{(n,k)}\, t^{(n,k)}, \qquad
           s = \max\Big(0,\, 1 - \frac{\sigma^2}{\|t\|^2}\Big)
 
-Here :math:`\sigma^2` is the squared standard error of the mean over members, estimated from the variation between them.
-The weight s is 0 if there is only one member, and 1 for n = k. The paper's second version proposes to remove the
-leading order, to train on the remainder and to combine the results. The protocols are our own.
+Here :math:`\sigma^2` is the squared standard error of the mean over members, estimated
+from the variation between them. The weight s is 0 if there is only one member, and 1
+for n = k. The paper's second version proposes to remove the leading order, to train on
+the remainder and to combine the results. The protocols are our own.
 
 References
 ----------
-- Kaspschak and Meißner, the paper (2021): https://doi.org/10.1103/PhysRevResearch.3.023223
+- Kaspschak and Meißner, the paper (2021):
+  https://doi.org/10.1103/PhysRevResearch.3.023223
 """
 
 import warnings
@@ -49,7 +53,13 @@ from paperlib.taylor.series import taylor_expand
 from paperlib.taylor.symmetric import SymmetricTensor
 from paperlib.taylor.tensors import derivative_tensor
 
-__all__ = ["LearnedSeries", "compare_direct_iterative", "direct", "iterative", "relative_errors"]
+__all__ = [
+    "LearnedSeries",
+    "compare_direct_iterative",
+    "direct",
+    "iterative",
+    "relative_errors",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,18 +69,20 @@ class LearnedSeries:
     Parameters
     ----------
     ensembles : sequence of Ensemble
-        Ensembles in the order of their training. The learned orders up to k were subtracted from the target of ensemble
-        k before ensemble k + 1 was trained.
+        Ensembles in the order of their training. The learned orders up to k were
+        subtracted from the target of ensemble k before ensemble k + 1 was trained.
     order : int
-        Highest order of the series, at least the number of ensembles and at most 20. Ensemble n gives order n. The last
-        ensemble also gives the orders above the number of ensembles.
+        Highest order of the series, at least the number of ensembles and at most 20.
+        Ensemble n gives order n. The last ensemble also gives the orders above the
+        number of ensembles.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `ensembles` is empty, the networks differ in the number of inputs, or `order` is out of range.
+        If `ensembles` is empty, the networks differ in the number of inputs, or `order`
+        is out of range.
 
     Examples
     --------
@@ -84,13 +96,24 @@ class LearnedSeries:
     order: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ensembles", tuple(validation.sequence("ensembles", self.ensembles, Ensemble)))
+        object.__setattr__(
+            self,
+            "ensembles",
+            tuple(validation.sequence("ensembles", self.ensembles, Ensemble)),
+        )
         if not self.ensembles:
             raise ValueError("ensembles = (): must be one or more")
         dims = {ensemble.member(0).dim for ensemble in self.ensembles}
         if len(dims) > 1:
-            raise ValueError(f"ensembles: of networks with {sorted(dims)} inputs; must be of one kind")
-        order = validation.integer("order", self.order, minimum=len(self.ensembles), limit=validation.TENSOR_ORDER)
+            raise ValueError(
+                f"ensembles: of networks with {sorted(dims)} inputs; must be of one kind"
+            )
+        order = validation.integer(
+            "order",
+            self.order,
+            minimum=len(self.ensembles),
+            limit=validation.TENSOR_ORDER,
+        )
         object.__setattr__(self, "order", order)
 
     @property
@@ -105,14 +128,17 @@ class LearnedSeries:
         Returns
         -------
         ndarray of float64, shape (order, ensembles)
-            One row per order. The weight is 1 for the ensemble that gives the order, s for later ensembles and 0 for
-            earlier ones. The array is cached and read-only.
+            One row per order. The weight is 1 for the ensemble that gives the order, s
+            for later ensembles and 0 for earlier ones. The array is cached and
+            read-only.
         """
         shares = np.zeros((self.order, len(self.ensembles)))
         for n, row in enumerate(shares, 1):
             own = min(n, len(row)) - 1
             row[own] = 1.0
-            row[own + 1 :] = [_agreement(ensemble, n) for ensemble in self.ensembles[own + 1 :]]
+            row[own + 1 :] = [
+                _agreement(ensemble, n) for ensemble in self.ensembles[own + 1 :]
+            ]
         shares.flags.writeable = False  # the array is cached
         return shares
 
@@ -123,7 +149,8 @@ class LearnedSeries:
         Returns
         -------
         tuple of SymmetricTensor
-            The tensors of orders 1, 2, .., `order` and dimension d, including the factor 1/n!.
+            The tensors of orders 1, 2, .., `order` and dimension d, including the
+            factor 1/n!.
         """
         return tuple(self.tensor(n) for n in range(1, self.order + 1))
 
@@ -154,7 +181,12 @@ class LearnedSeries:
         >>> series.tensor(2).full().shape
         (64, 64)
         """
-        return self._combined(order, lambda ensemble, n: _mean(ensemble, lambda member: _member_tensor(member, n)))
+        return self._combined(
+            order,
+            lambda ensemble, n: _mean(
+                ensemble, lambda member: _member_tensor(member, n)
+            ),
+        )
 
     def member_tensor(self, number: int, order: int) -> SymmetricTensor:
         """Return the tensor of one order that a single member of each ensemble has learned.
@@ -187,13 +219,19 @@ class LearnedSeries:
         >>> series.member_tensor(0, order=1).full().shape
         (64,)
         """
-        return self._combined(order, lambda ensemble, n: _member_tensor(ensemble.member(number), n))
+        return self._combined(
+            order, lambda ensemble, n: _member_tensor(ensemble.member(number), n)
+        )
 
-    def _combined(self, order: int, tensor: Callable[[Ensemble, int], SymmetricTensor]) -> SymmetricTensor:
+    def _combined(
+        self, order: int, tensor: Callable[[Ensemble, int], SymmetricTensor]
+    ) -> SymmetricTensor:
         """Return the weighted sum over ensembles of `tensor(ensemble, order)`."""
         order = validation.integer("order", order, minimum=1, maximum=self.order)
         parts = zip(self.shares[order - 1], self.ensembles, strict=True)
-        return reduce(add, (tensor(ensemble, order) * share for share, ensemble in parts if share))
+        return reduce(
+            add, (tensor(ensemble, order) * share for share, ensemble in parts if share)
+        )
 
     def terms(self, U: ArrayLike) -> Floats:
         """Return the learned terms of the series at the potentials U.
@@ -228,13 +266,19 @@ class LearnedSeries:
         U = validation.real_array("U", U, last=self.dim)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                means = [_mean(each, lambda mlp: taylor_expand(mlp, self.order).terms(U)) for each in self.ensembles]
+                means = [
+                    _mean(each, lambda mlp: taylor_expand(mlp, self.order).terms(U))
+                    for each in self.ensembles
+                ]
         except ValueError as error:  # a term overflows float64
             raise ValueError(f"U: as {error}") from None
-        # The constant is never subtracted, so the last ensemble learns it too, and learns it best.
+        # The constant is never subtracted, so the last ensemble learns it too, and
+        # learns it best.
         shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
         with np.errstate(over="ignore", invalid="ignore"):
-            return validation.representable("U", np.einsum("nk,k...n->...n", shares, np.array(means)), "scale it")
+            return validation.representable(
+                "U", np.einsum("nk,k...n->...n", shares, np.array(means)), "scale it"
+            )
 
     def __call__(self, U: ArrayLike) -> Floats:
         """Return the learned approximation of the highest order, the sum of the terms.
@@ -274,7 +318,8 @@ def _member_tensor(mlp: MLP, order: int) -> SymmetricTensor:
 
 def _mean(ensemble: Ensemble, of_member: Callable[[MLP], Any]) -> Any:
     """Return the mean of a function of a member over all members of an ensemble."""
-    # Members are added one at a time, because a tensor of order 5 has ten million entries.
+    # Members are added one at a time, because a tensor of order 5 has ten million
+    # entries.
     return reduce(add, map(of_member, ensemble.members)) / len(ensemble.members)
 
 
@@ -291,7 +336,13 @@ def _agreement(ensemble: Ensemble, order: int) -> float:
     return max(0.0, 1 - spread / count / mean.norm() ** 2)
 
 
-def direct(target: Target, config: TrainingConfig, order: int, *, cache: str | Path | None = None) -> LearnedSeries:
+def direct(
+    target: Target,
+    config: TrainingConfig,
+    order: int,
+    *,
+    cache: str | Path | None = None,
+) -> LearnedSeries:
     """Train one ensemble on the target and read all orders up to `order` off it.
 
     Parameters
@@ -315,12 +366,14 @@ def direct(target: Target, config: TrainingConfig, order: int, *, cache: str | P
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `order` is out of range, the target lacks a fitted derivative, or every member diverged.
+        If `order` is out of range, the target lacks a fitted derivative, or every
+        member diverged.
 
     Warns
     -----
     UserWarning
-        If U = 0 is more than one standard deviation from the mean of the sampled potentials.
+        If U = 0 is more than one standard deviation from the mean of the sampled
+        potentials.
 
     Examples
     --------
@@ -352,10 +405,12 @@ def iterative(
     target : Target
         The function to learn.
     configs : sequence of TrainingConfig
-        One configuration per order, with its own scale and sampling. All have the same d.
+        One configuration per order, with its own scale and sampling. All have the same
+        d.
     exact : sequence of SymmetricTensor, optional
-        Exact tensors of orders 1, 2, .. to subtract in place of the learned ones. The comparison shows the cost of the
-        errors of the learned tensors. The returned series is read off the networks in both cases.
+        Exact tensors of orders 1, 2, .. to subtract in place of the learned ones. The
+        comparison shows the cost of the errors of the learned tensors. The returned
+        series is read off the networks in both cases.
     cache : path, optional
         Folder that stores the trainings; see `training.train_ensemble`.
 
@@ -369,13 +424,15 @@ def iterative(
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `configs` is empty, the values of d differ, the target lacks a fitted derivative, `exact` has too few orders
-        or another dimension, or every member of an ensemble diverged.
+        If `configs` is empty, the values of d differ, the target lacks a fitted
+        derivative, `exact` has too few orders or another dimension, or every member of
+        an ensemble diverged.
 
     Warns
     -----
     UserWarning
-        If U = 0 is more than one standard deviation from the mean of the sampled potentials.
+        If U = 0 is more than one standard deviation from the mean of the sampled
+        potentials.
 
     Examples
     --------
@@ -392,12 +449,18 @@ def iterative(
     if not configs:
         raise ValueError("configs = (): must be one TrainingConfig an order")
     if len({config.d for config in configs}) > 1:
-        raise ValueError(f"configs: have d = {[config.d for config in configs]}; must have one")
+        raise ValueError(
+            f"configs: have d = {[config.d for config in configs]}; must have one"
+        )
     exact = orders_in_turn("exact", exact)
     if exact and len(exact) < len(configs) - 1:
-        raise ValueError(f"exact: {len(exact)} tensors; {len(configs)} orders need {len(configs) - 1}")
+        raise ValueError(
+            f"exact: {len(exact)} tensors; {len(configs)} orders need {len(configs) - 1}"
+        )
     if exact and exact[0].dim != configs[0].d:
-        raise ValueError(f"exact: tensors of dim {exact[0].dim}; configs have d = {configs[0].d}")
+        raise ValueError(
+            f"exact: tensors of dim {exact[0].dim}; configs have d = {configs[0].d}"
+        )
     for config in set(configs):
         _warn_of_a_far_centre(config)
     ensembles: list = []
@@ -425,7 +488,9 @@ def _warn_of_a_far_centre(config: TrainingConfig) -> None:
         )
 
 
-def relative_errors(series: LearnedSeries, exact: Sequence[SymmetricTensor]) -> tuple[Floats, Floats]:
+def relative_errors(
+    series: LearnedSeries, exact: Sequence[SymmetricTensor]
+) -> tuple[Floats, Floats]:
     r"""Return the relative errors of learned tensors, compared with exact ones.
 
     Parameters
@@ -440,15 +505,16 @@ def relative_errors(series: LearnedSeries, exact: Sequence[SymmetricTensor]) -> 
     mean : ndarray of float64, shape (orders,)
         The errors of the tensors averaged over members, one for each tensor of `exact`.
     members : ndarray of float64, shape (orders, members)
-        The errors of the tensors of the first, second, .. members. The smallest ensemble determines the number of
-        members.
+        The errors of the tensors of the first, second, .. members. The smallest
+        ensemble determines the number of members.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `exact` has more orders than the series, or is not of orders 1, 2, .. and one dimension.
+        If `exact` has more orders than the series, or is not of orders 1, 2, .. and one
+        dimension.
 
     Notes
     -----
@@ -469,15 +535,26 @@ def relative_errors(series: LearnedSeries, exact: Sequence[SymmetricTensor]) -> 
     if len(exact) > series.order:
         raise ValueError(f"exact: {len(exact)} orders; the series has {series.order}")
     count = min(len(ensemble.members) for ensemble in series.ensembles)
-    mean = [(tensor - true).norm() / true.norm() for tensor, true in zip(series.tensors, exact, strict=False)]
+    mean = [
+        (tensor - true).norm() / true.norm()
+        for tensor, true in zip(series.tensors, exact, strict=False)
+    ]
     members = [
-        [(series.member_tensor(i, true.order) - true).norm() / true.norm() for i in range(count)] for true in exact
+        [
+            (series.member_tensor(i, true.order) - true).norm() / true.norm()
+            for i in range(count)
+        ]
+        for true in exact
     ]
     return np.array(mean), np.array(members)
 
 
 def compare_direct_iterative(
-    target: Target, config: TrainingConfig, exact: Sequence[SymmetricTensor], *, cache: str | Path | None = None
+    target: Target,
+    config: TrainingConfig,
+    exact: Sequence[SymmetricTensor],
+    *,
+    cache: str | Path | None = None,
 ) -> Floats:
     """Return the relative errors of the direct and the iterative protocol with the same total number of steps.
 
@@ -486,8 +563,8 @@ def compare_direct_iterative(
     target : Target
         The function to learn.
     config : TrainingConfig
-        Configuration of each order of the iterative protocol. The direct protocol takes its steps times the number of
-        orders.
+        Configuration of each order of the iterative protocol. The direct protocol takes
+        its steps times the number of orders.
     exact : sequence of SymmetricTensor
         Exact tensors of orders 1, 2, ..
     cache : path, optional
@@ -496,8 +573,9 @@ def compare_direct_iterative(
     Returns
     -------
     ndarray of float64, shape (2, orders, 1 + members)
-        The errors of the direct protocol, then those of the iterative one. The first column is the error of the mean
-        over members, and the other columns are the errors of the members.
+        The errors of the direct protocol, then those of the iterative one. The first
+        column is the error of the mean over members, and the other columns are the
+        errors of the members.
 
     Raises
     ------
@@ -517,5 +595,8 @@ def compare_direct_iterative(
     (2, 2, 2)
     """
     long = replace(config, steps=len(exact) * config.steps)
-    series = direct(target, long, len(exact), cache=cache), iterative(target, [config] * len(exact), cache=cache)
+    series = (
+        direct(target, long, len(exact), cache=cache),
+        iterative(target, [config] * len(exact), cache=cache),
+    )
     return np.array([np.column_stack(relative_errors(each, exact)) for each in series])

@@ -1,6 +1,7 @@
 r"""Implement SOAP (Vyas et al., arXiv:2409.11321): Adam in the slowly changing eigenbasis of Shampoo's preconditioner.
 
-For a weight matrix with gradient G, SOAP averages two second moments and keeps their eigenvectors,
+For a weight matrix with gradient G, SOAP averages two second moments and keeps their
+eigenvectors,
 
 .. math:: L \leftarrow \beta_2 L + (1 - \beta_2)\, G G^T, \quad R \leftarrow \beta_2 R + (1 - \beta_2)\, G^T G, \qquad
           L = Q_L \Lambda_L Q_L^T, \quad R = Q_R \Lambda_R Q_R^T,
@@ -14,7 +15,9 @@ from typing import Any
 
 from paperlib._support import tensorflow, validation
 
-keras: Any  # declared as a variable for the type checker, because a class below derives from one of its classes
+# declared as a variable for the type checker, because a class below derives from one of
+# its classes
+keras: Any
 _, keras = tensorflow.load()
 ops = keras.ops
 
@@ -25,12 +28,14 @@ __all__ = ["SOAP", "keras"]
 class SOAP(keras.optimizers.Optimizer):
     """SOAP optimizer: Adam in the eigenbasis of Shampoo's preconditioner.
 
-    The last two axes of a variable are those of its matrix, and the axes before them are batch axes. The stacked
-    weights of an ensemble are therefore preconditioned member by member. Vectors and matrices with one row are updated
-    by plain Adam. A side with more than `longest` entries is not rotated, because its matrix of eigenvectors would have
-    the square of that number of entries. The first step sets the eigenvectors and does not change the weights, because
-    a gradient must not be rotated into its own eigenbasis. For variables of half precision, moments and eigenvectors
-    are stored and updated in single precision.
+    The last two axes of a variable are those of its matrix, and the axes before them
+    are batch axes. The stacked weights of an ensemble are therefore preconditioned
+    member by member. Vectors and matrices with one row are updated by plain Adam. A
+    side with more than `longest` entries is not rotated, because its matrix of
+    eigenvectors would have the square of that number of entries. The first step sets
+    the eigenvectors and does not change the weights, because a gradient must not be
+    rotated into its own eigenbasis. For variables of half precision, moments and
+    eigenvectors are stored and updated in single precision.
 
     Parameters
     ----------
@@ -41,8 +46,8 @@ class SOAP(keras.optimizers.Optimizer):
     beta_2 : float
         Decay of all second moments, from 0 up to, but not including, 1.
     epsilon : float
-        Number that is added to the root of the second moment, at least 0. If it is 0, a weight that never had a
-        gradient does not change.
+        Number that is added to the root of the second moment, at least 0. If it is 0, a
+        weight that never had a gradient does not change.
     frequency : int
         Number of steps between two updates of the eigenvectors.
     longest : int
@@ -81,7 +86,11 @@ class SOAP(keras.optimizers.Optimizer):
         for label, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= validation.number(label, beta) < 1:
                 raise ValueError(f"{label} = {beta}: must be from 0 up to, but not, 1")
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, validation.number("epsilon", epsilon, minimum=0)
+        self.beta_1, self.beta_2, self.epsilon = (
+            beta_1,
+            beta_2,
+            validation.number("epsilon", epsilon, minimum=0),
+        )
         self.frequency = validation.integer("frequency", frequency, minimum=1)
         self.longest = validation.integer("longest", longest, minimum=1)
 
@@ -100,18 +109,36 @@ class SOAP(keras.optimizers.Optimizer):
         for variable in variables:
             kind = _kept_in(variable)
             if kind == keras.backend.standardize_dtype(variable.dtype):
-                moments = [self.add_variable_from_reference(variable, name=f"moment_{n}") for n in (1, 2)]
+                moments = [
+                    self.add_variable_from_reference(variable, name=f"moment_{n}")
+                    for n in (1, 2)
+                ]
             else:
-                moments = [self.add_variable(shape=variable.shape, dtype=kind, name=f"moment_{n}") for n in (1, 2)]
+                moments = [
+                    self.add_variable(
+                        shape=variable.shape, dtype=kind, name=f"moment_{n}"
+                    )
+                    for n in (1, 2)
+                ]
             self._moments.append(moments)
-            *batch, rows, columns = variable.shape if len(variable.shape) > 1 else (1, 1)
+            *batch, rows, columns = (
+                variable.shape if len(variable.shape) > 1 else (1, 1)
+            )
             bases: list = []
             if rows > 1 and min(rows, columns) <= self.longest:
                 for side, size in (("left", rows), ("right", columns)):
-                    shape, names = (*batch, size, size), (f"{side}_moment", f"{side}_basis")
+                    shape, names = (
+                        (*batch, size, size),
+                        (f"{side}_moment", f"{side}_basis"),
+                    )
                     made = size <= self.longest
                     bases.append(
-                        [self.add_variable(shape=shape, dtype=kind, name=name) for name in names] if made else None
+                        [
+                            self.add_variable(shape=shape, dtype=kind, name=name)
+                            for name in names
+                        ]
+                        if made
+                        else None
                     )
             self._bases.append(bases)
 
@@ -125,10 +152,11 @@ class SOAP(keras.optimizers.Optimizer):
         variable : variable
             The variable, assigned in place.
         learning_rate : tensor
-            Learning rate of this step, a scalar or an array that broadcasts with the variable.
+            Learning rate of this step, a scalar or an array that broadcasts with the
+            variable.
         """
-        # Keras' own optimizers find the state of a variable in the same way. The variable here is TensorFlow's, whereas
-        # `build` was given the Keras variable.
+        # Keras' own optimizers find the state of a variable in the same way. The
+        # variable here is TensorFlow's, whereas `build` was given the Keras variable.
         place = self._get_variable_index(variable)
         (momentum, second), bases = self._moments[place], self._bases[place]
         kind = _kept_in(variable)
@@ -138,9 +166,16 @@ class SOAP(keras.optimizers.Optimizer):
         moves = ops.cast(self.iterations > 0, kind)
 
         rotated = _rotate(gradient, bases) if bases else gradient
-        self.assign(momentum, momentum + moves * (1 - self.beta_1) * (rotated - momentum))
-        self.assign(second, second + moves * (1 - self.beta_2) * (ops.square(rotated) - second))
-        bias = 1 - moves * ops.power(self.beta_1, step), 1 - moves * ops.power(self.beta_2, step)
+        self.assign(
+            momentum, momentum + moves * (1 - self.beta_1) * (rotated - momentum)
+        )
+        self.assign(
+            second, second + moves * (1 - self.beta_2) * (ops.square(rotated) - second)
+        )
+        bias = (
+            1 - moves * ops.power(self.beta_1, step),
+            1 - moves * ops.power(self.beta_2, step),
+        )
         size = ops.sqrt(second) + self.epsilon
         scaled = momentum / size if self.epsilon else ops.divide_no_nan(momentum, size)
         direction = scaled * (ops.sqrt(bias[1]) / bias[0])
@@ -157,20 +192,26 @@ class SOAP(keras.optimizers.Optimizer):
         gradient : tensor, shape (..., rows, columns)
             Gradient in the original basis.
         momentum, second : variable, shape of the gradient
-            Adam's moments in the eigenbasis. A change of the basis also transforms them.
+            Adam's moments in the eigenbasis. A change of the basis also transforms
+            them.
         bases : list
-            For the left and the right side, the list [second moment, eigenvectors], or None if the side is not rotated.
+            For the left and the right side, the list [second moment, eigenvectors], or
+            None if the side is not rotated.
         """
         transposed = ops.swapaxes(gradient, -1, -2)
-        for side, (one, other) in zip(bases, ((gradient, transposed), (transposed, gradient)), strict=True):
+        for side, (one, other) in zip(
+            bases, ((gradient, transposed), (transposed, gradient)), strict=True
+        ):
             if side:
-                self.assign(side[0], side[0] + (1 - self.beta_2) * (one @ other - side[0]))
+                self.assign(
+                    side[0], side[0] + (1 - self.beta_2) * (one @ other - side[0])
+                )
         sides = [side for side in bases if side]
         old = (momentum.value, second.value, *(basis.value for _, basis in sides))
 
         def first() -> tuple:
-            # eigh sorts the eigenvalues in ascending order. They are reversed, because the power iteration converges to
-            # the largest first.
+            # eigh sorts the eigenvalues in ascending order. They are reversed, because
+            # the power iteration converges to the largest first.
             new = [ops.flip(ops.linalg.eigh(moment)[1], axis=-1) for moment, _ in sides]
             return (*old[:2], *new)
 
@@ -179,23 +220,41 @@ class SOAP(keras.optimizers.Optimizer):
             orders: list[Any] = [_falling(*side) if side else None for side in bases]
             sorted_second = second
             if bases[0]:
-                sorted_second = ops.take_along_axis(sorted_second, orders[0][..., :, None], axis=-2)
+                sorted_second = ops.take_along_axis(
+                    sorted_second, orders[0][..., :, None], axis=-2
+                )
             if bases[1]:
-                sorted_second = ops.take_along_axis(sorted_second, orders[1][..., None, :], axis=-1)
+                sorted_second = ops.take_along_axis(
+                    sorted_second, orders[1][..., None, :], axis=-1
+                )
             new = [
-                [side[0], ops.qr(side[0] @ ops.take_along_axis(side[1], order[..., None, :], axis=-1))[0]]
+                [
+                    side[0],
+                    ops.qr(
+                        side[0]
+                        @ ops.take_along_axis(side[1], order[..., None, :], axis=-1)
+                    )[0],
+                ]
                 if side
                 else None
                 for side, order in zip(bases, orders, strict=True)
             ]
             plain = _rotate_back(momentum, bases)
-            return (_rotate(plain, new), sorted_second, *(side[1] for side in new if side))
+            return (
+                _rotate(plain, new),
+                sorted_second,
+                *(side[1] for side in new if side),
+            )
 
         def later() -> tuple:
-            return ops.cond(ops.equal(self.iterations % self.frequency, 0), refresh, lambda: old)
+            return ops.cond(
+                ops.equal(self.iterations % self.frequency, 0), refresh, lambda: old
+            )
 
         new = ops.cond(ops.equal(self.iterations, 0), first, later)
-        for variable, value in zip((momentum, second, *(basis for _, basis in sides)), new, strict=True):
+        for variable, value in zip(
+            (momentum, second, *(basis for _, basis in sides)), new, strict=True
+        ):
             self.assign(variable, value)
 
     def get_config(self) -> dict[str, Any]:
@@ -211,7 +270,10 @@ class SOAP(keras.optimizers.Optimizer):
         >>> SOAP.from_config(SOAP(frequency=5).get_config()).frequency
         5
         """
-        own = {name: getattr(self, name) for name in ("beta_1", "beta_2", "epsilon", "frequency", "longest")}
+        own = {
+            name: getattr(self, name)
+            for name in ("beta_1", "beta_2", "epsilon", "frequency", "longest")
+        }
         return super().get_config() | own
 
 

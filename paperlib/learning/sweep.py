@@ -25,7 +25,8 @@ from paperlib.physics import born
 __all__ = ["Point", "read_grid", "sweep"]
 
 PROTOCOLS = ("direct", "iterative")
-OWN = ("protocol", "orders")  # the fields of a point that are not fields of its configuration
+# The fields of a point that are not fields of its configuration
+OWN = ("protocol", "orders")
 MOST_POINTS = 100_000
 
 
@@ -62,7 +63,9 @@ class Point:
     def __post_init__(self) -> None:
         validation.instance("config", self.config, TrainingConfig)
         validation.choice("protocol", self.protocol, PROTOCOLS)
-        validation.integer("orders", self.orders, minimum=1, limit=validation.TENSOR_ORDER)
+        validation.integer(
+            "orders", self.orders, minimum=1, limit=validation.TENSOR_ORDER
+        )
 
     @property
     def key(self) -> str:
@@ -73,9 +76,10 @@ class Point:
 def read_grid(path: str | Path) -> tuple[Point, ...]:
     """Read a grid of at most 100,000 points from a JSON file.
 
-    The file holds an object with two fields. `grid` maps names to lists of values, and every combination of the values
-    is a point. The optional `fixed` maps names to values that all points share. A name is a field of TrainingConfig,
-    `protocol` or `orders`.
+    The file holds an object with two fields. `grid` maps names to lists of values, and
+    every combination of the values is a point. The optional `fixed` maps names to
+    values that all points share. A name is a field of TrainingConfig, `protocol` or
+    `orders`.
 
     Parameters
     ----------
@@ -92,7 +96,8 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file does not hold a grid, the grid has too many points, or a field cannot have one of its values.
+        If the file does not hold a grid, the grid has too many points, or a field
+        cannot have one of its values.
 
     Examples
     --------
@@ -104,17 +109,33 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
     [(4, 1), (4, 2), (8, 1), (8, 2)]
     """
     content = read_json(path)
-    grid, fixed = (content.get(name, {}) if isinstance(content, dict) else None for name in ("grid", "fixed"))
-    if not (isinstance(grid, dict) and isinstance(fixed, dict) and grid and set(content) <= {"grid", "fixed"}):
-        raise ValueError(f"{path}: must be an object with `grid` and, if wanted, `fixed`, both objects")
+    grid, fixed = (
+        content.get(name, {}) if isinstance(content, dict) else None
+        for name in ("grid", "fixed")
+    )
+    if not (
+        isinstance(grid, dict)
+        and isinstance(fixed, dict)
+        and grid
+        and set(content) <= {"grid", "fixed"}
+    ):
+        raise ValueError(
+            f"{path}: must be an object with `grid` and, if wanted, `fixed`, both objects"
+        )
     known = sorted((*FIELDS, *OWN))
     for name, values in grid.items():
         if name not in known or not isinstance(values, list) or not values:
-            raise ValueError(f"{path}: grid: {name}: must be a list of values of a field among {', '.join(known)}")
+            raise ValueError(
+                f"{path}: grid: {name}: must be a list of values of a field among {', '.join(known)}"
+            )
     if prod(map(len, grid.values())) > MOST_POINTS:
-        raise ValueError(f"{path}: grid: {prod(map(len, grid.values()))} points; at most {MOST_POINTS} are made")
+        raise ValueError(
+            f"{path}: grid: {prod(map(len, grid.values()))} points; at most {MOST_POINTS} are made"
+        )
     if unknown := sorted(set(fixed) - set(known)):
-        raise ValueError(f"{path}: fixed: {unknown[0]}: must be a field among {', '.join(known)}")
+        raise ValueError(
+            f"{path}: fixed: {unknown[0]}: must be a field among {', '.join(known)}"
+        )
     points = []
     for values in product(*grid.values()):
         named = fixed | dict(zip(grid, values, strict=True))
@@ -139,7 +160,10 @@ def _learn(point: Point, cache: str) -> dict[str, Any]:
     exact = [born.born_tensor(n, config.d) for n in range(1, point.orders + 1)]
     errors = perturbation.relative_errors(series, exact)[0]
     # A column of a table holds values of one type, so tuples are stored as text.
-    cells = {name: str(list(v)) if isinstance(v, tuple) else v for name, v in asdict(config).items()}
+    cells = {
+        name: str(list(v)) if isinstance(v, tuple) else v
+        for name, v in asdict(config).items()
+    }
     cells["learning_rate"] = str(cells["learning_rate"])
     learned = {f"relative_error_{n}": float(error) for n, error in enumerate(errors, 1)}
     seconds = float(np.sum([ensemble.seconds.sum() for ensemble in series.ensembles]))
@@ -148,7 +172,11 @@ def _learn(point: Point, cache: str) -> dict[str, Any]:
 
 
 def sweep(
-    points: Sequence[Point], table: str | Path, *, scheduler: str | None = None, log: Callable[[str], object] = print
+    points: Sequence[Point],
+    table: str | Path,
+    *,
+    scheduler: str | None = None,
+    log: Callable[[str], object] = print,
 ) -> Any:
     """Train every point that the table lacks, and return the whole table.
 
@@ -159,9 +187,11 @@ def sweep(
     points : sequence of Point
         The points of the grid.
     table : path
-        A .parquet file, replaced whenever a row arrives. Trainings are stored in a folder beside it.
+        A .parquet file, replaced whenever a row arrives. Trainings are stored in a
+        folder beside it.
     scheduler : str, optional
-        Address of a dask scheduler. If it is omitted, a cluster of this machine's cores is started.
+        Address of a dask scheduler. If it is omitted, a cluster of this machine's cores
+        is started.
     log : callable
         Function that receives each line of progress.
 
@@ -188,7 +218,9 @@ def sweep(
         import pyarrow  # noqa: F401 - pandas needs it to write Parquet
         from distributed import Client, LocalCluster, as_completed
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error.name}: a sweep needs 'neural-born-series[sweep]'") from None
+        raise ModuleNotFoundError(
+            f"{error.name}: a sweep needs 'neural-born-series[sweep]'"
+        ) from None
     table = Path(table).resolve()
     rows = pandas.read_parquet(table).to_dict("records") if table.exists() else []
     done = {row["key"] for row in rows}
@@ -197,10 +229,21 @@ def sweep(
     log(f"{len(wanted)} points, {len(wanted) - len(missing)} of them in {table.name}")
     failed = []
     if missing:
-        here = {"n_workers": threads.count(), "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-        with nullcontext(scheduler) if scheduler else LocalCluster(**here) as cluster, Client(cluster) as client:
+        here = {
+            "n_workers": threads.count(),
+            "threads_per_worker": 1,
+            "processes": True,
+            "dashboard_address": None,
+        }
+        with (
+            nullcontext(scheduler) if scheduler else LocalCluster(**here) as cluster,
+            Client(cluster) as client,
+        ):
             cache = str(table.with_suffix(".trained"))
-            futures = [client.submit(_learn, p, cache, key=key, retries=1) for key, p in missing.items()]
+            futures = [
+                client.submit(_learn, p, cache, key=key, retries=1)
+                for key, p in missing.items()
+            ]
             for number, future in enumerate(as_completed(futures), 1):
                 if future.status == "error":
                     failed.append(f"{future.key}: {future.exception()}")

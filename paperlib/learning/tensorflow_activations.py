@@ -33,10 +33,18 @@ def _silu(tf: Any, z: Any) -> tuple:
 def _gelu(tf: Any, z: Any) -> tuple:
     density = tf.exp(-z * z / 2) / np.sqrt(2 * np.pi)
     below = (1 + tf.math.erf(z / np.sqrt(2))) / 2
-    return z * below, below + z * density, density * (2 - z * z), density * z * (z * z - 4)
+    return (
+        z * below,
+        below + z * density,
+        density * (2 - z * z),
+        density * z * (z * z - 4),
+    )
 
 
 TRAINABLE = {
-    "gelu": _gelu, "sigmoid": _sigmoid, "silu": _silu, "softplus": _softplus,
+    "gelu": _gelu,
+    "sigmoid": _sigmoid,
+    "silu": _silu,
+    "softplus": _softplus,
     "tanh": _tanh,
-}  # fmt: skip
+}

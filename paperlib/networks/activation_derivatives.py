@@ -11,7 +11,8 @@ from scipy.special import expit, ndtr
 
 from paperlib._support.validation import Floats
 
-TANH_FLAT = 350.0  # past it cosh(z)^2 would overflow; 1 - tanh(z)^2 stays at what it is there, 4e-304
+# Past it cosh(z)^2 would overflow; 1 - tanh(z)^2 stays at what it is there, 4e-304
+TANH_FLAT = 350.0
 
 
 def _scaled(coefficients: Floats) -> Floats:
@@ -64,10 +65,17 @@ def gelu(z: Floats, order: int) -> Floats:
     cdf = np.empty((order + 1, *z.shape))
     cdf[0] = ndtr(z)
     if order > 0:
-        cdf[1] = np.exp(-(np.minimum(np.abs(z), 40) ** 2) / 2) / np.sqrt(2 * np.pi)  # underflows from 39 on
+        # underflows from 39 on
+        cdf[1] = np.exp(-(np.minimum(np.abs(z), 40) ** 2) / 2) / np.sqrt(2 * np.pi)
     for k in range(2, order + 1):
         cdf[k] = -z * cdf[k - 1] - (k - 2) * cdf[k - 2]
     return _z_times(z, cdf)
 
 
-FUNCTIONS = {"tanh": tanh, "sigmoid": sigmoid, "softplus": softplus, "silu": silu, "gelu": gelu}
+FUNCTIONS = {
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "softplus": softplus,
+    "silu": silu,
+    "gelu": gelu,
+}

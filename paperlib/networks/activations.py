@@ -18,15 +18,42 @@ from paperlib._support import validation
 from paperlib._support.validation import Floats
 from paperlib.networks import activation_derivatives, bases
 
-__all__ = ["PIECEWISE", "SMOOTH", "Custom", "Scaled", "derivatives", "groups", "parse", "scaled", "spelled"]
+__all__ = [
+    "PIECEWISE",
+    "SMOOTH",
+    "Custom",
+    "Scaled",
+    "derivatives",
+    "groups",
+    "parse",
+    "scaled",
+    "spelled",
+]
 
 SMOOTH = (
-    "tanh", "sigmoid", "softplus", "gelu", "gelu_tanh", "silu", "sin", "exp", "linear", "mish", "log_sigmoid", "tanhshrink",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "sin",
+    "exp",
+    "linear",
+    "mish",
+    "log_sigmoid",
+    "tanhshrink",
     "squareplus",
-)  # fmt: skip
+)
 PIECEWISE = ("relu", "elu", "celu", "leaky_relu", "selu", "softsign")
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-DEFAULTS = {"elu": 1.0, "celu": 1.0, "leaky_relu": 0.01, "softplus": 1.0, "squareplus": 4.0}
+DEFAULTS = {
+    "elu": 1.0,
+    "celu": 1.0,
+    "leaky_relu": 0.01,
+    "softplus": 1.0,
+    "squareplus": 4.0,
+}
 POSITIVE = ("celu", "softplus", "squareplus")
 PARAMETER = re.compile(rf"({'|'.join(DEFAULTS)})\(([^()]+)\)")
 COUNTED = re.compile(r"(.+)\*([1-9][0-9]*)")
@@ -61,7 +88,8 @@ class Custom(NamedTuple):
     ----------
     name : str
     coefficients : callable
-        (z, order) -> phi, phi', phi''/2, .., phi^(order)/order! at z, shape (order + 1, ...).
+        (z, order) -> phi, phi', phi''/2, .., phi^(order)/order! at z, shape (order + 1,
+        ...).
     """
 
     name: str
@@ -74,11 +102,13 @@ def parse(name: str) -> tuple[str, float | None]:
     Parameters
     ----------
     name : str
-        One of 'tanh', 'sigmoid', 'softplus', 'gelu', 'gelu_tanh', 'silu', 'sin', 'exp', 'linear', 'mish', 'log_sigmoid',
-        'tanhshrink', 'squareplus', 'relu', 'elu', 'celu', 'leaky_relu', 'selu', 'softsign'. Some take a parameter in
-        parentheses: 'elu(0.5)', 'celu(2)', 'leaky_relu(0.2)', 'softplus(20)', 'squareplus(4)'. Without it, alpha, beta and the
-        steepness are 1, b is 4, and the slope of leaky_relu is 0.01, as in PyTorch; Keras has 0.2 or 0.3, which
-        `MLP.from_keras` writes out.
+        One of 'tanh', 'sigmoid', 'softplus', 'gelu', 'gelu_tanh', 'silu', 'sin', 'exp',
+        'linear', 'mish', 'log_sigmoid', 'tanhshrink', 'squareplus', 'relu', 'elu',
+        'celu', 'leaky_relu', 'selu', 'softsign'. Some take a parameter in parentheses:
+        'elu(0.5)', 'celu(2)', 'leaky_relu(0.2)', 'softplus(20)', 'squareplus(4)'.
+        Without it, alpha, beta and the steepness are 1, b is 4, and the slope of
+        leaky_relu is 0.01, as in PyTorch; Keras has 0.2 or 0.3, which `MLP.from_keras`
+        writes out.
 
     Returns
     -------
@@ -87,7 +117,8 @@ def parse(name: str) -> tuple[str, float | None]:
     Raises
     ------
     ValueError
-        If no activation has that name, or the parameter is not a finite number (above zero for celu, softplus, squareplus).
+        If no activation has that name, or the parameter is not a finite number (above
+        zero for celu, softplus, squareplus).
 
     Examples
     --------
@@ -120,7 +151,8 @@ def scaled(name: str) -> Scaled:
     Returns
     -------
     Scaled
-        The activation is outer * base(inner * z). Its derivative of order k is outer * inner^k times the base's at inner * z.
+        The activation is outer * base(inner * z). Its derivative of order k is outer *
+        inner^k times the base's at inner * z.
 
     Examples
     --------
@@ -148,7 +180,9 @@ def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
     for part in name.split(" + "):
         match = COUNTED.fullmatch(part)
         if match is None:
-            raise ValueError(f"activation = {validation.brief(name)}: {part!r} has no count; as in 'tanh*8 + linear*3'")
+            raise ValueError(
+                f"activation = {validation.brief(name)}: {part!r} has no count; as in 'tanh*8 + linear*3'"
+            )
         parse(match[1])
         found.append((match[1], int(match[2])))
     return tuple(found)
@@ -163,20 +197,28 @@ def spelled(names: Sequence[str]) -> str:
     ('tanh', 'tanh*2 + linear*1')
     """
     runs = [(name, len(list(same))) for name, same in groupby(names)]
-    return runs[0][0] if len(runs) == 1 else " + ".join(f"{name}*{count}" for name, count in runs)
+    return (
+        runs[0][0]
+        if len(runs) == 1
+        else " + ".join(f"{name}*{count}" for name, count in runs)
+    )
 
 
-def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -> Floats:
+def derivatives(
+    name: str, z: ArrayLike, order: int, layer: int | None = None
+) -> Floats:
     """Return phi, phi', .., phi^(order) at z.
 
-    relu and the other activations with a kink at z = 0 have no second derivative there; their value and slope at z = 0 are
-    those of z < 0, as in TensorFlow and PyTorch. The error is about 1e-14 of the largest value of that derivative, to order 8
-    and for ``|z| <= 50`` (tests, against 40-digit arithmetic).
+    relu and the other activations with a kink at z = 0 have no second derivative there;
+    their value and slope at z = 0 are those of z < 0, as in TensorFlow and PyTorch. The
+    error is about 1e-14 of the largest value of that derivative, to order 8 and for
+    ``|z| <= 50`` (tests, against 40-digit arithmetic).
 
     Parameters
     ----------
     name : str
-        See `parse`; with counts, "tanh*8 + linear*3", for neurons that have different ones.
+        See `parse`; with counts, "tanh*8 + linear*3", for neurons that have different
+        ones.
     z : array_like of float, shape (..., units)
         Pre-activations.
     order : int
@@ -191,7 +233,8 @@ def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -
     Raises
     ------
     ValueError
-        If a neuron sits at a kink (order 2 or higher), or a derivative overflows float64.
+        If a neuron sits at a kink (order 2 or higher), or a derivative overflows
+        float64.
 
     Examples
     --------
@@ -209,33 +252,49 @@ def derivatives(name: str, z: ArrayLike, order: int, layer: int | None = None) -
     )
     validation.finite("z", z)
     with np.errstate(over="ignore", invalid="ignore"):
-        return validation.representable("z", of_layer(name, z, order, layer), "take a lower order or a smaller z")
+        return validation.representable(
+            "z", of_layer(name, z, order, layer), "take a lower order or a smaller z"
+        )
 
 
 _groups, _scaled = lru_cache(groups), lru_cache(scaled)
 
 
-def of_layer(name: str | Custom, z: Floats, order: int, layer: int | None = None) -> Floats:
+def of_layer(
+    name: str | Custom, z: Floats, order: int, layer: int | None = None
+) -> Floats:
     """Return the result of `derivatives`, finite or not, without checks of the arguments."""
     begin, parts = 0, []
     for each, count in _groups(name):
         end = begin + count if count else None
-        parts.append(_of_group(each, z[..., begin:end] if count else z, order, layer, begin))
+        parts.append(
+            _of_group(each, z[..., begin:end] if count else z, order, layer, begin)
+        )
         begin = end or 0
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
-def _of_group(name: str | Custom, z: Floats, order: int, layer: int | None, first: int) -> Floats:
+def _of_group(
+    name: str | Custom, z: Floats, order: int, layer: int | None, first: int
+) -> Floats:
     if isinstance(name, Custom):
-        factorials = np.array([float(factorial(k)) for k in range(order + 1)]).reshape(-1, *(1,) * z.ndim)
+        factorials = np.array([float(factorial(k)) for k in range(order + 1)]).reshape(
+            -1, *(1,) * z.ndim
+        )
         return np.asarray(name.coefficients(z, order), dtype=np.float64) * factorials
     base, parameter, inner, outer = _scaled(name)
     if base in bases.KINKED and order > 1 and not z.all():
         neuron = first + int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
         place = f"neuron {neuron}" + (f" of layer {layer}" if layer is not None else "")
-        raise ValueError(f"order {order}: {place} sits at the kink of {name}, z = 0; no derivative past the first")
+        raise ValueError(
+            f"order {order}: {place} sits at the kink of {name}, z = 0; no derivative past the first"
+        )
     direct = activation_derivatives.FUNCTIONS.get(base)
-    f = direct(inner * z, order) if direct else bases.derivatives(base, inner * z, order, parameter)
+    f = (
+        direct(inner * z, order)
+        if direct
+        else bases.derivatives(base, inner * z, order, parameter)
+    )
     if inner == outer == 1:
         return f
     orders = np.arange(order + 1).reshape(-1, *(1,) * z.ndim)

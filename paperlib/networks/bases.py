@@ -1,10 +1,13 @@
 """Define each base function of activations once, for NumPy and for compiled code.
 
-An activation is outer * base(inner * z), see `activations.scaled`. A base is a function (z, parameter) that returns rows: value,
-slope and the auxiliary rows from which `recurrence` makes the higher derivatives as sums of products of rows. A row may be a plain
-number. z is an array, or a vector of compiled code that records the operations (`taylor.compiled_activations`).
+An activation is outer * base(inner * z), see `activations.scaled`. A base is a function
+(z, parameter) that returns rows: value, slope and the auxiliary rows from which
+`recurrence` makes the higher derivatives as sums of products of rows. A row may be a
+plain number. z is an array, or a vector of compiled code that records the operations
+(`taylor.compiled_activations`).
 
-To add a base, write such a function, add it to BASES and write its differential equation as a line of `_equations`:
+To add a base, write such a function, add it to BASES and write its differential
+equation as a line of `_equations`:
 
     logistic    c' = w,  w' = -2 c w             tanh = c; sigmoid = c + 1/2; softplus' = sigmoid; silu = z sigmoid
     Gaussian    g' = -z g                        gelu = z Phi(z), Phi' = g
@@ -27,8 +30,10 @@ from scipy.special import erfcx
 from paperlib._support.validation import Floats
 
 Rows: TypeAlias = list[Any]
-Sum: TypeAlias = tuple[int, list[tuple[int, int, float]]]  # a row, and the products it sums: (left, right, weight)
-Family: TypeAlias = Sequence[int]  # the rows of a function and its derivatives; those beyond the last row vanish
+# A row, and the products it sums: (left, right, weight)
+Sum: TypeAlias = tuple[int, list[tuple[int, int, float]]]
+# The rows of a function and its derivatives; those beyond the last row vanish
+Family: TypeAlias = Sequence[int]
 Equation: TypeAlias = tuple[Family, int, int, Family, Family]
 GELU_RATE: float = 2 * sqrt(2 / pi)
 GELU_CUBIC = 0.044715
@@ -42,7 +47,13 @@ def _logistic(z: Any) -> Rows:
     e = np.exp(below)
     part = 1 / (1 + e)
     rest, centred = e * part, np.copysign(np.expm1(below) * part / 2, z)
-    return [np.where(z > 0, part, rest), np.where(z > 0, rest, part), rest * part, centred, e]
+    return [
+        np.where(z > 0, part, rest),
+        np.where(z > 0, rest, part),
+        rest * part,
+        centred,
+        e,
+    ]
 
 
 def _tanh(z: Any, _: float) -> Rows:
@@ -78,12 +89,23 @@ def _gelu_tanh(z: Any, _: float) -> Rows:
     s, _, w, centred, _ = _logistic(GELU_RATE * near * (1 + cubic))
     inner = GELU_RATE * (1 + 3 * cubic)
     bend = 6 * GELU_RATE * GELU_CUBIC
-    return [z * s, z * (w * inner) + s, 1.0, centred, w * inner, w, inner, bend * z, bend]
+    return [
+        z * s,
+        z * (w * inner) + s,
+        1.0,
+        centred,
+        w * inner,
+        w,
+        inner,
+        bend * z,
+        bend,
+    ]
 
 
 def _mish(z: Any, _: float) -> Rows:
     s, _, s_slope, centred, e = _logistic(z)
-    # tanh(log(1 + exp z)) is the quotient of `grown` and grown + 2; for z > 0 both are divided by exp(2 z).
+    # tanh(log(1 + exp z)) is the quotient of `grown` and grown + 2; for z > 0 both are
+    # divided by exp(2 z).
     grown = np.where(z > 0, 1 + 2 * e, e * (e + 2))
     share = 1 / (grown + np.where(z > 0, 2 * e * e, 2.0))
     t, root = grown * share, 2 * (1 + e) * np.where(z > 0, e, 1.0) * share
@@ -93,7 +115,8 @@ def _mish(z: Any, _: float) -> Rows:
 
 def _tanhshrink(z: Any, _: float) -> Rows:
     t, slope = _tanh(z, 0.0)
-    # z - tanh z = z q / (1 + q), q = z^2 / (3 + z^2 / (5 + ...)) = z^2 below / above: no cancellation at small z.
+    # z - tanh z = z q / (1 + q), q = z^2 / (3 + z^2 / (5 + ...)) = z^2 below / above:
+    # no cancellation at small z.
     small = np.where(abs(z) > 1, 0.0, z)
     below: Any = 1.0
     above: Any = 19.0
@@ -101,7 +124,12 @@ def _tanhshrink(z: Any, _: float) -> Rows:
     for odd in range(17, 1, -2):
         below, above = above, odd * above + square * below
     product = square * below
-    return [np.where(abs(z) > 1, z - t, small * product / (above + product)), t * t, -t, -slope]
+    return [
+        np.where(abs(z) > 1, z - t, small * product / (above + product)),
+        t * t,
+        -t,
+        -slope,
+    ]
 
 
 def _squareplus(z: Any, _: float) -> Rows:
@@ -119,7 +147,11 @@ def _softsign(z: Any, _: float) -> Rows:
 def _elu(z: Any, alpha: float) -> Rows:
     below = np.where(z > 0, 0.0, z)
     value, slope = alpha * np.expm1(below), alpha * np.exp(below)
-    return [np.where(z > 0, z, value), np.where(z > 0, 1.0, slope), np.where(z > 0, 0.0, 1.0)]
+    return [
+        np.where(z > 0, z, value),
+        np.where(z > 0, 1.0, slope),
+        np.where(z > 0, 0.0, 1.0),
+    ]
 
 
 def _leaky_relu(z: Any, slope: float) -> Rows:
@@ -132,11 +164,22 @@ def _exp(z: Any, _: float) -> Rows:
 
 
 BASES: dict[str, Callable[[Any, Any], Rows]] = {
-    "tanh": _tanh, "sigmoid": _sigmoid, "softplus": _softplus, "silu": _silu, "gelu": _gelu, "gelu_tanh": _gelu_tanh,
-    "mish": _mish, "tanhshrink": _tanhshrink, "squareplus": _squareplus, "softsign": _softsign, "elu": _elu,
-    "leaky_relu": _leaky_relu, "exp": _exp, "linear": lambda z, _: [z, 1.0, 0.0],
+    "tanh": _tanh,
+    "sigmoid": _sigmoid,
+    "softplus": _softplus,
+    "silu": _silu,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "mish": _mish,
+    "tanhshrink": _tanhshrink,
+    "squareplus": _squareplus,
+    "softsign": _softsign,
+    "elu": _elu,
+    "leaky_relu": _leaky_relu,
+    "exp": _exp,
+    "linear": lambda z, _: [z, 1.0, 0.0],
     "sin": lambda z, _: [np.sin(z), np.cos(z), -1.0],
-}  # fmt: skip
+}
 
 
 @lru_cache(maxsize=256)
@@ -150,19 +193,26 @@ def recurrence(base: str, order: int, spare: int) -> list[Sum]:
     order : int
         The highest derivative.
     spare : int
-        The first auxiliary row. Rows 0 to `order` are the derivatives, row order + 1 is z.
+        The first auxiliary row. Rows 0 to `order` are the derivatives, row order + 1 is
+        z.
 
     Returns
     -------
     list of (int, list of (int, int, float))
-        Rows and their products (left row, right row, weight), in an order in which each product's rows come before it.
+        Rows and their products (left row, right row, weight), in an order in which each
+        product's rows come before it.
     """
     sums: list[Sum] = []
     equations = _equations(base, order, spare)
     for k in range(2, order + 1):
-        sums += [(f[k], _leibniz(k - lag, weight, a, b)) for f, lag, weight, a, b in equations]
+        sums += [
+            (f[k], _leibniz(k - lag, weight, a, b))
+            for f, lag, weight, a, b in equations
+        ]
         if base == "squareplus" and k > 2:
-            sums.append((k, [(spare, k - 1, 3 - 2 * k), (spare + 1, k - 2, (3 - k) * (k - 1))]))
+            sums.append(
+                (k, [(spare, k - 1, 3 - 2 * k), (spare + 1, k - 2, (3 - k) * (k - 1))])
+            )
     return [(row, products) for row, products in sums if products]
 
 
@@ -171,7 +221,9 @@ def _equations(base: str, order: int, spare: int) -> list[Equation]:
     f, z = range(order + 1), (order + 1, spare)  # the derivative of z is a row of ones
     T, w, s = (
         [*given, *range(spare + 7 + n * order, spare + 7 + (n + 1) * order)]
-        for n, given in enumerate(((spare + 1, spare + 2), (spare + 3,), (spare + 6, spare + 5)))
+        for n, given in enumerate(
+            ((spare + 1, spare + 2), (spare + 3,), (spare + 6, spare + 5))
+        )
     )
     centred, shrunk = [spare, *f[1:]], [spare, spare + 1, *f[2:]]
     product, chained = (f, 0, 1, z, T), ([0, *w], 2, -2, T, T[1:])
@@ -184,14 +236,21 @@ def _equations(base: str, order: int, spare: int) -> list[Equation]:
         "silu": [(T, 2, -2, T, T[1:]), product],
         "gelu": [(T, 2, -1, z, T[1:]), product],
         "gelu_tanh": [chained, (T, 1, 1, w, range(spare + 4, spare + 7)), product],
-        "mish": [(s, 2, -2, s, s[1:]), chained, (T, 1, 1, w, [spare + 4, *s[1:]]), product],
+        "mish": [
+            (s, 2, -2, s, s[1:]),
+            chained,
+            (T, 1, 1, w, [spare + 4, *s[1:]]),
+            product,
+        ],
         "squareplus": [(f, 2, 1, [spare + 1], [spare + 2])],
         "sin": [(f, 2, 1, [spare], f)],
     }
     return table.get(base, [(f, 2, 1, [spare], f[1:])])
 
 
-def _leibniz(k: int, weight: float, a: Family, b: Family) -> list[tuple[int, int, float]]:
+def _leibniz(
+    k: int, weight: float, a: Family, b: Family
+) -> list[tuple[int, int, float]]:
     """Return the products of weight (a b)^(k), where the derivatives of a and b beyond their rows vanish."""
     products: dict[tuple[int, int], float] = {}
     for i in range(max(0, k + 1 - len(b)), min(k + 1, len(a))):
@@ -203,7 +262,9 @@ def _leibniz(k: int, weight: float, a: Family, b: Family) -> list[tuple[int, int
 def spare_rows(base: str, order: int) -> int:
     """Return the number of auxiliary rows that a base and its `recurrence` use."""
     given = len(BASES[base](np.zeros(1), 0.0)) - 2
-    return max([given, *(row - order - 1 for row, _ in recurrence(base, order, order + 2))])
+    return max(
+        [given, *(row - order - 1 for row, _ in recurrence(base, order, order + 2))]
+    )
 
 
 def derivatives(base: str, z: Floats, order: int, parameter: float) -> Floats:
@@ -211,7 +272,9 @@ def derivatives(base: str, z: Floats, order: int, parameter: float) -> Floats:
     value, slope, *auxiliary = BASES[base](z, parameter)
     rows = {0: value, 1: slope, order + 1: z} | dict(enumerate(auxiliary, order + 2))
     for row, products in recurrence(base, order, order + 2):
-        rows[row] = sum(weight * rows[left] * rows[right] for left, right, weight in products)
+        rows[row] = sum(
+            weight * rows[left] * rows[right] for left, right, weight in products
+        )
     found = np.empty((order + 1, *z.shape))
     for k in range(order + 1):
         found[k] = rows[k]

@@ -25,15 +25,22 @@ LAYOUT = {1: "(units out,)", 2: "(units out, units in)"}
 def _parameters(name: str, values: Any, axes: int) -> tuple[Floats, ...]:
     """Return read-only float64 copies of the arrays, after a check that each has `axes` axes."""
     if not isinstance(values, (list, tuple)):
-        raise TypeError(f"{name}: {type(values).__name__} given; must be a list of arrays, one for each layer")
+        raise TypeError(
+            f"{name}: {type(values).__name__} given; must be a list of arrays, one for each layer"
+        )
     if not values:
-        raise ValueError(f"{name} = {values}: must be a list of arrays, one for each layer")
+        raise ValueError(
+            f"{name} = {values}: must be a list of arrays, one for each layer"
+        )
     arrays = [
-        validation.frozen_copy(validation.real_array(f"{name}[{layer}]", value)) for layer, value in enumerate(values)
+        validation.frozen_copy(validation.real_array(f"{name}[{layer}]", value))
+        for layer, value in enumerate(values)
     ]
     for layer, array in enumerate(arrays):
         if array.ndim != axes:
-            raise ValueError(f"{name}[{layer}]: shape {array.shape}; must be {LAYOUT[axes]}")
+            raise ValueError(
+                f"{name}[{layer}]: shape {array.shape}; must be {LAYOUT[axes]}"
+            )
     return tuple(arrays)
 
 
@@ -43,9 +50,14 @@ def _activation(given: Any, biases: Sequence[Floats]) -> Any:
     if type(given) not in (list, tuple):
         names = (given,) * max(1, depth)
     elif len(given) != depth:
-        raise ValueError(f"activation: {len(given)} names; must be one, or one for each of the {depth} hidden layers")
+        raise ValueError(
+            f"activation: {len(given)} names; must be one, or one for each of the {depth} hidden layers"
+        )
     for layer, name in enumerate(names):
-        counted, units = sum(count or 0 for _, count in activations.groups(name)), len(biases[layer])
+        counted, units = (
+            sum(count or 0 for _, count in activations.groups(name)),
+            len(biases[layer]),
+        )
         if counted and counted != units:
             raise ValueError(
                 f"activation = {validation.brief(name)}: {counted} neurons; hidden layer {layer + 1} has {units}"
@@ -59,17 +71,22 @@ def to_arrays(weights: Sequence, biases: Sequence) -> dict[str, np.ndarray]:
     return named | {f"biases_{layer}": bias for layer, bias in enumerate(biases)}
 
 
-def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def from_arrays(
+    arrays: Mapping[str, np.ndarray],
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return the weights and biases that `to_arrays` has named. Raise a KeyError if one is missing."""
     layers = range(sum(name.startswith("weights_") for name in arrays))
-    return [arrays[f"weights_{layer}"] for layer in layers], [arrays[f"biases_{layer}"] for layer in layers]
+    return [arrays[f"weights_{layer}"] for layer in layers], [
+        arrays[f"biases_{layer}"] for layer in layers
+    ]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MLP:
     """A perceptron z^l = W^l y^(l-1) + b^l, y^l = phi(z^l), y^0 = x, whose output z^(L+1) is linear.
 
-    A ValueError if an array is not finite, the shapes do not chain, or an activation is unknown.
+    A ValueError if an array is not finite, the shapes do not chain, or an activation is
+    unknown.
 
     Parameters
     ----------
@@ -77,9 +94,10 @@ class MLP:
         W^1 .. W^(L+1); L >= 0 hidden layers.
     biases : list of array_like of float, each of shape (units out,)
     activation : str or sequence of str
-        One phi for all hidden layers, or one for each; see `paperlib.activations.parse`. Neurons of a layer that have different
-        ones are counted, "tanh*8 + linear*3": a linear neuron carries a number past a layer, as a skip does. A function that
-        is not built in is an `activations.Custom`.
+        One phi for all hidden layers, or one for each; see
+        `paperlib.activations.parse`. Neurons of a layer that have different ones are
+        counted, "tanh*8 + linear*3": a linear neuron carries a number past a layer, as
+        a skip does. A function that is not built in is an `activations.Custom`.
 
     Examples
     --------
@@ -95,9 +113,14 @@ class MLP:
     activation: Any
 
     def __post_init__(self) -> None:
-        weights, biases = _parameters("weights", self.weights, 2), _parameters("biases", self.biases, 1)
+        weights, biases = (
+            _parameters("weights", self.weights, 2),
+            _parameters("biases", self.biases, 1),
+        )
         if len(biases) != len(weights):
-            raise ValueError(f"biases: {len(biases)} layers; weights has {len(weights)}")
+            raise ValueError(
+                f"biases: {len(biases)} layers; weights has {len(weights)}"
+            )
         units = weights[0].shape[1]
         for layer, (weight, bias) in enumerate(zip(weights, biases)):
             if weight.shape[1] != units:
@@ -111,10 +134,13 @@ class MLP:
                     f"{weight.shape}, {LAYOUT[2]}"
                 )
         activation = _activation(self.activation, biases)
-        vars(self).update(weights=weights, biases=biases, activation=activation)  # the class is frozen
+        # The class is frozen
+        vars(self).update(weights=weights, biases=biases, activation=activation)
 
     def __repr__(self) -> str:
-        names = dict.fromkeys([self.activation] if type(self.activation) is str else self.activations)
+        names = dict.fromkeys(
+            [self.activation] if type(self.activation) is str else self.activations
+        )
         units = "-".join(map(str, (self.dim, *map(len, self.biases))))
         return f"MLP({', '.join([units, *(getattr(name, 'name', name) for name in names)])})"
 
@@ -136,7 +162,11 @@ class MLP:
     @property
     def activations(self) -> tuple[Any, ...]:
         """The activation of each hidden layer, a tuple of L names."""
-        return self.activation if type(self.activation) is tuple else (self.activation,) * self.depth
+        return (
+            self.activation
+            if type(self.activation) is tuple
+            else (self.activation,) * self.depth
+        )
 
     def __call__(self, x: ArrayLike) -> Floats:
         """The output at x (..., dim): shape (...) for one output, (..., outputs) for several.
@@ -197,11 +227,19 @@ class MLP:
     def _agreeing(cls, name: str, found: Converted) -> "MLP":
         """Return the network after a check that its outputs are those of the original."""
         mlp, count = cls(*layers(found.output)), len(found.inputs)
-        ours = np.asarray(mlp(found.inputs.reshape(count, -1).astype(np.float64))).reshape(count, -1)
-        rounding = np.sqrt(np.finfo(found.outputs.dtype).eps) if found.outputs.dtype.kind == "f" else 0.05
+        ours = np.asarray(
+            mlp(found.inputs.reshape(count, -1).astype(np.float64))
+        ).reshape(count, -1)
+        rounding = (
+            np.sqrt(np.finfo(found.outputs.dtype).eps)
+            if found.outputs.dtype.kind == "f"
+            else 0.05
+        )
         differences = np.abs(ours - found.outputs.reshape(count, -1))
         if not (differences <= rounding * (1 + np.abs(ours).max(axis=0))).all():
-            raise ValueError(f"{name}: what was read of it does not give its output; must do the same to every input")
+            raise ValueError(
+                f"{name}: what was read of it does not give its output; must do the same to every input"
+            )
         return mlp
 
     def save(self, path: str | Path) -> None:
@@ -215,13 +253,19 @@ class MLP:
         ...     float(MLP.load(f"{folder}/line.npz")([3.0]))
         7.0
         """
-        custom = [name.name for name in self.activations if isinstance(name, activations.Custom)]
+        custom = [
+            name.name
+            for name in self.activations
+            if isinstance(name, activations.Custom)
+        ]
         if custom:
             raise ValueError(
                 f"activation = {custom[0]!r}: was handed in as a function; must have a name of ours to be saved"
             )
         named = to_arrays(self.weights, self.biases)
-        write_npz(path, format=np.array(FORMAT), activation=np.array(self.activation), **named)
+        write_npz(
+            path, format=np.array(FORMAT), activation=np.array(self.activation), **named
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> "MLP":
@@ -229,22 +273,32 @@ class MLP:
         stored = read_npz(path, ("format", "activation"))
         try:
             if stored["format"].tolist() != FORMAT:
-                raise ValueError(f"format {validation.brief(stored['format'].tolist())}")
+                raise ValueError(
+                    f"format {validation.brief(stored['format'].tolist())}"
+                )
             return cls(*from_arrays(stored), stored["activation"].tolist())
         except (KeyError, ValueError, TypeError) as error:
-            raise ValueError(f"{path}: is not a network saved by MLP.save ({error})") from None
+            raise ValueError(
+                f"{path}: is not a network saved by MLP.save ({error})"
+            ) from None
 
 
 def expansion_point(mlp: Any, at: ArrayLike | None) -> Floats:
     """Where a network is expanded, (..., dim): the origin if `at` is None; of arguments that are not checked."""
     validation.instance("mlp", mlp, MLP)
-    return np.zeros(mlp.dim) if at is None else validation.real_array("at", at, last=mlp.dim)
+    return (
+        np.zeros(mlp.dim)
+        if at is None
+        else validation.real_array("at", at, last=mlp.dim)
+    )
 
 
 def activation_derivatives(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
     """phi, phi', .., phi^(order) at each hidden layer's pre-activations; (order + 1, ..., units) each."""
     y = at
-    for number, (weight, bias, name) in enumerate(zip(mlp.weights, mlp.biases, mlp.activations), start=1):
+    for number, (weight, bias, name) in enumerate(
+        zip(mlp.weights, mlp.biases, mlp.activations), start=1
+    ):
         phi = activations.of_layer(name, y @ weight.T + bias, order, layer=number)
         yield phi
         y = phi[0]

@@ -5,15 +5,17 @@ G(r, s) = min(r, s). The scattering length is the sum of the Born terms,
 
 .. math:: a_0 = \sum_{n \ge 1} a^{(n)}, \qquad a^{(n)} = -\langle r | U (G U)^{n-1} | r \rangle .
 
-The term a^(n) is homogeneous of degree n in U. The Born series is therefore the Taylor series of a_0
-at U = 0. No integral is computed numerically: min(r, s) is separable, so a power series in the coupling
-is propagated from shell to shell.
+The term a^(n) is homogeneous of degree n in U. The Born series is therefore the Taylor
+series of a_0 at U = 0. No integral is computed numerically: min(r, s) is separable, so
+a power series in the coupling is propagated from shell to shell.
 
 References
 ----------
 - Born, Quantenmechanik der Stoßvorgänge (1926): https://doi.org/10.1007/BF01397184
-- Lippmann and Schwinger, Variational Principles for Scattering Processes (1950): https://doi.org/10.1103/PhysRev.79.469
-- Weinberg, Quasiparticles and the Born Series (1963): https://doi.org/10.1103/PhysRev.131.440
+- Lippmann and Schwinger, Variational Principles for Scattering Processes (1950):
+  https://doi.org/10.1103/PhysRev.79.469
+- Weinberg, Quasiparticles and the Born Series (1963):
+  https://doi.org/10.1103/PhysRev.131.440
 """
 
 from itertools import combinations
@@ -26,24 +28,42 @@ from paperlib._support import validation
 from paperlib._support.validation import Floats
 from paperlib.physics import shells
 from paperlib.physics.pade import of_quotient, of_terms
-from paperlib.taylor.symmetric import MOST_INDICES, SymmetricTensor, index_table, packed_position, packed_size
+from paperlib.taylor.symmetric import (
+    MOST_INDICES,
+    SymmetricTensor,
+    index_table,
+    packed_position,
+    packed_size,
+)
 
 __all__ = [
-    "born_approximation", "born_radius", "born_remainder", "born_tensor", "born_terms", "pade", "pade_of_terms",
+    "born_approximation",
+    "born_radius",
+    "born_remainder",
+    "born_tensor",
+    "born_terms",
+    "pade",
+    "pade_of_terms",
     "weinberg_eigenvalues",
-]  # fmt: skip
+]
 
 # Series coefficients processed at a time, so that the arrays of a block take a few MiB.
 _BLOCK = 1 << 16
-# Higher terms take hours and contain only the information that the ratio of the lower terms already gives.
+# Higher terms take hours and contain only the information that the ratio of the lower
+# terms already gives.
 LARGEST_ORDER = 1000
 _WEAKER = "take a weaker U or a lower order"
 
 
 def _checked(U: ArrayLike, order: int) -> tuple[Floats, int]:
     """Return U as a float64 array and `order` as an int; raise if either is invalid or the result too large."""
-    U, order = validation.real_array("U", U), validation.integer("order", order, minimum=1, limit=LARGEST_ORDER)
-    validation.memory("U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials")
+    U, order = (
+        validation.real_array("U", U),
+        validation.integer("order", order, minimum=1, limit=LARGEST_ORDER),
+    )
+    validation.memory(
+        "U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials"
+    )
     return U, order
 
 
@@ -67,14 +87,15 @@ def born_terms(U: ArrayLike, order: int) -> Floats:
     TypeError
         If U is not real, or `order` is not an integer.
     ValueError
-        If U is empty or not finite, if `order` is not from 1 to 1000, if a term overflows float64, or if the
-        result needs more memory than is free.
+        If U is empty or not finite, if `order` is not from 1 to 1000, if a term
+        overflows float64, or if the result needs more memory than is free.
 
     Notes
     -----
-    U is multiplied by a coupling. The map that takes (w, q) across a shell (see `shells`) is then a power
-    series in the coupling. The product of these maps, truncated at `order`, gives w and q at r = 1 as power
-    series, and their quotient is the Born series. The relative error of term n is a few times n units of rounding,
+    U is multiplied by a coupling. The map that takes (w, q) across a shell (see
+    `shells`) is then a power series in the coupling. The product of these maps,
+    truncated at `order`, gives w and q at r = 1 as power series, and their quotient is
+    the Born series. The relative error of term n is a few times n units of rounding,
     unless U changes sign so that the contributions to the term cancel.
 
     Examples
@@ -90,7 +111,9 @@ def born_terms(U: ArrayLike, order: int) -> Floats:
             terms[rows] = _quotient(w, q).T
     if not np.isfinite(terms).all():
         first = int(np.argwhere(~np.isfinite(terms))[:, 1].min()) + 1
-        raise ValueError(f"order = {order}: the Born term of order {first} is beyond the largest double; {_WEAKER}")
+        raise ValueError(
+            f"order = {order}: the Born term of order {first} is beyond the largest double; {_WEAKER}"
+        )
     return terms.reshape(*U.shape[:-1], order)
 
 
@@ -114,18 +137,19 @@ def born_remainder(U: ArrayLike, order: int) -> Floats:
     TypeError
         If U is not real, or `order` is not an integer.
     ValueError
-        If U is empty or not finite, if `order` is not from 1 to 1000, if a result is not finite, or if the
-        arrays need more memory than is free.
+        If U is empty or not finite, if `order` is not from 1 to 1000, if a result is
+        not finite, or if the arrays need more memory than is free.
 
     Notes
     -----
     .. math:: R_N = a_0 - \sum_{n \le N} a^{(n)} = \Big( \sum_{k > N} w_k
               - \sum_{l \le N} a^{(l)} \sum_{j > N - l} q_j \Big) \Big/ \sum_j q_j
 
-    The tail of a power series is the sum of its terms above order N. The tail is propagated across the
-    shells as one more coefficient. The tails of the shells' maps are Stumpff functions of higher index.
-    The remainder of a weak potential is therefore accurate to a few units of rounding, whereas the
-    difference of a_0 and its terms would have no correct digit. Shells with ``|U| > d^2`` lose digits.
+    The tail of a power series is the sum of its terms above order N. The tail is
+    propagated across the shells as one more coefficient. The tails of the shells' maps
+    are Stumpff functions of higher index. The remainder of a weak potential is
+    therefore accurate to a few units of rounding, whereas the difference of a_0 and its
+    terms would have no correct digit. Shells with ``|U| > d^2`` lose digits.
 
     Examples
     --------
@@ -139,14 +163,19 @@ def born_remainder(U: ArrayLike, order: int) -> Floats:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             w, q = _coupling_series(x, order, tail=True)
             a = _quotient(w[:-1], q[:-1])
-            above = np.cumsum(q[::-1], axis=0)[::-1]  # above[k]: sum of the coefficients of q from order k on
-            excess = w[-1] - sum(a[n - 1] * above[order + 1 - n] for n in range(1, order + 1))
+            # above[k]: sum of the coefficients of q from order k on
+            above = np.cumsum(q[::-1], axis=0)[::-1]
+            excess = w[-1] - sum(
+                a[n - 1] * above[order + 1 - n] for n in range(1, order + 1)
+            )
             remainder[rows] = excess / above[0]
     validation.representable("U, order", remainder, _WEAKER)
     return remainder.reshape(U.shape[:-1])[()]
 
 
-def _coupling_series(x: Floats, order: int, tail: bool = False) -> tuple[Floats, Floats]:
+def _coupling_series(
+    x: Floats, order: int, tail: bool = False
+) -> tuple[Floats, Floats]:
     """Return the coefficients of w and q/h at r = 1 as power series in the coupling.
 
     The argument x = U h^2 has shape (d, n). Both results have shape (order + 1, n), one row per power of
@@ -164,21 +193,33 @@ def _coupling_series(x: Floats, order: int, tail: bool = False) -> tuple[Floats,
         for m in range(1, order + 1 + tail):
             power = power * (x[i] if m == 1 else -x[i])
             lower, upper = slice(0, order + 1 - m), slice(m, order + 1)
-            loss[upper] += power * (u[lower] * _one_over_factorial(2 * m - 1) + q[lower] * _one_over_factorial(2 * m))
-            dw[upper] += power * (u[lower] * _one_over_factorial(2 * m) + q[lower] * _one_over_factorial(2 * m + 1))
+            loss[upper] += power * (
+                u[lower] * _one_over_factorial(2 * m - 1)
+                + q[lower] * _one_over_factorial(2 * m)
+            )
+            dw[upper] += power * (
+                u[lower] * _one_over_factorial(2 * m)
+                + q[lower] * _one_over_factorial(2 * m + 1)
+            )
             if tail:
-                # The powers >= m of the shell's map, times the coefficient of order (order + 1 - m), add to the
-                # tail. The tail itself is multiplied by the powers >= 1, that is at m = 1.
+                # The powers >= m of the shell's map, times the coefficient of order
+                # (order + 1 - m), add to the tail. The tail itself is multiplied by the
+                # powers >= 1, that is at m = 1.
                 for source in (order + 1 - m, *((order + 1,) if m == 1 else ())):
-                    loss[-1] += power * (higher[2 * m - 1] * u[source] + higher[2 * m] * q[source])
-                    dw[-1] += power * (higher[2 * m] * u[source] + higher[2 * m + 1] * q[source])
+                    loss[-1] += power * (
+                        higher[2 * m - 1] * u[source] + higher[2 * m] * q[source]
+                    )
+                    dw[-1] += power * (
+                        higher[2 * m] * u[source] + higher[2 * m + 1] * q[source]
+                    )
         w += dw - (i + 1) * loss
         q -= loss
     return w / d, q
 
 
 def _one_over_factorial(n: int) -> float:
-    return 1 / factorial(n) if n < 171 else 0.0  # 1/171! is below the smallest normal float64
+    # 1/171! is below the smallest normal float64
+    return 1 / factorial(n) if n < 171 else 0.0
 
 
 def _quotient(w: Floats, q: Floats) -> Floats:
@@ -212,8 +253,8 @@ def born_approximation(U: ArrayLike, order: int) -> Floats:
     TypeError
         If U is not real, or `order` is not an integer.
     ValueError
-        If U is empty or not finite, if `order` is not from 1 to 1000, if a term or the sum overflows float64,
-        or if the terms need more memory than is free.
+        If U is empty or not finite, if `order` is not from 1 to 1000, if a term or the
+        sum overflows float64, or if the terms need more memory than is free.
 
     Examples
     --------
@@ -221,7 +262,9 @@ def born_approximation(U: ArrayLike, order: int) -> Floats:
     -0.1
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return validation.representable("U, order", born_terms(U, order).sum(axis=-1), _WEAKER)
+        return validation.representable(
+            "U, order", born_terms(U, order).sum(axis=-1), _WEAKER
+        )
 
 
 def born_tensor(order: int, d: int) -> SymmetricTensor:
@@ -244,17 +287,19 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
     TypeError
         If `order` or `d` is not an integer.
     ValueError
-        If `order` or `d` is out of range, or if the tensor needs more memory than is free.
+        If `order` or `d` is out of range, or if the tensor needs more memory than is
+        free.
 
     Notes
     -----
     .. math:: a^{(n)} = \sum_{i_1 \dots i_n} B_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}, \qquad
               B_i = -(i^2 - i + 1/3)/d^3
 
-    The tensor of n-th partial derivatives of a_0 at U = 0 is n! B. The values of w and q at r = 1 are linear
-    in the map of each shell, and a shell with U = 0 leaves w and q unchanged. A partial derivative of w or q
-    is therefore a product over the shells that are differentiated. Leibniz' rule, applied to w = q a_0, turns
-    the derivatives of w and q into the derivatives of a_0.
+    The tensor of n-th partial derivatives of a_0 at U = 0 is n! B. The values of w and
+    q at r = 1 are linear in the map of each shell, and a shell with U = 0 leaves w and
+    q unchanged. A partial derivative of w or q is therefore a product over the shells
+    that are differentiated. Leibniz' rule, applied to w = q a_0, turns the derivatives
+    of w and q into the derivatives of a_0.
 
     Examples
     --------
@@ -266,7 +311,11 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
     """
     order = validation.integer("order", order, minimum=1, limit=validation.TENSOR_ORDER)
     d = validation.integer("d", d, minimum=1, limit=MOST_INDICES)
-    validation.memory(f"order = {order}, d = {d}", 32 * (order + 1) * packed_size(d, order), "use born_terms")
+    validation.memory(
+        f"order = {order}, d = {d}",
+        32 * (order + 1) * packed_size(d, order),
+        "use born_terms",
+    )
     w, q = _transfer_derivatives(order, d)
     a = [np.empty(0)]  # placeholder: a_0 has no term of order 0
     for n in range(1, order + 1):
@@ -300,7 +349,10 @@ def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats
             u = i * q0 - w0
             power = factorial(m) * (-1) ** (m - 1) / float(d) ** (2 * m)
             loss = power * (u / factorial(2 * m - 1) + q0 / factorial(2 * m))
-            w[n][rows] = power * (u / factorial(2 * m) + q0 / factorial(2 * m + 1)) - (i + 1) * loss
+            w[n][rows] = (
+                power * (u / factorial(2 * m) + q0 / factorial(2 * m + 1))
+                - (i + 1) * loss
+            )
             q[n][rows] = -loss
     return [values / d for values in w], q
 
@@ -323,22 +375,25 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
     TypeError
         If U is not real.
     ValueError
-        If U is empty or not finite, or if d is so large that the matrices need more memory than is free.
+        If U is empty or not finite, or if d is so large that the matrices need more
+        memory than is free.
 
     Notes
     -----
     .. math:: G U \psi = \eta \psi
 
-    At the coupling 1/eta, U binds one more state, at threshold. G is positive, so every eigenvalue is real,
-    for potentials of either sign and of mixed sign. Positive eigenvalues belong to U itself, negative ones to
-    the potential -U, where repulsion becomes attraction.
+    At the coupling 1/eta, U binds one more state, at threshold. G is positive, so every
+    eigenvalue is real, for potentials of either sign and of mixed sign. Positive
+    eigenvalues belong to U itself, negative ones to the potential -U, where repulsion
+    becomes attraction.
 
-    The operator V integrates from 0 to r. Then G = V V^T, and V^T U V has the same spectrum as G U. The code
-    projects V^T U V on Legendre polynomials in each shell, eight per shell up to d = 64 and three per shell
-    from d = 129. The matrix elements are exact. Up to d = 64 the largest eigenvalue is accurate to 1e-12. The
-    wave function of the k-th eigenvalue has k - 1/2 half-waves. This eigenvalue is equally accurate as long as
-    no shell holds more than about a quarter of a half-wave. The cost is one eigenvalue problem per potential,
-    of about 512 rows.
+    The operator V integrates from 0 to r. Then G = V V^T, and V^T U V has the same
+    spectrum as G U. The code projects V^T U V on Legendre polynomials in each shell,
+    eight per shell up to d = 64 and three per shell from d = 129. The matrix elements
+    are exact. Up to d = 64 the largest eigenvalue is accurate to 1e-12. The wave
+    function of the k-th eigenvalue has k - 1/2 half-waves. This eigenvalue is equally
+    accurate as long as no shell holds more than about a quarter of a half-wave. The
+    cost is one eigenvalue problem per potential, of about 512 rows.
 
     Examples
     --------
@@ -354,7 +409,9 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
     flat = U.reshape(-1, d)
     eta = np.empty(flat.shape)
     for row, potential in enumerate(flat):
-        spectrum = np.linalg.eigvalsh(np.einsum("ias,i,iat->st", V, potential, V, optimize=True))
+        spectrum = np.linalg.eigvalsh(
+            np.einsum("ias,i,iat->st", V, potential, V, optimize=True)
+        )
         eta[row] = spectrum[np.argsort(-np.abs(spectrum), kind="stable")[:d]]
     return eta.reshape(U.shape)
 
@@ -366,9 +423,11 @@ def _integration(d: int, m: int) -> Floats:
     """
     h = 1.0 / d
     V, shell = np.zeros((d, m + 1, d, m)), np.arange(d)
-    V[:, 0, :, 0] = h * np.tri(d, k=-1) + h / 2 * np.eye(d)  # all of each lower shell, half of the shell itself
+    # all of each lower shell, half of the shell itself
+    V[:, 0, :, 0] = h * np.tri(d, k=-1) + h / 2 * np.eye(d)
     for n in range(m):
-        # int P_n = (P_{n+1} - P_{n-1}) / (2n + 1), for orthonormal polynomials on a length h
+        # int P_n = (P_{n+1} - P_{n-1}) / (2n + 1), for orthonormal polynomials on a
+        # length h
         V[shell, n + 1, shell, n] = h / 2 / np.sqrt((2 * n + 1) * (2 * n + 3))
         if n:
             V[shell, n - 1, shell, n] = -h / 2 / np.sqrt((2 * n + 1) * (2 * n - 1))
@@ -386,15 +445,16 @@ def born_radius(U: ArrayLike) -> Floats:
     Returns
     -------
     float or ndarray of float64, shape (...)
-        The radius, a dimensionless factor of U. The Born series of U itself converges if the radius is above 1.
-        The radius is infinite for U = 0.
+        The radius, a dimensionless factor of U. The Born series of U itself converges
+        if the radius is above 1. The radius is infinite for U = 0.
 
     Raises
     ------
     TypeError
         If U is not real.
     ValueError
-        If U is empty or not finite, or if d is so large that the matrices need more memory than is free.
+        If U is empty or not finite, or if d is so large that the matrices need more
+        memory than is free.
 
     Examples
     --------
@@ -420,27 +480,30 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
     Returns
     -------
     float or ndarray of float64, shape (...)
-        The approximant of a_0 in units of the range. At a pole it is a signed infinity or a huge value.
+        The approximant of a_0 in units of the range. At a pole it is a signed infinity
+        or a huge value.
 
     Raises
     ------
     TypeError
         If U is not real, or m or n is not an integer.
     ValueError
-        If U is empty or not finite, if m or n is out of range, or if a coefficient overflows float64.
+        If U is empty or not finite, if m or n is out of range, or if a coefficient
+        overflows float64.
 
     Notes
     -----
     .. math:: \frac{p_0 + \dots + p_m \lambda^m}{1 + q_1 \lambda + \dots + q_n \lambda^n}
               = \sum_{k \le m + n} a^{(k)} \lambda^k + O(\lambda^{m + n + 1})
 
-    As a function of the coupling, a_0 has a pole wherever U binds a further state. A rational function can
-    follow a_0 past these poles, where the series diverges.
+    As a function of the coupling, a_0 has a pole wherever U binds a further state. A
+    rational function can follow a_0 past these poles, where the series diverges.
 
-    The approximant is computed from two power series that converge everywhere and whose quotient is a_0, not
-    from the Born terms. It is therefore accurate at all degrees. For a square well at four times the radius of
-    convergence, the [6/6] and higher approximants are accurate to 1e-14. The rounding of the terms would limit
-    them to 1e-10 (see `pade_of_terms`).
+    The approximant is computed from two power series that converge everywhere and whose
+    quotient is a_0, not from the Born terms. It is therefore accurate at all degrees.
+    For a square well at four times the radius of convergence, the [6/6] and higher
+    approximants are accurate to 1e-14. The rounding of the terms would limit them to
+    1e-10 (see `pade_of_terms`).
 
     Examples
     --------
@@ -455,7 +518,10 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
         with np.errstate(over="ignore", invalid="ignore"):
             w, q = _coupling_series(x, m + n)
         series = validation.representable("U", np.stack([w, q]), _WEAKER)
-        result[rows] = [of_quotient(series[0, :, k], series[1, :, k], m, n) for k in range(series.shape[-1])]
+        result[rows] = [
+            of_quotient(series[0, :, k], series[1, :, k], m, n)
+            for k in range(series.shape[-1])
+        ]
     return result.reshape(U.shape[:-1])[()]
 
 
@@ -480,25 +546,28 @@ def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
     Returns
     -------
     float or ndarray of float64, shape (...)
-        The approximant in the units of the terms. At a pole it is a signed infinity or a huge value.
+        The approximant in the units of the terms. At a pole it is a signed infinity or
+        a huge value.
 
     Raises
     ------
     TypeError
         If `terms` is not real, or m or n is not an integer.
     ValueError
-        If m or n is out of range, if there are fewer than m + n terms, if a term is not finite, or if the
-        quotient is 0/0.
+        If m or n is out of range, if there are fewer than m + n terms, if a term is not
+        finite, or if the quotient is 0/0.
 
     Notes
     -----
-    At a relative distance t from a pole the relative error is at most about 1e-12 / t. The relative error of
-    a_0 itself is 1e-16 / t. If the series is a rational function of lower degree, the equations have many
-    solutions, all with the same quotient, and the solution of smallest norm is taken.
+    At a relative distance t from a pole the relative error is at most about 1e-12 / t.
+    The relative error of a_0 itself is 1e-16 / t. If the series is a rational function
+    of lower degree, the equations have many solutions, all with the same quotient, and
+    the solution of smallest norm is taken.
 
-    The rounding of the terms limits the accuracy at high degrees. For a square well at four times the radius of
-    convergence, the error of the [5/5] and higher approximants stays at 1e-10 to 1e-8. At ten times the radius
-    it stays at 1e-6 to 1e-4. `pade` has no such limit.
+    The rounding of the terms limits the accuracy at high degrees. For a square well at
+    four times the radius of convergence, the error of the [5/5] and higher approximants
+    stays at 1e-10 to 1e-8. At ten times the radius it stays at 1e-6 to 1e-4. `pade` has
+    no such limit.
 
     Examples
     --------
@@ -508,7 +577,9 @@ def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
     m, n = _degrees(m, n)
     terms = validation.real_array("terms", terms)
     if terms.shape[-1] < m + n:
-        raise ValueError(f"terms: shape {terms.shape}; the last axis must be m + n = {m + n} long or longer")
+        raise ValueError(
+            f"terms: shape {terms.shape}; the last axis must be m + n = {m + n} long or longer"
+        )
     flat = terms[..., : m + n].reshape(-1, m + n)
     result = np.array([of_terms(series, m, n) for series in flat])
     if np.isnan(result).any():

@@ -1,8 +1,8 @@
 r"""Compute the ground-state energy of a particle in a box, its derivatives and its perturbation series.
 
-The box is a second theory to learn, beside S-wave scattering. The Taylor series of its energy is the
-Rayleigh-Schrödinger perturbation series. The box is [0, 1] with d inner grid points. Energies are in units
-of :math:`\hbar^2 / 2 m L^2`:
+The box is a second theory to learn, beside S-wave scattering. The Taylor series of its
+energy is the Rayleigh-Schrödinger perturbation series. The box is [0, 1] with d inner
+grid points. Energies are in units of :math:`\hbar^2 / 2 m L^2`:
 
 .. math:: H[V] = K + \operatorname{diag}(V), \qquad K = (d + 1)^2 \operatorname{tridiag}(-1, 2, -1), \qquad
           E[V] = \min \operatorname{spec} H[V]
@@ -11,8 +11,10 @@ Mills, Spanner and Tamblyn studied how a network learns E from samples of V.
 
 References
 ----------
-- Schrödinger, Quantisierung als Eigenwertproblem III (1926): https://doi.org/10.1002/andp.19263851302
-- Mills, Spanner and Tamblyn, Deep learning and the Schrödinger equation (2017): https://arxiv.org/abs/1702.01361
+- Schrödinger, Quantisierung als Eigenwertproblem III (1926):
+  https://doi.org/10.1002/andp.19263851302
+- Mills, Spanner and Tamblyn, Deep learning and the Schrödinger equation (2017):
+  https://arxiv.org/abs/1702.01361
 """
 
 from itertools import permutations
@@ -49,8 +51,8 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
     Returns
     -------
     SymmetricTensor
-        The tensor T of E[V] = E[0] + T_i V_i + T_ij V_i V_j + .., of dimension d. Energies and potentials are in
-        units of :math:`\hbar^2 / 2 m L^2`.
+        The tensor T of E[V] = E[0] + T_i V_i + T_ij V_i V_j + .., of dimension d.
+        Energies and potentials are in units of :math:`\hbar^2 / 2 m L^2`.
 
     Raises
     ------
@@ -61,9 +63,9 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
 
     Notes
     -----
-    The free ground state is :math:`\psi`, and the reduced resolvent is
-    :math:`R = \sum_{m > 0} |m\rangle\langle m| / (E_0 - E_m)`. The following tensors are symmetrised over
-    their indices:
+    The free ground state is :math:`\psi`, and the reduced resolvent is :math:`R =
+    \sum_{m > 0} |m\rangle\langle m| / (E_0 - E_m)`. The following tensors are
+    symmetrised over their indices:
 
     .. math:: T_i = \psi_i^2, \quad T_{ij} = \psi_i R_{ij} \psi_j, \quad
               T_{ijk} = \psi_i R_{ij} R_{jk} \psi_k - \psi_i^2\, \psi_j (R^2)_{jk} \psi_k
@@ -86,10 +88,17 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
             return psi[i] ** 2
         if order == 2:
             return psi[i] * R[i, j] * psi[j]
-        return psi[i] * R[i, j] * R[j, k] * psi[k] - psi[i] ** 2 * psi[j] * (R @ R)[j, k] * psi[k]
+        return (
+            psi[i] * R[i, j] * R[j, k] * psi[k]
+            - psi[i] ** 2 * psi[j] * (R @ R)[j, k] * psi[k]
+        )
 
     columns = index_table(d, order).T
-    return SymmetricTensor(order, d, np.mean([summand(*turned) for turned in permutations(columns)], axis=0))
+    return SymmetricTensor(
+        order,
+        d,
+        np.mean([summand(*turned) for turned in permutations(columns)], axis=0),
+    )
 
 
 def energy(V: ArrayLike) -> Floats:
@@ -110,8 +119,9 @@ def energy(V: ArrayLike) -> Floats:
     TypeError
         If V is not real.
     ValueError
-        If V does not have the shape (n, d), is empty or not finite, holds a value outside -1e100 to 1e100, has
-        d above 4096, or if the matrices need more memory than is free.
+        If V does not have the shape (n, d), is empty or not finite, holds a value
+        outside -1e100 to 1e100, has d above 4096, or if the matrices need more memory
+        than is free.
 
     Examples
     --------
@@ -139,8 +149,9 @@ def energy_gradient(V: ArrayLike) -> Floats:
     TypeError
         If V is not real.
     ValueError
-        If V does not have the shape (n, d), is empty or not finite, holds a value outside -1e100 to 1e100, has
-        d above 4096, or if the matrices need more memory than is free.
+        If V does not have the shape (n, d), is empty or not finite, holds a value
+        outside -1e100 to 1e100, has d above 4096, or if the matrices need more memory
+        than is free.
 
     Examples
     --------
@@ -174,8 +185,8 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
     TypeError
         If V or v is not real.
     ValueError
-        If V is one that `energy` rejects, if v is not finite or not of the shape of V, or if a product is not
-        finite, as for degenerate levels.
+        If V is one that `energy` rejects, if v is not finite or not of the shape of V,
+        or if a product is not finite, as for degenerate levels.
 
     Notes
     -----
@@ -195,12 +206,16 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
     energies, states = np.linalg.eigh(H)
     psi, excited = states[:, :, 0], states[:, :, 1:]
     with np.errstate(all="ignore"):
-        amplitudes = np.einsum("nim,ni->nm", excited, v * psi) / (energies[:, :1] - energies[:, 1:])
+        amplitudes = np.einsum("nim,ni->nm", excited, v * psi) / (
+            energies[:, :1] - energies[:, 1:]
+        )
         product = 2 * psi * np.einsum("nim,nm->ni", excited, amplitudes)
     return (
         energies[:, 0],
         psi**2,
-        validation.representable("v", product, "scale it, or take V without degenerate levels"),
+        validation.representable(
+            "v", product, "scale it, or take V without degenerate levels"
+        ),
     )
 
 
@@ -213,7 +228,9 @@ def _hamiltonians(V: ArrayLike) -> Floats:
     if V.ndim != 2:
         raise ValueError(f"V: shape {V.shape}; must be (n, {V.shape[-1]})")
     if np.abs(V).max() > LARGEST_V:
-        raise ValueError(f"V: holds {np.abs(V).max():.3g}; must be from -{LARGEST_V:g} to {LARGEST_V:g}")
+        raise ValueError(
+            f"V: holds {np.abs(V).max():.3g}; must be from -{LARGEST_V:g} to {LARGEST_V:g}"
+        )
     d = V.shape[1]
     if d > MOST_POINTS:
         raise ValueError(f"V: {d} points; at most {MOST_POINTS} are taken")

@@ -1,13 +1,14 @@
 """Compute Padé approximants at coupling 1, from the terms of a series or from a quotient of two series.
 
-The linear equations for the denominator lose digits as the degrees grow. With the rounded terms of a
-series, high degrees can then no longer be distinguished. The numerator and the denominator of a_0 are power
-series that converge everywhere. With the coefficients of both, high degrees can be distinguished, and no
-accuracy is lost.
+The linear equations for the denominator lose digits as the degrees grow. With the
+rounded terms of a series, high degrees can then no longer be distinguished. The
+numerator and the denominator of a_0 are power series that converge everywhere. With the
+coefficients of both, high degrees can be distinguished, and no accuracy is lost.
 
 References
 ----------
-- Baker and Graves-Morris, Padé Approximants (1996): https://doi.org/10.1017/CBO9780511530074
+- Baker and Graves-Morris, Padé Approximants (1996):
+  https://doi.org/10.1017/CBO9780511530074
 """
 
 import numpy as np
@@ -25,12 +26,18 @@ def of_terms(terms: Floats, m: int, n: int) -> float:
     if not terms.any():
         return 0.0
     largest = np.abs(terms).max()
-    series = terms / largest  # the approximant is linear in the terms, so they may be scaled
+    # The approximant is linear in the terms, so they may be scaled
+    series = terms / largest
     nonzero = np.flatnonzero(series)
     with np.errstate(all="ignore"):
-        scale = np.abs(series[nonzero[-1]] / series[nonzero[0]]) ** (1 / max(1, nonzero[-1] - nonzero[0]))
-        # Bound the scale so that its powers stay within float64. Terms steep enough to reach it are hardly affected.
-        scale = np.clip(scale, *(10.0 ** (exponent / (m + n)) for exponent in (-250, 250)))
+        scale = np.abs(series[nonzero[-1]] / series[nonzero[0]]) ** (
+            1 / max(1, nonzero[-1] - nonzero[0])
+        )
+        # Bound the scale so that its powers stay within float64. Terms steep enough to
+        # reach it are hardly affected.
+        scale = np.clip(
+            scale, *(10.0 ** (exponent / (m + n)) for exponent in (-250, 250))
+        )
         powers = scale ** np.arange(m + n + 1)
         c = np.concatenate([[0.0], series]) / powers
     q = np.ones(n + 1)
@@ -53,12 +60,16 @@ def of_quotient(w: Floats, q: Floats, m: int, n: int) -> float:
     if not w.any():
         return 0.0
     largest = np.abs(w).max()
-    system = np.hstack([toeplitz(q, np.zeros(m + 1)), -toeplitz(w / largest, np.zeros(n + 1))])
+    system = np.hstack(
+        [toeplitz(q, np.zeros(m + 1)), -toeplitz(w / largest, np.zeros(n + 1))]
+    )
     rows, columns = np.ones(m + n + 1), np.ones(m + n + 2)
     for _ in range(8):
         for scale, axis in ((rows, 1), (columns, 0)):
             sizes = np.abs(rows[:, None] * system * columns).max(axis=axis)
-            scale[:] = np.clip(scale / np.sqrt(np.where(sizes > 0, sizes, 1)), 1e-99, 1e99)
+            scale[:] = np.clip(
+                scale / np.sqrt(np.where(sizes > 0, sizes, 1)), 1e-99, 1e99
+            )
     system = rows[:, None] * system * columns
     known = -system[:, m + 1] / columns[m + 1]
     rest = np.delete(system, m + 1, axis=1)

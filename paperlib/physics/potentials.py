@@ -17,9 +17,17 @@ from paperlib._support import validation
 from paperlib._support.validation import Floats
 
 __all__ = [
-    "HBAR_C", "discretize", "exponential", "from_physical", "gaussian", "poschl_teller", "sample", "square_well",
-    "woods_saxon", "yukawa",
-]  # fmt: skip
+    "HBAR_C",
+    "discretize",
+    "exponential",
+    "from_physical",
+    "gaussian",
+    "poschl_teller",
+    "sample",
+    "square_well",
+    "woods_saxon",
+    "yukawa",
+]
 
 HBAR_C = physical_constants["reduced Planck constant times c in MeV fm"][0]
 """The product hbar c in MeV fm (CODATA)."""
@@ -34,7 +42,8 @@ def discretize(function: Callable[[float], float], d: int) -> Floats:
     Parameters
     ----------
     function : callable
-        Dimensionless potential U(r). It is called with one number r in (0, 1] and must return one real number.
+        Dimensionless potential U(r). It is called with one number r in (0, 1] and must
+        return one real number.
     d : int
         Number of shells, from 1 to 1,000,000.
 
@@ -46,17 +55,19 @@ def discretize(function: Callable[[float], float], d: int) -> Floats:
     Raises
     ------
     TypeError
-        If `function` is not callable or does not return a real number, or `d` is not an integer.
+        If `function` is not callable or does not return a real number, or `d` is not an
+        integer.
     ValueError
-        If `d` is out of range, or if the average over a shell is not finite or does not converge.
+        If `d` is out of range, or if the average over a shell is not finite or does not
+        converge.
 
     Notes
     -----
     .. math:: U_i = \int_{(i-1)/d}^{i/d} U(r)\, r^2 dr \Big/ \int_{(i-1)/d}^{i/d} r^2 dr
 
     The average is taken over the volume of the shell. This leaves the first Born term,
-    :math:`-\int_0^1 r^2 U dr`, exactly unchanged. The average also exists for potentials that grow like 1/r at
-    the origin.
+    :math:`-\int_0^1 r^2 U dr`, exactly unchanged. The average also exists for
+    potentials that grow like 1/r at the origin.
 
     Examples
     --------
@@ -68,17 +79,23 @@ def discretize(function: Callable[[float], float], d: int) -> Floats:
     return _discretized("function", function, "U", 1.0, d)
 
 
-def _discretized(name: str, function: Callable[[float], float], letter: str, rho: float, d: int) -> Floats:
+def _discretized(
+    name: str, function: Callable[[float], float], letter: str, rho: float, d: int
+) -> Floats:
     """Return the averages of function(rho r) over d shells, shape (d,).
 
     Error messages call the argument `name` and the potential `letter`.
     """
     if not callable(function):
-        raise TypeError(f"{name} = {validation.brief(function)}: must be a callable {letter}(r)")
+        raise TypeError(
+            f"{name} = {validation.brief(function)}: must be a callable {letter}(r)"
+        )
     try:
         float(function(rho))
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: at r = {rho:g} it gives no real number ({validation.brief(error)})") from error
+        raise TypeError(
+            f"{name}: at r = {rho:g} it gives no real number ({validation.brief(error)})"
+        ) from error
     averages, shell = _averages(lambda r: function(rho * r), d)
     if shell is not None:
         raise ValueError(
@@ -95,30 +112,54 @@ def _averages(function: Callable[[float], float], d: int) -> tuple[Floats, int |
     d = validation.integer("d", d, minimum=1, limit=MOST_SHELLS)
     edges = np.arange(d + 1) / d
     with np.errstate(all="ignore"):
-        # full_output suppresses quad's warnings. A shell whose integral does not converge is reported below.
+        # full_output suppresses quad's warnings. A shell whose integral does not
+        # converge is reported below.
         results = [
-            quad(lambda r: function(r) * r * r, left, right, epsabs=0, epsrel=1e-11, full_output=1)
+            quad(
+                lambda r: function(r) * r * r,
+                left,
+                right,
+                epsabs=0,
+                epsrel=1e-11,
+                full_output=1,
+            )
             for left, right in zip(edges[:-1], edges[1:], strict=True)
         ]
     integrals, errors = np.transpose([result[:2] for result in results])
-    divergent = np.array([any("divergent" in message for message in result[3:4]) for result in results])
-    wrong = divergent | ~np.isfinite(integrals) | ~(errors <= 1e-6 * np.abs(integrals) + 1e-12 / d)
-    return integrals * 3 / np.diff(edges**3), int(np.argmax(wrong)) if wrong.any() else None
+    divergent = np.array(
+        [any("divergent" in message for message in result[3:4]) for result in results]
+    )
+    wrong = (
+        divergent
+        | ~np.isfinite(integrals)
+        | ~(errors <= 1e-6 * np.abs(integrals) + 1e-12 / d)
+    )
+    return integrals * 3 / np.diff(edges**3), int(
+        np.argmax(wrong)
+    ) if wrong.any() else None
 
 
-def _shape(depth: float, d: int, function: Callable[..., float], **lengths: float) -> Floats:
+def _shape(
+    depth: float, d: int, function: Callable[..., float], **lengths: float
+) -> Floats:
     """Return `depth` times the shell averages of function(r, **lengths), shape (d,).
 
     The lengths must be positive. Raise a ValueError if an average is not finite or does not converge.
     """
     depth = validation.number("depth", depth)
-    lengths = {name: validation.number(name, value, above=0) for name, value in lengths.items()}
+    lengths = {
+        name: validation.number(name, value, above=0) for name, value in lengths.items()
+    }
     averages, shell = _averages(partial(function, **lengths), d)
     with np.errstate(over="ignore", invalid="ignore"):
         U = depth * averages
     if shell is not None or not np.isfinite(U).all():
-        given = ", ".join(f"{name} = {value}" for name, value in {"depth": depth, **lengths}.items())
-        raise ValueError(f"{given}: the average over a shell is not finite, or not to be integrated; take milder ones")
+        given = ", ".join(
+            f"{name} = {value}" for name, value in {"depth": depth, **lengths}.items()
+        )
+        raise ValueError(
+            f"{given}: the average over a shell is not finite, or not to be integrated; take milder ones"
+        )
     return U
 
 
@@ -153,9 +194,13 @@ def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
     >>> square_well(2.0, 4, radius=0.5)
     array([2., 2., 0., 0.])
     """
-    depth, radius = validation.number("depth", depth), validation.number("radius", radius, above=0)
+    depth, radius = (
+        validation.number("depth", depth),
+        validation.number("radius", radius, above=0),
+    )
     d = validation.integer("d", d, minimum=1, limit=MOST_SHELLS)
-    # The volume average of a step is the filled fraction of each shell's volume, so no quadrature is needed.
+    # The volume average of a step is the filled fraction of each shell's volume, so no
+    # quadrature is needed.
     edges = np.arange(d + 1) / d
     return depth * np.diff(np.minimum(edges, radius) ** 3) / np.diff(edges**3)
 
@@ -182,8 +227,8 @@ def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
     TypeError
         If `depth` or a length is not a real number, or `d` is not an integer.
     ValueError
-        If a number is out of range or not finite, or if the average over a shell is not finite or does not
-        converge.
+        If a number is out of range or not finite, or if the average over a shell is not
+        finite or does not converge.
 
     Examples
     --------
@@ -215,8 +260,8 @@ def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
     TypeError
         If `depth` or a length is not a real number, or `d` is not an integer.
     ValueError
-        If a number is out of range or not finite, or if the average over a shell is not finite or does not
-        converge.
+        If a number is out of range or not finite, or if the average over a shell is not
+        finite or does not converge.
 
     Examples
     --------
@@ -248,18 +293,22 @@ def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
     TypeError
         If `depth` or a length is not a real number, or `d` is not an integer.
     ValueError
-        If a number is out of range or not finite, or if the average over a shell is not finite or does not
-        converge.
+        If a number is out of range or not finite, or if the average over a shell is not
+        finite or does not converge.
 
     Examples
     --------
     >>> yukawa(1.0, 3).round(3)
     array([1.461, 0.348, 0.111])
     """
-    return _shape(depth, d, lambda r, width: np.exp(-r / width) * width / r, width=width)
+    return _shape(
+        depth, d, lambda r, width: np.exp(-r / width) * width / r, width=width
+    )
 
 
-def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float = 0.1) -> Floats:
+def woods_saxon(
+    depth: float, d: int, *, radius: float = 0.6, diffuseness: float = 0.1
+) -> Floats:
     """Return the shell averages of U(r) = depth / (1 + exp((r - radius)/diffuseness)), cut off at the range.
 
     Parameters
@@ -283,8 +332,8 @@ def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float
     TypeError
         If `depth` or a length is not a real number, or `d` is not an integer.
     ValueError
-        If a number is out of range or not finite, or if the average over a shell is not finite or does not
-        converge.
+        If a number is out of range or not finite, or if the average over a shell is not
+        finite or does not converge.
 
     Examples
     --------
@@ -292,7 +341,12 @@ def woods_saxon(depth: float, d: int, *, radius: float = 0.6, diffuseness: float
     array([0.966, 0.628, 0.099])
     """
     lengths = {"radius": radius, "diffuseness": diffuseness}
-    return _shape(depth, d, lambda r, radius, diffuseness: 1 / (1 + np.exp((r - radius) / diffuseness)), **lengths)
+    return _shape(
+        depth,
+        d,
+        lambda r, radius, diffuseness: 1 / (1 + np.exp((r - radius) / diffuseness)),
+        **lengths,
+    )
 
 
 def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
@@ -317,8 +371,8 @@ def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
     TypeError
         If `depth` or a length is not a real number, or `d` is not an integer.
     ValueError
-        If a number is out of range or not finite, or if the average over a shell is not finite or does not
-        converge.
+        If a number is out of range or not finite, or if the average over a shell is not
+        finite or does not converge.
 
     Examples
     --------
@@ -328,7 +382,12 @@ def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
     return _shape(depth, d, lambda r, width: np.cosh(r / width) ** -2, width=width)
 
 
-def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: float, range_fm: float, d: int) -> Floats:
+def from_physical(
+    function_MeV: Callable[[float], float],
+    reduced_mass_MeV: float,
+    range_fm: float,
+    d: int,
+) -> Floats:
     r"""Convert a potential in MeV and fm to its dimensionless average over d shells.
 
     Parameters
@@ -338,8 +397,8 @@ def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: floa
     reduced_mass_MeV : float
         Reduced mass mu c^2 in MeV, positive.
     range_fm : float
-        Range rho in fm, positive. V is taken to vanish beyond it. A scattering length that is computed from the
-        result is in units of rho.
+        Range rho in fm, positive. V is taken to vanish beyond it. A scattering length
+        that is computed from the result is in units of rho.
     d : int
         Number of shells, from 1 to 1,000,000.
 
@@ -351,11 +410,12 @@ def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: floa
     Raises
     ------
     TypeError
-        If `function_MeV` is not callable or does not return a real number, if `reduced_mass_MeV` or `range_fm` is
-        not a real number, or if `d` is not an integer.
+        If `function_MeV` is not callable or does not return a real number, if
+        `reduced_mass_MeV` or `range_fm` is not a real number, or if `d` is not an
+        integer.
     ValueError
-        If a number is out of range, if the average over a shell is not finite or does not converge, or if the
-        result overflows float64.
+        If a number is out of range, if the average over a shell is not finite or does
+        not converge, or if the result overflows float64.
 
     Notes
     -----
@@ -369,12 +429,26 @@ def from_physical(function_MeV: Callable[[float], float], reduced_mass_MeV: floa
     mass = validation.number("reduced_mass_MeV", reduced_mass_MeV, above=0)
     rho = validation.number("range_fm", range_fm, above=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        U = -2 * mass * (rho * rho) / HBAR_C**2 * _discretized("function_MeV", function_MeV, "V", rho, d)
-    return validation.representable("reduced_mass_MeV, range_fm", U, "take smaller ones")
+        U = (
+            -2
+            * mass
+            * (rho * rho)
+            / HBAR_C**2
+            * _discretized("function_MeV", function_MeV, "V", rho, d)
+        )
+    return validation.representable(
+        "reduced_mass_MeV, range_fm", U, "take smaller ones"
+    )
 
 
 def sample(
-    n: int, d: int, *, depth: float, kind: str = "attractive", smallest: float = 0.2, seed: int | Sequence[int]
+    n: int,
+    d: int,
+    *,
+    depth: float,
+    kind: str = "attractive",
+    smallest: float = 0.2,
+    seed: int | Sequence[int],
 ) -> Floats:
     r"""Draw random potentials. The sampling protocol is our own, not the paper's.
 
@@ -389,9 +463,11 @@ def sample(
     kind : {"attractive", "signed", "sparse"}
         Distribution of the values in the shells (see Notes).
     smallest : float
-        Lower bound of the scale s, from 0 to 1. If it is 0, the scales extend down to zero.
+        Lower bound of the scale s, from 0 to 1. If it is 0, the scales extend down to
+        zero.
     seed : int or sequence of int
-        Seed of a PCG64 generator. The same seed draws the same potentials on every machine.
+        Seed of a PCG64 generator. The same seed draws the same potentials on every
+        machine.
 
     Returns
     -------
@@ -403,15 +479,17 @@ def sample(
     TypeError
         If an argument has the wrong type.
     ValueError
-        If an argument is out of range, or if the potentials need more memory than is free.
+        If an argument is out of range, or if the potentials need more memory than is
+        free.
 
     Notes
     -----
     .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad s \sim \mathrm{uniform}[\text{smallest}, 1]
 
-    One scale s is drawn per potential and one v_i per shell. The v_i are uniform on [0, 1] for attractive
-    potentials and on [-1, 1] for signed ones. Sparse potentials are attractive, and each of their shells is
-    empty with a certain probability. This probability is drawn from uniform[0, 1], once per potential.
+    One scale s is drawn per potential and one v_i per shell. The v_i are uniform on [0,
+    1] for attractive potentials and on [-1, 1] for signed ones. Sparse potentials are
+    attractive, and each of their shells is empty with a certain probability. This
+    probability is drawn from uniform[0, 1], once per potential.
 
     Examples
     --------

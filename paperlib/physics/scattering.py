@@ -1,7 +1,7 @@
 """Compute exact S-wave scattering at zero energy, for u'' + U u = 0 with u(0) = 0.
 
-Lengths are in units of the range. Beyond the range u is a straight line, and the scattering length a_0 is the
-point where this line crosses the axis:
+Lengths are in units of the range. Beyond the range u is a straight line, and the
+scattering length a_0 is the point where this line crosses the axis:
 
 .. math:: a_0 = 1 - u(1)/u'(1)
 
@@ -17,15 +17,23 @@ from paperlib._support.validation import Floats
 from paperlib.physics import shells
 
 __all__ = [
-    "bound_states", "effective_range", "scattering_length", "scattering_length_gradient", "scattering_length_hvp",
-    "scattering_length_jet", "wave_function",
-]  # fmt: skip
+    "bound_states",
+    "effective_range",
+    "scattering_length",
+    "scattering_length_gradient",
+    "scattering_length_hvp",
+    "scattering_length_jet",
+    "wave_function",
+]
 
-# Number of shells processed at a time, so that a block's edges and Stumpff functions take a few MiB.
+# Number of shells processed at a time, so that a block's edges and Stumpff functions
+# take a few MiB.
 _BLOCK = 1 << 17
 
 
-def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[Floats, Floats, Floats]:
+def _swept(
+    derivatives: int, U: ArrayLike, v: ArrayLike | None = None
+) -> tuple[Floats, Floats, Floats]:
     """Return a_0, its gradient and its Hessian-vector products along v.
 
     The order of the highest derivative to compute is `derivatives`, from 0 to 2. For U of shape (..., d), a_0 has
@@ -33,25 +41,43 @@ def _swept(derivatives: int, U: ArrayLike, v: ArrayLike | None = None) -> tuple[
     as an array without rows. The compiled sweep is tried first, and NumPy is used if it does not apply.
     """
     U = validation.shaped("U", U)
-    directions = np.empty((0, U.shape[-1])) if v is None else validation.alike("v", v, "U", U.shape)
-    flat, directions = (np.ascontiguousarray(array).reshape(-1, U.shape[-1]) for array in (U, directions))
+    directions = (
+        np.empty((0, U.shape[-1]))
+        if v is None
+        else validation.alike("v", v, "U", U.shape)
+    )
+    flat, directions = (
+        np.ascontiguousarray(array).reshape(-1, U.shape[-1])
+        for array in (U, directions)
+    )
     n, d = flat.shape
     a0: Floats = np.empty(n)
-    gradient, product = (np.empty((n if derivatives > order else 0, d)) for order in (0, 1))
+    gradient, product = (
+        np.empty((n if derivatives > order else 0, d)) for order in (0, 1)
+    )
     if not shells.swept(derivatives, flat, directions, a0, gradient, product):
         validation.finite("U", U)
-        with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
+        with np.errstate(
+            divide="ignore", over="ignore", under="ignore", invalid="ignore"
+        ):
             for rows, x in shells.blocks(flat, _BLOCK // d):
                 solution = shells.edges(x, order=5 if derivatives > 1 else 3)
                 final = solution.q[-1]
                 a0[rows] = solution.w[-1] / final / d
                 if derivatives > 0:
                     u, squares = _squares(solution)
-                    gradient[rows] = -np.where(final == 0, np.inf, squares / (final * final)).T / d**3
+                    gradient[rows] = (
+                        -np.where(final == 0, np.inf, squares / (final * final)).T
+                        / d**3
+                    )
                 if derivatives > 1:
                     dx = np.ascontiguousarray(directions[rows].T) / d**2
-                    product[rows] = _hessian_vectors(solution, u, squares, x, dx).T / d**3
-    slopes, products = (array.reshape(U.shape) if array.size else array for array in (gradient, product))
+                    product[rows] = (
+                        _hessian_vectors(solution, u, squares, x, dx).T / d**3
+                    )
+    slopes, products = (
+        array.reshape(U.shape) if array.size else array for array in (gradient, product)
+    )
     return a0.reshape(U.shape[:-1])[()], slopes, products
 
 
@@ -66,8 +92,8 @@ def scattering_length(U: ArrayLike) -> Floats:
     Returns
     -------
     float or ndarray of float64, shape (...)
-        The scattering lengths in units of the range. On a resonance, where u'(1) = 0, the result is a signed
-        infinity or a huge value.
+        The scattering lengths in units of the range. On a resonance, where u'(1) = 0,
+        the result is a signed infinity or a huge value.
 
     Raises
     ------
@@ -78,11 +104,13 @@ def scattering_length(U: ArrayLike) -> Floats:
 
     Notes
     -----
-    Away from resonances and from the zeros of a_0, the relative error is a few units of rounding at any depth. At
-    a relative distance t of U from a resonance, the relative error is larger by a factor of 1/t.
+    Away from resonances and from the zeros of a_0, the relative error is a few units of
+    rounding at any depth. At a relative distance t of U from a resonance, the relative
+    error is larger by a factor of 1/t.
 
-    If numba is installed, large batches of shallow potentials run in compiled code, at about a third of the
-    memory bandwidth. For all other batches, the time is determined by NumPy's passes over blocks in cache.
+    If numba is installed, large batches of shallow potentials run in compiled code, at
+    about a third of the memory bandwidth. For all other batches, the time is determined
+    by NumPy's passes over blocks in cache.
 
     Examples
     --------
@@ -106,7 +134,8 @@ def scattering_length_gradient(U: ArrayLike) -> Floats:
     Returns
     -------
     ndarray of float64, shape (..., d)
-        The gradients in units of the range. They are never positive, and minus infinity on a resonance.
+        The gradients in units of the range. They are never positive, and minus infinity
+        on a resonance.
 
     Raises
     ------
@@ -169,8 +198,8 @@ def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
     .. math:: \sum_j \frac{\partial^2 a_0}{\partial U_i \partial U_j} v_j
               = -2 \int_{\text{shell } i} \hat u\, \delta\hat u\, dr, \qquad \hat u = u/u'(1),
 
-    where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v. The code is the tangent of
-    the sweep that computes the gradient, written out by hand.
+    where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v. The
+    code is the tangent of the sweep that computes the gradient, written out by hand.
 
     Examples
     --------
@@ -218,7 +247,9 @@ def scattering_length_jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, F
     return _swept(2, U, v)
 
 
-def _hessian_vectors(solution: shells.Edges, u: Floats, squares: Floats, x: Floats, dx: Floats) -> Floats:
+def _hessian_vectors(
+    solution: shells.Edges, u: Floats, squares: Floats, x: Floats, dx: Floats
+) -> Floats:
     """Return the Hessian-vector products in units of h^3, shape (d, n).
 
     The arguments u and `squares` are the results of `_squares` for `solution`. The arguments x = U h^2 and its
@@ -232,9 +263,22 @@ def _hessian_vectors(solution: shells.Edges, u: Floats, squares: Floats, x: Floa
         slopes = shells.stumpff_slopes(*c[i, 1:])
         before = dq
         du, dw, dq = shells.tangent_across(
-            i, u[i], q, dw, dq, dx[i], c0, c1, slopes[0], x[i] * c1, x[i] * c2, x[i] * c3
+            i,
+            u[i],
+            q,
+            dw,
+            dq,
+            dx[i],
+            c0,
+            c1,
+            slopes[0],
+            x[i] * c1,
+            x[i] * c2,
+            x[i] * c3,
         )
-        change[i] = shells.tangent_of_square(u[i], q, du, before, dx[i], c0, c1, c2, c3, slopes)
+        change[i] = shells.tangent_of_square(
+            u[i], q, du, before, dx[i], c0, c1, c2, c3, slopes
+        )
         shift = solution.exponent[i] - solution.exponent[i + 1]
         dw, dq = np.ldexp(dw, shift), np.ldexp(dq, shift)
     to_end = 2 * (solution.exponent[:-1] - solution.exponent[-1])
@@ -253,8 +297,8 @@ def effective_range(U: ArrayLike) -> Floats:
     Returns
     -------
     float or ndarray of float64, shape (...)
-        The effective ranges in units of the range. The result is infinite where a_0 = 0, also for U = 0, because
-        the expansion does not exist there.
+        The effective ranges in units of the range. The result is infinite where a_0 =
+        0, also for U = 0, because the expansion does not exist there.
 
     Raises
     ------
@@ -267,8 +311,9 @@ def effective_range(U: ArrayLike) -> Floats:
     -----
     .. math:: r_e = 2 \int_0^1 \left[(1 - r/a_0)^2 - u(r)^2\right] dr, \qquad u(1) = 1 - 1/a_0
 
-    The integral is computed from the difference between u(r) and the straight line r u'(1), which is small for
-    weak potentials. For such potentials r_e is of order 1/U, and it keeps its digits.
+    The integral is computed from the difference between u(r) and the straight line r
+    u'(1), which is small for weak potentials. For such potentials r_e is of order 1/U,
+    and it keeps its digits.
 
     Examples
     --------
@@ -287,14 +332,26 @@ def effective_range(U: ArrayLike) -> Floats:
             w, q = np.ldexp(solution.w, to_end), np.ldexp(solution.q, to_end)
             loss = np.ldexp(solution.loss, to_end[:-1])
             slope, w_end = q[-1], w[-1]
-            excess = np.cumsum(loss[::-1], axis=0)[::-1]  # q - slope, summed from small terms without cancellation
+            # q - slope, summed from small terms without cancellation
+            excess = np.cumsum(loss[::-1], axis=0)[::-1]
             w, q, i = w[:-1], q[:-1], np.arange(d)[:, None]
             u = i * q - w
             bend = i * excess - w  # u minus the straight line i * slope
-            linear = bend * (2 * i * slope + bend) + i * slope * excess + bend * q + excess * (2 * slope + excess) / 3
-            curved = u * u * (c3 + c1 * c2) / 2 + u * q * c3 * (1 + c1) + q * q * (c5 + c4 + c2 * c3) / 2
-            moment = (linear - x * curved).sum(axis=0)  # int (u^2 - r^2 slope^2) dr / h^3
-            r_e[rows] = 2 * ((w_end - d * slope) - moment / w_end / d) / w_end  # w_end**2 could underflow
+            linear = (
+                bend * (2 * i * slope + bend)
+                + i * slope * excess
+                + bend * q
+                + excess * (2 * slope + excess) / 3
+            )
+            curved = (
+                u * u * (c3 + c1 * c2) / 2
+                + u * q * c3 * (1 + c1)
+                + q * q * (c5 + c4 + c2 * c3) / 2
+            )
+            # int (u^2 - r^2 slope^2) dr / h^3
+            moment = (linear - x * curved).sum(axis=0)
+            # w_end**2 could underflow
+            r_e[rows] = 2 * ((w_end - d * slope) - moment / w_end / d) / w_end
             r_e[rows][w_end == 0] = np.inf
     return r_e.reshape(U.shape[:-1])[()]
 
@@ -317,13 +374,15 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
     TypeError
         If U is not real.
     ValueError
-        If U is empty or not finite, or if it has more than 2^53 bound states, which would not be counted exactly.
+        If U is empty or not finite, or if it has more than 2^53 bound states, which
+        would not be counted exactly.
 
     Notes
     -----
-    By Levinson's theorem at zero energy, the number of bound states is the number of nodes of u(r) at r > 0. The
-    nodes are counted within the range and on the straight line beyond it. On a resonance, rounding decides
-    whether the state at threshold is counted.
+    By Levinson's theorem at zero energy, the number of bound states is the number of
+    nodes of u(r) at r > 0. The nodes are counted within the range and on the straight
+    line beyond it. On a resonance, rounding decides whether the state at threshold is
+    counted.
 
     Examples
     --------
@@ -338,19 +397,23 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
         w, q = solution.w, solution.q
         u = np.arange(d + 1)[:, None] * q - w
         left, right = u[:-1], u[1:]
-        # A node on an edge is counted in the shell to its left, so u = 0 takes the sign of u just after the edge.
+        # A node on an edge is counted in the shell to its left, so u = 0 takes the sign
+        # of u just after the edge.
         sign = np.where(left == 0, np.sign(q[:-1]), np.sign(left))
         crosses = sign != np.where(right == 0, np.sign(q[1:]), np.sign(right))
         k = np.sqrt(np.maximum(x, 0))
         turns = (np.arctan2(k * np.abs(left), sign * q[:-1]) + k) / np.pi
         nodes = np.floor(turns)
-        # Rounding may put a node near an edge on the wrong side. The signs of u give the parity of the count.
+        # Rounding may put a node near an edge on the wrong side. The signs of u give
+        # the parity of the count.
         odd = nodes % 2 != (crosses % 2)
         nodes += np.where(odd, np.where(turns - nodes > 0.5, 1, -1), 0)
         inside = np.where(k > 1, nodes, crosses).sum(axis=0)
         u_end, slope = right[-1], q[-1]
         if inside.max() > 2**53:
-            raise ValueError("U: the number of its bound states is beyond 2^53, no longer exact; take a shallower one")
+            raise ValueError(
+                "U: the number of its bound states is beyond 2^53, no longer exact; take a shallower one"
+            )
         count[rows] = inside + (u_end * slope < 0)
     return count.reshape(U.shape[:-1])[()]
 
@@ -370,15 +433,16 @@ def wave_function(U: ArrayLike, points_per_shell: int = 8) -> tuple[Floats, Floa
     r : ndarray of float64, shape (d * points_per_shell + 1,)
         The points from 0 to 1, in units of the range.
     u : ndarray of float64, shape (d * points_per_shell + 1,)
-        The solution in units of the range, scaled to u'(1) = 1. Hence u = r - a_0 beyond the range.
+        The solution in units of the range, scaled to u'(1) = 1. Hence u = r - a_0
+        beyond the range.
 
     Raises
     ------
     TypeError
         If U is not real, or `points_per_shell` is not an integer.
     ValueError
-        If U is empty, not finite or not one-dimensional, if `points_per_shell` is below 1, or if the arrays need
-        more memory than is free.
+        If U is empty, not finite or not one-dimensional, if `points_per_shell` is below
+        1, or if the arrays need more memory than is free.
 
     Examples
     --------
@@ -391,7 +455,8 @@ def wave_function(U: ArrayLike, points_per_shell: int = 8) -> tuple[Floats, Floa
         raise ValueError(f"U: shape {U.shape}; must be one potential, shape (d,)")
     m = validation.integer("points_per_shell", points_per_shell, minimum=1)
     validation.memory("points_per_shell", 120 * len(U) * m, "take fewer")
-    # Dividing every shell into m does not change the potential, and the new edges are the points.
+    # Dividing every shell into m does not change the potential, and the new edges are
+    # the points.
     x = np.repeat(U, m)[:, None] / (len(U) * m) ** 2
     solution = shells.edges(x)
     to_end = solution.exponent - solution.exponent[-1]

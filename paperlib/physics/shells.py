@@ -1,21 +1,24 @@
 r"""Propagate the zero-energy solution exactly across the shells of a potential.
 
-Within a shell U is constant. The solution of u'' = -U u is then given by Stumpff's functions,
+Within a shell U is constant. The solution of u'' = -U u is then given by Stumpff's
+functions,
 
 .. math:: c_k(x) = \sum_{m \ge 0} \frac{(-x)^m}{(2m + k)!}, \qquad
           c_0 = \cos\sqrt x, \quad c_1 = \sin\sqrt x / \sqrt x, \quad c_k = 1/k! - x\, c_{k+2},
 
-which are entire in x = U h^2, where h is the thickness of a shell. One formula is therefore valid for
-attraction, for repulsion and for U = 0. The propagated variables are w = r u' - u and q = h u' in place of
-u and u'. Both are constant where U = 0. The small effect of a weak potential is therefore a sum of small
-numbers and never a difference of large ones.
+which are entire in x = U h^2, where h is the thickness of a shell. One formula is
+therefore valid for attraction, for repulsion and for U = 0. The propagated variables
+are w = r u' - u and q = h u' in place of u and u'. Both are constant where U = 0. The
+small effect of a weak potential is therefore a sum of small numbers and never a
+difference of large ones.
 
-The functions `across`, `square` and their tangents define the effect of one shell, for numbers and for arrays.
-Both the NumPy sweep and the compiled sweep are built from them.
+The functions `across`, `square` and their tangents define the effect of one shell, for
+numbers and for arrays. Both the NumPy sweep and the compiled sweep are built from them.
 
 References
 ----------
-- Stiefel and Scheifele, Linear and Regular Celestial Mechanics (1971): https://doi.org/10.1007/978-3-642-65027-7
+- Stiefel and Scheifele, Linear and Regular Celestial Mechanics (1971):
+  https://doi.org/10.1007/978-3-642-65027-7
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +31,8 @@ import numpy as np
 from paperlib._support import chunks, jit, threads
 from paperlib._support.validation import Floats
 
-# exp(300) squared is still finite in float64, and for larger arguments cosh and sinh agree to all digits.
+# exp(300) squared is still finite in float64, and for larger arguments cosh and sinh
+# agree to all digits.
 _LARGEST_EXPONENT = 300.0
 
 
@@ -45,7 +49,18 @@ def across(i: Any, w: Any, q: Any, xc1: Any, xc2: Any, xc3: Any) -> tuple:
 
 
 def tangent_across(
-    i: Any, u: Any, q: Any, dw: Any, dq: Any, dx: Any, c0: Any, c1: Any, c1_slope: Any, xc1: Any, xc2: Any, xc3: Any
+    i: Any,
+    u: Any,
+    q: Any,
+    dw: Any,
+    dq: Any,
+    dx: Any,
+    c0: Any,
+    c1: Any,
+    c1_slope: Any,
+    xc1: Any,
+    xc2: Any,
+    xc3: Any,
 ) -> tuple:
     """Return the changes of u, w and q in `across`, for a change of x by dx and of the left values by dw and dq.
 
@@ -69,7 +84,16 @@ def square(u: Any, q: Any, c0: Any, c1: Any, c2: Any, c3: Any) -> Any:
 
 
 def tangent_of_square(
-    u: Any, q: Any, du: Any, dq: Any, dx: Any, c0: Any, c1: Any, c2: Any, c3: Any, slopes: tuple
+    u: Any,
+    q: Any,
+    du: Any,
+    dq: Any,
+    dx: Any,
+    c0: Any,
+    c1: Any,
+    c2: Any,
+    c3: Any,
+    slopes: tuple,
 ) -> Any:
     """Return the change of `square` for changes of x by dx, of u by du and of q by dq.
 
@@ -78,7 +102,9 @@ def tangent_of_square(
     c1_slope, c2_slope, c3_slope = slopes
     of_x = u * u * (c0 * c1_slope - c1 * c1 / 2) / 2 + 2 * u * q * c1 * c1_slope
     of_x = of_x + q * q * (c3_slope + c1_slope * c2 + c1 * c2_slope) / 2
-    of_uq = u * du * (1 + c0 * c1) + (du * q + u * dq) * c1 * c1 + q * dq * (c3 + c1 * c2)
+    of_uq = (
+        u * du * (1 + c0 * c1) + (du * q + u * dq) * c1 * c1 + q * dq * (c3 + c1 * c2)
+    )
     return of_uq + dx * of_x
 
 
@@ -90,8 +116,9 @@ def stumpff_slopes(c1: Any, c2: Any, c3: Any, c4: Any, c5: Any) -> tuple:
 def stumpff(x: Floats, order: int) -> list[Floats]:
     """Return Stumpff's functions c_0 .. c_order of x, each of the shape of x. The order is at least 1.
 
-    For x < -90,000 all functions are multiplied by one common factor that keeps them finite. The differential
-    equation is homogeneous, so the factor does not affect results that are independent of the scale of u.
+    For x < -90,000 all functions are multiplied by one common factor that keeps them
+    finite. The differential equation is homogeneous, so the factor does not affect
+    results that are independent of the scale of u.
 
     Examples
     --------
@@ -103,7 +130,8 @@ def stumpff(x: Floats, order: int) -> list[Floats]:
     series = []
     for k in (order - 1, order):
         total = np.zeros_like(near)
-        for m in reversed(range(10)):  # the next term, at most 1/20!, is below half an ulp of every c_k
+        # The next term, at most 1/20!, is below half an ulp of every c_k
+        for m in reversed(range(10)):
             total *= -near
             total += 1 / factorial(2 * m + k)
         series.append(total)
@@ -128,7 +156,8 @@ def stumpff(x: Floats, order: int) -> list[Floats]:
 def blocks(U: Floats, potentials: int) -> Iterator[tuple[slice, Floats]]:
     """Yield (rows, x) over potentials U (..., d), taken `potentials` at a time.
 
-    The slice `rows` selects potentials in C order. The array x = U h^2 has shape (d, n), one column per potential.
+    The slice `rows` selects potentials in C order. The array x = U h^2 has shape (d,
+    n), one column per potential.
 
     Examples
     --------
@@ -158,7 +187,8 @@ class Edges(NamedTuple):
 def edges(x: Floats, order: int = 3) -> Edges:
     """Propagate (w, q) = (0, h) from r = 0 to r = 1, and return the solution at all edges.
 
-    The argument x = U h^2 has shape (d, n). Stumpff's functions are computed up to `order`, at least 3.
+    The argument x = U h^2 has shape (d, n). Stumpff's functions are computed up to
+    `order`, at least 3.
 
     Examples
     --------
@@ -172,7 +202,8 @@ def edges(x: Floats, order: int = 3) -> Edges:
     w, q, loss = np.zeros((d + 1, n)), np.empty((d + 1, n)), np.empty((d, n))
     exponent = np.zeros((d + 1, n), dtype=np.int64)
     q[0] = 1.0 / d
-    # For |x| <= 1/4 and |U| <= 1e5 the solution grows by at most a factor cosh(316), so it is not rescaled.
+    # For |x| <= 1/4 and |U| <= 1e5 the solution grows by at most a factor cosh(316), so
+    # it is not rescaled.
     deep = not (np.abs(x).max() <= 0.25 and np.abs(x).max() * d**2 <= 1e5)
     for i in range(d):
         _, w[i + 1], q[i + 1], loss[i] = across(i, w[i], q[i], xc1[i], xc2[i], xc3[i])
@@ -183,10 +214,11 @@ def edges(x: Floats, order: int = 3) -> Edges:
     return Edges(w, q, exponent, loss, c)
 
 
-# The sweep compiled by numba holds potentials side by side in the vector registers. It processes _LANES potentials
-# at a time, so that their shells stay in cache. On one core the loop for a_0 runs at the rate of the vector units. The
-# loops for derivatives are limited by the memory that they read and write. Compiling takes about one or two seconds,
-# once per process and loop.
+# The sweep compiled by numba holds potentials side by side in the vector registers. It
+# processes _LANES potentials at a time, so that their shells stay in cache. On one core
+# the loop for a_0 runs at the rate of the vector units. The loops for derivatives are
+# limited by the memory that they read and write. Compiling takes about one or two
+# seconds, once per process and loop.
 LARGEST_X = 1 / 16
 """Largest ``|U| h^2`` for which the five-term series of the compiled sweep are exact to rounding."""
 
@@ -197,15 +229,18 @@ _WORTH_COMPILING = 500_000  # smallest number of shells in the batch
 def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
     """Fill a_0, gradients and Hessian-vector products with the compiled sweep; return whether they are valid.
 
-    All arrays are C-contiguous. U has shape (n, d), and `arrays` are v (n, d), a_0 (n,), the gradients (n, d) and
-    the products (n, d). The order of the highest derivative to compute is `derivatives`, from 0 to 2. The arrays
-    of derivatives that are not computed have no rows, and v has no rows unless the products are computed.
+    All arrays are C-contiguous. U has shape (n, d), and `arrays` are v (n, d), a_0
+    (n,), the gradients (n, d) and the products (n, d). The order of the highest
+    derivative to compute is `derivatives`, from 0 to 2. The arrays of derivatives that
+    are not computed have no rows, and v has no rows unless the products are computed.
 
     Return False if numba is not installed or the batch is small. Nothing is filled in these cases. Return False
     also if a potential is too deep or not finite. The loop itself records the largest ``|U| h^2`` and propagates a
     NaN to the result, because a check beforehand would take as long as the loop.
     """
-    kernel = jit.loop(("sweep", derivatives), partial(_sweep, derivatives), U.size, _WORTH_COMPILING)
+    kernel = jit.loop(
+        ("sweep", derivatives), partial(_sweep, derivatives), U.size, _WORTH_COMPILING
+    )
     if kernel is None:
         return False
     total, d = U.shape
@@ -214,10 +249,15 @@ def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
 
     def call(number: int) -> None:
         rows = parts[number]
-        kernel(U[rows], *(array[rows] for array in arrays), largest[number : number + 1])
+        kernel(
+            U[rows], *(array[rows] for array in arrays), largest[number : number + 1]
+        )
 
     threads.in_parallel(call, range(len(parts)))
-    return bool(largest.max() <= min(LARGEST_X, 1e5 / d**2)) and not np.isnan(arrays[1]).any()
+    return (
+        bool(largest.max() <= min(LARGEST_X, 1e5 / d**2))
+        and not np.isnan(arrays[1]).any()
+    )
 
 
 def _sweep(derivatives: int, numba: Any) -> Callable:
@@ -227,18 +267,32 @@ def _sweep(derivatives: int, numba: Any) -> Callable:
     ``|U| h^2`` in `largest` (1,).
     """
     inline = numba.njit(inline="always")
-    step, change_step, squared, change_of_square = map(inline, (across, tangent_across, square, tangent_of_square))
+    step, change_step, squared, change_of_square = map(
+        inline, (across, tangent_across, square, tangent_of_square)
+    )
     slopes_of = inline(stumpff_slopes)
 
     @inline
     def functions(x: Any) -> tuple:
-        # The series sum_m (-x)^m / (2m + k)! gives c_4 and c_5. The others follow from c_k = 1/k! - x c_{k+2}.
-        c4 = 1 / 24 - x * (1 / 720 - x * (1 / 40320 - x * (1 / 3628800 - x * (1 / 479001600))))
-        c5 = 1 / 120 - x * (1 / 5040 - x * (1 / 362880 - x * (1 / 39916800 - x * (1 / 6227020800))))
+        # The series sum_m (-x)^m / (2m + k)! gives c_4 and c_5. The others follow from
+        # c_k = 1/k! - x c_{k+2}.
+        c4 = 1 / 24 - x * (
+            1 / 720 - x * (1 / 40320 - x * (1 / 3628800 - x * (1 / 479001600)))
+        )
+        c5 = 1 / 120 - x * (
+            1 / 5040 - x * (1 / 362880 - x * (1 / 39916800 - x * (1 / 6227020800)))
+        )
         c2, c3 = 1 / 2 - x * c4, 1 / 6 - x * c5
         return 1 - x * c2, 1 - x * c3, c2, c3, c4, c5
 
-    def sweep(U: Floats, v: Floats, a0: Floats, gradient: Floats, product: Floats, largest: Floats) -> None:
+    def sweep(
+        U: Floats,
+        v: Floats,
+        a0: Floats,
+        gradient: Floats,
+        product: Floats,
+        largest: Floats,
+    ) -> None:
         """Fill the results for U (n, d) and directions v, _LANES potentials at a time.
 
         A block of potentials is transposed first, so that the inner loop runs over potentials. The loop is then
@@ -246,8 +300,17 @@ def _sweep(derivatives: int, numba: Any) -> Callable:
         """
         n, d = U.shape
         scale = 1.0 / d**2
-        w, q, dw, dq = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)
-        size, x_of, dx_of = np.zeros(_LANES), np.zeros((d, _LANES)), np.zeros((d, _LANES))
+        w, q, dw, dq = (
+            np.empty(_LANES),
+            np.empty(_LANES),
+            np.empty(_LANES),
+            np.empty(_LANES),
+        )
+        size, x_of, dx_of = (
+            np.zeros(_LANES),
+            np.zeros((d, _LANES)),
+            np.zeros((d, _LANES)),
+        )
         squares, changes = np.empty((d, _LANES)), np.empty((d, _LANES))
         for start in range(0, n, _LANES):
             lanes = min(_LANES, n - start)
@@ -269,11 +332,28 @@ def _sweep(derivatives: int, numba: Any) -> Callable:
                     if derivatives > 0:
                         squares[i, lane] = squared(u, p, c0, c1, c2, c3)
                     if derivatives > 1:
-                        dx, dp, slopes = dx_of[i, lane], dq[lane], slopes_of(c1, c2, c3, c4, c5)
-                        du, dw[lane], dq[lane] = change_step(
-                            left, u, p, dw[lane], dp, dx, c0, c1, slopes[0], xc1, xc2, xc3
+                        dx, dp, slopes = (
+                            dx_of[i, lane],
+                            dq[lane],
+                            slopes_of(c1, c2, c3, c4, c5),
                         )
-                        changes[i, lane] = change_of_square(u, p, du, dp, dx, c0, c1, c2, c3, slopes)
+                        du, dw[lane], dq[lane] = change_step(
+                            left,
+                            u,
+                            p,
+                            dw[lane],
+                            dp,
+                            dx,
+                            c0,
+                            c1,
+                            slopes[0],
+                            xc1,
+                            xc2,
+                            xc3,
+                        )
+                        changes[i, lane] = change_of_square(
+                            u, p, du, dp, dx, c0, c1, c2, c3, slopes
+                        )
             for lane in range(lanes):
                 a0[start + lane] = w[lane] / (d * q[lane])
                 if derivatives > 0:
@@ -282,11 +362,17 @@ def _sweep(derivatives: int, numba: Any) -> Callable:
                         gradient[start + lane, i] = -factor * squares[i, lane]
                         if derivatives > 1:
                             pull = 2 * dq[lane] / q[lane]
-                            product[start + lane, i] = factor * (pull * squares[i, lane] - changes[i, lane])
+                            product[start + lane, i] = factor * (
+                                pull * squares[i, lane] - changes[i, lane]
+                            )
         largest[0] = size.max()
 
-    given = numba.types.Array(numba.float64, 2, "C", readonly=True)  # writable arrays match this type, too
+    # writable arrays match this type, too
+    given = numba.types.Array(numba.float64, 2, "C", readonly=True)
     rows, column = numba.float64[:, ::1], numba.float64[::1]
     signature = numba.void(given, given, column, rows, rows, column)
-    # "contract" permits fused multiply-add, and no other deviation from IEEE arithmetic.
-    return numba.njit(signature, nogil=True, error_model="numpy", fastmath={"contract"})(sweep)
+    # "contract" permits fused multiply-add, and no other deviation from IEEE
+    # arithmetic.
+    return numba.njit(
+        signature, nogil=True, error_model="numpy", fastmath={"contract"}
+    )(sweep)

@@ -1,23 +1,28 @@
 """The centroid rule: the derivative tensor of order n from derivatives of order n/2.
 
-Every diagram with n leaves has one vertex, its centroid, from which each branch below carries at most n/2 leaves and
-the part above fewer than n/2. Summing over where it is meets every diagram once. With z_B the derivatives of a layer's
-pre-activations by the inputs in B, and lambda_S those of the adjoint lambda^l = d output / d y^l by the inputs in S,
+Every diagram with n leaves has one vertex, its centroid, from which each branch below
+carries at most n/2 leaves and the part above fewer than n/2. Summing over where it is
+meets every diagram once. With z_B the derivatives of a layer's pre-activations by the
+inputs in B, and lambda_S those of the adjoint lambda^l = d output / d y^l by the inputs
+in S,
 
     T_n[I] = sum over layers l, neurons j, and splits I = S + B1 + .. + Bm  of  lambda_S phi^(m)(z_j) z_B1 .. z_Bm,
              m >= 2,  |S| <= floor((n - 1) / 2),  |Bi| <= floor(n / 2).
 
-It is Wigner's 2 n + 1 theorem for networks: order n needs the forward derivatives to floor(n/2) and the
-adjoint's to floor((n-1)/2) only. Each term's pieces are dealt into two groups of about n/2 indices, so that
-each term is one contracted product of two matrices of features, the packed tensors of each group, with all
-neurons of all layers side by side.
+It is Wigner's 2 n + 1 theorem for networks: order n needs the forward derivatives to
+floor(n/2) and the adjoint's to floor((n-1)/2) only. Each term's pieces are dealt into
+two groups of about n/2 indices, so that each term is one contracted product of two
+matrices of features, the packed tensors of each group, with all neurons of all layers
+side by side.
 
-A group is written (s, blocks): `blocks` the sizes of its z's, largest first, and s the size of S, or None if
-lambda is not in it. Tensors are arrays (..., C, units), see `product_rule`; order 0 has one entry.
+A group is written (s, blocks): `blocks` the sizes of its z's, largest first, and s the
+size of S, or None if lambda is not in it. Tensors are arrays (..., C, units), see
+`product_rule`; order 0 has one entry.
 
 References
 ----------
-- Gonze, Perturbation expansion of variational principles (1995): https://doi.org/10.1103/PhysRevA.52.1086
+- Gonze, Perturbation expansion of variational principles (1995):
+  https://doi.org/10.1103/PhysRevA.52.1086
 """
 
 from collections import Counter
@@ -33,7 +38,13 @@ from paperlib._support import chunks, validation
 from paperlib._support.validation import Floats
 from paperlib.networks import activations
 from paperlib.networks.mlp import MLP, activation_derivatives
-from paperlib.taylor.product_rule import add_product, contracted_product, largest_block, partitions, symmetric_product
+from paperlib.taylor.product_rule import (
+    add_product,
+    contracted_product,
+    largest_block,
+    partitions,
+    symmetric_product,
+)
 from paperlib.taylor.symmetric import entries
 
 Group: TypeAlias = tuple[int | None, tuple[int, ...]]
@@ -43,7 +54,11 @@ CHUNK_BYTES = 2**23
 
 def _terms(order: int) -> list[tuple[int, tuple[int, ...]]]:
     """Return each (s, blocks) of the centroid rule. No block has all indices."""
-    return [(s, blocks) for s in range((order - 1) // 2 + 1) for blocks in partitions(order - s, order // 2)]
+    return [
+        (s, blocks)
+        for s in range((order - 1) // 2 + 1)
+        for blocks in partitions(order - s, order // 2)
+    ]
 
 
 def _indices(group: Group) -> int:
@@ -56,7 +71,10 @@ def _groups(blocks: tuple[int, ...]) -> Iterator[tuple]:
     counts = Counter(blocks)
     for taken in product(*(range(count + 1) for count in counts.values())):
         chosen = Counter(dict(zip(counts, taken)))
-        left, right = (tuple(sorted(part.elements(), reverse=True)) for part in (chosen, counts - chosen))
+        left, right = (
+            tuple(sorted(part.elements(), reverse=True))
+            for part in (chosen, counts - chosen)
+        )
         yield left, right, prod(comb(counts[size], chosen[size]) for size in counts)
 
 
@@ -73,22 +91,29 @@ def _plan(order: int) -> dict:
     for s, blocks in _terms(order):
         m = len(blocks)
         taken, rest, ways = min(
-            _groups(blocks), key=lambda group: (abs(2 * sum(group[0]) - order), sum(group[0]), group)
+            _groups(blocks),
+            key=lambda group: (abs(2 * sum(group[0]) - order), sum(group[0]), group),
         )
         p = sum(taken)
         rows = plan.setdefault(p, {})
         even = 2 * p == order and p > 1
         same = even and s == 0 and taken == rest
-        rows.setdefault((None, taken), []).append(((2 if same else 1) / ways, m, (s, rest)))
+        rows.setdefault((None, taken), []).append(
+            ((2 if same else 1) / ways, m, (s, rest))
+        )
         if even and not same:
-            rows.setdefault((s or None, rest), []).append((1 / ways, m, (None if s else 0, taken)))
+            rows.setdefault((s or None, rest), []).append(
+                (1 / ways, m, (None if s else 0, taken))
+            )
     return plan
 
 
 @lru_cache(maxsize=64)
 def _curved(name: str | activations.Custom, units: int) -> tuple[Any, int]:
     """Return the neurons of a layer that are not linear, as an index, and their number."""
-    kinds = [each for each, count in activations.groups(name) for _ in range(count or 0)]
+    kinds = [
+        each for each, count in activations.groups(name) for _ in range(count or 0)
+    ]
     curved = [place for place, each in enumerate(kinds) if each != "linear"]
     return (curved, len(curved)) if "linear" in kinds else (slice(None), units)
 
@@ -96,9 +121,16 @@ def _curved(name: str | activations.Custom, units: int) -> tuple[Any, int]:
 class _Layer:
     """The derivatives of one hidden layer by the inputs. Their products are formed at the first use and kept."""
 
-    def __init__(self, dim: int, name: str | activations.Custom, phi: Floats, z: dict[int, Floats]) -> None:
+    def __init__(
+        self,
+        dim: int,
+        name: str | activations.Custom,
+        phi: Floats,
+        z: dict[int, Floats],
+    ) -> None:
         self.dim, self.phi = dim, phi  # phi[m] is (..., 1, units)
-        self.curved, self.units = _curved(name, phi.shape[-1])  # the neurons that have vertices, and their number
+        # The neurons that have vertices, and their number
+        self.curved, self.units = _curved(name, phi.shape[-1])
         self.z, self.adjoint = (
             z,
             dict[int, Floats](),
@@ -107,7 +139,9 @@ class _Layer:
 
     def has(self, group: Group) -> bool:
         s, blocks = group
-        return all(size in self.z for size in blocks) and (s is None or s in self.adjoint)
+        return all(size in self.z for size in blocks) and (
+            s is None or s in self.adjoint
+        )
 
     def feature(self, group: Group) -> Floats:
         """Return lambda_S z_B1 .. z_Bm, summed over the ways to distribute the indices to S and the blocks."""
@@ -122,7 +156,9 @@ class _Layer:
                 first = self.z[size] / blocks.count(size)
             else:
                 size, rest, first = s, blocks, self.adjoint[s]
-            self._features[group] = symmetric_product(first, self.feature((None, rest)), size, sum(rest), self.dim)
+            self._features[group] = symmetric_product(
+                first, self.feature((None, rest)), size, sum(rest), self.dim
+            )
         return self._features[group]
 
     def total(self, terms: Iterable[tuple]) -> Any:
@@ -140,14 +176,24 @@ class _Layer:
                 continue
             if (s, blocks) in self._features or len(blocks) + (s is not None) < 2:
                 feature = self.feature((s, blocks))
-                out = coefficient * feature if out is None else np.add(out, coefficient * feature, out=out)
+                out = (
+                    coefficient * feature
+                    if out is None
+                    else np.add(out, coefficient * feature, out=out)
+                )
             elif s is None or 1 in blocks:
                 factor, rest = blocks[-1], (s, blocks[:-1])
-                factored.setdefault((None, factor), []).append((coefficient / blocks.count(factor), rest))
+                factored.setdefault((None, factor), []).append(
+                    (coefficient / blocks.count(factor), rest)
+                )
             else:
                 factored.setdefault((s, s), []).append((coefficient, (None, blocks)))
         for (s, size), rest in factored.items():
-            x, y, q = self.z[size] if s is None else self.adjoint[s], self.total(rest), _indices(rest[0][1])
+            x, y, q = (
+                self.z[size] if s is None else self.adjoint[s],
+                self.total(rest),
+                _indices(rest[0][1]),
+            )
             if out is None:
                 out = symmetric_product(x, y, size, q, self.dim)
             else:
@@ -159,16 +205,28 @@ def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
     """Return the layers with z_B for |B| up to order // 2."""
     layers: list[_Layer] = []
     slopes: dict = {}
-    for name, phi, weight in zip(mlp.activations, activation_derivatives(mlp, at, order), mlp.weights):
-        z = {k: slope @ weight.T for k, slope in slopes.items()} if layers else {1: weight.T.copy()}
+    for name, phi, weight in zip(
+        mlp.activations, activation_derivatives(mlp, at, order), mlp.weights
+    ):
+        z = (
+            {k: slope @ weight.T for k, slope in slopes.items()}
+            if layers
+            else {1: weight.T.copy()}
+        )
         layer = _Layer(mlp.dim, name, phi[..., None, :], z)
         layers.append(layer)
         slopes = {}
         for k in range(1, order // 2 + 1):
-            groups = [group for blocks in partitions(k, k) if layer.has(group := (None, blocks))]
+            groups = [
+                group
+                for blocks in partitions(k, k)
+                if layer.has(group := (None, blocks))
+            ]
             for group in groups:
                 layer.feature(group)  # the sum at the end needs all of them
-            slopes[k] = layer.total([(layer.phi[len(group[1])], group) for group in groups])
+            slopes[k] = layer.total(
+                [(layer.phi[len(group[1])], group) for group in groups]
+            )
     return layers
 
 
@@ -179,7 +237,11 @@ def _backward(mlp: MLP, order: int, layers: list[_Layer]) -> dict[int, Floats]:
         layer.adjoint = adjoint
         adjoint = {}
         for k in range((order - 1) // 2 + 1):
-            terms = [(layer.phi[len(blocks) + 1], (s, blocks)) for s in range(k + 1) for blocks in partitions(k - s, k)]
+            terms = [
+                (layer.phi[len(blocks) + 1], (s, blocks))
+                for s in range(k + 1)
+                for blocks in partitions(k - s, k)
+            ]
             total = layer.total(terms)
             if total is not None:
                 adjoint[k] = total @ weight
@@ -191,7 +253,9 @@ def _work_bytes(mlp: MLP, order: int) -> int:
     units, work = sum(map(len, mlp.biases[:-1])), [0]
     formed = 0
     for p, rows in _plan(order).items():
-        left, right = (entries(mlp.dim, size) * len(rows) * units for size in (p, order - p))
+        left, right = (
+            entries(mlp.dim, size) * len(rows) * units for size in (p, order - p)
+        )
         formed += left
         work.append(left + right + largest_block(p, order - p, mlp.dim))
     return 8 * mlp.outputs * (formed + max(work))
@@ -211,12 +275,17 @@ def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
     """Return the packed tensors at centres whose arrays fit into memory together: (..., dim) -> (..., C)."""
     layers = _forward(mlp, order, at)
     gradient = _backward(mlp, order, layers)
-    batch = np.broadcast_shapes(at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ())
+    batch = np.broadcast_shapes(
+        at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
+    )
     if order == 1:
-        return np.array(np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim)))  # never a view of the weights
+        # never a view of the weights
+        return np.array(np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim)))
     out = np.zeros((*batch, entries(mlp.dim, order)))
     for p, rows in _plan(order).items():
-        columns = []  # each layer and left group with terms that do not vanish is a block of columns of both matrices
+        # Each layer and left group with terms that do not vanish is a block of columns
+        # of both matrices
+        columns = []
         for layer, (left, terms) in product(layers, rows.items()):
             present = [term for term in terms if layer.has(term[-1])]
             if present and layer.has(left):
@@ -224,13 +293,20 @@ def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
         if not columns:
             continue
         ends = np.cumsum([layer.units for layer, *_ in columns])
-        x, y = (np.empty((*batch, entries(mlp.dim, size), ends[-1])) for size in (p, order - p))
+        x, y = (
+            np.empty((*batch, entries(mlp.dim, size), ends[-1]))
+            for size in (p, order - p)
+        )
         for part, (layer, left, _) in zip(np.split(x, ends[:-1], axis=-1), columns):
             part[...] = layer.feature(left)[..., layer.curved]
         for part, (layer, _, terms) in zip(np.split(y, ends[:-1], axis=-1), columns):
-            total = layer.total([(weight * layer.phi[m], right) for weight, m, right in terms])
+            total = layer.total(
+                [(weight * layer.phi[m], right) for weight, m, right in terms]
+            )
             part[...] = total[..., layer.curved]
-        contracted_product(out, x, y, p, order - p, mlp.dim, unordered=2 * p == order and p > 1)
+        contracted_product(
+            out, x, y, p, order - p, mlp.dim, unordered=2 * p == order and p > 1
+        )
     return out
 
 
@@ -252,7 +328,8 @@ def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
     Raises
     ------
     ValueError
-        If the memory does not suffice, before any is taken, or if a neuron sits at a kink.
+        If the memory does not suffice, before any is taken, or if a neuron sits at a
+        kink.
 
     Notes
     -----
@@ -267,7 +344,11 @@ def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
     validation.memory(f"order = {order}", result, "use .terms of taylor_expand")
     work = _work_bytes(mlp, order)
     together = max(1, CHUNK_BYTES // max(work, 1))
-    validation.memory(f"order = {order}", result + min(together, centres) * work, "use .terms of taylor_expand")
+    validation.memory(
+        f"order = {order}",
+        result + min(together, centres) * work,
+        "use .terms of taylor_expand",
+    )
     if several:
         at = at[..., None, :]  # the outputs are one more axis of the batch
     if not batch:

@@ -29,7 +29,8 @@ from paperlib.taylor.symmetric import entries
 if TYPE_CHECKING:
     from paperlib.taylor.compiled.layout import Layout
 
-LONGEST = 2**19  # entries times 2^order: beyond it, to write the program takes more than a second
+# entries times 2^order: beyond it, to write the program takes more than a second
+LONGEST = 2**19
 MAX_CACHED, MAX_CACHED_BYTES = 64, 2**27  # requests of one network
 CHUNK_BYTES = 2**21
 BEYOND = 8  # numbers past the results: the loop adds zeros to a vector of them
@@ -41,7 +42,9 @@ class _Ready(NamedTuple):
     """A compiled request. It does not refer to the network, so that the cache does not keep networks alive."""
 
     request: Request | None  # None: matrix products
-    letters: Floats  # the first layer's slopes along directions that are the same at all centres, (directions, units)
+    # The first layer's slopes along directions that are the same at all centres,
+    # (directions, units)
+    letters: Floats
     layout: Layout | None  # None: no compiled loop
     names: dict[str, None]  # of directions that are given at each centre
 
@@ -81,29 +84,41 @@ def prepare(mlp: MLP, key: Key) -> _Ready:
         with _lock:
             cached[key] = ready
             while len(cached) > 1 and (
-                len(cached) > MAX_CACHED or sum(map(_nbytes, cached.values())) > MAX_CACHED_BYTES
+                len(cached) > MAX_CACHED
+                or sum(map(_nbytes, cached.values())) > MAX_CACHED_BYTES
             ):
                 del cached[next(iter(cached))]  # the oldest
     return ready
 
 
 def _nbytes(ready: _Ready) -> int:
-    return ready.layout.table.nbytes + ready.layout.numbers.nbytes if ready.layout else 0
+    return (
+        ready.layout.table.nbytes + ready.layout.numbers.nbytes if ready.layout else 0
+    )
 
 
 def _prepared(mlp: MLP, key: Key) -> _Ready:
     run, arrays = _kernel(), None
-    if isinstance(key, int) and (not run or not key or entries(mlp.dim, key) * 2**key > LONGEST):
+    if isinstance(key, int) and (
+        not run or not key or entries(mlp.dim, key) * 2**key > LONGEST
+    ):
         return _Ready(None, mlp.weights[0], None, {})
     request, letters, names = written(mlp, key)
     if run:
         from paperlib.taylor.compiled.layout import layout
 
         arrays = layout(mlp, request, letters)
-    return _Ready(request if arrays or not isinstance(key, int) else None, letters, arrays, dict.fromkeys(names))
+    return _Ready(
+        request if arrays or not isinstance(key, int) else None,
+        letters,
+        arrays,
+        dict.fromkeys(names),
+    )
 
 
-def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Floats] = ()) -> Floats:
+def evaluate(
+    mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Floats] = ()
+) -> Floats:
     """Return a result other than a whole tensor at a batch of centres; (..., [outputs,] indices [, dim]), or (..., [outputs]).
 
     `at` and the vectors, arrays (..., dim), broadcast. A ValueError if a neuron sits at a kink, a result overflows float64 or
@@ -122,11 +137,17 @@ def evaluate(mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Fl
     if out is None:
         for name, each in zip(("at", *ready.names), arrays):
             validation.finite(name, each)
-        found = _with_numpy(mlp, ready, points.reshape(-1, mlp.dim), given.reshape(len(vectors), centres, mlp.dim))
+        found = _with_numpy(
+            mlp,
+            ready,
+            points.reshape(-1, mlp.dim),
+            given.reshape(len(vectors), centres, mlp.dim),
+        )
     else:
         found = _parts(ready.layout, out, centres)
     values, gradients = found
-    result = gradients[..., : mlp.dim].swapaxes(1, 2) if gradients.size else values  # (outputs, n, ..)
+    # (outputs, n, ..)
+    result = gradients[..., : mlp.dim].swapaxes(1, 2) if gradients.size else values
     if isinstance(key, Sum):
         result = result[..., 0]
     result = result[0] if mlp.outputs == 1 else result.swapaxes(0, 1)
@@ -140,7 +161,9 @@ def _broadcast(at: Floats, vectors: Sequence[Floats]) -> list[Floats]:
         full = np.broadcast_shapes(at.shape, *shapes)
     except ValueError:
         text = ", ".join(map(str, shapes))
-        raise ValueError(f"directions: shapes {text}; must broadcast with at, {at.shape}") from None
+        raise ValueError(
+            f"directions: shapes {text}; must broadcast with at, {at.shape}"
+        ) from None
     return [np.broadcast_to(each, full) for each in (at, *vectors)]
 
 
@@ -162,9 +185,15 @@ def tensor(mlp: MLP, order: int, ready: _Ready, at: Floats) -> Floats:
 def whole(mlp: MLP, order: int, at: Floats) -> Floats:
     """The packed tensors without a program: the same bits whether numba is there or not."""
     with np.errstate(over="ignore", invalid="ignore"):
-        packed = np.array(mlp(at))[None] if order == 0 else centroid.derivatives(mlp, order, at)
+        packed = (
+            np.array(mlp(at))[None]
+            if order == 0
+            else centroid.derivatives(mlp, order, at)
+        )
     if not np.isfinite(packed).all():
-        raise ValueError(f"mlp, at: derivatives of order {order} are beyond 1.8e308; {SMALLER}")
+        raise ValueError(
+            f"mlp, at: derivatives of order {order} are beyond 1.8e308; {SMALLER}"
+        )
     return packed
 
 
@@ -193,7 +222,11 @@ def _looped(of: Layout | None, points: Floats, given: Floats) -> Floats | None:
     numbers, work = centres * of.results, together * of.work
     _memory(8 * (numbers + work))
     out = np.zeros(numbers + BEYOND)
-    return out if run(points, given, out, np.empty(work), together, of.table, of.numbers) else None
+    return (
+        out
+        if run(points, given, out, np.empty(work), together, of.table, of.numbers)
+        else None
+    )
 
 
 def _parts(of: Any, out: Floats, centres: int) -> tuple[Floats, Floats]:
@@ -202,15 +235,21 @@ def _parts(of: Any, out: Floats, centres: int) -> tuple[Floats, Floats]:
     values = out[:end].reshape(of.outputs, centres, of.entries)
     if not of.gradients:
         return values, NONE
-    return values, out[end : centres * of.results].reshape(of.outputs, of.gradients, centres, of.columns)
+    return values, out[end : centres * of.results].reshape(
+        of.outputs, of.gradients, centres, of.columns
+    )
 
 
-def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple[Floats, Floats]:
+def _with_numpy(
+    mlp: MLP, ready: _Ready, points: Floats, given: Floats
+) -> tuple[Floats, Floats]:
     """Compute the results of `_parts` with NumPy, in chunks of centres that fit into the processor's cache."""
     assert ready.request is not None, "there is a program for all but whole tensors"
     mlp = with_hidden(mlp)
     first = programs(ready.request, executor.RUN, mlp.depth)[0]
-    results = mlp.outputs * len(points) * (first.entries + len(first.gradients) * mlp.dim)
+    results = (
+        mlp.outputs * len(points) * (first.entries + len(first.gradients) * mlp.dim)
+    )
     _memory(16 * results)  # the parts, and the whole
     size = CHUNK_BYTES // executor.bytes_each(mlp, ready.request)
     parts = []
@@ -220,7 +259,9 @@ def _with_numpy(mlp: MLP, ready: _Ready, points: Floats, given: Floats) -> tuple
             letters = [*ready.letters[:, None], *slopes]
             parts.append(executor.execute(mlp, ready.request, letters, points[chunk]))
     values, gradients = (np.concatenate(each, axis=-2) for each in zip(*parts))
-    return validation.representable("mlp, at", values, SMALLER), validation.representable("mlp, at", gradients, SMALLER)
+    return validation.representable(
+        "mlp, at", values, SMALLER
+    ), validation.representable("mlp, at", gradients, SMALLER)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -243,7 +284,13 @@ class Compiled:
     @property
     def method(self) -> str:
         """'compiled loop', 'NumPy program' or 'matrix products'."""
-        return "compiled loop" if self._ready.layout else "NumPy program" if self._ready.request else "matrix products"
+        return (
+            "compiled loop"
+            if self._ready.layout
+            else "NumPy program"
+            if self._ready.request
+            else "matrix products"
+        )
 
     def __call__(self, at: ArrayLike, **directions: ArrayLike) -> Floats:
         """Return the derivatives at centres (..., dim); see `compile` for the shapes and the errors.
@@ -258,7 +305,9 @@ class Compiled:
         where = array("at", at, mlp.dim)
         if (directions or ready.names) and ready.names.keys() != directions.keys():
             wanted = ", ".join(ready.names) or "none"
-            raise TypeError(f"directions: {', '.join(directions) or 'none'} given; the request names {wanted}")
+            raise TypeError(
+                f"directions: {', '.join(directions) or 'none'} given; the request names {wanted}"
+            )
         if isinstance(key, int):
             return tensor(mlp, key, ready, where)
         vectors = [array(name, directions[name], mlp.dim) for name in ready.names]
@@ -273,7 +322,13 @@ def centres(mlp: MLP, at: ArrayLike | None) -> Floats:
 
 def array(name: str, value: Any, dim: int) -> Floats:
     """Return a float64 array (..., dim). A float64 array is not checked for finite numbers: the compiled loop does that."""
-    if type(value) is np.ndarray and value.dtype.char == "d" and value.ndim and value.size and value.shape[-1] == dim:
+    if (
+        type(value) is np.ndarray
+        and value.dtype.char == "d"
+        and value.ndim
+        and value.size
+        and value.shape[-1] == dim
+    ):
         return value
     return validation.real_array(name, value, last=dim)
 
@@ -285,26 +340,31 @@ def _of_key(mlp: MLP, key: Key) -> Compiled:
 def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled:
     """Return a function of the centre that computes the requested derivatives of a network.
 
-    The part of the work that does not depend on the centre is done here: the products of the centroid rule are written as a
-    program, which a compiled loop executes at each call. A whole tensor of order 3 of a small network then takes microseconds. The results are
-    those of the plain functions to rounding. The plain functions cache their compiled requests while the network lives.
+    The part of the work that does not depend on the centre is done here: the products
+    of the centroid rule are written as a program, which a compiled loop executes at
+    each call. A whole tensor of order 3 of a small network then takes microseconds. The
+    results are those of the plain functions to rounding. The plain functions cache
+    their compiled requests while the network lives.
 
     Parameters
     ----------
     mlp : MLP
     request : int, sequence of tuple, 'laplacian' or 'bilaplacian'
-        An integer from 0 to 20 requests the tensor of all derivatives of that order, as in `derivative_tensor`. A sequence
-        requests one derivative for each tuple, with 1 to 20 entries and at most ten different ones: the number of an input
-        stands for the derivative by that input, a name such as 'v' for the derivative along a direction given at each call,
-        and one `...` for the gradient of the derivative that the other entries request. All tuples have a `...`, or none has.
+        An integer from 0 to 20 requests the tensor of all derivatives of that order, as
+        in `derivative_tensor`. A sequence requests one derivative for each tuple, with
+        1 to 20 entries and at most ten different ones: the number of an input stands
+        for the derivative by that input, a name such as 'v' for the derivative along a
+        direction given at each call, and one `...` for the gradient of the derivative
+        that the other entries request. All tuples have a `...`, or none has.
     metric : array_like of float, shape (dim,) or (dim, dim), optional
         The weights of second derivatives in a Laplacian; see `laplacian`.
 
     Returns
     -------
     Compiled
-        A function f(at, v=.., ..) of centres and directions (..., dim). It returns packed tensors (C, ..., [outputs]),
-        chosen derivatives (..., [outputs,] tuples), gradients (..., [outputs,] tuples, dim), or Laplacians (..., [outputs]).
+        A function f(at, v=.., ..) of centres and directions (..., dim). It returns
+        packed tensors (C, ..., [outputs]), chosen derivatives (..., [outputs,] tuples),
+        gradients (..., [outputs,] tuples, dim), or Laplacians (..., [outputs]).
 
     Raises
     ------
@@ -313,10 +373,12 @@ def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled
 
     Notes
     -----
-    `method` of the result says how it is computed. 'compiled loop': with numba, for all activations but `Custom`. 'NumPy program':
-    otherwise, some ten to a hundred times slower for small networks. 'matrix products': large whole tensors (from about 64 inputs
-    at order 3, 16 at order 5), and all whole tensors without numba. The first request in a process loads the compiled loop in a
-    fifth of a second; the first on a machine compiles it in two seconds.
+    `method` of the result says how it is computed. 'compiled loop': with numba, for all
+    activations but `Custom`. 'NumPy program': otherwise, some ten to a hundred times
+    slower for small networks. 'matrix products': large whole tensors (from about 64
+    inputs at order 3, 16 at order 5), and all whole tensors without numba. The first
+    request in a process loads the compiled loop in a fifth of a second; the first on a
+    machine compiles it in two seconds.
 
     Examples
     --------
@@ -343,5 +405,10 @@ def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled
     try:
         items: Any = iter(request)
     except TypeError:
-        return _of_key(mlp, validation.integer("request", request, minimum=0, limit=validation.TENSOR_ORDER))
+        return _of_key(
+            mlp,
+            validation.integer(
+                "request", request, minimum=0, limit=validation.TENSOR_ORDER
+            ),
+        )
     return _of_key(mlp, indices_of("request", items, mlp.dim, named=True))

@@ -20,11 +20,17 @@ def bytes_each(mlp: MLP, request: Request) -> int:
 
 def _play(rows: dict[int, Any], products: np.ndarray) -> None:
     for out, left, right, first, weight in products.tolist():
-        term = rows[left] * rows[right] if weight == 1 else weight * rows[left] * rows[right]
+        term = (
+            rows[left] * rows[right]
+            if weight == 1
+            else weight * rows[left] * rows[right]
+        )
         rows[out] = term if first else rows[out] + term
 
 
-def execute(mlp: MLP, request: Request, letters: Sequence[Floats], at: Floats) -> tuple[Floats, Floats]:
+def execute(
+    mlp: MLP, request: Request, letters: Sequence[Floats], at: Floats
+) -> tuple[Floats, Floats]:
     """Return the derivatives and the gradients of a request.
 
     `at` holds centres (n, dim), `letters` the first layer's slopes along each direction, (1 or n, units). The
@@ -39,7 +45,8 @@ def execute(mlp: MLP, request: Request, letters: Sequence[Floats], at: Floats) -
         rows = dict(enumerate(phi))
         rows |= {each.order + 1 + n: row @ weight.T for n, row in received.items()}
         rows |= dict(zip(each.letters, letters)) if number == 0 else {}
-        layers = ([] if each.forward_only else layers) + [(each, dict(rows))]  # those that the way down needs
+        # those that the way down needs
+        layers = ([] if each.forward_only else layers) + [(each, dict(rows))]
         _play(rows, each.up)
         received = {row - ONWARD: value for row, value in rows.items() if row > ONWARD}
     found = [_down(mlp, layers, output, len(at)) for output in range(mlp.outputs)]
@@ -47,18 +54,27 @@ def execute(mlp: MLP, request: Request, letters: Sequence[Floats], at: Floats) -
     return np.stack(values), np.stack(gradients)
 
 
-def _down(mlp: MLP, layers: list[tuple[Program, dict[int, Any]]], output: int, centres: int) -> tuple[Floats, Floats]:
+def _down(
+    mlp: MLP, layers: list[tuple[Program, dict[int, Any]]], output: int, centres: int
+) -> tuple[Floats, Floats]:
     """Carry the adjoint of one output down; return its derivatives and gradients."""
     first = layers[0][0]
-    values, gradients = np.zeros((centres, first.entries)), np.zeros((len(first.gradients), centres, mlp.dim))
+    values, gradients = (
+        np.zeros((centres, first.entries)),
+        np.zeros((len(first.gradients), centres, mlp.dim)),
+    )
     adjoint: dict[int, Any] = {0: mlp.weights[-1][None, output]}
     for (each, own), weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
         rows = own | {each.kept + n: row for n, row in adjoint.items()}
         _play(rows, each.down)
         for entry, left, right, count, times in each.dots.tolist():
             for n in range(count):
-                values[:, entry + n] += times * (rows[left] * rows[right + n]).sum(axis=-1)
-        adjoint = {row - ONWARD: value @ weight for row, value in rows.items() if row >= ONWARD}
+                values[:, entry + n] += times * (rows[left] * rows[right + n]).sum(
+                    axis=-1
+                )
+        adjoint = {
+            row - ONWARD: value @ weight for row, value in rows.items() if row >= ONWARD
+        }
     for gradient, place in zip(gradients, first.gradients):
         if place in adjoint:
             gradient[:] = adjoint[place]

@@ -16,17 +16,20 @@ from paperlib.taylor.compilation import array, centres, evaluate, prepare
 from paperlib.taylor.requests import Key, Sum, indices_of, sum_of
 
 
-def partial_derivatives(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = None) -> Floats:
+def partial_derivatives(
+    mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = None
+) -> Floats:
     """Return chosen partial derivatives, of one order or of several.
 
-    A derivative of order n is computed from derivatives of order n/2. What several tuples need is computed once.
+    A derivative of order n is computed from derivatives of order n/2. What several
+    tuples need is computed once.
 
     Parameters
     ----------
     mlp : MLP
     indices : sequence of sequence of int
-        One tuple for each derivative: (0, 0, 2) stands for d^3 output / d x_0 d x_0 d x_2. A tuple has 1 to 20 indices, of
-        which at most ten are different.
+        One tuple for each derivative: (0, 0, 2) stands for d^3 output / d x_0 d x_0 d
+        x_2. A tuple has 1 to 20 indices, of which at most ten are different.
     at : array_like of float, shape (..., dim), optional
         The centre, or a batch of centres; the origin if not given.
 
@@ -37,7 +40,8 @@ def partial_derivatives(mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLik
     Raises
     ------
     ValueError
-        If an index is not an input's, a neuron sits at a kink (order 2 or higher), or a derivative overflows float64.
+        If an index is not an input's, a neuron sits at a kink (order 2 or higher), or a
+        derivative overflows float64.
 
     Examples
     --------
@@ -53,7 +57,9 @@ def _evaluated(mlp: MLP, key: Key, at: Floats, *directions: Floats) -> Floats:
     return evaluate(mlp, key, prepare(mlp, key), at, directions)
 
 
-def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | None = None) -> Floats:
+def mixed_derivative(
+    mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | None = None
+) -> Floats:
     """Return the derivative along several directions, D^n f[v_1, .., v_n].
 
     For one direction n times, `directional_derivatives` takes less time.
@@ -73,7 +79,8 @@ def mixed_derivative(mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | 
     Raises
     ------
     ValueError
-        If the shapes do not broadcast, a neuron sits at a kink (two directions or more), or the derivative overflows float64.
+        If the shapes do not broadcast, a neuron sits at a kink (two directions or
+        more), or the derivative overflows float64.
 
     Examples
     --------
@@ -108,7 +115,8 @@ def hvp(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Floats:
     Raises
     ------
     ValueError
-        If the shapes do not broadcast, a neuron sits at a kink, or the product overflows float64.
+        If the shapes do not broadcast, a neuron sits at a kink, or the product
+        overflows float64.
 
     Examples
     --------
@@ -121,13 +129,16 @@ def hvp(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Floats:
     return _evaluated(mlp, (("v", ...),), where, vector)[..., 0, :]
 
 
-def laplacian(mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = None) -> Floats:
+def laplacian(
+    mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = None
+) -> Floats:
     r"""Return the sum of second derivatives, or a weighted sum.
 
     .. math:: \Delta f = \sum_{i j} g_{i j}\, \partial_i \partial_j f
 
-    It is carried forward through the layers beside the first derivatives, as in the forward Laplacian. The number of directions
-    that are carried is at most the number of units of the first layer.
+    It is carried forward through the layers beside the first derivatives, as in the
+    forward Laplacian. The number of directions that are carried is at most the number
+    of units of the first layer.
 
     Parameters
     ----------
@@ -135,8 +146,8 @@ def laplacian(mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = 
     at : array_like of float, shape (..., dim), optional
         The centre, or a batch of centres; the origin if not given.
     metric : array_like of float, shape (dim,) or (dim, dim), optional
-        The weights g_i of the second derivatives by one input, or g_ij of all; the symmetric part counts. All g_ii are 1 if
-        not given.
+        The weights g_i of the second derivatives by one input, or g_ij of all; the
+        symmetric part counts. All g_ii are 1 if not given.
 
     Returns
     -------
@@ -145,12 +156,13 @@ def laplacian(mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = 
     Raises
     ------
     ValueError
-        If the metric has another shape, a neuron sits at a kink, or the sum overflows float64.
+        If the metric has another shape, a neuron sits at a kink, or the sum overflows
+        float64.
 
     References
     ----------
-    - Li et al., A computational framework for neural network-based variational Monte Carlo with forward Laplacian (2024):
-      https://arxiv.org/abs/2307.08214
+    - Li et al., A computational framework for neural network-based variational Monte
+      Carlo with forward Laplacian (2024): https://arxiv.org/abs/2307.08214
 
     Examples
     --------
@@ -167,7 +179,8 @@ def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
 
     .. math:: \Delta^2 f = \sum_{i j} \partial_i^2 \partial_j^2 f
 
-    Second derivatives of pre-activations are carried forward for each pair of directions; see `laplacian`.
+    Second derivatives of pre-activations are carried forward for each pair of
+    directions; see `laplacian`.
 
     Parameters
     ----------

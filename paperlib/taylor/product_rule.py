@@ -1,9 +1,10 @@
 """Sums over the ways to split a set of indices in two: the product rule, on packed symmetric tensors.
 
-Both products of this module are sums over all I = A + B with |A| = p, |B| = q, of x[A] y[B]. They go slab by
-slab over the smallest index a of I. Either a is in A, and then x[(a, .)] is a slab of x and B runs over a
-tail of y; or a is in B. Slabs and tails are contiguous, and each pair is the same problem with one
-index less. So no index tables are needed, and the arrays of one step fit into the cache.
+Both products of this module are sums over all I = A + B with |A| = p, |B| = q, of x[A]
+y[B]. They go slab by slab over the smallest index a of I. Either a is in A, and then
+x[(a, .)] is a slab of x and B runs over a tail of y; or a is in B. Slabs and tails are
+contiguous, and each pair is the same problem with one index less. So no index tables
+are needed, and the arrays of one step fit into the cache.
 
 Tensors are arrays (..., C, units): C_p = C(dim + p - 1, p) packed entries, then the neurons of a
 layer; leading axes are batches and broadcast.
@@ -47,7 +48,9 @@ def _parts(p: int, q: int, dim: int) -> list[tuple]:
     whole, left, right = (tail_starts(dim, order).tolist() for order in (p + q, p, q))
     parts = []
     for a in range(dim):
-        slab, x, y = (slice(starts[a], starts[a + 1]) for starts in (whole, left, right))
+        slab, x, y = (
+            slice(starts[a], starts[a + 1]) for starts in (whole, left, right)
+        )
         parts += [(slab, x, slice(right[a], None), (p - 1, q, dim - a))]
         parts += [(slab, slice(left[a], None), y, (p, q - 1, dim - a))]
     return parts
@@ -104,7 +107,9 @@ def largest_block(p: int, q: int, dim: int) -> int:
     return max(BLOCK, dim * entries(dim, max(p, q)))
 
 
-def _add_contracted(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> None:
+def _add_contracted(
+    out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int
+) -> None:
     if _evaluated(p, q, dim):
         _add_merged(out, x @ y.swapaxes(-1, -2), p, q, dim)
     else:
@@ -112,10 +117,20 @@ def _add_contracted(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int)
             _add_contracted(out[..., whole], x[..., left, :], y[..., right, :], *sizes)
 
 
-def contracted_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int, *, unordered: bool = False) -> None:
+def contracted_product(
+    out: Floats,
+    x: Floats,
+    y: Floats,
+    p: int,
+    q: int,
+    dim: int,
+    *,
+    unordered: bool = False,
+) -> None:
     """Add the sum over I = A + B of sum_j x_j[A] y_j[B] to `out` (..., C_(p+q)); x (..., C_p, units), y (..., C_q, units).
 
-    If `unordered`, each {A, B} is counted once. Then p = q, and sum_j x_j[A] y_j[B] must be symmetric.
+    If `unordered`, each {A, B} is counted once. Then p = q, and sum_j x_j[A] y_j[B]
+    must be symmetric.
 
     Examples
     --------
@@ -127,16 +142,21 @@ def contracted_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: i
     if not unordered:
         _add_contracted(out, x, y, p, q, dim)
         return
-    slabs = _parts(p, q, dim)[::2]  # by symmetry the smallest index may be taken to lie in A
+    # by symmetry the smallest index may be taken to lie in A
+    slabs = _parts(p, q, dim)[::2]
     if not _evaluated(p - 1, q, dim):
         for whole, slab, tail, sizes in slabs:
             _add_contracted(out[..., whole], x[..., slab, :], y[..., tail, :], *sizes)
         return
-    # One slab is too thin for a fast matrix product, so some share one. The products of later slabs with earlier tails
-    # are not needed, but they are few.
+    # One slab is too thin for a fast matrix product, so some share one. The products of
+    # later slabs with earlier tails are not needed, but they are few.
     for part in chunks.slices(dim, SHARED):
         group = slabs[part]
         row, column = group[0][1].start, group[0][2].start
         m = x[..., row : group[-1][1].stop, :] @ y[..., column:, :].swapaxes(-1, -2)
         for whole, slab, tail, sizes in group:
-            _add_merged(out[..., whole], m[..., slab.start - row : slab.stop - row, tail.start - column :], *sizes)
+            _add_merged(
+                out[..., whole],
+                m[..., slab.start - row : slab.stop - row, tail.start - column :],
+                *sizes,
+            )

@@ -30,7 +30,13 @@ def _add_pairs(out: Floats, x: Floats, y: Floats) -> None:
         row = 0
         for a in range(x.shape[1]):
             for b in range(a, x.shape[1]):
-                pair, x_a, x_b, y_a, y_b = out[n, row], x[n, a], x[n, b], y[n, a], y[n, b]
+                pair, x_a, x_b, y_a, y_b = (
+                    out[n, row],
+                    x[n, a],
+                    x[n, b],
+                    y[n, a],
+                    y[n, b],
+                )
                 for j in range(len(pair)):
                     pair[j] = pair[j] + x_a[j] * y_b[j] + x_b[j] * y_a[j]
                 row += 1
@@ -40,11 +46,17 @@ def _add_triples(out: Floats, m: Floats) -> None:
     for n in range(len(out)):
         dim, row = m.shape[1], 0
         for a in range(dim):
-            first = a * dim - a * (a - 1) // 2 - a  # the pair (a, b) is packed at first + b
+            # The pair (a, b) is packed at first + b
+            first = a * dim - a * (a - 1) // 2 - a
             for b in range(a, dim):
                 second = b * dim - b * (b - 1) // 2 - b
                 for c in range(b, dim):
-                    out[n, row] = out[n, row] + m[n, a, second + c] + m[n, b, first + c] + m[n, c, first + b]
+                    out[n, row] = (
+                        out[n, row]
+                        + m[n, a, second + c]
+                        + m[n, b, first + c]
+                        + m[n, c, first + b]
+                    )
                     row += 1
 
 
@@ -54,14 +66,18 @@ def _horner(phi: Any, z: Any, multiply: Callable, add: Callable) -> list:
     Parameters
     ----------
     phi, z : sequences of numbers
-        phi_1, phi_2, .. and the coefficients of t, t^2, .. in z(t). Numbers are arrays, or values in LLVM's code.
+        phi_1, phi_2, .. and the coefficients of t, t^2, .. in z(t). Numbers are arrays,
+        or values in LLVM's code.
     multiply, add : callable
         The product and the sum of two numbers.
     """
     series: list = []
-    for constant in reversed(phi):  # z has no constant term, so each product determines one more degree
+    # z has no constant term, so each product determines one more degree
+    for constant in reversed(phi):
         series = [constant, *series]
-        series = [reduce(add, map(multiply, series[k::-1], z)) for k in range(len(series))]
+        series = [
+            reduce(add, map(multiply, series[k::-1], z)) for k in range(len(series))
+        ]
     return series
 
 
@@ -72,22 +88,33 @@ def _composition(orders: int, terms: int) -> Callable:
     from paperlib.taylor.compiled.simd import INDEX, LANES, load, store, writes
 
     @writes
-    def block(builder: Any, out: Any, phi: Any, z: Any, width: Any, columns: Any) -> None:
+    def block(
+        builder: Any, out: Any, phi: Any, z: Any, width: Any, columns: Any
+    ) -> None:
         activation_derivatives, zs = (
             [load(builder, rows, builder.mul(step, INDEX(k))) for k in range(count)]
             for rows, step, count in ((phi, width, orders), (z, columns, terms))
         )
-        for k, value in enumerate(_horner(activation_derivatives, zs, builder.fmul, builder.fadd)):
+        for k, value in enumerate(
+            _horner(activation_derivatives, zs, builder.fmul, builder.fadd)
+        ):
             store(builder, value, out, builder.mul(columns, INDEX(k)))
 
     @numba.njit("void(f8[:, ::1], f8[:, ::1], f8[:, ::1])", error_model="numpy")
     def loop(out: Floats, phi: Floats, z: Floats) -> None:
         width, columns = phi.shape[1], out.shape[1]
         for begin in range(0, columns, width):
-            first = min(begin, columns - width)  # the last vector, and the last row, may overlap the one before
+            # The last vector, and the last row, may overlap the one before
+            first = min(begin, columns - width)
             for j in range(0, width, LANES):
                 own = min(j, width - LANES)
-                block(out[:, first + own :], phi[:, own:], z[:, first + own :], width, columns)
+                block(
+                    out[:, first + own :],
+                    phi[:, own:],
+                    z[:, first + own :],
+                    width,
+                    columns,
+                )
 
     return loop
 
@@ -96,7 +123,8 @@ def _loop(size: int, make: Callable, *given: Any) -> Any:
     """Return the compiled loop `make(*given)`. Return None if NumPy is faster, or if numba does not compile it."""
 
     def made(_: Any) -> Any:
-        with suppress(Exception):  # the internals of numba may have changed, for which `compilation` warns
+        # The internals of numba may have changed, for which `compilation` warns
+        with suppress(Exception):
             return make(*given)
 
     return jit.loop((make, *given), made, size, WORTH_COMPILING, WORTH_A_CALL)
@@ -130,7 +158,12 @@ def add_pairs(out: Floats, x: Floats, y: Floats) -> None:
 def _heads(dim: int, order: int) -> np.ndarray:
     """Return the position of m[i, rest] in a flat (dim, C) array, for each index i of a sorted tuple; (order, C')."""
     table, rests = index_table(dim, order), entries(dim, order - 1)
-    return np.stack([table[:, i] * rests + packed_position(dim, np.delete(table, i, axis=1)) for i in range(order)])
+    return np.stack(
+        [
+            table[:, i] * rests + packed_position(dim, np.delete(table, i, axis=1))
+            for i in range(order)
+        ]
+    )
 
 
 def add_heads(out: Floats, m: Floats, q: int) -> None:

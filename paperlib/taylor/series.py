@@ -22,12 +22,16 @@ FEW = 20  # orders of a series whose coefficients keep their digits as they are
 
 
 @without_warnings
-def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -> Floats:
+def propagator(
+    mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int
+) -> Floats:
     """Return P^(l<-m), the derivatives of the pre-activations of layer l by those of layer m.
 
-    P^(l<-m) = d z^l / d z^m = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m,  D^k = diag phi'(z^k_j),  P^(l<-l) = 1.
+    P^(l<-m) = d z^l / d z^m = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m,  D^k = diag
+    phi'(z^k_j),  P^(l<-l) = 1.
 
-    Layer 0 is the input, z^0 = x with D^0 = 1; layers 1 .. L are hidden; layer L + 1 is the output.
+    Layer 0 is the input, z^0 = x with D^0 = 1; layers 1 .. L are hidden; layer L + 1 is
+    the output.
 
     Parameters
     ----------
@@ -48,11 +52,18 @@ def propagator(mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int) -
     array([[ 3., -1.]])
     """
     at = expansion_point(mlp, at)
-    to_layer = validation.integer("to_layer", to_layer, minimum=0, maximum=mlp.depth + 1)
-    from_layer = validation.integer("from_layer", from_layer, minimum=0, maximum=to_layer)
+    to_layer = validation.integer(
+        "to_layer", to_layer, minimum=0, maximum=mlp.depth + 1
+    )
+    from_layer = validation.integer(
+        "from_layer", from_layer, minimum=0, maximum=to_layer
+    )
     identity = np.eye((mlp.dim, *map(len, mlp.biases))[from_layer])
     chain = np.broadcast_to(identity, (*at.shape[:-1], *identity.shape))
-    slopes = [np.ones(at.shape), *(phi[1] for phi in activation_derivatives(mlp, at, 1))]
+    slopes = [
+        np.ones(at.shape),
+        *(phi[1] for phi in activation_derivatives(mlp, at, 1)),
+    ]
     for layer in range(from_layer, to_layer):
         chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
     return validation.representable("mlp, at", chain, SMALLER)
@@ -67,7 +78,8 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     mlp : MLP
     at : array_like of float, shape (..., dim), or None for the origin
     legs : int
-        k from 1 to 170. One leg is the factor of a propagator; a diagram's vertices have two or more.
+        k from 1 to 170. One leg is the factor of a propagator; a diagram's vertices
+        have two or more.
 
     Returns
     -------
@@ -76,7 +88,8 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     Raises
     ------
     ValueError
-        If k >= 2 and a neuron with a kink sits at its kink, or if a result overflows float64.
+        If k >= 2 and a neuron with a kink sits at its kink, or if a result overflows
+        float64.
 
     Examples
     --------
@@ -84,21 +97,35 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
     >>> [v.round(4).tolist() for v in vertices(mlp, None, 2)]        # phi'' = -2 t (1 - t^2), t = tanh(z)
     [[-0.7269, -0.6397]]
     """
-    at, legs = expansion_point(mlp, at), validation.integer("legs", legs, minimum=1, limit=validation.SERIES_ORDER)
+    at, legs = (
+        expansion_point(mlp, at),
+        validation.integer("legs", legs, minimum=1, limit=validation.SERIES_ORDER),
+    )
     return tuple(
-        validation.representable("mlp, at", phi[legs], SMALLER) for phi in activation_derivatives(mlp, at, legs)
+        validation.representable("mlp, at", phi[legs], SMALLER)
+        for phi in activation_derivatives(mlp, at, legs)
     )
 
 
-def _series(mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats) -> Floats:
+def _series(
+    mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats
+) -> Floats:
     """Return the coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
     scale = np.array([1.0 / factorial(k) for k in range(order + 1)])[:, None, None]
     y, slopes = at, directions[None][:order]
     for phi, weight in zip(activation_derivatives(mlp, at, order), mlp.weights):
         y = phi[0]
-        shapes = [(orders, len(directions), len(weight)) for orders in (len(slopes), order)]
-        z, composed = (buffer[: prod(shape)].reshape(shape) for buffer, shape in zip(work, shapes))
-        np.matmul(slopes.reshape(-1, slopes.shape[-1]), weight.T, out=z.reshape(-1, len(weight)))
+        shapes = [
+            (orders, len(directions), len(weight)) for orders in (len(slopes), order)
+        ]
+        z, composed = (
+            buffer[: prod(shape)].reshape(shape) for buffer, shape in zip(work, shapes)
+        )
+        np.matmul(
+            slopes.reshape(-1, slopes.shape[-1]),
+            weight.T,
+            out=z.reshape(-1, len(weight)),
+        )
         compose(composed, phi * scale, z)
         slopes = composed
     out = np.zeros((order + 1, len(directions), mlp.outputs))
@@ -117,25 +144,35 @@ def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
     return np.frexp(largest)[1] - 1
 
 
-def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats, times: Floats | float = 1.0) -> Floats:
+def _coefficients(
+    mlp: MLP, order: int, directions: Floats, at: Floats, times: Floats | float = 1.0
+) -> Floats:
     """Return `_series` times a number for each order, for any leading axes, (..., order + 1), in chunks that fit the cache."""
     batch = np.broadcast_shapes(at.shape[:-1], directions.shape[:-1])
     points = np.broadcast_to(directions, (*batch, mlp.dim)).reshape(-1, mlp.dim)
-    centres = at[None] if at.ndim == 1 else np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
+    centres = (
+        at[None]
+        if at.ndim == 1
+        else np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
+    )
     out = np.empty((len(points), mlp.outputs, order + 1))
     widest = max(mlp.dim, *map(len, mlp.biases))
     rows = min(len(points), max(1, CHUNK_BYTES // (8 * widest * (order + 1))))
-    work = np.empty((2, rows * widest * order))  # for all chunks: to touch fresh memory costs more than the sums
+    # For all chunks: to touch fresh memory costs more than the sums
+    work = np.empty((2, rows * widest * order))
     for part in chunks.slices(len(points), rows):
         some, there = points[part], centres if len(centres) == 1 else centres[part]
         if order > FEW:
-            # 1/n! times a small number to the power n underflows long before the derivative does, so rescale directions.
+            # 1/n! times a small number to the power n underflows long before the
+            # derivative does, so rescale directions.
             sizes = _exponents(mlp, there, some)[:, None]
             some = np.ldexp(some, -sizes)
         found = np.moveaxis(_series(mlp, order, there, some, work), 0, -1)
         if order > FEW:
             mantissas, exponents = np.frexp(times)
-            out[part] = np.ldexp(found * mantissas, sizes[:, None] * np.arange(order + 1) + exponents)
+            out[part] = np.ldexp(
+                found * mantissas, sizes[:, None] * np.arange(order + 1) + exponents
+            )
         else:
             out[part] = found * times
     out = out.reshape(*batch, mlp.outputs, order + 1)
@@ -143,11 +180,14 @@ def _coefficients(mlp: MLP, order: int, directions: Floats, at: Floats, times: F
 
 
 @without_warnings
-def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: ArrayLike | None = None) -> Floats:
+def directional_derivatives(
+    mlp: MLP, order: int, directions: ArrayLike, at: ArrayLike | None = None
+) -> Floats:
     """Return the derivatives along directions, without any tensor.
 
-    They are D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at t = 0, for n = 0 .. order. In each layer the truncated power
-    series in t of the pre-activations is put into the series of the activation.
+    They are D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at t = 0, for n = 0 .. order. In
+    each layer the truncated power series in t of the pre-activations is put into the
+    series of the activation.
 
     Parameters
     ----------
@@ -156,7 +196,8 @@ def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: Arr
         Highest order, from 0 to 170.
     directions : array_like of float, shape (..., dim)
     at : array_like of float, shape (..., dim), optional
-        The centre, or centres that broadcast with `directions`; the origin if not given.
+        The centre, or centres that broadcast with `directions`; the origin if not
+        given.
 
     Returns
     -------
@@ -174,10 +215,19 @@ def directional_derivatives(mlp: MLP, order: int, directions: ArrayLike, at: Arr
     array([[ 1.,  1.,  1.,  1.],
            [ 1.,  3.,  9., 27.]])
     """
-    at, order = expansion_point(mlp, at), validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER)
+    at, order = (
+        expansion_point(mlp, at),
+        validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER),
+    )
     directions = validation.real_array("directions", directions, last=mlp.dim)
     validation.broadcast("directions", directions, "at", at)
-    found = _coefficients(mlp, order, directions, at, np.array([float(factorial(k)) for k in range(order + 1)]))
+    found = _coefficients(
+        mlp,
+        order,
+        directions,
+        at,
+        np.array([float(factorial(k)) for k in range(order + 1)]),
+    )
     return validation.representable("directions, order", found, SMALLER)
 
 
@@ -204,7 +254,9 @@ class TaylorExpansion:
         """
         x = validation.real_array("x", x, last=self.mlp.dim)
         validation.broadcast("x", x, "at", self.at)
-        return validation.representable("x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER)
+        return validation.representable(
+            "x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER
+        )
 
     @without_warnings
     def __call__(self, x: ArrayLike) -> Floats:
@@ -214,14 +266,17 @@ class TaylorExpansion:
     def tensor(self, n: int) -> SymmetricTensor:
         """Return the n-th partial derivatives at the centre, n <= order and 20; see `derivative_tensor`."""
         highest = min(self.order, validation.TENSOR_ORDER)
-        return derivative_tensor(self.mlp, validation.integer("n", n, minimum=0, maximum=highest), self.at)
+        return derivative_tensor(
+            self.mlp, validation.integer("n", n, minimum=0, maximum=highest), self.at
+        )
 
 
 @without_warnings
 def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorExpansion:
     """Return the Taylor expansion of a network, f(x) = sum_n D^n f(at)[x - at, .., x - at] / n!
 
-    The expansion is a function of x. `.terms(x)` returns the term of each order, `.tensor(n)` the derivatives of order n.
+    The expansion is a function of x. `.terms(x)` returns the term of each order,
+    `.tensor(n)` the derivatives of order n.
 
     Parameters
     ----------
@@ -246,7 +301,10 @@ def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorEx
     >>> expansion.terms([2.0]).round(4)
     array([ 0.    ,  2.    ,  0.    , -1.3333,  0.    ,  0.2667])
     """
-    at, order = expansion_point(mlp, at), validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER)
+    at, order = (
+        expansion_point(mlp, at),
+        validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER),
+    )
     for _ in activation_derivatives(
         mlp, at, order
     ):  # an expansion that cannot be taken is refused here, not at its first use

@@ -8,10 +8,13 @@ from paperlib.taylor import compilation
 from paperlib.taylor.symmetric import SymmetricTensor
 
 
-def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> SymmetricTensor:
+def derivative_tensor(
+    mlp: MLP, order: int, at: ArrayLike | None = None
+) -> SymmetricTensor:
     """Return all partial derivatives of one order.
 
-    T_{i1..in} = d^n output / d x_i1 .. d x_in at x = `at`, without 1/n!; order 0 is the output itself.
+    T_{i1..in} = d^n output / d x_i1 .. d x_in at x = `at`, without 1/n!; order 0 is the
+    output itself.
 
     Parameters
     ----------
@@ -24,22 +27,25 @@ def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> Symm
     Returns
     -------
     SymmetricTensor
-        Over `mlp.dim` indices; `packed` has the batch axes of `at` after its first, then one of length
-        `outputs` if the network has several.
+        Over `mlp.dim` indices; `packed` has the batch axes of `at` after its first,
+        then one of length `outputs` if the network has several.
 
     Raises
     ------
     ValueError
-        If `at` does not fit the network, `order` < 0, a neuron with a kink sits at it (order >= 2), a derivative
-        overflows, or the tensor needs more memory than is free: the message says how much, before any is taken.
+        If `at` does not fit the network, `order` < 0, a neuron with a kink sits at it
+        (order >= 2), a derivative overflows, or the tensor needs more memory than is
+        free: the message says how much, before any is taken.
 
     Notes
     -----
-    By the centroid rule (see `paperlib.taylor.centroid`): order n takes forward derivatives to order floor(n/2) and
-    the adjoint's to floor((n-1)/2). From order 4 on, most of the time is spent in matrix products. Activations are
-    differentiated without cancellation: in the tails, where derivatives fall as ``exp(-|z|)``, they keep their digits.
-    A batch is computed by `compile`, if numba is installed; one centre is not, so that its bits do not depend on numba. Whoever
-    needs many single centres saves most of a call with `compile`.
+    By the centroid rule (see `paperlib.taylor.centroid`): order n takes forward
+    derivatives to order floor(n/2) and the adjoint's to floor((n-1)/2). From order 4
+    on, most of the time is spent in matrix products. Activations are differentiated
+    without cancellation: in the tails, where derivatives fall as ``exp(-|z|)``, they
+    keep their digits. A batch is computed by `compile`, if numba is installed; one
+    centre is not, so that its bits do not depend on numba. Whoever needs many single
+    centres saves most of a call with `compile`.
 
     Examples
     --------
@@ -52,5 +58,7 @@ def derivative_tensor(mlp: MLP, order: int, at: ArrayLike | None = None) -> Symm
     if centres.ndim == 1:
         packed = compilation.whole(mlp, order, validation.real_array("at", centres))
     else:
-        packed = compilation.tensor(mlp, order, compilation.prepare(mlp, order), centres)
+        packed = compilation.tensor(
+            mlp, order, compilation.prepare(mlp, order), centres
+        )
     return SymmetricTensor._owning(order, mlp.dim, packed)

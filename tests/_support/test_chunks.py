@@ -15,6 +15,9 @@ def test_slices_cover_the_rows_in_turn(count, size):
     assert len({part.stop - part.start for part in parts[:-1]}) <= 1
 
 
-@pytest.mark.parametrize(("count", "size", "ends"), [(5, 2, [2, 4, 5]), (4, 2, [2, 4]), (3, 0, [1, 2, 3]), (0, 7, [])])
+@pytest.mark.parametrize(
+    ("count", "size", "ends"),
+    [(5, 2, [2, 4, 5]), (4, 2, [2, 4]), (3, 0, [1, 2, 3]), (0, 7, [])],
+)
 def test_each_slice_ends_within_the_rows(count, size, ends):
     assert [part.stop for part in chunks.slices(count, size)] == ends

@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paperlib._support.files import atomically, read_json, read_npz, write_json, write_npz
+from paperlib._support.files import (
+    atomically,
+    read_json,
+    read_npz,
+    write_json,
+    write_npz,
+)
 from paperlib.learning.ensemble import Ensemble
 from paperlib.networks.mlp import MLP
 
@@ -32,7 +38,10 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
 
     The temporary file of a running writer stays.
     """
-    path, code = tmp_path / "a.json", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    path, code = (
+        tmp_path / "a.json",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    )
     script = f"from paperlib._support.files import atomically\nwith atomically({str(path)!r}):\n    {code}"
     assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
     (orphan,) = tmp_path.iterdir()
@@ -45,11 +54,16 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="needs a device that is always full"
+)
 def test_a_full_disk_is_one_line(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"value": 1})
-    with pytest.raises(OSError, match=r"^\[Errno 28\] [^\n]*a.json: cannot be written \(No space left on device\)$"):
+    with pytest.raises(
+        OSError,
+        match=r"^\[Errno 28\] [^\n]*a.json: cannot be written \(No space left on device\)$",
+    ):
         with atomically(path), open("/dev/full", "w") as full:
             full.write("more")
     assert read_json(path) == {"value": 1} and os.listdir(tmp_path) == ["a.json"]
@@ -128,7 +142,9 @@ def test_missing_arrays_are_named(tmp_path):
 
 
 def test_arrays_of_python_objects_are_not_written(tmp_path):
-    with pytest.raises(TypeError, match="^ragged: list given; must be an array without Python objects$"):
+    with pytest.raises(
+        TypeError, match="^ragged: list given; must be an array without Python objects$"
+    ):
         write_npz(tmp_path / "a.npz", good=np.ones(2), ragged=[[1], [2, 3]])
     assert not list(tmp_path.iterdir())
 
@@ -140,5 +156,7 @@ def test_a_name_too_long_for_a_file_is_one_line():
 
 @pytest.mark.parametrize("folder", [".", "/", ""])
 def test_a_folder_is_no_file_to_write(folder):
-    with pytest.raises(ValueError, match="^path = '.*': is a folder; must name a file$"):
+    with pytest.raises(
+        ValueError, match="^path = '.*': is a folder; must name a file$"
+    ):
         write_npz(folder, a=np.zeros(1))

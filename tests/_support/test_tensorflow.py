@@ -13,8 +13,14 @@ if find_spec("tensorflow") is None:
 @pytest.mark.parametrize(
     "before, message",
     [
-        ("sys.modules['keras'] = None", "ModuleNotFoundError: keras: training needs 'neural-born-series[train]'"),
-        ("os.environ['KERAS_BACKEND'] = 'jax'", "RuntimeError: KERAS_BACKEND = 'jax': training needs 'tensorflow'"),
+        (
+            "sys.modules['keras'] = None",
+            "ModuleNotFoundError: keras: training needs 'neural-born-series[train]'",
+        ),
+        (
+            "os.environ['KERAS_BACKEND'] = 'jax'",
+            "RuntimeError: KERAS_BACKEND = 'jax': training needs 'tensorflow'",
+        ),
     ],
 )
 def test_what_training_needs_is_named(before, message):
@@ -29,7 +35,10 @@ LEVEL = "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'"
 
 @pytest.mark.parametrize(
     "code, speaks",
-    [(f"{LEVEL}; {IMPORT}", True), ("from paperlib._support import tensorflow; tensorflow.load()", False)],
+    [
+        (f"{LEVEL}; {IMPORT}", True),
+        ("from paperlib._support import tensorflow; tensorflow.load()", False),
+    ],
     ids=["TensorFlow by itself", "by this door"],
 )
 def test_its_first_words_are_not_heard(code, speaks):
@@ -37,5 +46,7 @@ def test_its_first_words_are_not_heard(code, speaks):
 
     If TensorFlow alone becomes quiet at this level, redirecting file descriptor 2 is no longer needed.
     """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert bool(ended.stderr) == speaks, ended.stderr

@@ -30,7 +30,11 @@ def pytest_benchmark_update_machine_info(config, machine_info):
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    blas = [each for each in threadpoolctl.threadpool_info() if "numpy" in each["filepath"] and "architecture" in each]
+    blas = [
+        each
+        for each in threadpoolctl.threadpool_info()
+        if "numpy" in each["filepath"] and "architecture" in each
+    ]
     if blas:
         versions["NumPy's BLAS:"] = f"kernels of {blas[0]['architecture']}"
     machine_info["versions"] = versions

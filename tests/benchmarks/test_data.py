@@ -37,7 +37,9 @@ DERIVATIVES = "a_0 and its derivatives, 100,000 potentials"
 
 def test_a0(timed, U):
     a0 = timed(lambda: scattering.scattering_length(U), A0)
-    np.testing.assert_allclose(a0[:1000], oracles.scattering_length_by_numpy(U[:1000]), rtol=1e-11)
+    np.testing.assert_allclose(
+        a0[:1000], oracles.scattering_length_by_numpy(U[:1000]), rtol=1e-11
+    )
 
 
 def test_a0_by_one_numpy_pass_per_shell(timed, U):
@@ -68,8 +70,17 @@ def test_ten_potentials_by_solve_ivp(timed, U):
         y = np.array([0.0, 1.0])
         for i, value in enumerate(potential):
             span = (i / D, (i + 1) / D)
-            y = solve_ivp(lambda r, y: [y[1], -value * y[0]], span, y, method="DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
+            y = solve_ivp(
+                lambda r, y: [y[1], -value * y[0]],
+                span,
+                y,
+                method="DOP853",
+                rtol=1e-12,
+                atol=1e-14,
+            ).y[:, -1]
         return 1 - y[0] / y[1]
 
-    found = timed(lambda: [one(potential) for potential in U[:10]], "ten potentials", rounds=3)
+    found = timed(
+        lambda: [one(potential) for potential in U[:10]], "ten potentials", rounds=3
+    )
     np.testing.assert_allclose(found, scattering.scattering_length(U[:10]), rtol=1e-11)

@@ -42,7 +42,10 @@ def test_series_by_inputs(benchmark, random_mlp, order, d):
     benchmark.pedantic(lambda: directional_derivatives(mlp, order, along), **ROUNDS)
 
 
-@pytest.mark.parametrize(("order", "d"), [(2, 256), (2, 512), (2, 1024), (3, 256), (3, 512), (3, 1024), (4, 256)])
+@pytest.mark.parametrize(
+    ("order", "d"),
+    [(2, 256), (2, 512), (2, 1024), (3, 256), (3, 512), (3, 1024), (4, 256)],
+)
 def test_large_tensor(benchmark, random_mlp, order, d):
     """Beside test_packed, which ends at d = 128; the last two take 1.4 GB."""
     mlp = random_mlp([d, 64, 64, 64, 1])
@@ -54,10 +57,14 @@ def test_steps_by_members(benchmark, members):
     """128 steps of batch 512, all fitted, SOAP, single precision, compiled by XLA."""
     from test_training import epoch
 
-    benchmark.pedantic(epoch(members, "hessian_vectors", "soap"), rounds=5, warmup_rounds=2)
+    benchmark.pedantic(
+        epoch(members, "hessian_vectors", "soap"), rounds=5, warmup_rounds=2
+    )
 
 
 @pytest.mark.parametrize("count", [100, 1_000, 10_000, 100_000, 1_000_000])
 def test_a0_by_potentials(benchmark, count):
     U = potentials.sample(count, 64, depth=2.0, seed=0)
-    benchmark.pedantic(lambda: scattering.scattering_length(U), rounds=9, warmup_rounds=1)
+    benchmark.pedantic(
+        lambda: scattering.scattering_length(U), rounds=9, warmup_rounds=1
+    )

@@ -1,19 +1,24 @@
 """Compare operators with JAX, folx and our own whole tensors: `pytest tests/benchmarks/test_operators.py`.
 
-Every case has up to three benchmarks of the same result. `test_ours` calls the plain function, `test_ours_compiled` calls
-the object that `taylor.compile` returns, and `test_jax` calls jitted JAX in float64. Each result is compared with the plain
-function before it is timed. `ROWS` names the benchmarks of each row of the table, with the ratios that are required and
-aimed at. Ratios mean something within one run on a quiet machine only; set OMP_NUM_THREADS=1 to use one core.
+Every case has up to three benchmarks of the same result. `test_ours` calls the plain
+function, `test_ours_compiled` calls the object that `taylor.compile` returns, and
+`test_jax` calls jitted JAX in float64. Each result is compared with the plain function
+before it is timed. `ROWS` names the benchmarks of each row of the table, with the
+ratios that are required and aimed at. Ratios mean something within one run on a quiet
+machine only; set OMP_NUM_THREADS=1 to use one core.
 
 The JAX formulations are the fastest of those tried on one core:
 
-- partial derivatives of orders 1 to 3 for 8 inputs: nested `jvp` of `grad` along unit vectors;
-- the other partial derivatives and mixed derivatives: nested `jvp` along the directions;
+- partial derivatives of orders 1 to 3 for 8 inputs: nested `jvp` of `grad` along unit
+  vectors;
+- the other partial derivatives and mixed derivatives: nested `jvp` along the
+  directions;
 - Hessian-vector product: `jvp` of `grad`;
-- Laplacian: `jvp` of `jvp` along every unit vector, all at once (`vmap`) at one centre and one after another (`lax.map`) at
-  many, where each step runs over all centres;
-- bilaplacian: fourth derivatives by `jet` at one centre for 8 inputs, the Laplacian of the Laplacian above at many, and the
-  Laplacian of the trace of the Hessian for 64 inputs;
+- Laplacian: `jvp` of `jvp` along every unit vector, all at once (`vmap`) at one centre
+  and one after another (`lax.map`) at many, where each step runs over all centres;
+- bilaplacian: fourth derivatives by `jet` at one centre for 8 inputs, the Laplacian of
+  the Laplacian above at many, and the Laplacian of the trace of the Hessian for 64
+  inputs;
 - tensors: `jacfwd` of `grad`.
 """
 
@@ -28,7 +33,8 @@ from paperlib import taylor
 from paperlib.taylor import compilation
 from paperlib.taylor.symmetric import index_table, packed_position
 
-# JAX's formulations: each takes (jax, mlp) and returns a function of one centre and the directions.
+# JAX's formulations: each takes (jax, mlp) and returns a function of one centre and the
+# directions.
 
 
 def jax_along(jax, function, direction):
@@ -90,7 +96,8 @@ def jax_hvp(jax, mlp):
 
 
 def laplacian_by_vmap(jax, function, dim):
-    unit = jax.numpy.eye(dim)  # a constant, so XLA computes its product with the first layer's weights once
+    # A constant, so XLA computes its product with the first layer's weights once
+    unit = jax.numpy.eye(dim)
 
     def second(x, v):
         return jax_along(jax, jax_along(jax, function, v), v)(x)
@@ -103,7 +110,9 @@ def laplacian_by_map(jax, function, dim):
     unit = jax.numpy.eye(dim)
 
     def laplacian(x):
-        return jax.lax.map(lambda v: jax_along(jax, jax_along(jax, function, v), v)(x), unit).sum()
+        return jax.lax.map(
+            lambda v: jax_along(jax, jax_along(jax, function, v), v)(x), unit
+        ).sum()
 
     return laplacian
 
@@ -138,7 +147,9 @@ def bilaplacian_by_jet(jax, mlp):
     factors = np.concatenate([np.full(2 * len(i), 1 / 6), np.full(d, 1 - (d - 1) / 3)])
 
     def bilaplacian(x):
-        fourth = jax.vmap(lambda v: jet.jet(function, (x,), ((v, zero, zero, zero),))[1][3])
+        fourth = jax.vmap(
+            lambda v: jet.jet(function, (x,), ((v, zero, zero, zero),))[1][3]
+        )
         return factors @ fourth(jax.numpy.asarray(directions))
 
     return bilaplacian
@@ -150,7 +161,8 @@ def bilaplacian_by_jet(jax, mlp):
 class Operator(NamedTuple):
     plain: Callable  # (mlp, at, *directions) -> array
     request: Any  # the second argument of `taylor.compile`
-    jax: Callable | None = None  # (jax, mlp) -> function of one centre and the directions
+    # (jax, mlp) -> function of one centre and the directions
+    jax: Callable | None = None
     directions: tuple[str, ...] = ()
 
 
@@ -164,12 +176,19 @@ class Case(NamedTuple):
         """Return the centres and the directions, each of shape (dim,) at one centre and (centres, dim) at more."""
         shape = (self.centres, int(self.widths.split("-")[0]))
         random = np.random.default_rng(1)
-        arrays = [random.uniform(-0.5, 0.5, shape) for _ in range(1 + len(self.operator.directions))]
+        arrays = [
+            random.uniform(-0.5, 0.5, shape)
+            for _ in range(1 + len(self.operator.directions))
+        ]
         return [array[0] if self.centres == 1 else array for array in arrays]
 
 
 def partials(*indices, jax=jax_partials):
-    return Operator(lambda mlp, at: taylor.partial_derivatives(mlp, indices, at), list(indices), jax(*indices))
+    return Operator(
+        lambda mlp, at: taylor.partial_derivatives(mlp, indices, at),
+        list(indices),
+        jax(*indices),
+    )
 
 
 def tensor(order):
@@ -190,16 +209,24 @@ MIXED = Operator(
     ("u", "v", "s"),
 )
 LAPLACIAN = Operator(taylor.laplacian, "laplacian", jax_by(laplacian_by_map))
-BILAPLACIAN = Operator(taylor.bilaplacian, "bilaplacian", jax_by(trace_of_hessian, laplacian_by_map))
+BILAPLACIAN = Operator(
+    taylor.bilaplacian, "bilaplacian", jax_by(trace_of_hessian, laplacian_by_map)
+)
 CHOSEN = {
     "partials-orders-1-3": partials((0,), (0, 2, 2), jax=jax_partials_of_gradient),
-    "partials-order-2": partials((0, 1), (2, 3), (4, 5), (6, 7), jax=jax_partials_of_gradient),
+    "partials-order-2": partials(
+        (0, 1), (2, 3), (4, 5), (6, 7), jax=jax_partials_of_gradient
+    ),
     "partials-order-4": partials((0, 0, 1, 2), (3, 3, 4, 5), (1, 2, 6, 7)),
 }
-PARTIALS_OF_1000 = partials((0,), (1,), (500,), (999,), (0, 0), (0, 999), (3, 500), (998, 999))
+PARTIALS_OF_1000 = partials(
+    (0,), (1,), (500,), (999,), (0, 0), (0, 999), (3, 500), (998, 999)
+)
 OF_ORDER_6 = {  # compared with our whole tensor, not with JAX
     "partials-order-6-20-tuples": partials(*RANDOM_TUPLES),
-    "partials-order-6-3-tuples": partials((0, 0, 1, 2, 3, 4), (1, 2, 2, 5, 6, 7), (3, 3, 4, 4, 5, 5)),
+    "partials-order-6-3-tuples": partials(
+        (0, 0, 1, 2, 3, 4), (1, 2, 2, 5, 6, 7), (3, 3, 4, 4, 5, 5)
+    ),
 }
 SMALL, WIDE, LONG = "8-32-32-1", "64-64-64-64-1", "1000-64-64-1"
 MANY = {"partials-order-4": 200}  # 1,000 centres for the others
@@ -215,7 +242,14 @@ def _cases():
                 yield name, Case(operator, widths, centres)
     yield "laplacian", Case(LAPLACIAN, WIDE, 500)
     yield "bilaplacian", Case(BILAPLACIAN._replace(jax=bilaplacian_by_jet), SMALL, 1)
-    yield "bilaplacian", Case(BILAPLACIAN._replace(jax=jax_by(laplacian_by_map, laplacian_by_map)), SMALL, 1000)
+    yield (
+        "bilaplacian",
+        Case(
+            BILAPLACIAN._replace(jax=jax_by(laplacian_by_map, laplacian_by_map)),
+            SMALL,
+            1000,
+        ),
+    )
     for centres in (1, 8):
         yield "bilaplacian", Case(BILAPLACIAN, WIDE, centres)
     for name, operator in OF_ORDER_6.items():
@@ -247,7 +281,9 @@ def ready(random_mlp):
 
     def prepare(name):
         case = CASES[name]
-        mlp = random_mlp([int(width) for width in case.widths.split("-")], case.activation)
+        mlp = random_mlp(
+            [int(width) for width in case.widths.split("-")], case.activation
+        )
         arguments = case.arguments()
         return case, mlp, arguments, case.operator.plain(mlp, *arguments)
 
@@ -256,7 +292,12 @@ def ready(random_mlp):
 
 def equal(found, expected):
     found = np.asarray(found)
-    np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        found.reshape(expected.shape),
+        expected,
+        rtol=0,
+        atol=1e-10 * np.abs(expected).max(),
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -286,7 +327,9 @@ def test_jax(benchmark, jax, ready, name):
     arrays = [jax.numpy.asarray(argument) for argument in arguments]
     found = np.asarray(function(*arrays))
     if isinstance(case.operator.request, int):
-        found = np.moveaxis(found[(..., *index_table(mlp.dim, case.operator.request).T)], -1, 0)
+        found = np.moveaxis(
+            found[(..., *index_table(mlp.dim, case.operator.request).T)], -1, 0
+        )
     equal(found, expected)
     often(benchmark, name, lambda: function(*arrays).block_until_ready())
 
@@ -294,7 +337,10 @@ def test_jax(benchmark, jax, ready, name):
 @pytest.mark.parametrize("name", [TRACED])
 def test_jax_trace_of_hessian(benchmark, jax, ready, name):
     case, mlp, (at,), expected = ready(name)
-    function, at = batched(jax, jax_by(trace_of_hessian)(jax, mlp), case.centres), jax.numpy.asarray(at)
+    function, at = (
+        batched(jax, jax_by(trace_of_hessian)(jax, mlp), case.centres),
+        jax.numpy.asarray(at),
+    )
     equal(function(at), expected)
     often(benchmark, name, lambda: function(at).block_until_ready())
 
@@ -304,7 +350,10 @@ def test_folx(benchmark, jax, ready, name):
     folx = pytest.importorskip("folx")
     case, mlp, (at,), expected = ready(name)
     forward = folx.forward_laplacian(jax_function(jax, mlp), 0)
-    function, at = batched(jax, lambda x: forward(x).laplacian, case.centres), jax.numpy.asarray(at)
+    function, at = (
+        batched(jax, lambda x: forward(x).laplacian, case.centres),
+        jax.numpy.asarray(at),
+    )
     equal(function(at), expected)
     often(benchmark, name, lambda: function(at).block_until_ready())
 
@@ -312,7 +361,9 @@ def test_folx(benchmark, jax, ready, name):
 @pytest.mark.parametrize("name", [TRACED])
 def test_trace_of_our_hessian(benchmark, ready, name):
     _, mlp, (at,), expected = ready(name)
-    diagonal = packed_position(mlp.dim, np.repeat(np.arange(mlp.dim)[:, None], 2, axis=1))
+    diagonal = packed_position(
+        mlp.dim, np.repeat(np.arange(mlp.dim)[:, None], 2, axis=1)
+    )
 
     def trace():
         return taylor.derivative_tensor(mlp, 2, at).packed[diagonal].sum(axis=0)
@@ -338,7 +389,9 @@ FULL = "full tensor of order 3, d = 64"
 
 @pytest.fixture
 def wide(random_mlp):
-    return random_mlp([int(width) for width in WIDE.split("-")]), Case(tensor(3), WIDE, 1).arguments()[0]
+    return random_mlp([int(width) for width in WIDE.split("-")]), Case(
+        tensor(3), WIDE, 1
+    ).arguments()[0]
 
 
 def test_ours_full(benchmark, wide):
@@ -363,7 +416,8 @@ def test_copy_of_full(benchmark, wide):
     often(benchmark, FULL, taylor.derivative_tensor(mlp, 3, at).full().copy)
 
 
-# Activations in the compiled loop. The hidden layers of "residual" have 16 tanh and 16 linear neurons.
+# Activations in the compiled loop. The hidden layers of "residual" have 16 tanh and 16
+# linear neurons.
 
 RESIDUAL = "tanh*16 + linear*16"
 ACTIVATIONS = (
@@ -381,18 +435,36 @@ OF_ACTIVATIONS = {
 @pytest.mark.parametrize("name", OF_ACTIVATIONS)
 def test_activation(benchmark, random_mlp, name):
     activation, order, centres = OF_ACTIVATIONS[name]
-    mlp = random_mlp([8, 32, 32, 1], RESIDUAL if activation == "residual" else activation)
-    function, (at,) = taylor.compile(mlp, order), Case(tensor(order), SMALL, centres).arguments()
+    mlp = random_mlp(
+        [8, 32, 32, 1], RESIDUAL if activation == "residual" else activation
+    )
+    function, (at,) = (
+        taylor.compile(mlp, order),
+        Case(tensor(order), SMALL, centres).arguments(),
+    )
     # A network with kinks may have a tensor of zeros alone.
-    np.testing.assert_allclose(function(at), compilation.whole(mlp, order, at), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(
+        function(at), compilation.whole(mlp, order, at), rtol=1e-10, atol=1e-10
+    )
     often(benchmark, f"order {order}, {SMALL}, {centres} centres", lambda: function(at))
 
 
-# The border between the compiled loop and matrix products, `compilation.LONGEST`, lies within these sizes.
+# The border between the compiled loop and matrix products, `compilation.LONGEST`, lies
+# within these sizes.
 
 BORDER = {
     f"{d}-order-{order}-at-{centres}": (d, order, centres)
-    for d, order in ((48, 3), (64, 3), (80, 3), (24, 4), (32, 4), (16, 5), (18, 5), (12, 6), (14, 6))
+    for d, order in (
+        (48, 3),
+        (64, 3),
+        (80, 3),
+        (24, 4),
+        (32, 4),
+        (16, 5),
+        (18, 5),
+        (12, 6),
+        (14, 6),
+    )
     for centres in (1, 20)
 }
 
@@ -420,8 +492,9 @@ def test_border_loop(benchmark, monkeypatch, random_mlp, name):
     often(benchmark, name, lambda: function(at))
 
 
-# {label: (plain function, compiled object, peer, required, aimed at)} by names of benchmarks. The ratio is the peer's time
-# over that of the compiled object, or of the plain function where the second name is None.
+# {label: (plain function, compiled object, peer, required, aimed at)} by names of
+# benchmarks. The ratio is the peer's time over that of the compiled object, or of the
+# plain function where the second name is None.
 
 
 def _limits(name, case):
@@ -439,21 +512,38 @@ def _limits(name, case):
 
 def _rows():
     for name, case in CASES.items():
-        ours, fast, what = f"test_ours[{name}]", f"test_ours_compiled[{name}]", label(name)
+        ours, fast, what = (
+            f"test_ours[{name}]",
+            f"test_ours_compiled[{name}]",
+            label(name),
+        )
         if case.operator.jax:
-            yield f"{what}: JAX", (ours, fast, f"test_jax[{name}]", *_limits(name, case))
+            yield (
+                f"{what}: JAX",
+                (ours, fast, f"test_jax[{name}]", *_limits(name, case)),
+            )
         if name in LAPLACIANS:
             yield f"{what}: folx", (ours, fast, f"test_folx[{name}]", 3.0, 5.0)
         if name in SIXTH:
             limits = (1.0, None) if "20-tuples" in name else (3.0, 5.0)
-            yield f"{what}: our whole tensor", (ours, fast, f"test_whole_tensor[{name}]", *limits)
+            yield (
+                f"{what}: our whole tensor",
+                (ours, fast, f"test_whole_tensor[{name}]", *limits),
+            )
         if name.startswith("tensor"):
             yield f"{what}, plain: JAX", (ours, None, f"test_jax[{name}]", None, None)
             yield f"{what}, plain: compiled", (ours, None, fast, 1 / 1.3, 1.0)
-    ours, fast, peer = f"test_ours[{TRACED}]", f"test_ours_compiled[{TRACED}]", f"test_jax_trace_of_hessian[{TRACED}]"
+    ours, fast, peer = (
+        f"test_ours[{TRACED}]",
+        f"test_ours_compiled[{TRACED}]",
+        f"test_jax_trace_of_hessian[{TRACED}]",
+    )
     yield f"{label(TRACED)}: JAX's trace of the Hessian", (ours, fast, peer, None, None)
     yield f"{FULL}: JAX", ("test_ours_full", None, "test_jax_full", 3.0, 5.0)
-    yield f"{FULL}, full() alone: copy", ("test_full_of_packed", None, "test_copy_of_full", None, None)
+    yield (
+        f"{FULL}, full() alone: copy",
+        ("test_full_of_packed", None, "test_copy_of_full", None, None),
+    )
     for name, (activation, order, centres) in OF_ACTIVATIONS.items():
         if activation != "tanh":
             what = f"{activation}, order {order}, {SMALL}, {counted(centres)}: tanh"

@@ -45,16 +45,25 @@ def timed(benchmark, request):
 
     def run(order, function, group=None):
         benchmark.group = group or f"order {order}, d = 64"
-        return benchmark.pedantic(function, rounds=ROUNDS[order], warmup_rounds=order < 6)
+        return benchmark.pedantic(
+            function, rounds=ROUNDS[order], warmup_rounds=order < 6
+        )
 
     return run
 
 
-@pytest.mark.parametrize(("order", "d"), [c for c in product(range(1, 7), DIMS) if packed_size(c[1], c[0]) <= 2.5e8])
+@pytest.mark.parametrize(
+    ("order", "d"),
+    [c for c in product(range(1, 7), DIMS) if packed_size(c[1], c[0]) <= 2.5e8],
+)
 def test_packed(timed, random_mlp, order, d):
     """Whole tensors of up to 2 GB."""
     mlp, at = random_mlp([d, *WIDTHS[1:]]), point(d)
-    timed(order, lambda: derivative_tensor(mlp, order, at), group=f"order {order}, d = {d}")
+    timed(
+        order,
+        lambda: derivative_tensor(mlp, order, at),
+        group=f"order {order}, d = {d}",
+    )
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])
@@ -75,13 +84,20 @@ weights = [random.standard_normal((o, i)) / 8 for i, o in zip(widths, widths[1:]
 derivative_tensor(MLP(weights, [np.zeros(o) for o in widths[1:]], "tanh"), {order}, np.full(64, 0.1))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
-    peak = float(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
+    peak = float(
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout
+    )
     print(f"order {order}: peak memory {peak:.2f} GiB")
     assert peak < gib
 
 
 def jax_function(jax, mlp):
-    parameters = [(jax.numpy.asarray(w), jax.numpy.asarray(b)) for w, b in zip(mlp.weights, mlp.biases)]
+    parameters = [
+        (jax.numpy.asarray(w), jax.numpy.asarray(b))
+        for w, b in zip(mlp.weights, mlp.biases)
+    ]
     phi = getattr(jax.nn, mlp.activation)
 
     def function(x):
@@ -106,7 +122,9 @@ def agree(full, mlp, order, at):
     assert np.linalg.norm(ours - theirs) < 1e-10 * np.linalg.norm(ours)
 
 
-@pytest.mark.parametrize(("order", "d"), [c for c in product(range(1, 5), DIMS) if 8 * c[1] ** c[0] <= 1e9])
+@pytest.mark.parametrize(
+    ("order", "d"), [c for c in product(range(1, 5), DIMS) if 8 * c[1] ** c[0] <= 1e9]
+)
 def test_nested_jax(timed, jax, random_mlp, order, d):
     """Full tensors of up to 1 GB."""
     mlp, at = random_mlp([d, *WIDTHS[1:]]), point(d)
@@ -118,7 +136,9 @@ def test_nested_jax(timed, jax, random_mlp, order, d):
 @pytest.mark.parametrize("order", range(1, 4))
 def test_torch_func(timed, mlp, at, order):
     torch = pytest.importorskip("torch")
-    parameters = [(torch.tensor(w), torch.tensor(b)) for w, b in zip(mlp.weights, mlp.biases)]
+    parameters = [
+        (torch.tensor(w), torch.tensor(b)) for w, b in zip(mlp.weights, mlp.biases)
+    ]
 
     def function(x):
         *hidden, (w, b) = parameters
@@ -161,7 +181,10 @@ def test_thoad(timed, mlp, at, order):
 @pytest.mark.parametrize("order", [2, 3])
 def test_tayloranalysis_at_8_inputs(timed, random_mlp, order):
     """It gives one coefficient for each index tuple it is asked for, so all packed ones are asked for."""
-    torch, analysis = pytest.importorskip("torch"), pytest.importorskip("tayloranalysis")
+    torch, analysis = (
+        pytest.importorskip("torch"),
+        pytest.importorskip("tayloranalysis"),
+    )
     mlp, at = random_mlp([8, *WIDTHS[1:]]), point(8)
     model = analysis.extend_model(torch_module(torch, mlp))
     tuples = [tuple(map(int, row)) for row in index_table(8, order)]
@@ -182,7 +205,11 @@ def test_tayloranalysis_at_8_inputs(timed, random_mlp, order):
 @pytest.mark.parametrize("order", [2, 3])
 def test_packed_at_8_inputs(timed, random_mlp, order):
     mlp, at = random_mlp([8, *WIDTHS[1:]]), point(8)
-    timed(order, lambda: derivative_tensor(mlp, order, at), group=f"order {order}, 8 inputs")
+    timed(
+        order,
+        lambda: derivative_tensor(mlp, order, at),
+        group=f"order {order}, 8 inputs",
+    )
 
 
 @pytest.mark.parametrize("order", [2, 3])
@@ -191,7 +218,9 @@ def test_nested_tensorflow_tapes(timed, mlp, at, order):
     from paperlib._support import tensorflow as _tensorflow
 
     tf, _ = _tensorflow.load()
-    parameters = [(tf.constant(w), tf.constant(b)) for w, b in zip(mlp.weights, mlp.biases)]
+    parameters = [
+        (tf.constant(w), tf.constant(b)) for w, b in zip(mlp.weights, mlp.biases)
+    ]
 
     def function(x):
         *hidden, (w, b) = parameters
@@ -207,17 +236,29 @@ def test_nested_tensorflow_tapes(timed, mlp, at, order):
 
     nested = function
     for level in range(order):
-        nested = (lambda inner, first: lambda x: differentiated(inner, x, first))(nested, level == 0)
+        nested = (lambda inner, first: lambda x: differentiated(inner, x, first))(
+            nested, level == 0
+        )
     graph, x = tf.function(nested), tf.constant(at)
     agree(graph(x).numpy(), mlp, order, at)
     timed(order, lambda: graph(x).numpy())
 
 
-NETWORKS = ([2, 16, 1], [4, 8, 8, 1], [8, 32, 32, 1], [8, *WIDTHS[1:]], [16, *WIDTHS[1:]], [32, *WIDTHS[1:]], WIDTHS)
+NETWORKS = (
+    [2, 16, 1],
+    [4, 8, 8, 1],
+    [8, 32, 32, 1],
+    [8, *WIDTHS[1:]],
+    [16, *WIDTHS[1:]],
+    [32, *WIDTHS[1:]],
+    WIDTHS,
+)
 CENTRES = (1, 2_000, 1_000, 500, 500, 200, 100)  # of each, beside one
 CELLS = [
     (name, order)
-    for name, widths in {"-".join(map(str, widths)): widths for widths in NETWORKS}.items()
+    for name, widths in {
+        "-".join(map(str, widths)): widths for widths in NETWORKS
+    }.items()
     for order in range(1, 5)
     if 8 * widths[0] ** order < 3e6
 ]
@@ -228,7 +269,9 @@ def widths_of(name):
 
 
 def centres_of(name):
-    count = dict(zip(map(tuple, NETWORKS), CENTRES, strict=True))[tuple(widths_of(name))]
+    count = dict(zip(map(tuple, NETWORKS), CENTRES, strict=True))[
+        tuple(widths_of(name))
+    ]
     return np.random.default_rng(0).uniform(-0.5, 0.5, (count, widths_of(name)[0]))
 
 
@@ -260,24 +303,41 @@ def test_compiled_jax(benchmark, jax, random_mlp, name, order):
     often(benchmark, f"order {order}, {name}", lambda: nested(at).block_until_ready())
 
 
-MANY = [(name, order) for name, order in CELLS if len(centres_of(name)) > 1 and 8 * widths_of(name)[0] ** order < 1e5]
+MANY = [
+    (name, order)
+    for name, order in CELLS
+    if len(centres_of(name)) > 1 and 8 * widths_of(name)[0] ** order < 1e5
+]
 
 
 @pytest.mark.parametrize(("name", "order"), MANY)
 def test_compiled_many(benchmark, random_mlp, name, order):
     tensor, centres = compile(random_mlp(widths_of(name)), order), centres_of(name)
-    often(benchmark, f"order {order}, {name}, {len(centres)} centres", lambda: tensor(centres))
+    often(
+        benchmark,
+        f"order {order}, {name}, {len(centres)} centres",
+        lambda: tensor(centres),
+    )
 
 
 @pytest.mark.parametrize(("name", "order"), MANY)
 def test_compiled_many_jax(benchmark, jax, random_mlp, name, order):
     mlp, centres = random_mlp(widths_of(name)), centres_of(name)
-    nested, at = jax.jit(jax.vmap(jax_tensor(jax, mlp, order))), jax.numpy.asarray(centres)
+    nested, at = (
+        jax.jit(jax.vmap(jax_tensor(jax, mlp, order))),
+        jax.numpy.asarray(centres),
+    )
     ours, theirs = compile(mlp, order)(centres), np.asarray(nested(at))
     np.testing.assert_allclose(
-        ours, theirs[(slice(None), *index_table(mlp.dim, order).T)].T, atol=1e-10 * np.abs(ours).max()
+        ours,
+        theirs[(slice(None), *index_table(mlp.dim, order).T)].T,
+        atol=1e-10 * np.abs(ours).max(),
     )
-    often(benchmark, f"order {order}, {name}, {len(centres)} centres", lambda: nested(at).block_until_ready())
+    often(
+        benchmark,
+        f"order {order}, {name}, {len(centres)} centres",
+        lambda: nested(at).block_until_ready(),
+    )
 
 
 SMALL = NETWORKS[1]
@@ -291,12 +351,17 @@ def test_compiled_heyoka(benchmark, random_mlp):
     y = symbols
     for layer, (weight, bias) in enumerate(zip(mlp.weights, mlp.biases)):
         z = [
-            heyoka.sum([w * v for w, v in zip(row, y)] + [heyoka.expression(float(b))]) for row, b in zip(weight, bias)
+            heyoka.sum([w * v for w, v in zip(row, y)] + [heyoka.expression(float(b))])
+            for row, b in zip(weight, bias)
         ]
         y = [heyoka.tanh(v) for v in z] if layer < mlp.depth else z
     tensors = heyoka.diff_tensors(y, diff_args=symbols, diff_order=3)
-    function = heyoka.cfunc([expression for _, expression in tensors.get_derivatives(3)], symbols)
-    np.testing.assert_allclose(np.sort(function(at)), np.sort(derivative_tensor(mlp, 3, at).packed), atol=1e-12)
+    function = heyoka.cfunc(
+        [expression for _, expression in tensors.get_derivatives(3)], symbols
+    )
+    np.testing.assert_allclose(
+        np.sort(function(at)), np.sort(derivative_tensor(mlp, 3, at).packed), atol=1e-12
+    )
     often(benchmark, "order 3, 4-8-8-1", lambda: function(at))
 
 
@@ -304,12 +369,20 @@ def test_compiled_heyoka(benchmark, random_mlp):
 
 
 def test_call_what_it_returns_and_works_in(benchmark):
-    often(benchmark, "a call: order 3, 4-8-8-1", lambda: (np.zeros(20)[:20], np.empty(1000)))
+    often(
+        benchmark,
+        "a call: order 3, 4-8-8-1",
+        lambda: (np.zeros(20)[:20], np.empty(1000)),
+    )
 
 
 def test_call_what_it_is_given(benchmark):
     at = point(SMALL[0])
-    often(benchmark, "a call: order 3, 4-8-8-1", lambda: np.array(at, dtype=np.float64, order="C").reshape(-1))
+    often(
+        benchmark,
+        "a call: order 3, 4-8-8-1",
+        lambda: np.array(at, dtype=np.float64, order="C").reshape(-1),
+    )
 
 
 def called(mlp, at):
@@ -322,7 +395,11 @@ def called(mlp, at):
 
 
 def test_call_the_compiled_loop(benchmark, random_mlp):
-    often(benchmark, "a call: order 3, 4-8-8-1", called(random_mlp(SMALL), point(SMALL[0])))
+    often(
+        benchmark,
+        "a call: order 3, 4-8-8-1",
+        called(random_mlp(SMALL), point(SMALL[0])),
+    )
 
 
 def test_call_of_a_compiled_loop_that_has_nothing_to_do(benchmark, random_mlp):
@@ -342,7 +419,11 @@ def directions():
 
 
 def test_series_along_10000_directions(timed, mlp, at, directions):
-    timed(4, lambda: directional_derivatives(mlp, 5, directions, at), group="order-5 series, 10,000 directions")
+    timed(
+        4,
+        lambda: directional_derivatives(mlp, 5, directions, at),
+        group="order-5 series, 10,000 directions",
+    )
 
 
 def test_jax_jet_along_10000_directions(timed, jax, mlp, at, directions):
@@ -357,14 +438,24 @@ def test_jax_jet_along_10000_directions(timed, jax, mlp, at, directions):
     theirs = np.stack(series(batch), axis=-1)
     ours = directional_derivatives(mlp, 5, directions, at)[:, 1:]
     assert np.linalg.norm(ours - theirs) < 1e-10 * np.linalg.norm(ours)
-    timed(4, lambda: jax.block_until_ready(series(batch)), group="order-5 series, 10,000 directions")
+    timed(
+        4,
+        lambda: jax.block_until_ready(series(batch)),
+        group="order-5 series, 10,000 directions",
+    )
 
 
 def test_omnibias_along_10000_directions(timed, mlp, at, directions):
     torch, jet = pytest.importorskip("torch"), pytest.importorskip("omnibias.torch.jet")
     names = ["tanh"] * mlp.depth + [None]
-    layers = [(torch.tensor(w), torch.tensor(b), name) for w, b, name in zip(mlp.weights, mlp.biases, names)]
-    points, batch = torch.tensor(at).expand(len(directions), -1), torch.tensor(directions)
+    layers = [
+        (torch.tensor(w), torch.tensor(b), name)
+        for w, b, name in zip(mlp.weights, mlp.biases, names)
+    ]
+    points, batch = (
+        torch.tensor(at).expand(len(directions), -1),
+        torch.tensor(directions),
+    )
 
     def run():
         return jet.jet_to_tower(jet.mlp_jet(points, batch, layers, 5))

@@ -24,13 +24,21 @@ def epoch(members, fit, optimizer):
     """A compiled epoch and its arguments."""
     tf, _ = _tensorflow.load()
     config = training.TrainingConfig(
-        **NETWORK, samples=65_536, batch=512, fit=fit, optimizer=optimizer, seeds=tuple(range(members)), sample_sets=1
+        **NETWORK,
+        samples=65_536,
+        batch=512,
+        fit=fit,
+        optimizer=optimizer,
+        seeds=tuple(range(members)),
+        sample_sets=1,
     )
     scales = training._Scales(0.0, 1.0, (1.0,) * (1 + training.FITS.index(fit)))
     (inputs, fitted), order = training._drawer(config, TARGET, scales, STEPS)(0)
     program = compiled_training.program(config)
     program.begin(config, training._first_weights(config))
-    arguments = tf.nest.map_structure(tf.convert_to_tensor, (inputs, fitted, order, STEPS))
+    arguments = tf.nest.map_structure(
+        tf.convert_to_tensor, (inputs, fitted, order, STEPS)
+    )
     return lambda: program.run(*arguments, tf.constant(scales.weights)).numpy()
 
 
@@ -47,12 +55,16 @@ def test_keras_fit(benchmark):
     """What its users would otherwise run: one network, values, the same number of steps."""
     _, keras = _tensorflow.load()
     benchmark.group = "128 steps, 1 member"
-    layers = [keras.layers.Dense(width, NETWORK["activation"]) for width in NETWORK["hidden"]]
+    layers = [
+        keras.layers.Dense(width, NETWORK["activation"]) for width in NETWORK["hidden"]
+    ]
     model = keras.Sequential([keras.Input((64,)), *layers, keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(3e-3), "mse", jit_compile=True)
     x = RANDOM.random((STEPS * 512, 64)).astype(np.float32)
     y = x[:, 0].copy()
-    benchmark.pedantic(lambda: model.fit(x, y, batch_size=512, verbose=0), rounds=5, warmup_rounds=2)
+    benchmark.pedantic(
+        lambda: model.fit(x, y, batch_size=512, verbose=0), rounds=5, warmup_rounds=2
+    )
 
 
 def test_drawing_an_epoch_of_scattering_lengths(benchmark):
@@ -60,8 +72,15 @@ def test_drawing_an_epoch_of_scattering_lengths(benchmark):
     from paperlib.learning.targets import scattering_length_target
 
     benchmark.group = "data"
-    config = training.TrainingConfig(samples=65_536, batch=512, fit="hessian_vectors", seeds=tuple(range(8)))
-    draw = training._drawer(config, scattering_length_target(), training._Scales(0.0, 1.0, (1.0, 1.0, 1.0)), STEPS)
+    config = training.TrainingConfig(
+        samples=65_536, batch=512, fit="hessian_vectors", seeds=tuple(range(8))
+    )
+    draw = training._drawer(
+        config,
+        scattering_length_target(),
+        training._Scales(0.0, 1.0, (1.0, 1.0, 1.0)),
+        STEPS,
+    )
     benchmark.pedantic(lambda: draw(0), rounds=5, warmup_rounds=1)
 
 
@@ -74,7 +93,9 @@ def test_epoch_while_the_next_samples_are_drawn(benchmark, members, fit):
     from paperlib.learning.targets import scattering_length_target
 
     benchmark.group = f"128 steps, {members} member{'s' * (members > 1)}"
-    config = training.TrainingConfig(**NETWORK, samples=65_536, batch=512, fit=fit, seeds=tuple(range(members)))
+    config = training.TrainingConfig(
+        **NETWORK, samples=65_536, batch=512, fit=fit, seeds=tuple(range(members))
+    )
     scales = training._Scales(0.0, 1.0, (1.0,) * (1 + training.FITS.index(fit)))
     draw = training._drawer(config, scattering_length_target(), scales, STEPS)
     run = epoch(members, fit, "soap")
@@ -94,13 +115,17 @@ def test_matrix_products_as_xla_does_them(benchmark):
     Per member: four layers of (1024, 64) x (64, 64) forward and back, three times over for the weights' gradient: 24.
     """
     tf, _ = _tensorflow.load()
-    benchmark.group = "float32 matrix products, as many FLOPs as one Hessian-vector step of 8 members"
+    benchmark.group = (
+        "float32 matrix products, as many FLOPs as one Hessian-vector step of 8 members"
+    )
     a = tf.constant(RANDOM.standard_normal((8, 1024, 64)).astype(np.float32))
     b = tf.constant(RANDOM.standard_normal((8, 64, 64)).astype(np.float32) / 8)
 
     @tf.function(jit_compile=True)
     def chain(a, b):
-        return tf.while_loop(lambda k, _: k < 24, lambda k, y: (k + 1, y @ b), (0, a))[1]
+        return tf.while_loop(lambda k, _: k < 24, lambda k, y: (k + 1, y @ b), (0, a))[
+            1
+        ]
 
     benchmark.pedantic(lambda: chain(a, b).numpy(), rounds=30, warmup_rounds=3)
 

@@ -29,7 +29,10 @@ def chosen(draw):
     shape = draw(st.sampled_from(sorted(SHAPES)))
     moves = {"depth": SHAPES[shape].depth} | SHAPES[shape].parameters
     limits = {name: (least, most) for name, (least, _, most, _) in moves.items()}
-    return {"shape": shape} | {name: draw(st.floats(*ends).map(lambda x: round(x, 6))) for name, ends in limits.items()}
+    return {"shape": shape} | {
+        name: draw(st.floats(*ends).map(lambda x: round(x, 6)))
+        for name, ends in limits.items()
+    }
 
 
 TENSORS = [born.born_tensor(n, 64) for n in (1, 2, 3)]
@@ -43,21 +46,43 @@ def test_what_is_shown_is_the_librarys_by_another_road(at):
     The explorer scales all results from depth one instead.
     """
     seen = explorer.view(**at)
-    parameters = {name: value for name, value in at.items() if name not in ("shape", "depth")}
+    parameters = {
+        name: value for name, value in at.items() if name not in ("shape", "depth")
+    }
     U = SHAPES[at["shape"]].potential(at["depth"], 64, **parameters)
     np.testing.assert_allclose(seen.potential, U, rtol=1e-12, atol=1e-300)
-    np.testing.assert_allclose(seen.terms[:3], [tensor.contract(U) for tensor in TENSORS], rtol=1e-9, atol=1e-300)
-    np.testing.assert_allclose(abs(seen.eigenvalue) * born.born_radius(U) if at["depth"] else 1, 1, rtol=1e-9)
+    np.testing.assert_allclose(
+        seen.terms[:3],
+        [tensor.contract(U) for tensor in TENSORS],
+        rtol=1e-9,
+        atol=1e-300,
+    )
+    np.testing.assert_allclose(
+        abs(seen.eigenvalue) * born.born_radius(U) if at["depth"] else 1, 1, rtol=1e-9
+    )
     r, u = seen.wave
     np.testing.assert_allclose(seen.a0, r[-1] - u[-1], rtol=1e-9, atol=1e-12)
     at_depth = np.argmin(np.abs(seen.depths - at["depth"]))
     nearby = SHAPES[at["shape"]].potential(seen.depths[at_depth], 64, **parameters)
-    np.testing.assert_allclose(seen.exact[at_depth], scattering.scattering_length(nearby), rtol=1e-9, atol=1e-14)
-    np.testing.assert_allclose(seen.born[at_depth], np.cumsum(born.born_terms(nearby, ORDER)), rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(
+        seen.exact[at_depth],
+        scattering.scattering_length(nearby),
+        rtol=1e-9,
+        atol=1e-14,
+    )
+    np.testing.assert_allclose(
+        seen.born[at_depth],
+        np.cumsum(born.born_terms(nearby, ORDER)),
+        rtol=1e-9,
+        atol=1e-14,
+    )
 
 
 def test_the_networks_terms_are_their_tensors_contracted():
-    series = LearnedSeries(tuple(pretrained.ensemble(f"born_signed_{n}") for n in range(1, ORDER + 1)), ORDER)
+    series = LearnedSeries(
+        tuple(pretrained.ensemble(f"born_signed_{n}") for n in range(1, ORDER + 1)),
+        ORDER,
+    )
     for shape, depth in (("Yukawa", 3.0), ("Woods-Saxon", -7.0)):
         seen = explorer.view(shape, depth)
         by_tensor = [tensor.contract(seen.potential) for tensor in series.tensors]
@@ -68,13 +93,21 @@ def test_the_networks_terms_are_their_tensors_contracted():
 
 
 def test_what_does_not_converge_is_said():
-    inside, outside = explorer.view("square well", 2.46), explorer.view("square well", 2.48)
-    assert "converges" in explorer.report(inside) and "diverges" in explorer.report(outside)
+    inside, outside = (
+        explorer.view("square well", 2.46),
+        explorer.view("square well", 2.48),
+    )
+    assert "converges" in explorer.report(inside) and "diverges" in explorer.report(
+        outside
+    )
     assert f"{inside.a0:.5f}" in explorer.report(inside)
 
 
 def test_an_infinite_length_is_drawn_without_a_word(recwarn):
-    seen = vars(explorer.view("square well", 2.0)) | {"a0": np.inf, "wave": (np.linspace(0, 1, 9), np.full(9, np.nan))}
+    seen = vars(explorer.view("square well", 2.0)) | {
+        "a0": np.inf,
+        "wave": (np.linspace(0, 1, 9), np.full(9, np.nan)),
+    }
     pixels(figures.one_potential(**seen))
     assert not recwarn.list
 
@@ -82,15 +115,23 @@ def test_an_infinite_length_is_drawn_without_a_word(recwarn):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"shape": "gaussian"}, r"shape = 'gaussian': must be one of 'square well', 'Gaussian'"),
-        ({"shape": "square well", "width": 0.4}, r"width: no parameter of shape = 'square well'; it has radius$"),
+        (
+            {"shape": "gaussian"},
+            r"shape = 'gaussian': must be one of 'square well', 'Gaussian'",
+        ),
+        (
+            {"shape": "square well", "width": 0.4},
+            r"width: no parameter of shape = 'square well'; it has radius$",
+        ),
         ({"depth": 41}, r"depth = 41: must be from -40 to 40 for shape = 'Gaussian'"),
         ({"depth": float("nan")}, r"depth = nan: must be a finite number"),
         ({"width": 0.0}, r"width = 0.0: must be from 0.2 to 1 for shape = 'Gaussian'"),
         ({"width": "wide"}, r"width = 'wide': must be a finite number"),
     ],
 )
-@pytest.mark.parametrize("opened", [explorer.view, explorer.explore, explorer.page, explorer.sliders])
+@pytest.mark.parametrize(
+    "opened", [explorer.view, explorer.explore, explorer.page, explorer.sliders]
+)
 def test_bad_input(opened, wrong, message):
     if opened is explorer.sliders:
         pytest.importorskip("anywidget")
@@ -104,14 +145,18 @@ def test_what_moves_goes_in_whole_steps_from_end_to_end():
             steps = np.array([first - least, most - first]) / step
             np.testing.assert_allclose(steps, np.round(steps), atol=1e-9)
         rows = explorer.data()["shapes"][name]["networks"]
-        assert len(rows) == len(shape.grid()) and {len(row) for row in rows} == {ORDER + 1}
+        assert len(rows) == len(shape.grid()) and {len(row) for row in rows} == {
+            ORDER + 1
+        }
 
 
 def test_the_terms_handed_to_the_page_are_those_of_the_view():
     for name in ("Yukawa", "Woods-Saxon"):
         for number, parameters in list(enumerate(SHAPES[name].grid()))[::97]:
             row = explorer.data()["shapes"][name]["networks"][number]
-            np.testing.assert_allclose(row[1:], explorer.view(name, 1.0, **parameters).learned, rtol=1e-11)
+            np.testing.assert_allclose(
+                row[1:], explorer.view(name, 1.0, **parameters).learned, rtol=1e-11
+            )
 
 
 def test_the_page_needs_nothing_else():
@@ -142,9 +187,15 @@ def shown_by(client, code, someone):
 
     def collect(message):
         assert message["msg_type"] != "error", message["content"]
-        forms.extend(message["content"].get("data", {}) if message["msg_type"] == "execute_result" else ())
+        forms.extend(
+            message["content"].get("data", {})
+            if message["msg_type"] == "execute_result"
+            else ()
+        )
 
-    client.execute_interactive(code, allow_stdin=someone, output_hook=collect, timeout=120)
+    client.execute_interactive(
+        code, allow_stdin=someone, output_hook=collect, timeout=120
+    )
     return set(forms)
 
 
@@ -155,7 +206,10 @@ def test_sliders_where_someone_is_there_a_picture_elsewhere(kernel):
     code = "from paperlib import explorer; explorer.explore()"
     assert WIDGET in shown_by(kernel, code, someone=True)
     assert shown_by(kernel, code, someone=False) == {"image/png", "text/plain"}
-    without = "import sys; sys.modules['anywidget'] = None  # as if it were not installed\n" + code
+    without = (
+        "import sys; sys.modules['anywidget'] = None  # as if it were not installed\n"
+        + code
+    )
     assert shown_by(kernel, without, someone=True) == {"image/png", "text/plain"}
 
 

@@ -49,26 +49,58 @@ def hostile(tmp_path, monkeypatch):
 def test_a_kernel_is_this_interpreter_and_sees_none_of_it(hostile):
     cells = [("", ["parameters"]), (SEEN, [])]
     code = {"cell_type": "code", "outputs": [], "execution_count": None}
-    cells = [code | {"id": f"c{k}", "source": text, "metadata": {"tags": tags}} for k, (text, tags) in enumerate(cells)]
+    cells = [
+        code | {"id": f"c{k}", "source": text, "metadata": {"tags": tags}}
+        for k, (text, tags) in enumerate(cells)
+    ]
     kernel = {"name": "python3", "language": "python", "display_name": "p"}
     notebook, executed = hostile / "01_seen.ipynb", hostile / "out.ipynb"
-    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    content = {
+        "cells": cells,
+        "metadata": {"kernelspec": kernel},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
     notebook.write_text(json.dumps(content))
     reproduction.run_notebook(notebook, executed, {})
     (output,) = json.loads(executed.read_text())["cells"][-1]["outputs"]
     program, backend, width, started = "".join(output["text"]).split()
-    assert (program, width, started) == (sys.executable, "1.5", "False") and "inline" in backend
+    assert (program, width, started) == (
+        sys.executable,
+        "1.5",
+        "False",
+    ) and "inline" in backend
 
 
 def test_stored_cells_are_green_in_such_a_shell(hostile):
     notebook = ROOT / "notebooks" / "04_propagators_and_vertices.ipynb"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(notebook)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--nbval",
+        str(notebook),
+    ]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout
 
 
 def test_titles_are_listed_on_a_terminal_that_lacks_their_letters():
-    command = [sys.executable, "-m", "paperlib", "list", "--root", str(ROOT), "--only", "05"]
+    command = [
+        sys.executable,
+        "-m",
+        "paperlib",
+        "list",
+        "--root",
+        str(ROOT),
+        "--only",
+        "05",
+    ]
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert ended.returncode == 0 and "05_feynman_diagrams: 05 ? Diagrams" in ended.stdout, ended.stderr
+    assert (
+        ended.returncode == 0 and "05_feynman_diagrams: 05 ? Diagrams" in ended.stdout
+    ), ended.stderr

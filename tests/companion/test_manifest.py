@@ -19,37 +19,50 @@ NETWORKS = manifest.read()["networks"]
 
 def test_every_network_that_ships_is_named_by_its_bits():
     shipped = {path.stem for path in manifest.MANIFEST.parent.glob("*.npz")}
-    measured = {"accuracy", "own_network", "performance"}  # running times, and results of other libraries
+    # running times, and results of other libraries
+    measured = {"accuracy", "own_network", "performance"}
     assert NETWORKS.keys() == shipped - measured
     for name, entry in NETWORKS.items():
-        assert manifest.digest(manifest.MANIFEST.parent / f"{name}.npz") == entry["sha256"]
+        assert (
+            manifest.digest(manifest.MANIFEST.parent / f"{name}.npz") == entry["sha256"]
+        )
 
 
 def test_the_stored_records_were_made_from_them():
     folder = Path(__file__).parents[2] / "figures" / "numbers"
     records = [reproduction.read_record(path) for path in sorted(folder.glob("*.json"))]
     assert sum(bool(record.networks) for record in records) == 5
-    assert all(record.networks.items() <= {n: e["sha256"] for n, e in NETWORKS.items()}.items() for record in records)
+    assert all(
+        record.networks.items() <= {n: e["sha256"] for n, e in NETWORKS.items()}.items()
+        for record in records
+    )
 
 
 def test_a_configuration_stands_with_every_ensemble():
     for name, entry in NETWORKS.items():
         if "weights_0" in read_npz(manifest.MANIFEST.parent / f"{name}.npz", ()):
-            assert {"target", "seeds", "steps", "fit"} <= entry["configuration"].keys(), name
+            assert {"target", "seeds", "steps", "fit"} <= entry[
+                "configuration"
+            ].keys(), name
 
 
 def test_times_are_no_bits(tmp_path):
     write_npz(tmp_path / "a.npz", weights=np.ones(3), seconds=np.ones(2))
     write_npz(tmp_path / "b.npz", weights=np.ones(3), seconds=np.zeros(2))
-    write_npz(tmp_path / "c.npz", weights=np.nextafter(np.ones(3), 2), seconds=np.ones(2))
+    write_npz(
+        tmp_path / "c.npz", weights=np.nextafter(np.ones(3), 2), seconds=np.ones(2)
+    )
     a, b, c = (manifest.digest(tmp_path / f"{name}.npz") for name in "abc")
     assert a == b != c
 
 
 def test_another_file_under_the_name_is_refused(tmp_path):
-    shutil.copy(manifest.MANIFEST.parent / "signed.npz", tmp_path / "scattering_lengths.npz")
+    shutil.copy(
+        manifest.MANIFEST.parent / "signed.npz", tmp_path / "scattering_lengths.npz"
+    )
     with pytest.raises(
-        ValueError, match="^[^\n]*scattering_lengths.npz: its arrays are not those of manifest.json[^\n]*$"
+        ValueError,
+        match="^[^\n]*scattering_lengths.npz: its arrays are not those of manifest.json[^\n]*$",
     ):
         manifest.verify(tmp_path / "scattering_lengths.npz")
 
@@ -59,22 +72,35 @@ def test_a_hash_of_another_format_is_refused(tmp_path, found):
     content = json.loads(manifest.MANIFEST.read_text())
     content["networks"]["signed"]["sha256"] = found
     write_json(tmp_path / "manifest.json", content)
-    with pytest.raises(ValueError, match="^[^\n]*: 'signed': sha256 = [^\n]*; must be 64 hexadecimal digits$"):
+    with pytest.raises(
+        ValueError,
+        match="^[^\n]*: 'signed': sha256 = [^\n]*; must be 64 hexadecimal digits$",
+    ):
         manifest.read(tmp_path / "manifest.json")
     write_json(tmp_path / "manifest.json", {"networks": {}})
     with pytest.raises(ValueError, match="^[^\n]*: not a manifest; must hold [^\n]*$"):
         manifest.read(tmp_path / "manifest.json")
 
 
-def test_networks_trained_anew_are_identical_or_the_reason_is_given(tmp_path, monkeypatch):
+def test_networks_trained_anew_are_identical_or_the_reason_is_given(
+    tmp_path, monkeypatch
+):
     (tmp_path / "networks").mkdir()
     shutil.copy(manifest.MANIFEST.parent / "signed.npz", tmp_path / "networks")
     arrays = read_npz(manifest.MANIFEST.parent / "box_1.npz", ())
-    write_npz(tmp_path / "networks" / "box_1.npz", **arrays | {"loss": arrays["loss"] * 2})
-    monkeypatch.setattr(determinism, "departures", lambda: "a processor of another kind")
+    write_npz(
+        tmp_path / "networks" / "box_1.npz", **arrays | {"loss": arrays["loss"] * 2}
+    )
+    monkeypatch.setattr(
+        determinism, "departures", lambda: "a processor of another kind"
+    )
     other, same = reproduction.compare_networks(tmp_path)
     assert same.name == "signed" and same.passed and same.note == "identical"
-    assert other.name == "box_1" and not other.passed and "a processor of another kind" in other.note
+    assert (
+        other.name == "box_1"
+        and not other.passed
+        and "a processor of another kind" in other.note
+    )
 
 
 def test_identical_networks_hold_the_numbers_to_their_tolerance(tmp_path):
@@ -83,7 +109,12 @@ def test_identical_networks_hold_the_numbers_to_their_tolerance(tmp_path):
     def record(folder, value, retrained):
         numbers = {"error": reproduction.Number(value, "")}
         reproduction.record(
-            "01_test", tmp_path / folder, numbers=numbers, figures={}, networks=["box"], retrained=retrained
+            "01_test",
+            tmp_path / folder,
+            numbers=numbers,
+            figures={},
+            networks=["box"],
+            retrained=retrained,
         )
 
     def passed():
@@ -91,12 +122,17 @@ def test_identical_networks_hold_the_numbers_to_their_tolerance(tmp_path):
         return verdict.passed
 
     record("stored", 2.0, False)
-    write_json(tmp_path / "stored" / "seed_variation.json", {"01_test": {"error": [1.0, 2.0]}})
+    write_json(
+        tmp_path / "stored" / "seed_variation.json", {"01_test": {"error": [1.0, 2.0]}}
+    )
     shutil.copytree(manifest.MANIFEST.parent, tmp_path / "new" / "networks")
     record("new", 2.5, True)
     assert not passed()
     arrays = read_npz(tmp_path / "new" / "networks" / "box_2.npz", ())
-    write_npz(tmp_path / "new" / "networks" / "box_2.npz", **arrays | {"biases_0": arrays["biases_0"] + 1})
+    write_npz(
+        tmp_path / "new" / "networks" / "box_2.npz",
+        **arrays | {"biases_0": arrays["biases_0"] + 1},
+    )
     record("new", 2.5, True)
     assert passed()
 
@@ -104,7 +140,10 @@ def test_identical_networks_hold_the_numbers_to_their_tolerance(tmp_path):
 def test_what_ships_comes_of_one_run(tmp_path):
     (tmp_path / "trained").mkdir()
     shutil.copy(manifest.MANIFEST.parent / "signed.npz", tmp_path / "trained")
-    with pytest.raises(ValueError, match="^[^\n]*: born_attractive_1 is not among what was trained[^\n]*$"):
+    with pytest.raises(
+        ValueError,
+        match="^[^\n]*: born_attractive_1 is not among what was trained[^\n]*$",
+    ):
         pretrained.ship(tmp_path / "trained")
     made = manifest.ship(tmp_path / "trained", tmp_path / "manifest.json")
     assert [path.name for path in made] == ["signed.npz"]
@@ -114,14 +153,27 @@ def test_what_ships_comes_of_one_run(tmp_path):
 
 def test_one_is_trained_anew_from_its_configuration_alone(tmp_path, monkeypatch):
     config = TrainingConfig(
-        d=4, hidden=(8,), samples=64, batch=16, steps=8, warmup=1, validation=16, seeds=(3,), optimizer="adam"
+        d=4,
+        hidden=(8,),
+        samples=64,
+        batch=16,
+        steps=8,
+        warmup=1,
+        validation=16,
+        seeds=(3,),
+        optimizer="adam",
     )
     target = scattering_length_target()
-    written = {"networks": {"signed": {"configuration": json.loads(config.written(target))}}}
+    written = {
+        "networks": {"signed": {"configuration": json.loads(config.written(target))}}
+    }
     with monkeypatch.context() as patch:
         patch.setattr(manifest, "read", lambda: written)
         path = pretrained.train_again("signed", tmp_path)
     train_ensemble(config, target).save(tmp_path / "expected.npz")
     assert manifest.digest(path) == manifest.digest(tmp_path / "expected.npz")
-    with pytest.raises(ValueError, match="^name = 'born_signed_2': must be one of [^\n]*'born_signed_1'[^\n]*$"):
+    with pytest.raises(
+        ValueError,
+        match="^name = 'born_signed_2': must be one of [^\n]*'born_signed_1'[^\n]*$",
+    ):
         pretrained.train_again("born_signed_2", "nowhere")

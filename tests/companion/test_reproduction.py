@@ -45,14 +45,19 @@ def test_the_same_results_pass(tmp_path):
     record(tmp_path / "stored")
     record(tmp_path / "new", value=2.0 * (1 + 0.9e-6))
     verdicts = reproduction.compare(tmp_path / "new", tmp_path / "stored")
-    assert {(v.kind, v.name) for v in verdicts} == {("number", "a"), ("figure", "01_picture")}
+    assert {(v.kind, v.name) for v in verdicts} == {
+        ("number", "a"),
+        ("figure", "01_picture"),
+    }
     assert not failed(verdicts)
 
 
 def test_a_number_outside_its_tolerance_fails(tmp_path):
     record(tmp_path / "stored")
     record(tmp_path / "new", value=2.0 * (1 + 1.1e-6))
-    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {
+        ("number", "a")
+    }
 
 
 def test_plotted_data_are_compared_more_closely_than_pixels(tmp_path):
@@ -60,7 +65,9 @@ def test_plotted_data_are_compared_more_closely_than_pixels(tmp_path):
     record(tmp_path / "new", shift=1e-5)
     verdicts = reproduction.compare(tmp_path / "new", tmp_path / "stored")
     assert failed(verdicts) == {("figure", "01_picture")}
-    assert float(next(v.new for v in verdicts if v.kind == "figure")) < 0.1, "the pixels alone would have passed"
+    assert float(next(v.new for v in verdicts if v.kind == "figure")) < 0.1, (
+        "the pixels alone would have passed"
+    )
 
 
 def test_pixels_are_compared_too(tmp_path):
@@ -68,7 +75,9 @@ def test_pixels_are_compared_too(tmp_path):
     record(tmp_path / "new")
     image = plt.imread(tmp_path / "new" / "01_picture.png")
     plt.imsave(tmp_path / "new" / "01_picture.png", 1 - image[..., :3])
-    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("figure", "01_picture")}
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {
+        ("figure", "01_picture")
+    }
 
 
 @pytest.mark.parametrize("share, passes", [(0.0, True), (0.1, True), (1.0, False)])
@@ -81,7 +90,11 @@ def test_a_retrained_picture_may_differ_as_a_training_does(tmp_path, share, pass
     record(tmp_path / "new", shift=0.02, retrained=True)
     path = tmp_path / "new" / "01_picture.png"
     plt.imsave(path, plt.imread(path)[..., :3] * (1 - share) + share)
-    verdict = next(v for v in reproduction.compare(tmp_path / "new", tmp_path / "stored") if v.kind == "figure")
+    verdict = next(
+        v
+        for v in reproduction.compare(tmp_path / "new", tmp_path / "stored")
+        if v.kind == "figure"
+    )
     assert verdict.passed is passes and "of a blank sheet" in verdict.allowed
 
 
@@ -99,12 +112,17 @@ def test_retrained_numbers_are_held_to_the_spread(tmp_path):
     ):  # fmt: skip
         record(tmp_path / "new", value=value, retrained=retrained)
         expected = set() if passes else {("number", "a")}
-        assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == expected
+        assert (
+            failed(reproduction.compare(tmp_path / "new", tmp_path / "stored"))
+            == expected
+        )
     write_json(
         tmp_path / "stored" / "seed_variation.json", {"01_test": {}}
     )  # the number does not depend on the training
     record(tmp_path / "new", value=2.1, retrained=True)
-    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {
+        ("number", "a")
+    }
     (tmp_path / "stored" / "seed_variation.json").unlink()
     assert not failed(reproduction.compare(tmp_path / "new", tmp_path / "stored"))
 
@@ -113,13 +131,31 @@ def test_retrained_numbers_are_held_to_the_spread(tmp_path):
     "content, what",
     [
         ([1], "seed_variation = [1]: must be an object: of each notebook its numbers"),
-        ({"01": [1]}, "seed_variation.01 = [1]: must be an object: of each name its values"),
-        ({"01": {"a": 1}}, "seed_variation.01.a = 1: must be a list of two numbers or more, of one sign"),
+        (
+            {"01": [1]},
+            "seed_variation.01 = [1]: must be an object: of each name its values",
+        ),
+        (
+            {"01": {"a": 1}},
+            "seed_variation.01.a = 1: must be a list of two numbers or more, of one sign",
+        ),
         ({"01": {"a": [1, "b"]}}, "seed_variation.01.a[1] = 'b': must be a number"),
-        ({"01": {"a": [1.0]}}, "seed_variation.01.a = [1.0]: must be a list of two numbers or more, of one sign"),
-        ({"01": {"a": [1, -1]}}, "seed_variation.01.a[1] = -1: must be > 0, as another of its list"),
-        ({"01": {"a": [0, -1]}}, "seed_variation.01.a[0] = 0: must be a number other than 0"),
-        ({"01": {"a\nb": [0, 1]}}, "seed_variation.01.a\\nb[0] = 0: must be > 0, as another of its list"),
+        (
+            {"01": {"a": [1.0]}},
+            "seed_variation.01.a = [1.0]: must be a list of two numbers or more, of one sign",
+        ),
+        (
+            {"01": {"a": [1, -1]}},
+            "seed_variation.01.a[1] = -1: must be > 0, as another of its list",
+        ),
+        (
+            {"01": {"a": [0, -1]}},
+            "seed_variation.01.a[0] = 0: must be a number other than 0",
+        ),
+        (
+            {"01": {"a\nb": [0, 1]}},
+            "seed_variation.01.a\\nb[0] = 0: must be > 0, as another of its list",
+        ),
     ],
 )
 def test_a_table_of_spreads_that_is_none_is_told(tmp_path, content, what):
@@ -138,22 +174,44 @@ def test_spreads_are_measured_over_seeds(tmp_path):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "paperlib").mkdir()
     cells = [
-        nbformat.v4.new_code_cell("seed = 0\nretrain = False\nresults = '.'", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(
+            "seed = 0\nretrain = False\nresults = '.'",
+            metadata={"tags": ["parameters"]},
+        ),
         nbformat.v4.new_code_cell(
             "from paperlib import reproduction as r\n"
             "numbers = {'a': r.Number(1.0 + seed, '', at_most=1e3), 'b': r.Number(2.0, ''), 'c': r.Number(seed, '', atol=1.0)}\n"
             "_ = r.record('01_a', results, numbers=numbers, figures={}, retrained=retrain)"
         ),
     ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "01_a.ipynb")
-    nbformat.write(nbformat.v4.new_notebook(cells=[], metadata=kernel), tmp_path / "notebooks" / "02_b.ipynb")
+    kernel = {
+        "kernelspec": {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+    }
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata=kernel),
+        tmp_path / "notebooks" / "01_a.ipynb",
+    )
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[], metadata=kernel),
+        tmp_path / "notebooks" / "02_b.ipynb",
+    )
     said = []
     for _ in range(2):
-        found = reproduction.measure_seed_variation(tmp_path, tmp_path / "build", 3, log=said.append)
+        found = reproduction.measure_seed_variation(
+            tmp_path, tmp_path / "build", 3, log=said.append
+        )
     assert found == {"01_a": {"a": [101.0, 201.0, 301.0]}}
     assert sum("running" in line for line in said) == 3
-    reproduction.record("01_a", tmp_path / "figures", numbers={"a": Number(150.0, "", at_most=1e3)}, figures={})
+    reproduction.record(
+        "01_a",
+        tmp_path / "figures",
+        numbers={"a": Number(150.0, "", at_most=1e3)},
+        figures={},
+    )
     ((number, values),) = reproduction.bounded_numbers(tmp_path / "figures").values()
     assert number.value == 150.0 and values.tolist() == [101.0, 201.0, 301.0, 150.0]
 
@@ -161,14 +219,19 @@ def test_spreads_are_measured_over_seeds(tmp_path):
 def test_the_stored_bound_decides(tmp_path):
     record(tmp_path / "stored", at_most=2.1)
     record(tmp_path / "new", value=2.2, at_most=9.0, retrained=True)
-    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("number", "a")}
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {
+        ("number", "a")
+    }
 
 
 @pytest.mark.parametrize("field", ["rtol", "at_most", "at_least"])
 def test_a_zero_is_a_value_not_a_gap(tmp_path, field):
     number = Number(-1.0, "below zero", **{field: 0.0})
     reproduction.record("01_test", tmp_path, numbers={"a": number}, figures={})
-    assert reproduction.read_record(tmp_path / "numbers" / "01_test.json").numbers["a"] == number
+    assert (
+        reproduction.read_record(tmp_path / "numbers" / "01_test.json").numbers["a"]
+        == number
+    )
 
 
 def test_bars_and_every_member_of_a_collection_are_compared(tmp_path):
@@ -178,10 +241,18 @@ def test_bars_and_every_member_of_a_collection_are_compared(tmp_path):
         plt.close(drawing)
         return drawing
 
-    for folder, heights in (("stored", [1, 2, 3]), ("same", [1, 2, 3]), ("other", [1, 2.0001, 3])):
-        reproduction.record("01_test", tmp_path / folder, numbers={}, figures={"bars": drawn(heights)})
+    for folder, heights in (
+        ("stored", [1, 2, 3]),
+        ("same", [1, 2, 3]),
+        ("other", [1, 2.0001, 3]),
+    ):
+        reproduction.record(
+            "01_test", tmp_path / folder, numbers={}, figures={"bars": drawn(heights)}
+        )
     assert not failed(reproduction.compare(tmp_path / "same", tmp_path / "stored"))
-    assert failed(reproduction.compare(tmp_path / "other", tmp_path / "stored")) == {("figure", "bars")}
+    assert failed(reproduction.compare(tmp_path / "other", tmp_path / "stored")) == {
+        ("figure", "bars")
+    }
 
 
 def test_no_old_difference_is_shown(tmp_path):
@@ -198,9 +269,13 @@ def test_what_is_missing_on_one_side_fails(tmp_path):
     record(tmp_path / "stored")
     record(tmp_path / "new")
     (tmp_path / "stored" / "01_picture.png").unlink()
-    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("figure", "01_picture")}
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {
+        ("figure", "01_picture")
+    }
     (tmp_path / "stored" / "numbers" / "01_test.json").unlink()
-    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("record", "01_test")}
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {
+        ("record", "01_test")
+    }
     with pytest.raises(FileNotFoundError, match="no results to compare"):
         reproduction.compare(tmp_path / "nowhere", tmp_path / "stored")
 
@@ -208,15 +283,23 @@ def test_what_is_missing_on_one_side_fails(tmp_path):
 def test_other_numbers_and_other_plotted_arrays_fail(tmp_path):
     record(tmp_path / "stored")
     record(tmp_path / "new")
-    stored, new = ((tmp_path / side / "numbers" / "01_test.json") for side in ("stored", "new"))
+    stored, new = (
+        (tmp_path / side / "numbers" / "01_test.json") for side in ("stored", "new")
+    )
     new.write_text(new.read_text().replace('"a":', '"b":'))
-    verdicts = {v.name: v.note for v in reproduction.compare(tmp_path / "new", tmp_path / "stored") if not v.passed}
+    verdicts = {
+        v.name: v.note
+        for v in reproduction.compare(tmp_path / "new", tmp_path / "stored")
+        if not v.passed
+    }
     assert verdicts == {"a": "stored, but not made anew", "b": "made, but not stored"}
     record(tmp_path / "new")
     content = read_json(stored)
     content["figures"]["01_picture"].pop()
     write_json(stored, content)
-    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {("figure", "01_picture")}
+    assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {
+        ("figure", "01_picture")
+    }
 
 
 def test_a_picture_of_another_size_fails(tmp_path):
@@ -224,8 +307,14 @@ def test_a_picture_of_another_size_fails(tmp_path):
     record(tmp_path / "new")
     path = tmp_path / "new" / "01_picture.png"
     plt.imsave(path, plt.imread(path)[:-1])
-    (verdict,) = (v for v in reproduction.compare(tmp_path / "new", tmp_path / "stored") if not v.passed)
-    assert verdict.name == "01_picture" and verdict.note == "the pictures differ in size"
+    (verdict,) = (
+        v
+        for v in reproduction.compare(tmp_path / "new", tmp_path / "stored")
+        if not v.passed
+    )
+    assert (
+        verdict.name == "01_picture" and verdict.note == "the pictures differ in size"
+    )
 
 
 def test_only_what_is_named_is_stored(tmp_path):
@@ -240,7 +329,11 @@ def test_report_shows_every_comparison(tmp_path):
     record(tmp_path / "new", value=3.0)
     verdicts = reproduction.compare(tmp_path / "new", tmp_path / "stored")
     reproduction.write_report(
-        tmp_path / "report.html", verdicts, tmp_path / "new", tmp_path / "stored", {"profile": "quick"}
+        tmp_path / "report.html",
+        verdicts,
+        tmp_path / "new",
+        tmp_path / "stored",
+        {"profile": "quick"},
     )
     page = (tmp_path / "report.html").read_text()
     assert "1 passed, 1 failed" in page
@@ -253,12 +346,25 @@ def test_the_report_opens_with_what_computed_it_and_leads_to_the_notebooks(tmp_p
     record(tmp_path / "new")
     (tmp_path / "new" / "notebooks").mkdir()
     (tmp_path / "new" / "notebooks" / "01_test.html").touch()
-    other = Verdict("", "networks", "signed", "0" * 16, "1" * 16, "identical", False, "a processor of another kind")
+    other = Verdict(
+        "",
+        "networks",
+        "signed",
+        "0" * 16,
+        "1" * 16,
+        "identical",
+        False,
+        "a processor of another kind",
+    )
     same = replace(other, name="box_1", new="0" * 16, passed=True, note="identical")
     facts = reproduction.provenance(tmp_path, "standard", 12.3, [same, other])
     verdicts = reproduction.compare(tmp_path / "new", tmp_path / "stored")
     reproduction.write_report(
-        tmp_path / "report.html", [same, other, *verdicts], tmp_path / "new", tmp_path / "stored", facts
+        tmp_path / "report.html",
+        [same, other, *verdicts],
+        tmp_path / "new",
+        tmp_path / "stored",
+        facts,
     )
     page = (tmp_path / "report.html").read_text()
     head = page[: page.index("Networks trained anew")]
@@ -271,20 +377,29 @@ def test_the_report_opens_with_what_computed_it_and_leads_to_the_notebooks(tmp_p
     for text in (*loaded, "standard: ", "1 of 2 trained anew are identical", "a processor of another kind", "not known: no git", "12 s",
                  determinism.processor(), np.__version__, platform.python_version(), f"cores</th><td>{threads.count()}<"):  # fmt: skip
         assert text in head
-    assert page.count('href="new/notebooks/01_test.html"') == 3, "of the notebook, its number and its figure"
+    assert page.count('href="new/notebooks/01_test.html"') == 3, (
+        "of the notebook, its number and its figure"
+    )
 
 
 def test_the_commit_is_told_and_whether_the_files_are_its(tmp_path):
     def git(*words):
         subprocess.run(
-            ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e", *words], check=True, capture_output=True
+            ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e", *words],
+            check=True,
+            capture_output=True,
         )
 
     git("init")
     git("commit", "--allow-empty", "-m", "empty")
-    assert re.fullmatch("[0-9a-f]{40}, clean", reproduction.provenance(tmp_path, "quick", 0, [])["commit"])
+    assert re.fullmatch(
+        "[0-9a-f]{40}, clean",
+        reproduction.provenance(tmp_path, "quick", 0, [])["commit"],
+    )
     (tmp_path / "file").touch()
-    assert reproduction.provenance(tmp_path, "quick", 0, [])["commit"].endswith(", with changes")
+    assert reproduction.provenance(tmp_path, "quick", 0, [])["commit"].endswith(
+        ", with changes"
+    )
 
 
 def test_storing_makes_the_comparison_pass(tmp_path):
@@ -324,7 +439,10 @@ def test_foreign_records_are_refused(tmp_path, content, what):
 def test_numbers_keep_their_bounds():
     assert Number(1.0, "").holds is None
     assert Number(1.0, "", at_most=1.0).holds and Number(1.0, "", at_least=1.0).holds
-    assert not Number(1.1, "", at_most=1.0).holds and not Number(0.9, "", at_least=1.0, at_most=2.0).holds
+    assert (
+        not Number(1.1, "", at_most=1.0).holds
+        and not Number(0.9, "", at_least=1.0, at_most=2.0).holds
+    )
     with pytest.raises(ValueError, match="value = nan"):
         Number(float("nan"), "")
 
@@ -334,39 +452,66 @@ def claimed(tmp_path):
     """Return a function that writes a folder with one claim and the number `error` that decides it."""
 
     def write(error=None, **changes):
-        entry = {"id": "C1", "text": "It fits.", "notebook": "03_fit", "protocol": "ours", "numbers": {"error": {}}}
+        entry = {
+            "id": "C1",
+            "text": "It fits.",
+            "notebook": "03_fit",
+            "protocol": "ours",
+            "numbers": {"error": {}},
+        }
         content = {"paper": "https://doi.org/10.1000/1", "claims": [entry | changes]}
         (tmp_path / "claims.json").write_text(json.dumps(content))
         if error is not None:
-            reproduction.record("03_fit", tmp_path, numbers={"error": error}, figures={})
+            reproduction.record(
+                "03_fit", tmp_path, numbers={"error": error}, figures={}
+            )
         return tmp_path
 
     return write
 
 
 def test_claims_read_their_verdict_from_the_records(claimed):
-    assert [claim.because for claim in reproduction.read_claims(claimed())] == ["not yet shown"]
+    assert [claim.because for claim in reproduction.read_claims(claimed())] == [
+        "not yet shown"
+    ]
     for value, verdict in ((0.1, "holds"), (0.9, "does not hold")):
         folder = claimed(Number(value, "error (%)", at_most=0.5))
         [claim] = reproduction.write_claims(folder)
         assert claim.because == f"{verdict}: error = {value}"
         [entry] = json.loads((folder / "claims.json").read_text())["claims"]
-        assert entry["numbers"]["error"] == {"value": value, "meaning": "error (%)", "at_most": 0.5}
+        assert entry["numbers"]["error"] == {
+            "value": value,
+            "meaning": "error (%)",
+            "at_most": 0.5,
+        }
         assert entry["verdict"] == verdict == reproduction.read_claims(folder)[0].said
 
 
 def test_a_readme_is_told_the_verdicts(claimed, tmp_path):
     """Check that only the rows that begin with the id of a claim are changed."""
     readme = tmp_path / "README.md"
-    readme.write_text("before\n| C1 | old |\n| C10 | other |\n| A100 | 3 s |\nafter\n| C1 | last |")
-    reproduction.write_claims(claimed(Number(1.0, "", at_least=2.0), text="It | fits."), readme)
+    readme.write_text(
+        "before\n| C1 | old |\n| C10 | other |\n| A100 | 3 s |\nafter\n| C1 | last |"
+    )
+    reproduction.write_claims(
+        claimed(Number(1.0, "", at_least=2.0), text="It | fits."), readme
+    )
     row = "| C1 | It \\| fits. | [03](notebooks/03_fit.ipynb) | does not hold | ours |"
-    assert readme.read_text() == f"before\n{row}\n| C10 | other |\n| A100 | 3 s |\nafter\n{row}"
+    assert (
+        readme.read_text()
+        == f"before\n{row}\n| C10 | other |\n| A100 | 3 s |\nafter\n{row}"
+    )
 
 
 def test_a_claim_may_name_a_number_before_it_is_stored(claimed, tmp_path):
-    folder, results = claimed(Number(0.3, "", at_most=0.5), numbers={"error": {}, "more": {}}), tmp_path / "results"
-    numbers = {"error": Number(0.3, "", at_most=0.5), "more": Number(1.0, "", at_most=2.0)}
+    folder, results = (
+        claimed(Number(0.3, "", at_most=0.5), numbers={"error": {}, "more": {}}),
+        tmp_path / "results",
+    )
+    numbers = {
+        "error": Number(0.3, "", at_most=0.5),
+        "more": Number(1.0, "", at_most=2.0),
+    }
     reproduction.record("03_fit", results, numbers=numbers, figures={})
     [verdict] = [v for v in reproduction.compare(results, folder) if v.kind == "claim"]
     assert verdict.new.startswith("not yet shown")
@@ -375,11 +520,21 @@ def test_a_claim_may_name_a_number_before_it_is_stored(claimed, tmp_path):
 
 
 def test_a_claim_whose_verdict_changes_fails(claimed, tmp_path):
-    folder, results = claimed(Number(0.3, "", at_most=0.5, rtol=10.0)), tmp_path / "results"
+    folder, results = (
+        claimed(Number(0.3, "", at_most=0.5, rtol=10.0)),
+        tmp_path / "results",
+    )
     reproduction.write_claims(folder)
     for value, passed in ((0.4, True), (0.6, False)):
-        reproduction.record("03_fit", results, numbers={"error": Number(value, "", at_most=0.5)}, figures={})
-        [verdict] = [v for v in reproduction.compare(results, folder) if v.kind == "claim"]
+        reproduction.record(
+            "03_fit",
+            results,
+            numbers={"error": Number(value, "", at_most=0.5)},
+            figures={},
+        )
+        [verdict] = [
+            v for v in reproduction.compare(results, folder) if v.kind == "claim"
+        ]
         assert verdict.passed == passed and verdict.new.endswith(f"error = {value}")
 
 
@@ -401,7 +556,9 @@ def test_a_wrong_claims_file_is_refused_in_a_line(claimed, changes, message):
 
 
 def test_a_number_without_a_bound_decides_nothing(claimed):
-    with pytest.raises(ValueError, match="claims.json: C1: number 'error' of 03_fit has no bound$"):
+    with pytest.raises(
+        ValueError, match="claims.json: C1: number 'error' of 03_fit has no bound$"
+    ):
         reproduction.write_claims(claimed(Number(0.1, "")))
 
 
@@ -418,11 +575,20 @@ def checkout(root, **values):
     (root / "paperlib").mkdir(exist_ok=True)
     for name, value in values.items():
         notebook = nbformat.v4.new_notebook(
-            metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+            metadata={
+                "kernelspec": {
+                    "name": "python3",
+                    "display_name": "",
+                    "language": "python",
+                }
+            }
         )
         notebook.cells = [
             nbformat.v4.new_markdown_cell(f"# Title of {name}"),
-            nbformat.v4.new_code_cell('results = "../build/results"  # folder', metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(
+                'results = "../build/results"  # folder',
+                metadata={"tags": ["parameters"]},
+            ),
             nbformat.v4.new_code_cell(CELLS.format(name=name, value=value)),
         ]
         nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
@@ -434,7 +600,9 @@ def test_reproduce_check_and_store_from_the_command_line(tmp_path, capsys, monke
     arguments = ["--root", str(root)]
     assert main(["list", *arguments]) == 0
     assert "02_two: Title of 02_two\n    parameters: results" in capsys.readouterr().out
-    assert main(["reproduce", "--profile", "quick", *arguments]) == 1, "nothing is stored yet"
+    assert main(["reproduce", "--profile", "quick", *arguments]) == 1, (
+        "nothing is stored yet"
+    )
     assert (root / "build" / "report.html").exists()
     results = ["--results", str(root / "build" / "quick")]
     assert main(["store", *arguments, *results]) == 0
@@ -467,8 +635,17 @@ def test_kernels_meet_in_files_of_their_own(tmp_path, capfd):
     """
     value = "float(__import__('ipykernel').get_connection_info(unpack=True)['transport'] == 'ipc')"
     root = checkout(tmp_path, **{"01_one": value})
-    reproduction.run_notebook(root / "notebooks" / "01_one.ipynb", tmp_path / "out.ipynb", {"results": str(tmp_path)})
-    assert reproduction.read_record(tmp_path / "numbers" / "01_one.json").numbers["a"].value == 1.0
+    reproduction.run_notebook(
+        root / "notebooks" / "01_one.ipynb",
+        tmp_path / "out.ipynb",
+        {"results": str(tmp_path)},
+    )
+    assert (
+        reproduction.read_record(tmp_path / "numbers" / "01_one.json")
+        .numbers["a"]
+        .value
+        == 1.0
+    )
     assert "Title of 01_one" in (tmp_path / "out.html").read_text()
     assert capfd.readouterr().err == ""
 
@@ -479,7 +656,10 @@ def test_a_notebook_runs_after_those_whose_networks_it_reads(tmp_path, capsys):
     Notebook 01 reads networks that notebook 02 trains, so choosing 01 alone runs both, 02 first.
     """
     reading = "float(open(results + '/made').read())"
-    root = checkout(tmp_path, **{"01_one": reading, "02_two": "open(results + '/made', 'w').write('1')"})
+    root = checkout(
+        tmp_path,
+        **{"01_one": reading, "02_two": "open(results + '/made', 'w').write('1')"},
+    )
     path = root / "notebooks" / "01_one.ipynb"
     notebook = nbformat.read(path, 4)
     notebook.metadata["paperlib"] = {"reads": ["02"], "minutes": 5}
@@ -487,21 +667,35 @@ def test_a_notebook_runs_after_those_whose_networks_it_reads(tmp_path, capsys):
     nbformat.write(notebook, path)
     main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)])
     lines = [line.split(" in ")[0] for line in capsys.readouterr().out.splitlines()[:4]]
-    assert lines == ["[1/2] 02_two: running", "02_two: done", "[2/2] 01_one: running", "01_one: done"]
-    # A notebook is out of date if its input has changed, even if the notebook itself has not.
+    assert lines == [
+        "[1/2] 02_two: running",
+        "02_two: done",
+        "[2/2] 01_one: running",
+        "01_one: done",
+    ]
+    # A notebook is out of date if its input has changed, even if the notebook itself
+    # has not.
     checkout(tmp_path, **{"02_two": "open(results + '/made', 'w').write('11')"})
     main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)])
     assert "[2/2] 01_one: running" in capsys.readouterr().out
     notebook.metadata["paperlib"] = {"reads": ["01_one"]}
     nbformat.write(notebook, path)
-    assert main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)]) == 2
-    assert "01_one.ipynb: what it `reads` leads back to itself" in capsys.readouterr().err
+    assert (
+        main(["reproduce", "--profile", "full", "--only", "01", "--root", str(root)])
+        == 2
+    )
+    assert (
+        "01_one.ipynb: what it `reads` leads back to itself" in capsys.readouterr().err
+    )
 
 
 def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):
     root = checkout(tmp_path, **{"01_one": "1.5"})
     path = root / "notebooks" / "01_one.ipynb"
-    with pytest.raises(ValueError, match="^parameter 'depht': 01_one.ipynb has none of that name; it has results$"):
+    with pytest.raises(
+        ValueError,
+        match="^parameter 'depht': 01_one.ipynb has none of that name; it has results$",
+    ):
         reproduction.run_notebook(path, tmp_path / "out.ipynb", {"depht": 1})
     with pytest.raises(FileNotFoundError, match="none.ipynb: no such notebook"):
         reproduction.run_notebook(tmp_path / "none.ipynb", tmp_path / "out.ipynb", {})
@@ -510,9 +704,7 @@ def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):
         f"paperlib reproduce: only = '09': no such notebook in {root / 'notebooks'}; there are 01\n"
     )
     assert main(["reproduce", "--root", str(tmp_path / "nowhere")]) == 2
-    error = (
-        f"paperlib reproduce: {tmp_path / 'nowhere' / 'notebooks'}: no notebooks there; must be those of a checkout\n"
-    )
+    error = f"paperlib reproduce: {tmp_path / 'nowhere' / 'notebooks'}: no notebooks there; must be those of a checkout\n"
     assert capsys.readouterr().err == error
     with pytest.raises(ValueError, match="profile = 'slow': must be one of"):
         reproduction.reproduce(root, tmp_path / "build", profile="slow")
@@ -521,9 +713,26 @@ def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):
 def test_an_unwritable_build_folder_is_one_line(tmp_path, capsys):
     root = checkout(tmp_path, **{"01_one": "1.5"})
     (tmp_path / "file").write_text("")
-    assert main(["reproduce", "--profile", "quick", "--root", str(root), "--build", str(tmp_path / "file")]) == 2
+    assert (
+        main(
+            [
+                "reproduce",
+                "--profile",
+                "quick",
+                "--root",
+                str(root),
+                "--build",
+                str(tmp_path / "file"),
+            ]
+        )
+        == 2
+    )
     error = capsys.readouterr().err
-    assert error.startswith("paperlib reproduce: ") and error.count("\n") == 1 and "file" in error
+    assert (
+        error.startswith("paperlib reproduce: ")
+        and error.count("\n") == 1
+        and "file" in error
+    )
 
 
 @pytest.mark.parametrize("command", ["list", "reproduce", "check", "store"])
@@ -531,7 +740,9 @@ def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
     assert stop.value.code == 0
-    assert f"example: python -m paperlib {command}" in " ".join(capsys.readouterr().out.split())
+    assert f"example: python -m paperlib {command}" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_training_from_the_command_line(tmp_path, capsys):
@@ -540,8 +751,14 @@ def test_training_from_the_command_line(tmp_path, capsys):
     config.write_text(
         '{"d": 4, "hidden": [8], "sampling": "signed", "samples": 64, "batch": 32, "steps": 4, "warmup": 0, "seeds": [3]}'
     )
-    assert main(["train", str(config), "--orders", "2", "--output", str(tmp_path / "out")]) == 0
-    assert "order_2.npz: order 2 learned with a relative error of" in capsys.readouterr().out
+    assert (
+        main(["train", str(config), "--orders", "2", "--output", str(tmp_path / "out")])
+        == 0
+    )
+    assert (
+        "order_2.npz: order 2 learned with a relative error of"
+        in capsys.readouterr().out
+    )
     assert Ensemble.load(tmp_path / "out" / "order_1.npz").seeds == (3,)
     for content, message in (
         ('{"depht": 1}', "fields among d, hidden, "),

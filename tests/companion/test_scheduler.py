@@ -35,11 +35,16 @@ def test_each_call_ends_once_and_after_those_before_it(tmp_path):
     ended = dict(scheduler.run(calls, said.append))
     assert ended["makes"] is None and ended["reads"] is None
     assert isinstance(ended["other"], FileNotFoundError)
-    assert [line for line in said if "running" in line and "reads" in line] == ["[3/3] reads: running"]
+    assert [line for line in said if "running" in line and "reads" in line] == [
+        "[3/3] reads: running"
+    ]
 
 
 def test_nothing_comes_after_a_call_that_failed():
-    calls = {"fails": Call(operator.truediv, (1, 0)), "after": Call(operator.add, (1, 1), ("fails",))}
+    calls = {
+        "fails": Call(operator.truediv, (1, 0)),
+        "after": Call(operator.add, (1, 1), ("fails",)),
+    }
     ((name, error),) = scheduler.run(calls, print)
     assert name == "fails" and isinstance(error, ZeroDivisionError)
 
@@ -57,7 +62,8 @@ def test_no_calls_at_all():
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "sched_setaffinity") or threads.count() < 2, reason="needs two cores to choose from"
+    not hasattr(os, "sched_setaffinity") or threads.count() < 2,
+    reason="needs two cores to choose from",
 )
 def test_workers_share_no_core(tmp_path):
     calls = {str(n): Call(_write_cores, (tmp_path / str(n),)) for n in range(2)}
@@ -71,7 +77,9 @@ def _write_cores(path):
     time.sleep(2)  # so that one process cannot run both calls
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="looks processes up in /proc"
+)
 def test_a_killed_run_leaves_nothing_behind(tmp_path):
     """Check that workers end after the run is killed.
 
@@ -83,8 +91,14 @@ def test_a_killed_run_leaves_nothing_behind(tmp_path):
     )
     script = tmp_path / "script.py"
     script.write_text(code)
-    path = os.pathsep.join([str(Path(paperlib.__file__).parents[1]), str(Path(__file__).parent)])
-    run = subprocess.Popen([sys.executable, script], env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.DEVNULL)
+    path = os.pathsep.join(
+        [str(Path(paperlib.__file__).parents[1]), str(Path(__file__).parent)]
+    )
+    run = subprocess.Popen(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 60
     while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -106,6 +120,8 @@ def _write_pid_and_wait(path):
 def _lives(pid):
     """Return whether a process runs. A process that has ended but was not waited for does not count."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        )
     except FileNotFoundError:
         return False

@@ -14,7 +14,9 @@ from paperlib import perturbation, targets, training
 
 
 def digest(*arrays):
-    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:12]
+    return hashlib.sha256(
+        b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+    ).hexdigest()[:12]
 
 
 def line(case):
@@ -24,9 +26,16 @@ def line(case):
         d=d, sampling="signed", hidden=(width,) * 3, fit=fit, optimizer=optimizer, learning_rate=1e-3, samples=4 * batch,
         batch=batch, steps=steps, warmup=2, validation=64, seeds=tuple(range(members)),
     )  # fmt: skip
-    series = perturbation.iterative(targets.scattering_length_target(), (config,) * orders)
-    weights = [digest(*(a for m in each.members for a in (*m.weights, *m.biases))) for each in series.ensembles]
-    return " ".join([case, *weights, *(digest(tensor.packed) for tensor in series.tensors)])
+    series = perturbation.iterative(
+        targets.scattering_length_target(), (config,) * orders
+    )
+    weights = [
+        digest(*(a for m in each.members for a in (*m.weights, *m.biases)))
+        for each in series.ensembles
+    ]
+    return " ".join(
+        [case, *weights, *(digest(tensor.packed) for tensor in series.tensors)]
+    )
 
 
 if __name__ == "__main__":

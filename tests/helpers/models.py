@@ -31,7 +31,9 @@ def _wrapped(torch, scale=1):
     class Wrapped(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.SiLU(), torch.nn.Linear(4, 1))
+            self.net = torch.nn.Sequential(
+                torch.nn.Linear(3, 4), torch.nn.SiLU(), torch.nn.Linear(4, 1)
+            )
 
         def forward(self, x):
             return scale * self.net(x).squeeze(-1)
@@ -43,7 +45,11 @@ def _residual(torch):
     class Residual(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.first, self.second, self.last = torch.nn.Linear(3, 5), torch.nn.Linear(5, 5), torch.nn.Linear(8, 1)
+            self.first, self.second, self.last = (
+                torch.nn.Linear(3, 5),
+                torch.nn.Linear(5, 5),
+                torch.nn.Linear(8, 1),
+            )
 
         def forward(self, x):
             h = torch.tanh(self.first(x))
@@ -78,7 +84,12 @@ def _by_hand(torch):
 
 
 def _with_statistics(torch):
-    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    module = torch.nn.Sequential(
+        torch.nn.Linear(3, 4),
+        torch.nn.BatchNorm1d(4),
+        torch.nn.Tanh(),
+        torch.nn.Linear(4, 1),
+    )
     module(3 * torch.randn(20, 3) + 1)
     return module
 
@@ -87,7 +98,9 @@ def _weight_norm(torch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = torch.nn.Sequential(
-            torch.nn.utils.weight_norm(torch.nn.Linear(3, 4)), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+            torch.nn.utils.weight_norm(torch.nn.Linear(3, 4)),
+            torch.nn.Tanh(),
+            torch.nn.Linear(4, 1),
         )
     module(torch.randn(2, 3))
     module[0].weight_g.data *= 2
@@ -101,14 +114,19 @@ def _spectral_norm(torch):
 
 def _one_dropout_evaluated(torch):
     module = torch.nn.Sequential(
-        torch.nn.Linear(3, 4), torch.nn.Dropout(), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+        torch.nn.Linear(3, 4),
+        torch.nn.Dropout(),
+        torch.nn.Tanh(),
+        torch.nn.Linear(4, 1),
     ).train()
     module[1].eval()
     return module
 
 
 def _prelu(torch):
-    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.PReLU(4), torch.nn.Linear(4, 1))
+    module = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.PReLU(4), torch.nn.Linear(4, 1)
+    )
     module[1].weight.data = torch.tensor([0.1, 0.2, 0.3, 0.25])
     return module
 
@@ -182,10 +200,17 @@ def _tabular(torch):
             self.up, self.down = torch.nn.Linear(6, 9), torch.nn.Linear(9, 6)
 
         def forward(self, x):
-            return x + self.down(self.drop(torch.nn.functional.gelu(self.up(self.norm(x)))))
+            return x + self.down(
+                self.drop(torch.nn.functional.gelu(self.up(self.norm(x))))
+            )
 
     return torch.nn.Sequential(
-        torch.nn.Linear(5, 6), Block(), Block(), torch.nn.BatchNorm1d(6), torch.nn.SiLU(), torch.nn.Linear(6, 1)
+        torch.nn.Linear(5, 6),
+        Block(),
+        Block(),
+        torch.nn.BatchNorm1d(6),
+        torch.nn.SiLU(),
+        torch.nn.Linear(6, 1),
     )
 
 
@@ -195,7 +220,9 @@ def _potential(torch):
     class Potential(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.atom = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Softplus(), torch.nn.Linear(6, 1))
+            self.atom = torch.nn.Sequential(
+                torch.nn.Linear(4, 6), torch.nn.Softplus(), torch.nn.Linear(6, 1)
+            )
 
         def forward(self, x):
             return self.atom(x.reshape(-1, 3, 4)).sum(dim=1)
@@ -207,7 +234,9 @@ def _dense_net(torch):
     class Dense(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.steps = torch.nn.ModuleList(torch.nn.Linear(3 + 4 * k, 4) for k in range(3))
+            self.steps = torch.nn.ModuleList(
+                torch.nn.Linear(3 + 4 * k, 4) for k in range(3)
+            )
             self.head = torch.nn.Linear(15, 1)
 
         def forward(self, x):
@@ -223,7 +252,9 @@ def _fourier(torch):
         def __init__(self):
             super().__init__()
             self.register_buffer("frequencies", torch.randn(2, 6))
-            self.net = torch.nn.Sequential(torch.nn.Linear(12, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+            self.net = torch.nn.Sequential(
+                torch.nn.Linear(12, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)
+            )
 
         def forward(self, x):
             turned = 2 * torch.pi * x @ self.frequencies
@@ -256,7 +287,11 @@ def _ritz(torch):
     class Ritz(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.first, self.second, self.last = torch.nn.Linear(2, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 1)
+            self.first, self.second, self.last = (
+                torch.nn.Linear(2, 4),
+                torch.nn.Linear(4, 4),
+                torch.nn.Linear(4, 1),
+            )
 
         def forward(self, x):
             h = torch.nn.functional.pad(x, (0, 2))
@@ -277,7 +312,10 @@ TORCH = {
     "`BatchNorm1d`, as in evaluation": _with_statistics,
     "`PReLU`, a slope for each neuron": _prelu,
     "`Conv1d` on 8 inputs": lambda torch: torch.nn.Sequential(
-        torch.nn.Conv1d(1, 4, 3), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(24, 1)
+        torch.nn.Conv1d(1, 4, 3),
+        torch.nn.Tanh(),
+        torch.nn.Flatten(),
+        torch.nn.Linear(24, 1),
     ),
     "the same behind an `Unflatten`, with an example": lambda torch: (
         torch.nn.Sequential(
@@ -304,20 +342,45 @@ TORCH = {
     ),
     "densely connected layers": _dense_net,
     "a DeepONet's branch": lambda torch: torch.nn.Sequential(
-        torch.nn.Linear(10, 12), torch.nn.ReLU(), torch.nn.Linear(12, 12), torch.nn.ReLU(), torch.nn.Linear(12, 4)
+        torch.nn.Linear(10, 12),
+        torch.nn.ReLU(),
+        torch.nn.Linear(12, 12),
+        torch.nn.ReLU(),
+        torch.nn.Linear(12, 4),
     ),
-    "an equation of state, log-sigmoid at its output": lambda torch: torch.nn.Sequential(
-        torch.nn.Linear(2, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1), torch.nn.LogSigmoid()
+    "an equation of state, log-sigmoid at its output": lambda torch: (
+        torch.nn.Sequential(
+            torch.nn.Linear(2, 6),
+            torch.nn.Tanh(),
+            torch.nn.Linear(6, 1),
+            torch.nn.LogSigmoid(),
+        )
     ),
-    "Fourier features, sin and cos of fixed projections": lambda torch: (_fourier(torch), np.zeros((1, 2))),
-    "ANI's atomic networks, celu(0.1)": lambda torch: _stack(torch, [10, 8, 6, 4, 1], torch.nn.CELU(0.1)),
-    "parton distributions, 2-5-3-8 of sigmoids": lambda torch: _stack(torch, [2, 5, 3, 8], torch.nn.Sigmoid()),
+    "Fourier features, sin and cos of fixed projections": lambda torch: (
+        _fourier(torch),
+        np.zeros((1, 2)),
+    ),
+    "ANI's atomic networks, celu(0.1)": lambda torch: _stack(
+        torch, [10, 8, 6, 4, 1], torch.nn.CELU(0.1)
+    ),
+    "parton distributions, 2-5-3-8 of sigmoids": lambda torch: _stack(
+        torch, [2, 5, 3, 8], torch.nn.Sigmoid()
+    ),
     "a Q-network": lambda torch: _stack(torch, [4, 16, 16, 2], torch.nn.ReLU()),
-    "a policy's mean": lambda torch: _stack(torch, [6, 16, 16, 3], torch.nn.Tanh(), (torch.nn.Tanh(),)),
-    "a Hamiltonian network": lambda torch: _stack(torch, [2, 20, 20, 1], torch.nn.Tanh()),
-    "a Lagrangian network": lambda torch: _stack(torch, [4, 20, 20, 1], torch.nn.Softplus()),
+    "a policy's mean": lambda torch: _stack(
+        torch, [6, 16, 16, 3], torch.nn.Tanh(), (torch.nn.Tanh(),)
+    ),
+    "a Hamiltonian network": lambda torch: _stack(
+        torch, [2, 20, 20, 1], torch.nn.Tanh()
+    ),
+    "a Lagrangian network": lambda torch: _stack(
+        torch, [4, 20, 20, 1], torch.nn.Softplus()
+    ),
     "self-normalising, with AlphaDropout": lambda torch: torch.nn.Sequential(
-        torch.nn.Linear(5, 8), torch.nn.SELU(), torch.nn.AlphaDropout(0.1), torch.nn.Linear(8, 1)
+        torch.nn.Linear(5, 8),
+        torch.nn.SELU(),
+        torch.nn.AlphaDropout(0.1),
+        torch.nn.Linear(8, 1),
     ),
     "dilated causal convolutions": lambda torch: (
         torch.nn.Sequential(
@@ -342,23 +405,35 @@ TORCH = {
     ),
 }
 TORCH_REFUSED = {
-    "LayerNorm": lambda torch: torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 1)),
-    "Softmax": lambda torch: torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Softmax(dim=-1)),
+    "LayerNorm": lambda torch: torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 1)
+    ),
+    "Softmax": lambda torch: torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.Softmax(dim=-1)
+    ),
     "max pooling": lambda torch: (
         torch.nn.Sequential(
-            torch.nn.Unflatten(1, (1, 8)), torch.nn.MaxPool1d(2), torch.nn.Flatten(), torch.nn.Linear(4, 1)
+            torch.nn.Unflatten(1, (1, 8)),
+            torch.nn.MaxPool1d(2),
+            torch.nn.Flatten(),
+            torch.nn.Linear(4, 1),
         ),
         np.zeros((1, 8)),
     ),
     "a product of what depends on the inputs, as in attention": _attention,
     "a highway network": _highway,
     "the deep Ritz method's cubed ReLU": _ritz,
-    "an LSTM": lambda torch: (torch.nn.LSTM(3, 2, batch_first=True), np.zeros((1, 4, 3))),
+    "an LSTM": lambda torch: (
+        torch.nn.LSTM(3, 2, batch_first=True),
+        np.zeros((1, 4, 3)),
+    ),
     "a function that is none of ours": lambda torch: torch.nn.Sequential(
         torch.nn.Linear(3, 4), torch.nn.Hardswish(), torch.nn.Linear(4, 1)
     ),
     "a `forward` that asks for values": _values_decide,
-    "no layer that tells the number of inputs": lambda torch: torch.nn.Sequential(torch.nn.Tanh()),
+    "no layer that tells the number of inputs": lambda torch: torch.nn.Sequential(
+        torch.nn.Tanh()
+    ),
 }
 
 
@@ -392,7 +467,9 @@ def _keras_joined(how, sizes=(3, 2)):
     def build(keras):
         x = keras.Input((3,))
         h = keras.layers.Dense(sizes[0], "tanh")(x)
-        return keras.Model(x, keras.layers.Dense(sizes[1])(getattr(keras.layers, how)()([h, x])))
+        return keras.Model(
+            x, keras.layers.Dense(sizes[1])(getattr(keras.layers, how)()([h, x]))
+        )
 
     return build
 
@@ -400,7 +477,13 @@ def _keras_joined(how, sizes=(3, 2)):
 def _keras_norm(keras):
     layers = keras.layers
     model = keras.Sequential(
-        [keras.Input((3,)), layers.Dense(4), layers.BatchNormalization(), layers.Activation("tanh"), layers.Dense(1)]
+        [
+            keras.Input((3,)),
+            layers.Dense(4),
+            layers.BatchNormalization(),
+            layers.Activation("tanh"),
+            layers.Dense(1),
+        ]
     )
     random = np.random.default_rng(0)
     for weight in model.layers[1].weights:
@@ -410,7 +493,9 @@ def _keras_norm(keras):
 
 def _keras_einsum(keras):
     x = keras.Input((3,))
-    y = keras.layers.EinsumDense("ab,bc->ac", output_shape=4, bias_axes="c", activation="gelu")(x)
+    y = keras.layers.EinsumDense(
+        "ab,bc->ac", output_shape=4, bias_axes="c", activation="gelu"
+    )(x)
     return keras.Model(x, keras.layers.Dense(1)(y))
 
 
@@ -432,7 +517,14 @@ def _keras_within(keras):
 
 
 def _keras_prelu(keras):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.PReLU(), keras.layers.Dense(1)])
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(4),
+            keras.layers.PReLU(),
+            keras.layers.Dense(1),
+        ]
+    )
     model.layers[1].set_weights([np.array([0.1, 0.2, 0.3, 0.25])])
     return model
 
@@ -442,21 +534,29 @@ KERAS = {
     "Dense(tanh) added to the input": _keras_joined("Add"),
     "the same, concatenated": _keras_joined("Concatenate"),
     "Dense-BatchNormalization-Activation-Dense": _keras_norm,
-    "Reshape((-1,)) before Dense": _keras_chain(("Reshape", (-1,)), ("Dense", 4, "mish"), ("Dense", 1)),
+    "Reshape((-1,)) before Dense": _keras_chain(
+        ("Reshape", (-1,)), ("Dense", 4, "mish"), ("Dense", 1)
+    ),
     "EinsumDense": _keras_einsum,
     "Conv1D on 8 inputs": _keras_conv,
     "one layer twice": _keras_twice,
     "models within models": _keras_within,
     "PReLU": _keras_prelu,
     "selu, softsign, log_sigmoid, tanh_shrink, squareplus": _keras_chain(
-        *(("Dense", 3, name) for name in ("selu", "softsign", "log_sigmoid", "tanh_shrink", "squareplus")), ("Dense", 1)
+        *(
+            ("Dense", 3, name)
+            for name in ("selu", "softsign", "log_sigmoid", "tanh_shrink", "squareplus")
+        ),
+        ("Dense", 1),
     ),
     "Rescaling, Dropout, Dense(sigmoid) at the output": _keras_chain(
         ("Rescaling", 2.0, 1.0), ("Dropout", 0.5), ("Dense", 2, "sigmoid")
     ),
 }
 KERAS_REFUSED = {
-    "LayerNormalization": _keras_chain(("Dense", 3), ("LayerNormalization",), ("Dense", 1)),
+    "LayerNormalization": _keras_chain(
+        ("Dense", 3), ("LayerNormalization",), ("Dense", 1)
+    ),
     "softmax": _keras_chain(("Dense", 3, "softmax")),
     "Multiply": _keras_joined("Multiply"),
     "relu6": _keras_chain(("Dense", 3, "relu6"), ("Dense", 1)),
@@ -477,14 +577,24 @@ def _fitted(sklearn, model, frame=False):
 def _regressor(**options):
     from sklearn.neural_network import MLPRegressor
 
-    return MLPRegressor(hidden_layer_sizes=(5,), activation="tanh", max_iter=30, random_state=0, **options)
+    return MLPRegressor(
+        hidden_layer_sizes=(5,),
+        activation="tanh",
+        max_iter=30,
+        random_state=0,
+        **options,
+    )
 
 
 def _piped(*steps, frame=False):
     def build(sklearn):
         from sklearn import pipeline
 
-        return _fitted(sklearn, pipeline.make_pipeline(*(step(sklearn) for step in steps), _regressor()), frame)
+        return _fitted(
+            sklearn,
+            pipeline.make_pipeline(*(step(sklearn) for step in steps), _regressor()),
+            frame,
+        )
 
     return build
 
@@ -493,36 +603,57 @@ def _logarithmic(sklearn):
     from sklearn import compose, pipeline, preprocessing
 
     inner = pipeline.make_pipeline(preprocessing.StandardScaler(), _regressor())
-    return _fitted(sklearn, compose.TransformedTargetRegressor(inner, func=np.log, inverse_func=np.exp))
+    return _fitted(
+        sklearn,
+        compose.TransformedTargetRegressor(inner, func=np.log, inverse_func=np.exp),
+    )
 
 
 def _columns(sklearn):
     from sklearn import compose, preprocessing
 
     return compose.ColumnTransformer(
-        [("scaled", preprocessing.StandardScaler(), ["a", "b"]), ("rest", "passthrough", ["c"])]
+        [
+            ("scaled", preprocessing.StandardScaler(), ["a", "b"]),
+            ("rest", "passthrough", ["c"]),
+        ]
     )
 
 
 def _classifier(sklearn):
     from sklearn.neural_network import MLPClassifier
 
-    return _fitted(sklearn, MLPClassifier(hidden_layer_sizes=(5,), activation="tanh", max_iter=30, random_state=0))
+    return _fitted(
+        sklearn,
+        MLPClassifier(
+            hidden_layer_sizes=(5,), activation="tanh", max_iter=30, random_state=0
+        ),
+    )
 
 
 def _preprocessing(name, **options):
-    return lambda sklearn: getattr(importlib.import_module("sklearn.preprocessing"), name)(**options)
+    return lambda sklearn: getattr(
+        importlib.import_module("sklearn.preprocessing"), name
+    )(**options)
 
 
 SKLEARN = {
     "`MLPRegressor`": lambda sklearn: _fitted(sklearn, _regressor()),
-    '`MLPRegressor(loss="poisson")`': lambda sklearn: _fitted(sklearn, _regressor(loss="poisson")),
+    '`MLPRegressor(loss="poisson")`': lambda sklearn: _fitted(
+        sklearn, _regressor(loss="poisson")
+    ),
     "`MLPClassifier` of two classes: the probability of the second": _classifier,
     "`TransformedTargetRegressor(func=np.log, inverse_func=np.exp)`": _logarithmic,
-    "`ColumnTransformer` of scalers and passthrough, on named columns": _piped(_columns, frame=True),
-    "`MinMaxScaler(clip=True)`, with a warning of its box": _piped(_preprocessing("MinMaxScaler", clip=True)),
+    "`ColumnTransformer` of scalers and passthrough, on named columns": _piped(
+        _columns, frame=True
+    ),
+    "`MinMaxScaler(clip=True)`, with a warning of its box": _piped(
+        _preprocessing("MinMaxScaler", clip=True)
+    ),
 }
-SKLEARN_REFUSED = {"`PolynomialFeatures`": _piped(_preprocessing("PolynomialFeatures", degree=2))}
+SKLEARN_REFUSED = {
+    "`PolynomialFeatures`": _piped(_preprocessing("PolynomialFeatures", degree=2))
+}
 
 DOORS = {
     "PyTorch": ("torch", MLP.from_torch, TORCH, TORCH_REFUSED),
@@ -553,7 +684,10 @@ def section(name):
     package, door, models, refused = DOORS[name]
     framework = importlib.import_module(package)
     lines = [f"## {name}", "", "| model | comes in as |", "|---|---|"]
-    lines += [f"| {what} | `{taken(door, *model_of(build, framework))}` |" for what, build in models.items()]
+    lines += [
+        f"| {what} | `{taken(door, *model_of(build, framework))}` |"
+        for what, build in models.items()
+    ]
     lines += ["", "| refused | because |", "|---|---|"]
     for what, build in refused.items():
         try:
@@ -565,4 +699,6 @@ def section(name):
 
 if __name__ == "__main__":
     prose = PAGE.read_text("utf-8").split("\n## ")[0].rstrip()
-    PAGE.write_text("\n\n".join([prose, *(section(name) for name in DOORS)]) + "\n", "utf-8")
+    PAGE.write_text(
+        "\n\n".join([prose, *(section(name) for name in DOORS)]) + "\n", "utf-8"
+    )

@@ -16,7 +16,16 @@ ACTIVATIONS = {
     "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
     "softplus": lambda z: mpmath.log1p(mpmath.exp(z)),
     "gelu": lambda z: z * mpmath.ncdf(z),
-    "gelu_tanh": lambda z: z * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf("0.044715") * z**3))) / 2,
+    "gelu_tanh": lambda z: (
+        z
+        * (
+            1
+            + mpmath.tanh(
+                mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf("0.044715") * z**3)
+            )
+        )
+        / 2
+    ),
     "silu": lambda z: z / (1 + mpmath.exp(-z)),
     "sin": mpmath.sin,
     "exp": mpmath.exp,
@@ -30,7 +39,8 @@ ACTIVATIONS = {
     "celu": lambda z: z if z > 0 else mpmath.expm1(z),
     "leaky_relu": lambda z: z if z > 0 else mpmath.mpf(0.01) * z,
     "selu": lambda z: (
-        mpmath.mpf(1.0507009873554805) * (z if z > 0 else mpmath.mpf(1.6732632423543772) * mpmath.expm1(z))
+        mpmath.mpf(1.0507009873554805)
+        * (z if z > 0 else mpmath.mpf(1.6732632423543772) * mpmath.expm1(z))
     ),
     "softsign": lambda z: z / (1 + abs(z)),
     "leaky_relu(-0.2)": lambda z: z if z > 0 else mpmath.mpf(-0.2) * z,
@@ -41,7 +51,9 @@ ACTIVATIONS = {
 }
 
 
-POINTS = tuple(sign * size for size in (1e-8, 0.1, 0.6, 0.99, 1.01, 3, 9, 14) for sign in (1, -1))
+POINTS = tuple(
+    sign * size for size in (1e-8, 0.1, 0.6, 0.99, 1.01, 3, 9, 14) for sign in (1, -1)
+)
 
 
 @cache
@@ -51,8 +63,15 @@ def activation_derivatives(name):
     The working precision covers the difference between the two sides of the function at 14.
     """
     with mpmath.workdps(300):
-        rows = [mpmath.taylor(ACTIVATIONS[name], mpmath.mpf(point), 8) for point in POINTS]
-        return np.array([[float(c * mpmath.factorial(k)) for k, c in enumerate(row)] for row in rows]).T
+        rows = [
+            mpmath.taylor(ACTIVATIONS[name], mpmath.mpf(point), 8) for point in POINTS
+        ]
+        return np.array(
+            [
+                [float(c * mpmath.factorial(k)) for k, c in enumerate(row)]
+                for row in rows
+            ]
+        ).T
 
 
 def scattering_length_by_numpy(U):
@@ -84,7 +103,10 @@ def solution(U):
         c, s = mpmath.re(mpmath.cos(k * h)), mpmath.re(mpmath.sin(k * h) / k)
         new_u, new_slope = c * u + s * slope, -value * s * u + c * slope
         # From (u u')' = u'^2 - U u^2 and the constant u'^2 + U u^2.
-        squares.append(((slope**2 + value * u**2) * h - (new_u * new_slope - u * slope)) / (2 * value))
+        squares.append(
+            ((slope**2 + value * u**2) * h - (new_u * new_slope - u * slope))
+            / (2 * value)
+        )
         u, slope = new_u, new_slope
     return u, slope, squares
 
@@ -116,7 +138,9 @@ def born_terms(U, order):
     h = mpmath.mpf(1) / len(U)
 
     def product(a, b):
-        return [mpmath.fsum(a[j] * b[k - j] for j in range(k + 1)) for k in range(order + 1)]
+        return [
+            mpmath.fsum(a[j] * b[k - j] for j in range(k + 1)) for k in range(order + 1)
+        ]
 
     u = [mpmath.mpf(0)] * (order + 1)
     slope = [mpmath.mpf(1)] + [mpmath.mpf(0)] * order
@@ -132,7 +156,9 @@ def born_terms(U, order):
         )
     a = []
     for k in range(order + 1):
-        a.append(slope[k] - u[k] - mpmath.fsum(slope[j] * a[k - j] for j in range(1, k + 1)))
+        a.append(
+            slope[k] - u[k] - mpmath.fsum(slope[j] * a[k - j] for j in range(1, k + 1))
+        )
     return a[1:]
 
 

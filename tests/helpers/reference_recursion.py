@@ -24,7 +24,9 @@ def set_partitions(items):
 def derivative_tensors(mlp, order, at):
     """Return [value, gradient, Hessian, ..] as full arrays. With several outputs, the output axis comes first."""
     letters = "abcdefghijkl"
-    y = [np.asarray(at, dtype=float), np.eye(mlp.dim)] + [np.zeros((mlp.dim,) * (n + 1)) for n in range(2, order + 1)]
+    y = [np.asarray(at, dtype=float), np.eye(mlp.dim)] + [
+        np.zeros((mlp.dim,) * (n + 1)) for n in range(2, order + 1)
+    ]
     for weight, bias, name in zip(mlp.weights[:-1], mlp.biases, mlp.activations):
         z = [np.tensordot(weight, t, axes=1) for t in y]
         phi = derivatives(name, z[0] + bias, order)
@@ -34,7 +36,9 @@ def derivative_tensors(mlp, order, at):
             for blocks in set_partitions(list(range(n))):
                 names = ["z" + "".join(letters[i] for i in block) for block in blocks]
                 subscripts = f"z,{','.join(names)}->z{letters[:n]}"
-                total += np.einsum(subscripts, phi[len(blocks)], *(z[len(block)] for block in blocks))
+                total += np.einsum(
+                    subscripts, phi[len(blocks)], *(z[len(block)] for block in blocks)
+                )
             y.append(total)
     out = [np.tensordot(mlp.weights[-1], t, axes=1) for t in y]
     out[0] = out[0] + mlp.biases[-1]

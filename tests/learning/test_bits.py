@@ -40,8 +40,17 @@ HERE = determinism.impossible()
 
 def run(*command, **variables):
     """Run this interpreter with the arguments, outside deterministic mode, and return its stdout and stderr."""
-    plain = {name: value for name, value in os.environ.items() if name not in determinism.FIXED}
-    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, env=plain | variables)
+    plain = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in determinism.FIXED
+    }
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        env=plain | variables,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
@@ -50,7 +59,12 @@ def run(*command, **variables):
 def test_each_fit_and_optimizer_trains_to_the_bits_that_are_stated():
     stated = STATED.strip().split("\n")
     cases = [line.split()[0] for line in stated]
-    assert run("-m", "paperlib", "deterministic", sys.executable, BITS, *cases)[0].strip().split("\n") == stated
+    assert (
+        run("-m", "paperlib", "deterministic", sys.executable, BITS, *cases)[0]
+        .strip()
+        .split("\n")
+        == stated
+    )
 
 
 @pytest.mark.skipif(bool(HERE), reason=HERE)
@@ -61,11 +75,17 @@ def test_training_begins_in_it_and_a_users_own_settings_give_way(tmp_path):
     command = ("-m", "paperlib", "train", tmp_path / "mine.json", "--output")
     _, said = run(*command, tmp_path / "plain")
     assert not said
-    given = {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2", "TF_NUM_INTRAOP_THREADS": "4", "OPENBLAS_NUM_THREADS": "2"}
+    given = {
+        "XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2",
+        "TF_NUM_INTRAOP_THREADS": "4",
+        "OPENBLAS_NUM_THREADS": "2",
+    }
     _, said = run(*command, tmp_path / "asked", **given)
     lines = said.strip().split("\n")
     assert len(lines) == 3 and all("gives way to" in line for line in lines)
-    one, other = (manifest.digest(tmp_path / name / "order_1.npz") for name in ("plain", "asked"))
+    one, other = (
+        manifest.digest(tmp_path / name / "order_1.npz") for name in ("plain", "asked")
+    )
     assert one == other
 
 
@@ -90,7 +110,9 @@ def test_where_it_cannot_be_held_nothing_is_set(monkeypatch):
     def said():
         determinism.departures.cache_clear()
         lines = []
-        assert determinism.environment({"HOME": "x", "XLA_FLAGS": "mine"}, lines.append) == {
+        assert determinism.environment(
+            {"HOME": "x", "XLA_FLAGS": "mine"}, lines.append
+        ) == {
             "HOME": "x",
             "XLA_FLAGS": "mine",
         }
@@ -114,12 +136,18 @@ def test_a_checkpoint_of_another_arithmetic_is_not_gone_on_with(monkeypatch, tmp
     values = np.zeros(2)
     monkeypatch.setattr(determinism, "departures", lambda: "")
     held = Checkpoint.of(tmp_path, "f", values)
-    monkeypatch.setattr(determinism, "departures", lambda: "a processor of another kind")
+    monkeypatch.setattr(
+        determinism, "departures", lambda: "a processor of another kind"
+    )
     assert Checkpoint.of(tmp_path, "f", values).origin != held.origin
 
 
 def test_the_table_is_shown_with_its_reasons(capsys):
     assert main(["deterministic"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"{name}={value}\n" in shown for name, value in determinism.FIXED.items())
-    assert determinism.FIXED.keys() == determinism.WHY.keys() and all(determinism.WHY.values())
+    assert all(
+        f"{name}={value}\n" in shown for name, value in determinism.FIXED.items()
+    )
+    assert determinism.FIXED.keys() == determinism.WHY.keys() and all(
+        determinism.WHY.values()
+    )

@@ -39,24 +39,36 @@ def test_a_finished_training_is_not_run_again(trained, tmp_path):
     train_ensemble(SMALL, TARGET, cache=tmp_path)
 
     def never(U):
-        assert len(U) == SMALL.validation, "samples were drawn for a training that was complete"
+        assert len(U) == SMALL.validation, (
+            "samples were drawn for a training that was complete"
+        )
         return TARGET.values(U)
 
-    assert same(trained, train_ensemble(SMALL, Target(TARGET.name, never), cache=tmp_path))
+    assert same(
+        trained, train_ensemble(SMALL, Target(TARGET.name, never), cache=tmp_path)
+    )
 
 
 def test_another_configuration_is_another_training(tmp_path):
     train_ensemble(SMALL, TARGET, cache=tmp_path)
-    train_ensemble(dataclasses.replace(SMALL, learning_rate=1e-3), TARGET, cache=tmp_path)
+    train_ensemble(
+        dataclasses.replace(SMALL, learning_rate=1e-3), TARGET, cache=tmp_path
+    )
     train_ensemble(SMALL, Target("another", TARGET.values), cache=tmp_path)
     assert len([*tmp_path.iterdir()]) == 3
 
 
-def test_what_was_kept_from_something_else_is_left_with_a_line(trained, tmp_path, monkeypatch):
+def test_what_was_kept_from_something_else_is_left_with_a_line(
+    trained, tmp_path, monkeypatch
+):
     """Other values under the same name, other code or a damaged file start the training again, to the right weights."""
-    train_ensemble(SMALL, Target(TARGET.name, lambda U: 2 * TARGET.values(U)), cache=tmp_path)
+    train_ensemble(
+        SMALL, Target(TARGET.name, lambda U: 2 * TARGET.values(U)), cache=tmp_path
+    )
     (kept,) = tmp_path.iterdir()
-    with pytest.warns(UserWarning, match="^[^\n]*npz: was trained by other code [^\n]*; trained anew$"):
+    with pytest.warns(
+        UserWarning, match="^[^\n]*npz: was trained by other code [^\n]*; trained anew$"
+    ):
         assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr("paperlib.learning.checkpoints._CODE", ("learning/soap.py",))
@@ -65,5 +77,7 @@ def test_what_was_kept_from_something_else_is_left_with_a_line(trained, tmp_path
     train_ensemble(SMALL, TARGET, cache=tmp_path / "whole")
     (whole,) = (tmp_path / "whole").iterdir()
     kept.write_bytes(whole.read_bytes()[:-1000])
-    with pytest.warns(UserWarning, match="^[^\n]*: not a readable .npz file[^\n]*; trained anew$"):
+    with pytest.warns(
+        UserWarning, match="^[^\n]*: not a readable .npz file[^\n]*; trained anew$"
+    ):
         assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))

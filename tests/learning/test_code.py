@@ -34,7 +34,9 @@ class Walk:
 
 
 def hashed(source):
-    return hashlib.sha256(checkpoints._written(ast.parse(source)).encode()).hexdigest()[:16]
+    return hashlib.sha256(checkpoints._written(ast.parse(source)).encode()).hexdigest()[
+        :16
+    ]
 
 
 @pytest.mark.parametrize(
@@ -93,4 +95,8 @@ def test_a_changed_comment_keeps_a_checkpoint(tmp_path, monkeypatch):
         (tmp_path / "a.py").write_text(source)
         return checkpoints.code()
 
-    assert code(SOURCE) == code(SOURCE.replace("Downhill", "Uphill")) != code(SOURCE.replace("0.5", "0.6"))
+    assert (
+        code(SOURCE)
+        == code(SOURCE.replace("Downhill", "Uphill"))
+        != code(SOURCE.replace("0.5", "0.6"))
+    )

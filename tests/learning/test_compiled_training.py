@@ -46,7 +46,8 @@ def test_every_activation_has_a_test():
 @pytest.mark.parametrize("activation", TRAINABLE)
 def test_against_nested_tapes(tf, stacked, activation):
     weights, biases, x, v = (
-        [tf.constant(a) for a in part] if isinstance(part, list) else tf.constant(part) for part in stacked
+        [tf.constant(a) for a in part] if isinstance(part, list) else tf.constant(part)
+        for part in stacked
     )
     # Keras' own gelu rounds the square root of two to single precision.
     phi = (
@@ -73,7 +74,10 @@ def test_against_nested_tapes(tf, stacked, activation):
     arguments = (tf, activation, weights, biases, x)
     np.testing.assert_allclose(compiled_training.values(*arguments), output, rtol=1e-12)
     for order in (0, 1, 2):
-        ours, theirs = compiled_training.values_and_gradients(*arguments, v, order), (output, gradient, product, third)
+        ours, theirs = (
+            compiled_training.values_and_gradients(*arguments, v, order),
+            (output, gradient, product, third),
+        )
         for one, other in zip(ours, theirs[: order + 2], strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-11)
 
@@ -86,22 +90,34 @@ def test_against_the_derivative_tensors(tf, stacked, activation):
         tf, activation, *tensors, tf.constant(x), tf.constant(v), order=2
     )
     for member in range(MEMBERS):
-        mlp = MLP([w[member].T for w in weights], [b[member, 0] for b in biases], activation)
+        mlp = MLP(
+            [w[member].T for w in weights], [b[member, 0] for b in biases], activation
+        )
         np.testing.assert_allclose(output[member], mlp(x[member]), rtol=1e-12)
         for sample in range(BATCH):
             at = x[member, sample]
-            np.testing.assert_allclose(gradient[member, sample], derivative_tensor(mlp, 1, at).packed, rtol=1e-10)
+            np.testing.assert_allclose(
+                gradient[member, sample],
+                derivative_tensor(mlp, 1, at).packed,
+                rtol=1e-10,
+            )
             hessian = derivative_tensor(mlp, 2, at).full()
             along = v[member, sample]
-            np.testing.assert_allclose(product[member, sample], hessian @ along, rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(
+                product[member, sample], hessian @ along, rtol=1e-10, atol=1e-12
+            )
             cubic = derivative_tensor(mlp, 3, at).full() @ along @ along
-            np.testing.assert_allclose(third[member, sample], cubic, rtol=1e-9, atol=1e-11)
+            np.testing.assert_allclose(
+                third[member, sample], cubic, rtol=1e-9, atol=1e-11
+            )
 
 
 def test_one_batch_may_serve_all_members(tf, stacked):
     weights, biases, x, _ = stacked
     shared = compiled_training.values(tf, "tanh", weights, biases, tf.constant(x[0]))
-    repeated = compiled_training.values(tf, "tanh", weights, biases, tf.constant(np.repeat(x[:1], MEMBERS, axis=0)))
+    repeated = compiled_training.values(
+        tf, "tanh", weights, biases, tf.constant(np.repeat(x[:1], MEMBERS, axis=0))
+    )
     np.testing.assert_allclose(shared, repeated, rtol=1e-13)
 
 
@@ -143,13 +159,20 @@ def test_each_member_is_turned_as_keras_own_muon_would_turn_it_alone(tf, stacked
         variables = [keras.Variable(shaped(array), dtype="float32") for array in first]
         optimizer.build(variables)
         for step in steps:
-            optimizer.apply([tf.constant(shaped(array), "float32") for array in step], variables)
+            optimizer.apply(
+                [tf.constant(shaped(array), "float32") for array in step], variables
+            )
         return [variable.numpy() for variable in variables]
 
     ours = turned(
-        compiled_training._optimizer(keras, "muon", 1e-2), lambda array: array.reshape(MEMBERS, -1, array.shape[-1])
+        compiled_training._optimizer(keras, "muon", 1e-2),
+        lambda array: array.reshape(MEMBERS, -1, array.shape[-1]),
     )
     for member in range(MEMBERS):
         own = keras.optimizers.Muon(1e-2, weight_decay=None, adam_weight_decay=None)
-        for mine, alone in zip(ours, turned(own, lambda array: array[member]), strict=True):
-            np.testing.assert_allclose(mine[member].reshape(alone.shape), alone, rtol=1e-4, atol=1e-6)
+        for mine, alone in zip(
+            ours, turned(own, lambda array: array[member]), strict=True
+        ):
+            np.testing.assert_allclose(
+                mine[member].reshape(alone.shape), alone, rtol=1e-4, atol=1e-6
+            )

@@ -46,9 +46,18 @@ GOOD = {
             r"members\[1\]: must have the shape and .*",
         ),
         ({"loss": np.ones(3)}, r"loss: shape \(3,\); must be \(epochs, members\)"),
-        ({"seeds": (0,)}, r"seeds = \(0,\): seeds and curves must be one a member, of 2"),
-        ({"seeds": (0, 1.5)}, rf"seeds\[1\] = 1.5: must be an integer from {-(2**63)} to {2**63 - 1}"),
-        ({"seeds": (0, 2**63)}, rf"seeds\[1\] = {2**63}: must be an integer from {-(2**63)} to {2**63 - 1}"),
+        (
+            {"seeds": (0,)},
+            r"seeds = \(0,\): seeds and curves must be one a member, of 2",
+        ),
+        (
+            {"seeds": (0, 1.5)},
+            rf"seeds\[1\] = 1.5: must be an integer from {-(2**63)} to {2**63 - 1}",
+        ),
+        (
+            {"seeds": (0, 2**63)},
+            rf"seeds\[1\] = {2**63}: must be an integer from {-(2**63)} to {2**63 - 1}",
+        ),
         ({"seconds": np.ones(2)}, "seconds: 2 epochs; loss has 3, validation 3"),
     ],
 )
@@ -59,7 +68,9 @@ def test_parts_of_an_ensemble_fit_together(changes, message):
 
 
 def test_an_ensemble_does_not_follow_the_arrays_and_lists_it_was_given():
-    curves = {name: np.ones_like(GOOD[name]) for name in ("loss", "validation", "seconds")}
+    curves = {
+        name: np.ones_like(GOOD[name]) for name in ("loss", "validation", "seconds")
+    }
     members, seeds = list(GOOD["members"]), list(GOOD["seeds"])
     ensemble = Ensemble(**GOOD | curves | {"members": members, "seeds": seeds})
     members.clear()
@@ -73,12 +84,19 @@ def test_an_ensemble_does_not_follow_the_arrays_and_lists_it_was_given():
 
 
 def test_an_archive_of_other_arrays_is_no_ensemble(tmp_path):
-    write_npz(tmp_path / "a.npz", format=np.array("ensemble"), seeds=np.arange(2), loss=np.ones((1, 2)))
+    write_npz(
+        tmp_path / "a.npz",
+        format=np.array("ensemble"),
+        seeds=np.arange(2),
+        loss=np.ones((1, 2)),
+    )
     with pytest.raises(ValueError, match="^[^\n]*a.npz[^\n]*$"):
         Ensemble.load(tmp_path / "a.npz")
 
 
-@pytest.mark.skipif(find_spec("tensorflow") is None, reason="training needs the [train] extra")
+@pytest.mark.skipif(
+    find_spec("tensorflow") is None, reason="training needs the [train] extra"
+)
 def test_save_and_load(trained, tmp_path):
     trained.save(tmp_path / "ensemble.npz")
     again = Ensemble.load(tmp_path / "ensemble.npz")

@@ -24,7 +24,10 @@ CONFIG = TrainingConfig(
 def random_polynomial(seed):
     random = np.random.default_rng(seed)
     sizes = [born.born_tensor(n, 4).packed.size for n in (1, 2, 3)]
-    return [SymmetricTensor(n, 4, random.standard_normal(size)) for n, size in enumerate(sizes, 1)]
+    return [
+        SymmetricTensor(n, 4, random.standard_normal(size))
+        for n, size in enumerate(sizes, 1)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,8 @@ def test_a_polynomial_is_recovered_order_by_order(learned):
     mean, members = perturbation.relative_errors(series, tensors)
     assert (mean < (0.05, 0.03, 0.1)).all(), "seconds of training, so percents"
     assert members.shape == (3, 2)
-    # By the triangle inequality, the error of the mean is at most the mean of the members' errors.
+    # By the triangle inequality, the error of the mean is at most the mean of the
+    # members' errors.
     assert (mean <= members.mean(axis=1) * (1 + 1e-9)).all()
 
 
@@ -47,18 +51,35 @@ def test_later_ensembles_correct_the_lower_orders(random_mlp, differ, least, mos
     """The weight of the correction is the agreement s, computed here from the members' coefficients directly."""
 
     def ensemble(seed):
-        bases = [random_mlp([4, 6, 1], seed=seed), *(random_mlp([4, 6, 1], seed=100 * seed + i) for i in range(3))]
+        bases = [
+            random_mlp([4, 6, 1], seed=seed),
+            *(random_mlp([4, 6, 1], seed=100 * seed + i) for i in range(3)),
+        ]
         mixed = [
-            MLP([w + differ * v for w, v in zip(bases[0].weights, other.weights)], bases[0].biases, "tanh")
+            MLP(
+                [w + differ * v for w, v in zip(bases[0].weights, other.weights)],
+                bases[0].biases,
+                "tanh",
+            )
             for other in bases[1:]
         ]
-        return Ensemble(tuple(mixed), (0, 1, 2), np.ones((1, 3)), np.ones((1, 3)), np.ones(1))
+        return Ensemble(
+            tuple(mixed), (0, 1, 2), np.ones((1, 3)), np.ones((1, 3)), np.ones(1)
+        )
 
     own, later = ensemble(1), ensemble(2)
     found = LearnedSeries((own, later), 2).tensor(1).packed
-    first, t = (np.array([derivative_tensor(m, 1).packed for m in e.members]) for e in (own, later))
+    first, t = (
+        np.array([derivative_tensor(m, 1).packed for m in e.members])
+        for e in (own, later)
+    )
     share = 1 - t.var(axis=0, ddof=1).sum() / len(t) / (t.mean(axis=0) ** 2).sum()
-    np.testing.assert_allclose(found, first.mean(axis=0) + max(0, share) * t.mean(axis=0), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        found,
+        first.mean(axis=0) + max(0, share) * t.mean(axis=0),
+        rtol=1e-12,
+        atol=1e-12,
+    )
     assert least <= max(0, share) <= most
 
 
@@ -70,7 +91,13 @@ def test_shares_that_are_kept_are_read_only(learned):
 def test_one_member_corrects_nothing(learned):
     _, series = learned
     ones = tuple(
-        dataclasses.replace(e, members=e.members[:1], seeds=(0,), loss=e.loss[:, :1], validation=e.validation[:, :1])
+        dataclasses.replace(
+            e,
+            members=e.members[:1],
+            seeds=(0,),
+            loss=e.loss[:, :1],
+            validation=e.validation[:, :1],
+        )
         for e in series.ensembles
     )
     gradient = derivative_tensor(ones[0].member(0), 1).packed
@@ -98,14 +125,25 @@ def test_shuffled_values_teach_nothing():
 
     def learned(target, seed):
         config = dataclasses.replace(
-            CONFIG, fit="values", steps=500, learning_rate=3e-3, sample_seed=seed, seeds=(seed,)
+            CONFIG,
+            fit="values",
+            steps=500,
+            learning_rate=3e-3,
+            sample_seed=seed,
+            seeds=(seed,),
         )
         return perturbation.direct(target, config, 1).tensor(1)
 
-    right, nothing = learned(whole, 0), [learned(targets.Target("shuffled", shuffled), seed) for seed in range(4)]
+    right, nothing = (
+        learned(whole, 0),
+        [learned(targets.Target("shuffled", shuffled), seed) for seed in range(4)],
+    )
     assert (right - slope).norm() < 0.1 * slope.norm()
     found = np.array([tensor.packed for tensor in nothing])
-    mean, error = np.linalg.norm(found.mean(axis=0)), np.sqrt(found.var(axis=0, ddof=1).sum() / 4)
+    mean, error = (
+        np.linalg.norm(found.mean(axis=0)),
+        np.sqrt(found.var(axis=0, ddof=1).sum() / 4),
+    )
     assert mean < 0.1 * slope.norm() and mean < 3 * error
 
 
@@ -117,7 +155,9 @@ def test_the_proxy_is_the_sum_of_its_terms(learned):
     np.testing.assert_allclose(series(U), terms.sum(axis=-1), rtol=1e-14)
     for n in (1, 2, 3):
         expected = series.tensor(n).contract(U)
-        np.testing.assert_allclose(terms[:, n], expected, atol=1e-12 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            terms[:, n], expected, atol=1e-12 * np.abs(expected).max()
+        )
     np.testing.assert_allclose(terms[:, 0], series.ensembles[-1].mean(np.zeros(4)))
     exact = sum(tensor.contract(U) for tensor in tensors)
     assert np.abs(series(U) - exact).max() < 0.1 * np.abs(exact).max()
@@ -129,10 +169,14 @@ def test_exact_lower_orders_may_be_taken_off(tmp_path):
     target = targets.scattering_length_target()
     quick = dataclasses.replace(CONFIG, steps=600, seeds=(0,), optimizer="adam")
     exact = [born.born_tensor(n, 4) for n in (1, 2)]
-    with_exact = perturbation.iterative(target, (quick,) * 2, exact=exact[:1], cache=tmp_path)
+    with_exact = perturbation.iterative(
+        target, (quick,) * 2, exact=exact[:1], cache=tmp_path
+    )
     learned = perturbation.iterative(target, (quick,) * 2, cache=tmp_path)
     assert len([*tmp_path.iterdir()]) == 3, "the first order is one training"
-    assert with_exact.ensembles[0].member(0)([0.1] * 4) == learned.ensembles[0].member(0)([0.1] * 4)
+    assert with_exact.ensembles[0].member(0)([0.1] * 4) == learned.ensembles[0].member(
+        0
+    )([0.1] * 4)
     assert not np.array_equal(with_exact.tensor(2).packed, learned.tensor(2).packed)
     for series in (with_exact, learned):
         assert (perturbation.relative_errors(series, exact)[0] < (1e-2, 0.1)).all()
@@ -142,7 +186,13 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
     _, series = learned
     one = LearnedSeries(series.ensembles[:1], 3)
     assert one.order == 3
-    hessian = np.mean([derivative_tensor(m, 2, np.zeros(4)).packed for m in series.ensembles[0].members], axis=0)
+    hessian = np.mean(
+        [
+            derivative_tensor(m, 2, np.zeros(4)).packed
+            for m in series.ensembles[0].members
+        ],
+        axis=0,
+    )
     np.testing.assert_allclose(one.tensor(2).packed, hessian / 2, rtol=1e-13)
 
 
@@ -152,7 +202,10 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
         (lambda s: s.member_tensor(0, 0), "order = 0: must be an integer from 1 to 3"),
         (lambda s: s.member_tensor(2, 1), "number = 2: must be an integer from 0 to 1"),
         (lambda s: s.tensor(4), "order = 4: must be an integer from 1 to 3"),
-        (lambda s: s.terms(np.ones(5)), r"U: shape \(5,\); the last axis must be 4 long"),
+        (
+            lambda s: s.terms(np.ones(5)),
+            r"U: shape \(5,\); the last axis must be 4 long",
+        ),
         (lambda s: LearnedSeries((), 1), r"ensembles = \(\): must be one or more"),
         (
             lambda s: perturbation.iterative(targets.scattering_length_target(), ()),
@@ -160,19 +213,24 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
         ),
         (
             lambda s: perturbation.iterative(
-                targets.scattering_length_target(), (CONFIG, dataclasses.replace(CONFIG, d=5))
+                targets.scattering_length_target(),
+                (CONFIG, dataclasses.replace(CONFIG, d=5)),
             ),
             r"configs: have d = \[4, 5\]; must have one",
         ),
         (
             lambda s: perturbation.iterative(
-                targets.scattering_length_target(), (CONFIG,) * 3, exact=[born.born_tensor(1, 4)]
+                targets.scattering_length_target(),
+                (CONFIG,) * 3,
+                exact=[born.born_tensor(1, 4)],
             ),
             "exact: 1 tensors; 3 orders need 2",
         ),
         (
             lambda s: perturbation.iterative(
-                targets.scattering_length_target(), (CONFIG,) * 2, exact=[born.born_tensor(1, 5)]
+                targets.scattering_length_target(),
+                (CONFIG,) * 2,
+                exact=[born.born_tensor(1, 5)],
             ),
             "exact: tensors of dim 5; configs have d = 4",
         ),
@@ -181,11 +239,15 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
             r"ensembles: of networks with \[4, 24\] inputs; must be of one kind",
         ),
         (
-            lambda s: perturbation.relative_errors(s, [born.born_tensor(n, 4) for n in range(1, 5)]),
+            lambda s: perturbation.relative_errors(
+                s, [born.born_tensor(n, 4) for n in range(1, 5)]
+            ),
             "exact: 4 orders; the series has 3",
         ),
         (
-            lambda s: perturbation.direct(targets.scattering_length_target(), CONFIG, 0),
+            lambda s: perturbation.direct(
+                targets.scattering_length_target(), CONFIG, 0
+            ),
             "order = 0: must be an integer >= 1",
         ),
     ],
@@ -196,17 +258,23 @@ def test_bad_input(learned, call, message):
 
 
 @pytest.mark.parametrize(
-    "kind, smallest, far", [("attractive", 0.2, True), ("sparse", 0.0, False), ("signed", 0.2, False)]
+    "kind, smallest, far",
+    [("attractive", 0.2, True), ("sparse", 0.0, False), ("signed", 0.2, False)],
 )
 def test_a_centre_that_is_not_sampled_is_said(kind, smallest, far):
-    config = dataclasses.replace(CONFIG, sampling=kind, min_scale=smallest, steps=1, warmup=0, samples=64)
+    config = dataclasses.replace(
+        CONFIG, sampling=kind, min_scale=smallest, steps=1, warmup=0, samples=64
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         perturbation.direct(targets.scattering_length_target(), config, 1)
     said = [str(w.message) for w in caught if "centre" in str(w.message)]
     assert len(said) == far
     if far:
-        assert "standard deviations from the mean of what is sampled (attractive, min_scale = 0.2)" in said[0]
+        assert (
+            "standard deviations from the mean of what is sampled (attractive, min_scale = 0.2)"
+            in said[0]
+        )
 
 
 def test_a_target_without_the_derivatives_that_are_fitted():

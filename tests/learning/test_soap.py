@@ -7,14 +7,18 @@ from oracles import refusal
 from paperlib._support import tensorflow as _tensorflow
 
 if find_spec("tensorflow") is None:
-    pytest.skip("SOAP is a Keras optimizer: it needs the [train] extra", allow_module_level=True)
+    pytest.skip(
+        "SOAP is a Keras optimizer: it needs the [train] extra", allow_module_level=True
+    )
 
 tf, keras = _tensorflow.load()
 
 from paperlib.learning.soap import SOAP  # noqa: E402
 
 
-def soap_by_numpy(weights, gradients, rate, beta_1=0.95, beta_2=0.95, epsilon=1e-8, frequency=10):
+def soap_by_numpy(
+    weights, gradients, rate, beta_1=0.95, beta_2=0.95, epsilon=1e-8, frequency=10
+):
     """Run the algorithm of arXiv:2409.11321 independently, in double precision, with the momentum stored unrotated."""
     weights = weights.astype(float)
     momentum, second, bases = np.zeros_like(weights), np.zeros_like(weights), None
@@ -26,15 +30,27 @@ def soap_by_numpy(weights, gradients, rate, beta_1=0.95, beta_2=0.95, epsilon=1e
             momentum = beta_1 * momentum + (1 - beta_1) * gradient
             second = beta_2 * second + (1 - beta_2) * rotated**2
             corrected = (q.T @ momentum @ p) / (1 - beta_1**step)
-            weights = weights - rate * q @ (corrected * np.sqrt(1 - beta_2**step) / (np.sqrt(second) + epsilon)) @ p.T
+            weights = (
+                weights
+                - rate
+                * q
+                @ (corrected * np.sqrt(1 - beta_2**step) / (np.sqrt(second) + epsilon))
+                @ p.T
+            )
         left = beta_2 * left + (1 - beta_2) * gradient @ gradient.T
         right = beta_2 * right + (1 - beta_2) * gradient.T @ gradient
         if bases is None:
             bases = [np.linalg.eigh(m)[1][:, ::-1] for m in (left, right)]
         elif step % frequency == 0:
-            orders = [np.argsort(-np.diag(b.T @ m @ b)) for b, m in zip(bases, (left, right), strict=True)]
+            orders = [
+                np.argsort(-np.diag(b.T @ m @ b))
+                for b, m in zip(bases, (left, right), strict=True)
+            ]
             second = second[np.ix_(*orders)]
-            bases = [np.linalg.qr(m @ b[:, o])[0] for m, b, o in zip((left, right), bases, orders, strict=True)]
+            bases = [
+                np.linalg.qr(m @ b[:, o])[0]
+                for m, b, o in zip((left, right), bases, orders, strict=True)
+            ]
     return weights
 
 
@@ -53,12 +69,18 @@ def run(optimizer, variables, gradients):
 def test_against_the_algorithm_in_numpy(shape):
     random = np.random.default_rng(0)
     start = random.standard_normal(shape).astype(np.float32)
-    gradients = random.standard_normal((35, *shape)).astype(np.float32) * np.linspace(1, 3, 6)
+    gradients = random.standard_normal((35, *shape)).astype(np.float32) * np.linspace(
+        1, 3, 6
+    )
     variable = keras.Variable(start)
     run(SOAP(1e-2), [variable], [[g] for g in gradients])
     for member, first in enumerate(start.reshape(-1, 6, 6)):
-        expected = soap_by_numpy(first, gradients.reshape(35, -1, 6, 6)[:, member], 1e-2)
-        np.testing.assert_allclose(variable.numpy().reshape(-1, 6, 6)[member], expected, atol=3e-6)
+        expected = soap_by_numpy(
+            first, gradients.reshape(35, -1, 6, 6)[:, member], 1e-2
+        )
+        np.testing.assert_allclose(
+            variable.numpy().reshape(-1, 6, 6)[member], expected, atol=3e-6
+        )
         assert np.abs(expected - first).max() > 0.05
 
 
@@ -73,33 +95,57 @@ def test_against_the_algorithm_in_numpy(shape):
 def test_every_option_against_the_algorithm_in_numpy(options):
     random = np.random.default_rng(5)
     start = random.standard_normal((4, 4)).astype(np.float32)
-    gradients = random.standard_normal((13, 4, 4)).astype(np.float32) * np.linspace(1, 3, 4)
+    gradients = random.standard_normal((13, 4, 4)).astype(np.float32) * np.linspace(
+        1, 3, 4
+    )
     variable = keras.Variable(start)
     run(SOAP(1e-2, **options), [variable], [[g] for g in gradients])
-    np.testing.assert_allclose(variable.numpy(), soap_by_numpy(start, gradients, 1e-2, **options), atol=3e-6)
+    np.testing.assert_allclose(
+        variable.numpy(), soap_by_numpy(start, gradients, 1e-2, **options), atol=3e-6
+    )
 
 
 @pytest.mark.parametrize("dtype, digits", [("float32", 3e-6), ("float64", 1e-8)])
 def test_the_smallest_matrix_in_single_and_double_precision(dtype, digits):
     random = np.random.default_rng(6)
     start = random.standard_normal((2, 2)).astype(np.float32)
-    gradients = random.standard_normal((9, 2, 2)).astype(np.float32) * np.linspace(1, 3, 2)
-    variable, rate = keras.Variable(start, dtype=dtype), 2.0**-7  # exact in both precisions
+    gradients = random.standard_normal((9, 2, 2)).astype(np.float32) * np.linspace(
+        1, 3, 2
+    )
+    # exact in both precisions
+    variable, rate = keras.Variable(start, dtype=dtype), 2.0**-7
     options = {"beta_1": 0.5, "beta_2": 0.75, "frequency": 2}
     soap = SOAP(rate, **options)
     soap.build([variable])
     for gradient in gradients:
         soap.apply([tf.constant(gradient, dtype)])
     assert variable.dtype == dtype
-    np.testing.assert_allclose(variable.numpy(), soap_by_numpy(start, gradients, rate, **options), atol=digits)
+    np.testing.assert_allclose(
+        variable.numpy(), soap_by_numpy(start, gradients, rate, **options), atol=digits
+    )
 
 
 def test_its_configuration_makes_it_again():
-    options = {"beta_1": 0.5, "beta_2": 0.25, "epsilon": 0.125, "frequency": 3, "name": "other", "clipnorm": 2.0}
+    options = {
+        "beta_1": 0.5,
+        "beta_2": 0.25,
+        "epsilon": 0.125,
+        "frequency": 3,
+        "name": "other",
+        "clipnorm": 2.0,
+    }
     config = SOAP(0.5, **options).get_config()
-    assert {name: config[name] for name in options} == options and config["learning_rate"] == 0.5
+    assert {name: config[name] for name in options} == options and config[
+        "learning_rate"
+    ] == 0.5
     assert SOAP.from_config(config).get_config() == config
-    paper = {"learning_rate": 3e-3, "beta_1": 0.95, "beta_2": 0.95, "epsilon": 1e-8, "frequency": 10}
+    paper = {
+        "learning_rate": 3e-3,
+        "beta_1": 0.95,
+        "beta_2": 0.95,
+        "epsilon": 1e-8,
+        "frequency": 10,
+    }
     assert {name: SOAP().get_config()[name] for name in paper} == pytest.approx(paper)
     assert SOAP().name == "soap"
 
@@ -111,19 +157,32 @@ def test_built_twice_it_keeps_its_state():
     assert len({made.path for made in soap.variables}) == len(soap.variables)
     state = list(soap.variables)
     soap.build([variable])
-    assert [a is b for a, b in zip(state, soap.variables, strict=True)] == [True] * len(state)
+    assert [a is b for a, b in zip(state, soap.variables, strict=True)] == [True] * len(
+        state
+    )
     assert len(set(id(a) for a in state)) == len(state)
 
 
 def test_against_pytorch_optimizer():
-    torch = pytest.importorskip("torch", reason="PyTorch is not in the lock: it is gigabytes")
-    theirs = pytest.importorskip("pytorch_optimizer", reason="install pytorch-optimizer to compare with it")
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not in the lock: it is gigabytes"
+    )
+    theirs = pytest.importorskip(
+        "pytorch_optimizer", reason="install pytorch-optimizer to compare with it"
+    )
     random = np.random.default_rng(1)
     start = random.standard_normal((6, 6)).astype(np.float32)
-    gradients = random.standard_normal((25, 6, 6)).astype(np.float32) * np.linspace(1, 3, 6, dtype=np.float32)
+    gradients = random.standard_normal((25, 6, 6)).astype(np.float32) * np.linspace(
+        1, 3, 6, dtype=np.float32
+    )
     parameter = torch.nn.Parameter(torch.tensor(start))
     optimizer = theirs.SOAP(
-        [parameter], lr=1e-2, betas=(0.95, 0.95), weight_decay=0.0, precondition_frequency=10, correct_bias=True
+        [parameter],
+        lr=1e-2,
+        betas=(0.95, 0.95),
+        weight_decay=0.0,
+        precondition_frequency=10,
+        correct_bias=True,
     )
     for gradient in gradients:
         parameter.grad = torch.tensor(gradient)
@@ -138,16 +197,25 @@ def test_with_identity_bases_it_is_adam():
     random = np.random.default_rng(2)
     shapes = [(2, 4, 3), (2, 1, 3), (5,)]
     gradients = [[random.standard_normal(shape) for shape in shapes] for _ in range(12)]
-    ours, adams = ([keras.Variable(np.ones(shape, np.float32)) for shape in shapes] for _ in range(2))
+    ours, adams = (
+        [keras.Variable(np.ones(shape, np.float32)) for shape in shapes]
+        for _ in range(2)
+    )
     soap = SOAP(1e-2, beta_1=0.9, beta_2=0.99, frequency=10**6)
     run(soap, ours, gradients[:1])
     for value, shape in zip(ours, shapes, strict=True):
-        np.testing.assert_array_equal(value.numpy(), np.ones(shape), err_msg="the first step moves nothing")
+        np.testing.assert_array_equal(
+            value.numpy(), np.ones(shape), err_msg="the first step moves nothing"
+        )
     for (_, left), (_, right) in filter(None, soap._bases):
         left.assign(np.broadcast_to(np.eye(4), left.shape))
         right.assign(np.broadcast_to(np.eye(3), right.shape))
     run(soap, ours, gradients[1:])
-    run(keras.optimizers.Adam(1e-2, beta_1=0.9, beta_2=0.99, epsilon=1e-8), adams, gradients[1:])
+    run(
+        keras.optimizers.Adam(1e-2, beta_1=0.9, beta_2=0.99, epsilon=1e-8),
+        adams,
+        gradients[1:],
+    )
     for value, adam in zip(ours, adams, strict=True):
         np.testing.assert_allclose(value.numpy(), adam.numpy(), atol=2e-6)
 
@@ -155,15 +223,23 @@ def test_with_identity_bases_it_is_adam():
 def test_bases_stay_orthonormal_and_members_apart():
     random = np.random.default_rng(3)
     gradients = random.standard_normal((40, 2, 5, 4))
-    both, alone = keras.Variable(np.ones((2, 5, 4), np.float32)), keras.Variable(np.ones((1, 5, 4), np.float32))
+    both, alone = (
+        keras.Variable(np.ones((2, 5, 4), np.float32)),
+        keras.Variable(np.ones((1, 5, 4), np.float32)),
+    )
     soap = SOAP(1e-2)
     run(soap, [both], [[g] for g in gradients])
     run(SOAP(1e-2), [alone], [[g[1:]] for g in gradients])
     for _, basis in soap._bases[0]:
         product = np.einsum("mij,mik->mjk", basis.numpy(), basis.numpy())
-        np.testing.assert_allclose(product, np.broadcast_to(np.eye(product.shape[-1]), product.shape), atol=1e-5)
-    # The first 5 x 4 gradients leave a direction of the left space empty, so that rounding determines its eigenvector.
-    # Therefore the weights are compared, not the bases.
+        np.testing.assert_allclose(
+            product,
+            np.broadcast_to(np.eye(product.shape[-1]), product.shape),
+            atol=1e-5,
+        )
+    # The first 5 x 4 gradients leave a direction of the left space empty, so that
+    # rounding determines its eigenvector. Therefore the weights are compared, not the
+    # bases.
     np.testing.assert_allclose(both.numpy()[1], alone.numpy()[0], atol=2e-3)
 
 
@@ -172,7 +248,9 @@ def test_it_trains_a_keras_model_and_saves_its_configuration():
     x = random.standard_normal((256, 6)).astype(np.float32)
     y = np.tanh(x[:, :1] * x[:, 1:2])
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(16, "gelu"), keras.layers.Dense(1)])
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(16, "gelu"), keras.layers.Dense(1)]
+    )
     model.compile(SOAP(1e-2, frequency=5), "mse")
     losses = model.fit(x, y, batch_size=32, epochs=30, verbose=0).history["loss"]
     assert losses[-1] < 0.1 * losses[0]
@@ -203,7 +281,9 @@ def test_without_epsilon_a_weight_without_gradient_stays():
     variable = keras.Variable(np.array([[1.0, 2.0], [3.0, 4.0]], np.float32))
     optimizer = SOAP(0.1, epsilon=0.0)
     for step in range(12):
-        optimizer.apply([keras.ops.convert_to_tensor([[0.0, 0.0], [1.0 + step, 0.0]])], [variable])
+        optimizer.apply(
+            [keras.ops.convert_to_tensor([[0.0, 0.0], [1.0 + step, 0.0]])], [variable]
+        )
     left = np.asarray(variable)
     assert np.isfinite(left).all() and left[1, 0] < 3
     still = keras.Variable(np.ones((3, 2), np.float32))
@@ -222,10 +302,19 @@ def test_half_precision_is_turned_in_single(kind):
     optimizers = SOAP(1e-2), SOAP(1e-2)
     for gradient in gradients:
         optimizers[0].apply([keras.ops.cast(gradient, kind)], [half])
-        optimizers[1].apply([keras.ops.cast(keras.ops.cast(gradient, kind), "float32")], [full])
+        optimizers[1].apply(
+            [keras.ops.cast(keras.ops.cast(gradient, kind), "float32")], [full]
+        )
     moved = np.asarray(full) - 1
-    assert np.abs(np.asarray(keras.ops.cast(half, "float32")) - np.asarray(full)).max() < 0.3 * np.abs(moved).max()
-    assert {str(variable.dtype) for variable in optimizers[0].variables if "basis" in variable.path} == {"float32"}
+    assert (
+        np.abs(np.asarray(keras.ops.cast(half, "float32")) - np.asarray(full)).max()
+        < 0.3 * np.abs(moved).max()
+    )
+    assert {
+        str(variable.dtype)
+        for variable in optimizers[0].variables
+        if "basis" in variable.path
+    } == {"float32"}
 
 
 @pytest.mark.parametrize("shape", [(20, 3), (3, 20)])
@@ -235,8 +324,17 @@ def test_a_long_side_gets_no_basis(shape):
     optimizer = SOAP(1e-2, longest=10)
     random = np.random.default_rng(0)
     for _ in range(15):
-        optimizer.apply([keras.ops.convert_to_tensor(random.standard_normal(shape).astype(np.float32))], [variable])
-    assert [tuple(each.shape) for each in optimizer.variables if "basis" in each.path] == [(3, 3)]
+        optimizer.apply(
+            [
+                keras.ops.convert_to_tensor(
+                    random.standard_normal(shape).astype(np.float32)
+                )
+            ],
+            [variable],
+        )
+    assert [
+        tuple(each.shape) for each in optimizer.variables if "basis" in each.path
+    ] == [(3, 3)]
     assert np.isfinite(np.asarray(variable)).all()
     plain = keras.Variable(np.ones((20, 30), np.float32))
     optimizer, adam = SOAP(1e-2, longest=10), SOAP(1e-2)
@@ -260,5 +358,9 @@ def test_one_sided_against_the_algorithm_in_numpy():
     for step, gradient in enumerate(gradients[1:], start=1):
         rotated = gradient @ basis
         m, v = m + 0.05 * (rotated - m), v + 0.05 * (rotated**2 - v)
-        weights -= 0.125 * (m / (np.sqrt(v) + 1e-8) * np.sqrt(1 - 0.95**step) / (1 - 0.95**step)) @ basis.T
+        weights -= (
+            0.125
+            * (m / (np.sqrt(v) + 1e-8) * np.sqrt(1 - 0.95**step) / (1 - 0.95**step))
+            @ basis.T
+        )
     np.testing.assert_allclose(np.asarray(variable), weights, rtol=1e-9)

@@ -36,12 +36,18 @@ def write(path, **content):
 
 @pytest.fixture(scope="module")
 def cluster():
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as running:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as running:
         yield running
 
 
 def test_every_combination_is_a_point(tmp_path):
-    path = write(tmp_path / "grid.json", fixed=FIXED, grid={"hidden": [[4], [8]], "protocol": ["direct", "iterative"]})
+    path = write(
+        tmp_path / "grid.json",
+        fixed=FIXED,
+        grid={"hidden": [[4], [8]], "protocol": ["direct", "iterative"]},
+    )
     points = sweep.read_grid(path)
     assert {(point.config.hidden, point.protocol) for point in points} == {
         ((4,), "direct"), ((8,), "direct"), ((4,), "iterative"), ((8,), "iterative"),
@@ -59,7 +65,8 @@ def test_a_killed_worker_loses_nothing_and_a_second_run_goes_on(tmp_path, cluste
     said, killed = [], []
 
     def kill():
-        while len(said) < 2:  # the first line reports the number of points, the second the first result
+        # The first line reports the number of points, the second the first result
+        while len(said) < 2:
             time.sleep(0.02)
         killed.append(next(iter(cluster.workers.values())).pid)
         os.kill(killed[0], signal.SIGKILL)
@@ -70,12 +77,23 @@ def test_a_killed_worker_loses_nothing_and_a_second_run_goes_on(tmp_path, cluste
     executioner.join()
     assert killed and said[0] == "4 points, 1 of them in table.parquet"
     stored = pandas.read_parquet(table)
-    assert sorted(stored["key"]) == sorted(found["key"]) == sorted(point.key for point in points)
-    here = [sweep._learn(point, tmp_path / "here")["relative_error_1"] for point in points]
-    there = stored.set_index("key").loc[[point.key for point in points], "relative_error_1"]
+    assert (
+        sorted(stored["key"])
+        == sorted(found["key"])
+        == sorted(point.key for point in points)
+    )
+    here = [
+        sweep._learn(point, tmp_path / "here")["relative_error_1"] for point in points
+    ]
+    there = stored.set_index("key").loc[
+        [point.key for point in points], "relative_error_1"
+    ]
     np.testing.assert_allclose(there, here, rtol=1e-3)
     # The second run keeps the row of the first one instead of computing it again.
-    assert stored.loc[stored["key"] == points[0].key, "seconds"].item() == first["seconds"].item()
+    assert (
+        stored.loc[stored["key"] == points[0].key, "seconds"].item()
+        == first["seconds"].item()
+    )
     again = []
     sweep.sweep(points, table, scheduler=address, log=again.append)
     assert again == ["4 points, 4 of them in table.parquet"]
@@ -83,16 +101,41 @@ def test_a_killed_worker_loses_nothing_and_a_second_run_goes_on(tmp_path, cluste
 
 def test_a_point_that_fails_is_named_when_the_others_are_done(tmp_path, cluster):
     grid = {"learning_rate": [1e-3, 1e30]}
-    points = sweep.read_grid(write(tmp_path / "grid.json", fixed=FIXED | {"hidden": [4]}, grid=grid))
-    with pytest.raises(RuntimeError, match="^1 points failed; the first, direct_2_.*diverged"):
-        sweep.sweep(points, tmp_path / "t.parquet", scheduler=cluster.scheduler_address, log=lambda line: None)
+    points = sweep.read_grid(
+        write(tmp_path / "grid.json", fixed=FIXED | {"hidden": [4]}, grid=grid)
+    )
+    with pytest.raises(
+        RuntimeError, match="^1 points failed; the first, direct_2_.*diverged"
+    ):
+        sweep.sweep(
+            points,
+            tmp_path / "t.parquet",
+            scheduler=cluster.scheduler_address,
+            log=lambda line: None,
+        )
     assert len(pandas.read_parquet(tmp_path / "t.parquet")) == 1
 
 
 def test_from_the_command_line(tmp_path, cluster):
-    path = write(tmp_path / "grid.json", fixed=FIXED | {"hidden": [4]}, grid={"protocol": ["direct", "iterative"]})
+    path = write(
+        tmp_path / "grid.json",
+        fixed=FIXED | {"hidden": [4]},
+        grid={"protocol": ["direct", "iterative"]},
+    )
     table = tmp_path / "t.parquet"
-    assert main(["sweep", str(path), "--table", str(table), "--scheduler", cluster.scheduler_address]) == 0
+    assert (
+        main(
+            [
+                "sweep",
+                str(path),
+                "--table",
+                str(table),
+                "--scheduler",
+                cluster.scheduler_address,
+            ]
+        )
+        == 0
+    )
     found = pandas.read_parquet(table).set_index("protocol")["relative_error_2"]
     for point in sweep.read_grid(path):
         here = sweep._learn(point, tmp_path / "here")["relative_error_2"]
@@ -101,7 +144,10 @@ def test_from_the_command_line(tmp_path, cluster):
 
 def test_without_the_extra_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ModuleNotFoundError, match=r"^pandas: a sweep needs 'neural-born-series\[sweep\]'$"):
+    with pytest.raises(
+        ModuleNotFoundError,
+        match=r"^pandas: a sweep needs 'neural-born-series\[sweep\]'$",
+    ):
         sweep.sweep((), tmp_path / "t.parquet")
 
 
@@ -110,9 +156,15 @@ def test_without_the_extra_it_is_named(tmp_path, monkeypatch):
     [
         ([1], "must be an object with `grid`"),
         ({"fixed": {}}, "must be an object with `grid`"),
-        ({"grid": {"widht": [1]}}, "grid: widht: must be a list of values of a field among"),
+        (
+            {"grid": {"widht": [1]}},
+            "grid: widht: must be a list of values of a field among",
+        ),
         ({"grid": {"d": 4}}, "grid: d: must be a list"),
-        ({"grid": {"d": [4]}, "fixed": {"protocl": 1}}, "fixed: protocl: must be a field among"),
+        (
+            {"grid": {"d": [4]}, "fixed": {"protocl": 1}},
+            "fixed: protocl: must be a field among",
+        ),
         ({"grid": {"d": [0]}}, "d = 0: must be an integer >= 1"),
         ({"grid": {"protocol": ["both"]}}, "protocol = 'both': must be one of"),
     ],

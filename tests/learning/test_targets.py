@@ -37,10 +37,16 @@ def check_derivatives(target, U, v, digits):
     slope = (target.values(U + step * v) - target.values(U - step * v)) / (2 * step)
     along = (target.gradients(U) * v).sum(axis=1)
     np.testing.assert_allclose(along, slope, atol=digits * np.abs(slope).max())
-    turn = (target.gradients(U + step * v) - target.gradients(U - step * v)) / (2 * step)
-    np.testing.assert_allclose(target.hessian_vectors(U, v), turn, atol=digits * np.abs(turn).max() + 1e-12)
+    turn = (target.gradients(U + step * v) - target.gradients(U - step * v)) / (
+        2 * step
+    )
+    np.testing.assert_allclose(
+        target.hessian_vectors(U, v), turn, atol=digits * np.abs(turn).max() + 1e-12
+    )
     separate = target.values(U), target.gradients(U), target.hessian_vectors(U, v)
-    for one, other in zip(target.evaluate_fit("hessian_vectors", U, v), separate, strict=True):
+    for one, other in zip(
+        target.evaluate_fit("hessian_vectors", U, v), separate, strict=True
+    ):
         np.testing.assert_allclose(one, other, atol=1e-13 * np.abs(other).max())
 
 
@@ -54,15 +60,24 @@ def test_remainders_have_their_derivatives(U, v, orders):
     check_derivatives(targets.scattering_length_target(minus=exact), U, v, 1e-5)
 
 
-@pytest.mark.parametrize("kind, depth", [("attractive", 1.0), ("signed", 1.0), ("signed", 1e-3)])
+@pytest.mark.parametrize(
+    "kind, depth", [("attractive", 1.0), ("signed", 1.0), ("signed", 1e-3)]
+)
 @pytest.mark.parametrize("orders", [1, 2, 4])
 def test_remainders_do_not_cancel(kind, depth, orders):
     """Compared with 40 digits, the error is below 1e-9 of the remainder's root mean square, even if that is 1e-23."""
     U = potentials.sample(6, 16, depth=depth, kind=kind, seed=0)
-    values = targets.scattering_length_target(minus=[born.born_tensor(n, 16) for n in range(1, orders + 1)]).values(U)
-    exact = [oracles.scattering_length(u) - sum(oracles.born_terms(u, orders)) for u in U]
+    values = targets.scattering_length_target(
+        minus=[born.born_tensor(n, 16) for n in range(1, orders + 1)]
+    ).values(U)
+    exact = [
+        oracles.scattering_length(u) - sum(oracles.born_terms(u, orders)) for u in U
+    ]
     size = np.sqrt(np.mean([float(e) ** 2 for e in exact]))
-    assert max(abs(float(value - e)) for value, e in zip(values, exact, strict=True)) < 1e-9 * size
+    assert (
+        max(abs(float(value - e)) for value, e in zip(values, exact, strict=True))
+        < 1e-9 * size
+    )
 
 
 def test_remainder_of_learned_tensors(U):
@@ -70,7 +85,9 @@ def test_remainder_of_learned_tensors(U):
     first = born.born_tensor(1, D)
     off = targets.scattering_length_target(minus=[first * 1.01])
     right = targets.scattering_length_target(minus=[first])
-    np.testing.assert_allclose(off.values(U) - right.values(U), -0.01 * first.contract(U), rtol=1e-9)
+    np.testing.assert_allclose(
+        off.values(U) - right.values(U), -0.01 * first.contract(U), rtol=1e-9
+    )
     assert off.name != right.name
 
 
@@ -80,7 +97,9 @@ def test_born_remainder_is_what_the_terms_leave():
     U = potentials.sample(5, 8, depth=3.0, seed=4)
     for order in (1, 3, 6):
         expected = scattering_length(U) - born.born_approximation(U, order)
-        np.testing.assert_allclose(born.born_remainder(U, order), expected, rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(
+            born.born_remainder(U, order), expected, rtol=1e-9, atol=1e-15
+        )
 
 
 def test_polynomials_by_einsum(v):
@@ -88,7 +107,11 @@ def test_polynomials_by_einsum(v):
     one, two, three, four = (tensor.full() for tensor in tensors)
     target = targets.polynomial(tensors)
     x = np.random.default_rng(5).standard_normal((8, D))
-    values = x @ one + np.einsum("ij,ni,nj->n", two, x, x) + np.einsum("ijk,ni,nj,nk->n", three, x, x, x)
+    values = (
+        x @ one
+        + np.einsum("ij,ni,nj->n", two, x, x)
+        + np.einsum("ijk,ni,nj,nk->n", three, x, x, x)
+    )
     values += np.einsum("ijkl,ni,nj,nk,nl->n", four, x, x, x, x)
     np.testing.assert_allclose(target.values(x), values, rtol=1e-11)
     gradient = one + 2 * x @ two + 3 * np.einsum("ijk,nj,nk->ni", three, x, x)
@@ -96,7 +119,9 @@ def test_polynomials_by_einsum(v):
     np.testing.assert_allclose(target.gradients(x), gradient, rtol=1e-11, atol=1e-11)
     product = 2 * v @ two + 6 * np.einsum("ijk,nj,nk->ni", three, x, v)
     product += 12 * np.einsum("ijkl,nj,nk,nl->ni", four, x, x, v)
-    np.testing.assert_allclose(target.hessian_vectors(x, v), product, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(
+        target.hessian_vectors(x, v), product, rtol=1e-11, atol=1e-11
+    )
 
 
 def test_the_fifth_power_of_a_sum(v):
@@ -104,7 +129,9 @@ def test_the_fifth_power_of_a_sum(v):
     x = np.random.default_rng(8).standard_normal((8, D))
     s = x.sum(axis=1)
     np.testing.assert_allclose(target.values(x), s**5, rtol=1e-11)
-    np.testing.assert_allclose(target.gradients(x), np.outer(5 * s**4, np.ones(D)), rtol=1e-11)
+    np.testing.assert_allclose(
+        target.gradients(x), np.outer(5 * s**4, np.ones(D)), rtol=1e-11
+    )
     expected = np.outer(20 * s**3 * v.sum(axis=1), np.ones(D))
     np.testing.assert_allclose(target.hessian_vectors(x, v), expected, rtol=1e-10)
 
@@ -112,7 +139,9 @@ def test_the_fifth_power_of_a_sum(v):
 def test_polynomials_of_many_points_are_those_of_each():
     target = targets.polynomial(random_tensors((2, 3)))
     x = np.random.default_rng(0).standard_normal((2500, D))
-    np.testing.assert_allclose(target.gradients(x)[2400:], target.gradients(x[2400:]), rtol=1e-12)
+    np.testing.assert_allclose(
+        target.gradients(x)[2400:], target.gradients(x[2400:]), rtol=1e-12
+    )
 
 
 def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
@@ -121,53 +150,90 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
     square, cube = random_tensors((2, 3))
     two, three = square.full(), cube.full()
     exact = targets.polynomial([square, cube])
-    by_jax = targets.from_jax("p", lambda x: jnp.einsum("ij,i,j", two, x, x) + jnp.einsum("ijk,i,j,k", three, x, x, x))
+    by_jax = targets.from_jax(
+        "p",
+        lambda x: (
+            jnp.einsum("ij,i,j", two, x, x) + jnp.einsum("ijk,i,j,k", three, x, x, x)
+        ),
+    )
     by_tf = targets.from_tensorflow(
-        "p", lambda x: tf.einsum("ij,ni,nj->n", two, x, x) + tf.einsum("ijk,ni,nj,nk->n", three, x, x, x)
+        "p",
+        lambda x: (
+            tf.einsum("ij,ni,nj->n", two, x, x)
+            + tf.einsum("ijk,ni,nj,nk->n", three, x, x, x)
+        ),
     )
     x = np.random.default_rng(6).standard_normal((8, D))
     for target in (by_jax, by_tf):
-        np.testing.assert_allclose(target.evaluate("values", x), exact.values(x), rtol=1e-12)
-        np.testing.assert_allclose(target.evaluate("gradients", x), exact.gradients(x), rtol=1e-11, atol=1e-12)
         np.testing.assert_allclose(
-            target.evaluate("hessian_vectors", x, v), exact.hessian_vectors(x, v), rtol=1e-11, atol=1e-12
+            target.evaluate("values", x), exact.values(x), rtol=1e-12
+        )
+        np.testing.assert_allclose(
+            target.evaluate("gradients", x), exact.gradients(x), rtol=1e-11, atol=1e-12
+        )
+        np.testing.assert_allclose(
+            target.evaluate("hessian_vectors", x, v),
+            exact.hessian_vectors(x, v),
+            rtol=1e-11,
+            atol=1e-12,
         )
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: targets.scattering_length_target(minus=[born.born_tensor(2, 4)]), r"minus\[0\] = SymmetricTensor"),
+        (
+            lambda: targets.scattering_length_target(minus=[born.born_tensor(2, 4)]),
+            r"minus\[0\] = SymmetricTensor",
+        ),
         (
             lambda: targets.scattering_length_target(minus=[1.0]),
             r"minus\[0\] = 1.0: must be a scalar SymmetricTensor of order 1",
         ),
         (
-            lambda: targets.scattering_length_target(minus=[born.born_tensor(1, 4)] * 2),
+            lambda: targets.scattering_length_target(
+                minus=[born.born_tensor(1, 4)] * 2
+            ),
             r"minus\[1\] = SymmetricTensor.*: must be a scalar SymmetricTensor of order 2",
         ),
         (
-            lambda: targets.scattering_length_target(minus=[born.born_tensor(1, 4), born.born_tensor(2, 5)]),
+            lambda: targets.scattering_length_target(
+                minus=[born.born_tensor(1, 4), born.born_tensor(2, 5)]
+            ),
             r"minus\[1\]: dim 5; must be 4",
         ),
         (
-            lambda: targets.scattering_length_target(minus=[born.born_tensor(1, 4), born.born_tensor(2, 3)]),
+            lambda: targets.scattering_length_target(
+                minus=[born.born_tensor(1, 4), born.born_tensor(2, 3)]
+            ),
             r"minus\[1\]: dim 3; must be 4",
         ),
         (lambda: targets.polynomial([]), r"tensors = \[\]: must be one or more"),
-        (lambda: targets.polynomial([1.0]), r"tensors\[0\] = 1.0: must be a scalar SymmetricTensor"),
+        (
+            lambda: targets.polynomial([1.0]),
+            r"tensors\[0\] = 1.0: must be a scalar SymmetricTensor",
+        ),
         (lambda: targets.polynomial(3), "tensors = 3: must be a sequence"),
         (
-            lambda: targets.polynomial([born.born_tensor(2, 4)]).values(np.ones((2, 5))),
+            lambda: targets.polynomial([born.born_tensor(2, 4)]).values(
+                np.ones((2, 5))
+            ),
             r"x: shape \(2, 5\); the last axis must be 4",
         ),
         (lambda: targets.Target("t", 3), "values = 3: must be callable"),
         (lambda: targets.Target(3, len), "name: int given; must be of type str"),
         (
-            lambda: targets.Target("t", lambda U: U[:, 0] + 1j).evaluate("values", np.ones((2, 2))),
+            lambda: targets.Target("t", lambda U: U[:, 0] + 1j).evaluate(
+                "values", np.ones((2, 2))
+            ),
             "target 't': values have dtype complex128",
         ),
-        (lambda: targets.polynomial([born.born_tensor(1, 4), born.born_tensor(1, 5)]), "tensors = .*of one dimension"),
+        (
+            lambda: targets.polynomial(
+                [born.born_tensor(1, 4), born.born_tensor(1, 5)]
+            ),
+            "tensors = .*of one dimension",
+        ),
     ],
 )
 def test_bad_input(call, message):
@@ -187,7 +253,10 @@ def norms(exponent=4, **without):
 
     def products(x, v):
         along = (x * v).sum(axis=1, keepdims=True)
-        return p * square(x) ** (p / 2 - 1) * v + p * (p - 2) * square(x) ** (p / 2 - 2) * along * x
+        return (
+            p * square(x) ** (p / 2 - 1) * v
+            + p * (p - 2) * square(x) ** (p / 2 - 2) * along * x
+        )
 
     def values(x):
         return square(x)[:, 0] ** (p / 2)
@@ -200,10 +269,18 @@ def norms(exponent=4, **without):
 def test_less_takes_the_polynomial_off_every_derivative(U, v, with_jet):
     whole = norms()
     if with_jet:
-        whole = norms(jet=lambda x, v: (whole.values(x), whole.gradients(x), whole.hessian_vectors(x, v)))
+        whole = norms(
+            jet=lambda x, v: (
+                whole.values(x),
+                whole.gradients(x),
+                whole.hessian_vectors(x, v),
+            )
+        )
     tensors = random_tensors((1, 2, 3))
     rest, lower = whole.subtract(tensors), targets.polynomial(tensors)
-    np.testing.assert_allclose(rest.values(U), whole.values(U) - lower.values(U), rtol=1e-13)
+    np.testing.assert_allclose(
+        rest.values(U), whole.values(U) - lower.values(U), rtol=1e-13
+    )
     check_derivatives(rest, U, v, 1e-6)
     assert (rest.jet is not None) == with_jet
     assert whole.subtract([]) is whole
@@ -212,22 +289,32 @@ def test_less_takes_the_polynomial_off_every_derivative(U, v, with_jet):
 def test_less_has_the_derivatives_that_the_target_has(U):
     rest = norms(gradients=None, hessian_vectors=None).subtract(random_tensors((1,)))
     assert rest.gradients is rest.hessian_vectors is rest.jet is None
-    with pytest.raises(ValueError, match=r"^target 'norm less orders 1 to 1 \(\w{16}\)': has no gradients$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^target 'norm less orders 1 to 1 \(\w{16}\)': has no gradients$",
+    ):
         rest.evaluate("gradients", U)
 
 
 def test_names_tell_remainders_apart():
     first, other = random_tensors((1, 2)), random_tensors((1, 2), seed=1)
     for target in (norms(), targets.scattering_length_target()):
-        names = [target.subtract(tensors).name for tensors in (first, other, first[:1], [first[0], other[1]])]
-        assert len(set(names)) == 4 and all(name.startswith(f"{target.name} less orders 1 to ") for name in names)
+        names = [
+            target.subtract(tensors).name
+            for tensors in (first, other, first[:1], [first[0], other[1]])
+        ]
+        assert len(set(names)) == 4 and all(
+            name.startswith(f"{target.name} less orders 1 to ") for name in names
+        )
         assert target.subtract(random_tensors((1, 2))).name == names[0]
 
 
 def test_a_target_that_knows_a_better_way_than_a_difference_goes_it(U):
     tensors = [born.born_tensor(n, D) for n in (1, 2)]
     rest = targets.scattering_length_target().subtract(tensors)
-    np.testing.assert_array_equal(rest.values(1e-6 * U), born.born_remainder(1e-6 * U, 2))
+    np.testing.assert_array_equal(
+        rest.values(1e-6 * U), born.born_remainder(1e-6 * U, 2)
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 1023, 1024, 1025, 2049])
@@ -235,8 +322,14 @@ def test_polynomials_of_any_number_of_points(rows):
     one, two, three = random_tensors((1, 2, 3))
     x, v = np.random.default_rng(rows).standard_normal((2, rows, D))
     values, gradients, products = targets.polynomial([one, two, three]).jet(x, v)
-    np.testing.assert_allclose(values, sum(t.contract(x) for t in (one, two, three)), rtol=1e-11, atol=1e-12)
-    gradient = one.full() + 2 * x @ two.full() + 3 * np.einsum("ijk,nj,nk->ni", three.full(), x, x)
+    np.testing.assert_allclose(
+        values, sum(t.contract(x) for t in (one, two, three)), rtol=1e-11, atol=1e-12
+    )
+    gradient = (
+        one.full()
+        + 2 * x @ two.full()
+        + 3 * np.einsum("ijk,nj,nk->ni", three.full(), x, x)
+    )
     np.testing.assert_allclose(gradients, gradient, rtol=1e-11, atol=1e-11)
     product = 2 * v @ two.full() + 6 * np.einsum("ijk,nj,nk->ni", three.full(), x, v)
     np.testing.assert_allclose(products, product, rtol=1e-11, atol=1e-11)
@@ -244,13 +337,21 @@ def test_polynomials_of_any_number_of_points(rows):
 
 def test_without_jax_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", None)
-    with pytest.raises(ModuleNotFoundError, match="^jax: from_jax needs it; pip install jax$"):
+    with pytest.raises(
+        ModuleNotFoundError, match="^jax: from_jax needs it; pip install jax$"
+    ):
         targets.from_jax("p", len)
 
 
 def test_tensors_of_one_order_add_up(U):
-    (one, two, three), (a, b, c) = random_tensors((1, 2, 3)), random_tensors((1, 2, 3), seed=1)
-    both, sums = targets.polynomial([one, a, three, b, two, c]), targets.polynomial([one + a, two + b, three + c])
+    (one, two, three), (a, b, c) = (
+        random_tensors((1, 2, 3)),
+        random_tensors((1, 2, 3), seed=1),
+    )
+    both, sums = (
+        targets.polynomial([one, a, three, b, two, c]),
+        targets.polynomial([one + a, two + b, three + c]),
+    )
     for found, expected in zip(both.jet(U, U[::-1]), sums.jet(U, U[::-1]), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -259,7 +360,10 @@ def test_tensors_of_one_order_add_up(U):
     "values, message",
     [
         (lambda x: x, r"values have shape \(3, 2\); must be \(3,\)"),
-        (lambda x: np.where(np.arange(3) > 0, np.inf, 0.0), "values of sample 1 are not finite"),
+        (
+            lambda x: np.where(np.arange(3) > 0, np.inf, 0.0),
+            "values of sample 1 are not finite",
+        ),
         (lambda x: np.ones(2), r"values have shape \(2,\); must be \(3,\)"),
         (lambda x: ["a"] * 3, "values have dtype <U1; must be real numbers"),
     ],
@@ -275,12 +379,18 @@ def test_what_a_function_gives_back_is_checked(values, message):
 
 def test_a_gradient_that_is_not_finite_is_named_by_its_sample():
     gradients = np.where(np.arange(6).reshape(3, 2) == 4, np.nan, 1.0)
-    with pytest.raises(ValueError, match="^target 't': gradients of sample 2 are not finite$"):
-        targets.Target("t", len, lambda x: gradients).evaluate("gradients", np.ones((3, 2)))
+    with pytest.raises(
+        ValueError, match="^target 't': gradients of sample 2 are not finite$"
+    ):
+        targets.Target("t", len, lambda x: gradients).evaluate(
+            "gradients", np.ones((3, 2))
+        )
 
 
 def test_whole_numbers_are_values():
-    values = targets.Target("count", lambda x: np.arange(len(x))).evaluate("values", np.ones((3, 2)))
+    values = targets.Target("count", lambda x: np.arange(len(x))).evaluate(
+        "values", np.ones((3, 2))
+    )
     assert values.dtype == np.float64 and values.tolist() == [0, 1, 2]
 
 
@@ -294,24 +404,37 @@ def test_whole_numbers_are_values():
     ],
 )
 def test_batches_of_a_polynomial_have_two_axes_and_one_shape(x, v):
-    with pytest.raises(ValueError, match=r"^x: shapes \(.*\), \(.*\); must be \(n, 4\)$"):
+    with pytest.raises(
+        ValueError, match=r"^x: shapes \(.*\), \(.*\); must be \(n, 4\)$"
+    ):
         targets.polynomial([born.born_tensor(2, 4)]).hessian_vectors(x, v)
 
 
 def test_polynomials_beyond_a_double_are_refused():
     huge = np.full((2, 4), 1e200)
-    with pytest.raises(ValueError, match="^x: the result is beyond the largest double, 1.8e308; scale the inputs$"):
+    with pytest.raises(
+        ValueError,
+        match="^x: the result is beyond the largest double, 1.8e308; scale the inputs$",
+    ):
         targets.polynomial([born.born_tensor(2, 4)]).values(huge)
 
 
 def test_tensors_must_be_scalar_ones():
     several = SymmetricTensor(1, 3, np.ones((3, 2)))
-    for ask, name in ((targets.polynomial, "tensors"), (targets.scattering_length_target, "minus")):
-        with pytest.raises(ValueError, match=rf"^{name}\[0\] = .*: must be a scalar SymmetricTensor of order 1"):
+    for ask, name in (
+        (targets.polynomial, "tensors"),
+        (targets.scattering_length_target, "minus"),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=rf"^{name}\[0\] = .*: must be a scalar SymmetricTensor of order 1",
+        ):
             ask([several])
 
 
-@pytest.mark.parametrize("what", ["values", "gradients", "hessian_vectors", "jet", "remainder"])
+@pytest.mark.parametrize(
+    "what", ["values", "gradients", "hessian_vectors", "jet", "remainder"]
+)
 def test_each_part_of_a_target_is_a_function(what):
     with pytest.raises(TypeError, match=f"^{what} = 3: must be callable$"):
         targets.Target("t", **{"values": len, what: 3})
@@ -323,7 +446,9 @@ def test_each_part_of_a_target_is_a_function(what):
 
 def test_a_jet_has_three_parts():
     short = targets.Target("t", len, jet=lambda x, v: (x[:, 0], x))
-    message = "^target 't': jet gives 2 results; must be values, gradients, hessian_vectors$"
+    message = (
+        "^target 't': jet gives 2 results; must be values, gradients, hessian_vectors$"
+    )
     with pytest.raises(ValueError, match=message):
         short.evaluate_fit("hessian_vectors", np.ones((3, 2)), np.ones((3, 2)))
     with pytest.raises(ValueError, match=message.replace("2 results", "4 results")):
@@ -350,14 +475,23 @@ def test_third_derivatives_are_as_exact_as_single_precision(depth):
     )
     exact = [born.born_tensor(n, D) for n in (1, 2)]
     with jax.enable_x64(True):
-        third = jax.vmap(lambda x, v: jax.jvp(lambda y: jax.jvp(jax.grad(a0), (y,), (v,))[1], (x,), (v,))[1])(U, v)
+        third = jax.vmap(
+            lambda x, v: jax.jvp(
+                lambda y: jax.jvp(jax.grad(a0), (y,), (v,))[1], (x,), (v,)
+            )[1]
+        )(U, v)
         third = np.asarray(third)
-    found = targets.scattering_length_target(exact).evaluate_fit("third_derivatives", U, v, depth=depth)[3]
+    found = targets.scattering_length_target(exact).evaluate_fit(
+        "third_derivatives", U, v, depth=depth
+    )[3]
     assert np.abs(found - third).max() < 1e-6 * np.abs(third).max()
 
 
 def test_a_polynomial_has_no_constant_term():
-    with pytest.raises(ValueError, match=r"^tensors\[1\] = .*: must be a scalar SymmetricTensor of order 1 or higher$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^tensors\[1\] = .*: must be a scalar SymmetricTensor of order 1 or higher$",
+    ):
         targets.polynomial([*random_tensors((1,), 3), SymmetricTensor(0, 3, [1.0])])
 
 

@@ -32,16 +32,21 @@ def test_the_same_seed_gives_the_same_weights(trained):
     assert not np.allclose(trained.member(0).weights[0], other.member(0).weights[0])
 
 
-# Rounding determines SOAP's first eigenvectors of nearly empty directions, and it differs between batches of different
-# size. A larger learning rate than this one would amplify the difference.
+# Rounding determines SOAP's first eigenvectors of nearly empty directions, and it
+# differs between batches of different size. A larger learning rate than this one would
+# amplify the difference.
 @pytest.mark.parametrize("optimizer", ["adam", "muon", "soap"])
 def test_a_member_is_what_it_would_be_alone(optimizer):
     noise = 1e-3
-    config = dataclasses.replace(SMALL, optimizer=optimizer, steps=128, learning_rate=1e-3)
+    config = dataclasses.replace(
+        SMALL, optimizer=optimizer, steps=128, learning_rate=1e-3
+    )
     both = train_ensemble(config, TARGET)
     alone = train_ensemble(dataclasses.replace(config, seeds=(5,)), TARGET)
     np.testing.assert_allclose(alone.loss[:, 0], both.loss[:, 1], rtol=noise)
-    assert (np.abs(both.loss[:, 0] / both.loss[:, 1] - 1) > 2 * noise).any(), "members differ by more than that"
+    assert (np.abs(both.loss[:, 0] / both.loss[:, 1] - 1) > 2 * noise).any(), (
+        "members differ by more than that"
+    )
 
 
 def test_streams_of_random_numbers_do_not_overlap():
@@ -51,20 +56,32 @@ def test_streams_of_random_numbers_do_not_overlap():
     held_out = SMALL.potentials(64, training._VALIDATION, SMALL.sample_seed)
     shapes = {tuple(np.round(row / row.max(), 12)) for row in held_out}
     for epoch in range(4):
-        rows = SMALL.potentials(SMALL.samples, training._SAMPLES, SMALL.sample_seed, epoch)
+        rows = SMALL.potentials(
+            SMALL.samples, training._SAMPLES, SMALL.sample_seed, epoch
+        )
         assert not shapes & {tuple(np.round(row / row.max(), 12)) for row in rows}
     informed = dataclasses.replace(SMALL, fit="hessian_vectors")
     directions = [
         training._drawn(informed, TARGET, 4, stream, n)[0][1]
-        for stream, n in ((training._VALIDATION, 0), (training._SAMPLES, 0), (training._SAMPLES, 1))
+        for stream, n in (
+            (training._VALIDATION, 0),
+            (training._SAMPLES, 0),
+            (training._SAMPLES, 1),
+        )
     ]
     assert len({array[0, 0] for array in directions}) == 3
 
 
 def test_one_configuration_has_one_fingerprint():
-    one = dataclasses.replace(SMALL, steps=np.int64(320), min_scale=0, learning_rate=np.float64(1e-2))
+    one = dataclasses.replace(
+        SMALL, steps=np.int64(320), min_scale=0, learning_rate=np.float64(1e-2)
+    )
     other = dataclasses.replace(SMALL, min_scale=0.0)
-    assert one.fingerprint(TARGET) == other.fingerprint(TARGET) != SMALL.fingerprint(TARGET)
+    assert (
+        one.fingerprint(TARGET)
+        == other.fingerprint(TARGET)
+        != SMALL.fingerprint(TARGET)
+    )
 
 
 def test_against_plain_keras(trained):
@@ -75,22 +92,34 @@ def test_against_plain_keras(trained):
 
     first = training._first_weights(SMALL)
     model = keras.Sequential(
-        [keras.Input((6,)), *(keras.layers.Dense(12, SMALL.activation) for _ in range(2)), keras.layers.Dense(1)]
+        [
+            keras.Input((6,)),
+            *(keras.layers.Dense(12, SMALL.activation) for _ in range(2)),
+            keras.layers.Dense(1),
+        ]
     )
-    model.set_weights([array[0] if k % 2 == 0 else array[0, 0] for k, array in enumerate(first)])
-    cosine = keras.optimizers.schedules.CosineDecay(0.0, 310, warmup_target=1e-2, warmup_steps=10)
+    model.set_weights(
+        [array[0] if k % 2 == 0 else array[0, 0] for k, array in enumerate(first)]
+    )
+    cosine = keras.optimizers.schedules.CosineDecay(
+        0.0, 310, warmup_target=1e-2, warmup_steps=10
+    )
     model.compile(keras.optimizers.Adam(cosine), "mse")
     held_out = TARGET.values(SMALL.potentials(64, training._VALIDATION, 0))
     losses = []
     for epoch in range(5):
         U = SMALL.potentials(SMALL.samples, training._SAMPLES, 0, epoch)
-        order = np.random.default_rng((training._ORDER, 3, epoch)).permutation(SMALL.samples)
+        order = np.random.default_rng((training._ORDER, 3, epoch)).permutation(
+            SMALL.samples
+        )
         y = (TARGET.values(U) - held_out.mean()) / held_out.std()
         history = model.fit(U[order], y[order], batch_size=32, shuffle=False, verbose=0)
         losses += history.history["loss"]
     np.testing.assert_allclose(trained.loss[:, 0], losses, rtol=2e-3)
     plain = MLP.from_keras(model)
-    np.testing.assert_allclose(trained.member(0).weights[1], plain.weights[1], atol=2e-3)
+    np.testing.assert_allclose(
+        trained.member(0).weights[1], plain.weights[1], atol=2e-3
+    )
 
 
 def test_converted_networks_predict_what_keras_did(trained):
@@ -99,16 +128,30 @@ def test_converted_networks_predict_what_keras_did(trained):
 
     member = trained.member(1)
     model = keras.Sequential(
-        [keras.Input((6,)), *(keras.layers.Dense(12, SMALL.activation) for _ in range(2)), keras.layers.Dense(1)]
+        [
+            keras.Input((6,)),
+            *(keras.layers.Dense(12, SMALL.activation) for _ in range(2)),
+            keras.layers.Dense(1),
+        ]
     )
-    model.set_weights([a for w, b in zip(member.weights, member.biases, strict=True) for a in (w.T, b)])
+    model.set_weights(
+        [
+            a
+            for w, b in zip(member.weights, member.biases, strict=True)
+            for a in (w.T, b)
+        ]
+    )
     U = SMALL.potentials(100, 9)
-    np.testing.assert_allclose(member(U), model.predict(U, verbose=0)[:, 0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        member(U), model.predict(U, verbose=0)[:, 0], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_diverging_member_is_named_and_left_out():
     wild = dataclasses.replace(SMALL, learning_rate=1e30, warmup=0)
-    with pytest.raises(ValueError, match=r"^learning_rate = 1e\+30: every member diverged"):
+    with pytest.raises(
+        ValueError, match=r"^learning_rate = 1e\+30: every member diverged"
+    ):
         train_ensemble(wild, TARGET)
 
 
@@ -122,16 +165,26 @@ def test_one_diverged_member_does_not_take_the_others():
     ]
     loss = np.array([[1.0, 1.0], [0.5, np.nan]])
     with pytest.warns(UserWarning, match=r"seeds \[5\] diverged"):
-        kept = training._to_ensemble(config, weights, loss, loss, np.ones(2), training._Scales(0.0, 1.0, (1.0,)))
+        kept = training._to_ensemble(
+            config, weights, loss, loss, np.ones(2), training._Scales(0.0, 1.0, (1.0,))
+        )
     assert kept.seeds == (3,) and len(kept.members) == 1
 
 
 QUICK = dataclasses.replace(
-    SMALL, sampling="signed", hidden=(10, 10), steps=600, samples=6400, sample_sets=2, seeds=(1, 2)
+    SMALL,
+    sampling="signed",
+    hidden=(10, 10),
+    steps=600,
+    samples=6400,
+    sample_sets=2,
+    seeds=(1, 2),
 )
 
 
-@pytest.mark.parametrize("optimizer, rate", [("soap", 1e-2), ("muon", 1e-2), ("adam", 1e-2)])
+@pytest.mark.parametrize(
+    "optimizer, rate", [("soap", 1e-2), ("muon", 1e-2), ("adam", 1e-2)]
+)
 def test_fitting_derivatives_learns_derivatives(optimizer, rate):
     """The Hessian at U = 0 is learned to within 10 %.
 
@@ -140,35 +193,49 @@ def test_fitting_derivatives_learns_derivatives(optimizer, rate):
     from paperlib.physics.born import born_tensor
     from paperlib.taylor.tensors import derivative_tensor
 
-    config = dataclasses.replace(QUICK, fit="hessian_vectors", optimizer=optimizer, learning_rate=rate)
+    config = dataclasses.replace(
+        QUICK, fit="hessian_vectors", optimizer=optimizer, learning_rate=rate
+    )
     ensemble = train_ensemble(config, TARGET)
     exact = 2 * born_tensor(2, 6)
     for member in ensemble.members:
-        assert (derivative_tensor(member, 2, np.zeros(6)) - exact).norm() < 0.1 * exact.norm()
+        assert (
+            derivative_tensor(member, 2, np.zeros(6)) - exact
+        ).norm() < 0.1 * exact.norm()
 
 
 def test_members_may_have_rates_of_their_own():
-    both = train_ensemble(dataclasses.replace(SMALL, learning_rate=(1e-2, 1e-3)), TARGET)
-    alone = train_ensemble(dataclasses.replace(SMALL, learning_rate=1e-3, seeds=(5,)), TARGET)
+    both = train_ensemble(
+        dataclasses.replace(SMALL, learning_rate=(1e-2, 1e-3)), TARGET
+    )
+    alone = train_ensemble(
+        dataclasses.replace(SMALL, learning_rate=1e-3, seeds=(5,)), TARGET
+    )
     np.testing.assert_allclose(both.loss[:, 1], alone.loss[:, 0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("fit", ["gradients", "hessian_vectors"])
 def test_a_fit_that_the_target_cannot_give_is_refused(fit):
     with pytest.raises(ValueError, match="^target 'plain': has no gradients$"):
-        train_ensemble(dataclasses.replace(SMALL, fit=fit), Target("plain", TARGET.values))
+        train_ensemble(
+            dataclasses.replace(SMALL, fit=fit), Target("plain", TARGET.values)
+        )
 
 
 def test_sets_of_samples_come_round():
     from paperlib import training
 
     scales = training._Scales(0.0, 1.0, (1.0,))
-    draw = training._drawer(dataclasses.replace(QUICK, sample_sets=2), TARGET, scales, 10)
+    draw = training._drawer(
+        dataclasses.replace(QUICK, sample_sets=2), TARGET, scales, 10
+    )
     first, second, third = (draw(epoch) for epoch in range(3))
     np.testing.assert_array_equal(first[0][0][0], third[0][0][0])
     assert not np.array_equal(first[0][0][0], second[0][0][0])
     assert not np.array_equal(first[1], third[1]), "in another order"
-    fresh = training._drawer(dataclasses.replace(QUICK, sample_sets=None), TARGET, scales, 10)
+    fresh = training._drawer(
+        dataclasses.replace(QUICK, sample_sets=None), TARGET, scales, 10
+    )
     assert not np.array_equal(first[0][0][0], fresh(2)[0][0][0])
 
 
@@ -190,7 +257,10 @@ def test_sets_of_samples_come_round():
         ({"min_scale": 2}, "min_scale = 2"),
         ({"fit": "everything"}, "fit = 'everything'"),
         ({"sample_sets": 0}, "sample_sets = 0"),
-        ({"learning_rate": (1e-3,)}, r"learning_rate = \(0.001,\): must be one number, or one for each of 2 seeds"),
+        (
+            {"learning_rate": (1e-3,)},
+            r"learning_rate = \(0.001,\): must be one number, or one for each of 2 seeds",
+        ),
         ({"batch": 2049}, "batch = 2049: must be at most samples = 2048"),
         ({"warmup": 321}, "warmup = 321"),
     ],
@@ -204,7 +274,10 @@ def test_bad_configurations(changes, message):
     "values, message",
     [
         (lambda U: U, r"values have shape \(64, 6\); must be \(64,\)"),
-        (lambda U: np.where(np.arange(len(U)) == 3, np.nan, 1.0), "values of sample 3 are not finite"),
+        (
+            lambda U: np.where(np.arange(len(U)) == 3, np.nan, 1.0),
+            "values of sample 3 are not finite",
+        ),
     ],
 )
 def test_bad_targets(values, message):

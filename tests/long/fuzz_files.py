@@ -12,8 +12,13 @@ from pathlib import Path
 
 import atheris
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "helpers")]
-with atheris.instrument_imports(include=["paperlib", "zipfile", "json", "numpy.lib", "ast"]):
+sys.path[:0] = [
+    str(Path(__file__).parents[1]),
+    str(Path(__file__).parents[1] / "helpers"),
+]
+with atheris.instrument_imports(
+    include=["paperlib", "zipfile", "json", "numpy.lib", "ast"]
+):
     import test_malformed_files as strange
 
 READERS = sorted(strange.READERS)
@@ -43,6 +48,8 @@ if __name__ == "__main__":
     for number, good in enumerate(strange.GOOD):
         for reader in range(len(READERS)):
             (corpus / f"{number}_{reader}").write_bytes(bytes([reader, 0]) + good)
-    (corpus / "array").write_bytes(bytes([0, 1]) + strange.array_file(strange.NETWORK.weights[0]))
+    (corpus / "array").write_bytes(
+        bytes([0, 1]) + strange.array_file(strange.NETWORK.weights[0])
+    )
     atheris.Setup([*sys.argv, str(corpus)], one_input)
     atheris.Fuzz()

@@ -31,11 +31,16 @@ reproduction.record("01_training", results, numbers={"norm": number}, figures={}
 
 def checkout(root):
     notebook = nbformat.v4.new_notebook(
-        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "", "language": "python"}
+        }
     )
     notebook.cells = [
         nbformat.v4.new_markdown_cell("# Training"),
-        nbformat.v4.new_code_cell("results = ''\ncache = ''\nretrain = False", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(
+            "results = ''\ncache = ''\nretrain = False",
+            metadata={"tags": ["parameters"]},
+        ),
         nbformat.v4.new_code_cell(CELLS),
     ]
     (root / "notebooks").mkdir(parents=True)
@@ -44,7 +49,17 @@ def checkout(root):
 
 
 def start(root, build):
-    command = ["-m", "paperlib", "reproduce", "--profile", "full", "--root", root, "--build", build]
+    command = [
+        "-m",
+        "paperlib",
+        "reproduce",
+        "--profile",
+        "full",
+        "--root",
+        root,
+        "--build",
+        build,
+    ]
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
@@ -56,7 +71,11 @@ def networks(build):
     found = {}
     for path in sorted((build / "full" / "networks").iterdir()):
         with np.load(path) as file:
-            found |= {f"{path.name} {name}": file[name] for name in file.files if name != "seconds"}
+            found |= {
+                f"{path.name} {name}": file[name]
+                for name in file.files
+                if name != "seconds"
+            }
     return found
 
 
@@ -64,20 +83,28 @@ def test_twenty_kills(tmp_path):
     checkout(tmp_path / "checkout")
     began = time.monotonic()
     undisturbed = start(tmp_path / "checkout", tmp_path / "undisturbed")
-    assert "1 failed" in undisturbed.communicate()[0], "nothing is stored to compare with"
+    assert "1 failed" in undisturbed.communicate()[0], (
+        "nothing is stored to compare with"
+    )
     whole = time.monotonic() - began
 
     chance, killed = random.Random(0), []
     while len(killed) < 20:
-        run, wait = start(tmp_path / "checkout", tmp_path / "build"), whole * chance.uniform(0.1, 0.9)
+        run, wait = (
+            start(tmp_path / "checkout", tmp_path / "build"),
+            whole * chance.uniform(0.1, 0.9),
+        )
         started = time.monotonic()
         while time.monotonic() < started + wait and run.poll() is None:
             time.sleep(0.01)
         if run.poll() is None:
-            # Half of the time kill the whole process group, as a power cut would, otherwise only the parent process.
+            # Half of the time kill the whole process group, as a power cut would,
+            # otherwise only the parent process.
             (os.killpg if chance.random() < 0.5 else os.kill)(run.pid, signal.SIGKILL)
             killed.append(wait)
-        else:  # the run had finished: delete most of its results, so that kills reach every part of a run
+        # The run had finished: delete most of its results, so that kills reach every
+        # part of a run
+        else:
             (tmp_path / "build" / "full" / "done.json").unlink()
             for path in list((tmp_path / "build" / "trained").iterdir())[:12]:
                 path.unlink()
@@ -90,7 +117,11 @@ def test_twenty_kills(tmp_path):
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
     files = [path for path in (tmp_path / "build").rglob("*") if path.is_file()]
-    assert not [path for path in files if path.name.startswith(".part-") or "lock" in path.name]
+    assert not [
+        path for path in files if path.name.startswith(".part-") or "lock" in path.name
+    ]
     time.sleep(3)
-    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout.splitlines()
+    lines = subprocess.run(
+        ["ps", "-eo", "args"], capture_output=True, text=True
+    ).stdout.splitlines()
     assert not [line for line in lines if str(tmp_path) in line]

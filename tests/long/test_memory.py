@@ -19,8 +19,14 @@ def turn(seed):
         validation=512, sample_seed=seed, seeds=(0, 1),
     )  # fmt: skip
     series = perturbation.iterative(targets.scattering_length_target(), (config,) * 2)
-    network, U = series.ensembles[0].member(0), potentials.sample(2_000, 12, depth=1.0, seed=seed)
-    assert np.isfinite(series.terms(U)).all() and np.isfinite(scattering.scattering_length(U)).all()
+    network, U = (
+        series.ensembles[0].member(0),
+        potentials.sample(2_000, 12, depth=1.0, seed=seed),
+    )
+    assert (
+        np.isfinite(series.terms(U)).all()
+        and np.isfinite(scattering.scattering_length(U)).all()
+    )
     taylor.derivative_tensor(network, 4, U[:20])
     for diagram in diagrams.enumerate_diagrams(3):
         diagram.evaluate(network, U[0])
@@ -33,7 +39,10 @@ def test_memory_stays_flat():
         gc.collect()
         sizes.append((time.monotonic() - start, process.memory_info().rss))
     times, resident = np.array(sizes).T
-    early, late = (np.median(resident[(times > a * MINUTE) & (times < b * MINUTE)]) for a, b in ((5, 15), (50, 60)))
+    early, late = (
+        np.median(resident[(times > a * MINUTE) & (times < b * MINUTE)])
+        for a, b in ((5, 15), (50, 60))
+    )
     print(
         f"{len(sizes)} turns; resident {early / 2**20:.0f} MiB after ten minutes, {late / 2**20:.0f} MiB after an hour"
     )

@@ -11,10 +11,40 @@ from oracles import ACTIVATIONS as EXACT
 from oracles import POINTS, activation_derivatives
 
 from paperlib.networks import bases
-from paperlib.networks.activations import PIECEWISE, SMOOTH, Custom, derivatives, groups, parse, scaled, spelled
+from paperlib.networks.activations import (
+    PIECEWISE,
+    SMOOTH,
+    Custom,
+    derivatives,
+    groups,
+    parse,
+    scaled,
+    spelled,
+)
 
 GRID = np.array(
-    [-50, -30.5, -12, -9, -6, -3.2, -1.7, -1, -0.4, -1e-9, 0, 0.1, 0.8, 1.3, 2.6, 5, 9, 12, 25, 50],
+    [
+        -50,
+        -30.5,
+        -12,
+        -9,
+        -6,
+        -3.2,
+        -1.7,
+        -1,
+        -0.4,
+        -1e-9,
+        0,
+        0.1,
+        0.8,
+        1.3,
+        2.6,
+        5,
+        9,
+        12,
+        25,
+        50,
+    ],
     dtype=float,
 )
 
@@ -27,12 +57,17 @@ def test_every_activation_is_checked():
 def test_derivatives_to_order_8(name):
     with mpmath.workdps(60):
         exact = [
-            [float(c * mpmath.factorial(k)) for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(z), 8))]
+            [
+                float(c * mpmath.factorial(k))
+                for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(z), 8))
+            ]
             for z in GRID
         ]
     exact = np.array(exact).T
     largest = np.abs(exact).max(axis=1, keepdims=True)
-    error = np.abs(derivatives(name, GRID, 8) - exact) / np.where(largest > 0, largest, 1)
+    error = np.abs(derivatives(name, GRID, 8) - exact) / np.where(
+        largest > 0, largest, 1
+    )
     assert error.max() < 2e-14
 
 
@@ -41,21 +76,34 @@ def test_derivatives_keep_their_digits_at_every_point(name):
     """The error is at most a few roundings of the derivative and the two below it at the same point, also in the tails."""
     z, exact = np.array(POINTS), activation_derivatives(name)
     base, parameter, inner, outer = scaled(name)
-    once_more = outer * bases.derivatives(base, inner * z, 8, parameter) * inner ** np.arange(9.0)[:, None]
+    once_more = (
+        outer
+        * bases.derivatives(base, inner * z, 8, parameter)
+        * inner ** np.arange(9.0)[:, None]
+    )
     for k in range(9):
         size = np.abs(exact[max(k - 2, 0) : k + 1]).max(axis=0) + 1e-290
         assert (np.abs(derivatives(name, z, 8)[k] - exact[k]) <= 2e-14 * size).all()
         assert (np.abs(once_more[k] - exact[k]) <= 2e-14 * size).all()
 
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "silu", "mish", "log_sigmoid", "squareplus"])
+@pytest.mark.parametrize(
+    "name", ["tanh", "sigmoid", "softplus", "silu", "mish", "log_sigmoid", "squareplus"]
+)
 def test_tails_keep_their_relative_accuracy(name):
     with mpmath.workdps(60):
-        exact = [float(c * mpmath.factorial(k)) for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(-40), 6))]
+        exact = [
+            float(c * mpmath.factorial(k))
+            for k, c in enumerate(mpmath.taylor(EXACT[name], mpmath.mpf(-40), 6))
+        ]
     assert np.allclose(derivatives(name, np.array(-40.0), 6), exact, rtol=1e-13, atol=0)
 
 
-@given(st.sampled_from(sorted(set(SMOOTH) - {"exp"})), st.floats(-1e300, 1e300), st.integers(0, 6))
+@given(
+    st.sampled_from(sorted(set(SMOOTH) - {"exp"})),
+    st.floats(-1e300, 1e300),
+    st.integers(0, 6),
+)
 def test_never_nan(name, z, order):
     if name in ("silu", "gelu", "gelu_tanh", "softplus", "linear") or abs(z) < 1e15:
         assert np.isfinite(derivatives(name, np.array([z]), order)).all()
@@ -75,8 +123,12 @@ def test_never_nan(name, z, order):
 )
 def test_piecewise(name, below):
     z = np.array([-2.0, -0.3, 0.3, 2.0])
-    exact = [mpmath.taylor(below if point < 0 else (lambda z: z), point, 4) for point in z]
-    exact = np.array([[float(c * mpmath.factorial(k)) for k, c in enumerate(row)] for row in exact]).T
+    exact = [
+        mpmath.taylor(below if point < 0 else (lambda z: z), point, 4) for point in z
+    ]
+    exact = np.array(
+        [[float(c * mpmath.factorial(k)) for k, c in enumerate(row)] for row in exact]
+    ).T
     assert np.allclose(derivatives(name, z, 4), exact, rtol=1e-14, atol=1e-16)
 
 
@@ -94,7 +146,12 @@ def test_others_that_take_a_parameter_or_have_two_sides(name, function):
     z = np.array([-30.0, -2.0, -0.3, 0.3, 2.0, 30.0])
     with mpmath.workdps(60):
         exact = [mpmath.taylor(function, mpmath.mpf(point), 8) for point in z]
-        exact = np.array([[float(c * mpmath.factorial(k)) for k, c in enumerate(row)] for row in exact]).T
+        exact = np.array(
+            [
+                [float(c * mpmath.factorial(k)) for k, c in enumerate(row)]
+                for row in exact
+            ]
+        ).T
     largest = np.abs(exact).max(axis=1, keepdims=True)
     assert (np.abs(derivatives(name, z, 8) - exact) < 2e-14 * largest).all()
 
@@ -108,14 +165,26 @@ def test_the_smallest_numbers_of_tanhshrink_are_no_rounding():
 def test_a_layer_of_several_and_a_function_by_its_coefficients():
     z = np.random.default_rng(0).standard_normal((4, 6))
     mixed = derivatives("tanh*2 + linear*1 + elu(0.5)*3", z, 3)
-    for name, part in (("tanh", slice(0, 2)), ("linear", slice(2, 3)), ("elu(0.5)", slice(3, 6))):
+    for name, part in (
+        ("tanh", slice(0, 2)),
+        ("linear", slice(2, 3)),
+        ("elu(0.5)", slice(3, 6)),
+    ):
         assert np.array_equal(mixed[..., part], derivatives(name, z[:, part], 3))
-    with pytest.raises(ValueError, match="^order 2: neuron 4 of layer 1 sits at the kink of relu, z = 0"):
+    with pytest.raises(
+        ValueError,
+        match="^order 2: neuron 4 of layer 1 sits at the kink of relu, z = 0",
+    ):
         derivatives("tanh*3 + relu*3", np.array([0.0, 0, 0, 1, 0, 1]), 2, layer=1)
     given = Custom(
-        "cosine", lambda z, order: np.stack([np.cos(z + k * np.pi / 2) / math.factorial(k) for k in range(order + 1)])
+        "cosine",
+        lambda z, order: np.stack(
+            [np.cos(z + k * np.pi / 2) / math.factorial(k) for k in range(order + 1)]
+        ),
     )
-    np.testing.assert_allclose(derivatives(given, z, 5), derivatives("sin", z + np.pi / 2, 5), atol=1e-15)
+    np.testing.assert_allclose(
+        derivatives(given, z, 5), derivatives("sin", z + np.pi / 2, 5), atol=1e-15
+    )
     assert spelled(["tanh", "tanh", "linear", "tanh"]) == "tanh*2 + linear*1 + tanh*1"
     for name in ("tanh*2 + linear", "tanh*0", "tanh*2+linear*1", "swish*2"):
         with pytest.raises(ValueError, match="activation = "):
@@ -126,17 +195,23 @@ def test_a_layer_of_several_and_a_function_by_its_coefficients():
 def test_kink(name):
     z = np.array([[1.0, -0.0], [3.0, 2.0]])
     assert derivatives(name, z, 1)[0, 0, 1] == 0
-    with pytest.raises(ValueError, match=f"order 3: neuron 1 of layer 2 sits at the kink of {name}"):
+    with pytest.raises(
+        ValueError, match=f"order 3: neuron 1 of layer 2 sits at the kink of {name}"
+    ):
         derivatives(name, z, 3, layer=2)
 
 
 def test_the_kink_of_a_single_number():
-    with pytest.raises(ValueError, match="^order 2: neuron 0 sits at the kink of relu, z = 0"):
+    with pytest.raises(
+        ValueError, match="^order 2: neuron 0 sits at the kink of relu, z = 0"
+    ):
         derivatives("relu", 0.0, 2)
 
 
 def test_of_several_at_the_kink_the_first_is_named():
-    with pytest.raises(ValueError, match="^order 2: neuron 1 sits at the kink of relu, z = 0"):
+    with pytest.raises(
+        ValueError, match="^order 2: neuron 1 sits at the kink of relu, z = 0"
+    ):
         derivatives("relu", [1.0, 0.0, 0.0], 2)
 
 
@@ -148,17 +223,34 @@ def test_only_finite_numbers_are_taken(name, bad):
 
 
 @pytest.mark.parametrize(
-    "name", ["swish", "elu()", "elu(nan)", "celu(0)", "celu(-1)", "relu(1)", "leaky_relu(a)", 3, None]
+    "name",
+    [
+        "swish",
+        "elu()",
+        "elu(nan)",
+        "celu(0)",
+        "celu(-1)",
+        "relu(1)",
+        "leaky_relu(a)",
+        3,
+        None,
+    ],
 )
 def test_unknown_names(name):
-    with pytest.raises(ValueError if isinstance(name, str) else TypeError, match="activation = "):
+    with pytest.raises(
+        ValueError if isinstance(name, str) else TypeError, match="activation = "
+    ):
         parse(name)
 
 
-@pytest.mark.parametrize("name, positive", [("elu", ""), ("leaky_relu", ""), ("celu", " > 0"), ("softplus", " > 0")])
+@pytest.mark.parametrize(
+    "name, positive",
+    [("elu", ""), ("leaky_relu", ""), ("celu", " > 0"), ("softplus", " > 0")],
+)
 def test_what_a_parameter_may_be_is_said(name, positive):
     with pytest.raises(
-        ValueError, match=rf"^activation = '{name}\(x\)': its parameter must be a finite number{positive}$"
+        ValueError,
+        match=rf"^activation = '{name}\(x\)': its parameter must be a finite number{positive}$",
     ):
         parse(f"{name}(x)")
 
@@ -177,15 +269,28 @@ def test_celu_of_a_small_parameter():
     """alpha^(1 - k) alone overflows, on either side of the kink."""
     found = derivatives("celu(0.001)", [1.0, -0.5, -1.0], 110)
     assert found[:, 0].tolist() == [1.0, 1.0] + [0.0] * 109
-    right = [float(mpmath.mpf("0.001") ** (1 - k) * mpmath.exp(-500)) for k in (105, 110)]
+    right = [
+        float(mpmath.mpf("0.001") ** (1 - k) * mpmath.exp(-500)) for k in (105, 110)
+    ]
     np.testing.assert_allclose(found[[105, 110], 1], right, rtol=1e-12)
-    assert (found[:, 2] == [-0.001] + [0.0] * 110).all()  # exp(-1000) underflows, and then the powers do not matter
+    # exp(-1000) underflows, and then the powers do not matter
+    assert (found[:, 2] == [-0.001] + [0.0] * 110).all()
 
 
 def test_steep_activations_overflow_only_where_their_derivatives_do():
     """inner^80 alone overflows. In the tail softplus(b) is exp(b z) / b."""
     with mpmath.workdps(400):
         tail = float(mpmath.mpf(10) ** 316 * mpmath.exp(-300))
-        root = float(mpmath.diff(lambda z: (z + mpmath.sqrt(z * z + mpmath.mpf(1e-8))) / 2, mpmath.mpf(-0.03), 80))
-    np.testing.assert_allclose(derivatives("softplus(1e4)", [-0.03], 80)[80], tail, rtol=1e-12)
-    np.testing.assert_allclose(derivatives("squareplus(1e-8)", [-0.03], 80)[80], root, rtol=1e-12)
+        root = float(
+            mpmath.diff(
+                lambda z: (z + mpmath.sqrt(z * z + mpmath.mpf(1e-8))) / 2,
+                mpmath.mpf(-0.03),
+                80,
+            )
+        )
+    np.testing.assert_allclose(
+        derivatives("softplus(1e4)", [-0.03], 80)[80], tail, rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        derivatives("squareplus(1e-8)", [-0.03], 80)[80], root, rtol=1e-12
+    )

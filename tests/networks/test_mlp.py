@@ -27,7 +27,9 @@ def test_an_activation_for_each_layer(random_mlp):
     mlp = random_mlp([2, 3, 2, 1], ["tanh", "sin"])
     (w1, w2, w3), (b1, b2, b3) = mlp.weights, mlp.biases
     x = np.array([0.3, -0.8])
-    assert np.isclose(mlp(x), (w3 @ np.sin(w2 @ np.tanh(w1 @ x + b1) + b2) + b3)[0], rtol=1e-14)
+    assert np.isclose(
+        mlp(x), (w3 @ np.sin(w2 @ np.tanh(w1 @ x + b1) + b2) + b3)[0], rtol=1e-14
+    )
     assert random_mlp([2, 3, 2, 1], ["sin", "sin"]).activation == "sin"
 
 
@@ -51,11 +53,23 @@ def test_frozen_and_its_own():
             ([np.ones((3, 5)), np.ones((5, 1))], [np.ones(5), np.ones(1)], "tanh"),
             r"biases\[0\]: shape \(5,\); must be 3 long, as weights\[0\] is \(3, 5\), \(units out, units in\)",
         ),
-        (([[[1.0, 2.0]]], [[0.0, 1.0]], "tanh"), r"biases\[0\]: shape \(2,\); must be 1 long"),
+        (
+            ([[[1.0, 2.0]]], [[0.0, 1.0]], "tanh"),
+            r"biases\[0\]: shape \(2,\); must be 1 long",
+        ),
         (([[[1.0, 2.0]]], [[0.0], [0.0]], "tanh"), "biases: 2 layers; weights has 1"),
-        (([[[1.0, np.nan]]], [[0.0]], "tanh"), r"weights\[0\]\[0, 1\] = nan: must be finite"),
-        (([[[1j, 1.0]]], [[0.0]], "tanh"), r"weights\[0\]: dtype complex128; must be real"),
-        (([[1.0, 1.0]], [[0.0]], "tanh"), r"weights\[0\]: shape \(2,\); must be \(units out, units in\)"),
+        (
+            ([[[1.0, np.nan]]], [[0.0]], "tanh"),
+            r"weights\[0\]\[0, 1\] = nan: must be finite",
+        ),
+        (
+            ([[[1j, 1.0]]], [[0.0]], "tanh"),
+            r"weights\[0\]: dtype complex128; must be real",
+        ),
+        (
+            ([[1.0, 1.0]], [[0.0]], "tanh"),
+            r"weights\[0\]: shape \(2,\); must be \(units out, units in\)",
+        ),
         (([[[1.0]]], [[0.0]], "thanh"), "activation = 'thanh': must be one of 'tanh'"),
         (([[[1.0]]], [[0.0]], ["tanh"]), "activation: 1 names"),
         (([], [], "tanh"), r"weights = \[\]: must be a list of arrays"),
@@ -68,17 +82,24 @@ def test_refused(arguments, message):
 
 
 def test_wrong_input(random_mlp):
-    with pytest.raises(ValueError, match=r"x: shape \(3,\); the last axis must be 2 long"):
+    with pytest.raises(
+        ValueError, match=r"x: shape \(3,\); the last axis must be 2 long"
+    ):
         random_mlp([2, 1])(np.ones(3))
 
 
-@pytest.mark.parametrize("activation", ["gelu", ("tanh", "leaky_relu(0.3)"), ("tanh*3 + linear*1", "sin")])
+@pytest.mark.parametrize(
+    "activation", ["gelu", ("tanh", "leaky_relu(0.3)"), ("tanh*3 + linear*1", "sin")]
+)
 def test_save_load(random_mlp, tmp_path, activation):
     mlp = random_mlp([3, 4, 2, 2], activation)
     mlp.save(tmp_path / "net.npz")
     again = MLP.load(tmp_path / "net.npz")
     assert again.activation == mlp.activation
-    assert all(np.array_equal(a, b) for a, b in zip(again.weights + again.biases, mlp.weights + mlp.biases))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(again.weights + again.biases, mlp.weights + mlp.biases)
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
 
 
@@ -104,7 +125,10 @@ def test_damaged_files_are_refused_in_one_line(random_mlp, tmp_path_factory, dat
     random_mlp([3, 2, 1]).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
-    with pytest.raises(ValueError, match="net.npz: (not a readable .npz file|is not a network|has no array)") as error:
+    with pytest.raises(
+        ValueError,
+        match="net.npz: (not a readable .npz file|is not a network|has no array)",
+    ) as error:
         MLP.load(path)
     assert "\n" not in str(error.value)
 
@@ -114,7 +138,9 @@ def test_foreign_and_missing_files(tmp_path):
     np.save(tmp_path / "pickled.npy", np.array([{}]), allow_pickle=True)
     (tmp_path / "text.npz").write_text("hello")
     for name in ("other.npz", "pickled.npy", "text.npz"):
-        with pytest.raises(ValueError, match=f"{name}: (not a readable .npz file|has no array)"):
+        with pytest.raises(
+            ValueError, match=f"{name}: (not a readable .npz file|has no array)"
+        ):
             MLP.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         MLP.load(tmp_path / "none.npz")

@@ -42,7 +42,11 @@ def test_terms_of_the_square_well_to_order_200(d):
     np.testing.assert_allclose(born.born_terms(np.full(d, g), 200), poles, rtol=1e-11)
 
 
-@given(arrays(np.float64, 6, elements=st.floats(-1, 1)), st.floats(0.1, 3), st.integers(1, 8))
+@given(
+    arrays(np.float64, 6, elements=st.floats(-1, 1)),
+    st.floats(0.1, 3),
+    st.integers(1, 8),
+)
 def test_terms_are_homogeneous(U, factor, order):
     np.testing.assert_allclose(
         born.born_terms(factor * U, order),
@@ -58,7 +62,11 @@ def test_remainder_falls_by_the_next_power(U, order):
     if born.born_terms(U, order + 1)[-1] == 0 or U.max() < 0.1:
         return
     small = U / U.max() * 0.2
-    rest = [scattering.scattering_length(t * small) - born.born_approximation(t * small, order) for t in (1.0, 0.5)]
+    rest = [
+        scattering.scattering_length(t * small)
+        - born.born_approximation(t * small, order)
+        for t in (1.0, 0.5)
+    ]
     if abs(rest[1]) > 1e-13:
         assert np.log2(rest[0] / rest[1]) == pytest.approx(order + 1, abs=0.3)
 
@@ -68,18 +76,26 @@ def test_batches_have_any_leading_shape():
     terms = born.born_terms(U, 4)
     assert terms.shape == (3, 2, 4)
     np.testing.assert_allclose(terms[2, 1], born.born_terms(U[2, 1], 4), rtol=1e-15)
-    np.testing.assert_allclose(born.born_approximation(U, 4), terms.sum(axis=-1), rtol=1e-15)
+    np.testing.assert_allclose(
+        born.born_approximation(U, 4), terms.sum(axis=-1), rtol=1e-15
+    )
     eta = born.weinberg_eigenvalues(U)
     assert eta.shape == U.shape
-    np.testing.assert_allclose(eta[2, 1], born.weinberg_eigenvalues(U[2, 1]), rtol=1e-13)
+    np.testing.assert_allclose(
+        eta[2, 1], born.weinberg_eigenvalues(U[2, 1]), rtol=1e-13
+    )
     many = np.random.default_rng(0).uniform(-1, 1, size=(20_000, 5))
-    np.testing.assert_allclose(born.born_terms(many, 4)[-1], born.born_terms(many[-1], 4), rtol=1e-14)
+    np.testing.assert_allclose(
+        born.born_terms(many, 4)[-1], born.born_terms(many[-1], 4), rtol=1e-14
+    )
 
 
 @pytest.mark.parametrize("d", [1, 2, 64])
 def test_first_tensor_is_its_closed_form(d):
     i = np.arange(1, d + 1)
-    np.testing.assert_allclose(born.born_tensor(1, d).packed, -(i**2 - i + 1 / 3) / d**3, rtol=1e-14)
+    np.testing.assert_allclose(
+        born.born_tensor(1, d).packed, -(i**2 - i + 1 / 3) / d**3, rtol=1e-14
+    )
 
 
 def test_second_tensor_by_quadrature():
@@ -107,13 +123,17 @@ def test_third_tensor_by_summing_the_chain_on_a_grid():
     np.testing.assert_allclose(born.born_tensor(3, d).full(), symmetric, rtol=2e-3)
 
 
-@pytest.mark.parametrize("order, d", [(1, 64), (2, 64), (3, 64), (4, 20), (5, 8), (6, 5)])
+@pytest.mark.parametrize(
+    "order, d", [(1, 64), (2, 64), (3, 64), (4, 20), (5, 8), (6, 5)]
+)
 def test_tensors_contract_to_terms(order, d):
     U = np.random.default_rng(order).uniform(-1, 1, size=(4, d))
     tensor = born.born_tensor(order, d)
     assert tensor.packed.shape == (comb(d + order - 1, order),)
     scale = np.abs(born.born_terms(np.abs(U), order)[:, -1])
-    assert (np.abs(tensor.contract(U) - born.born_terms(U, order)[:, -1]) < 1e-13 * scale).all()
+    assert (
+        np.abs(tensor.contract(U) - born.born_terms(U, order)[:, -1]) < 1e-13 * scale
+    ).all()
 
 
 def test_tensor_is_symmetric_under_lookup():
@@ -127,7 +147,9 @@ def test_weinberg_eigenvalues_of_the_square_well(d):
     eta = born.weinberg_eigenvalues(np.full(d, 3.0))
     assert eta.shape == (d,)
     assert eta[0] == pytest.approx(3.0 / (np.pi / 2) ** 2, rel=1e-12)
-    assert born.born_radius(np.full(d, 3.0)) == pytest.approx(np.pi**2 / 4 / 3.0, rel=1e-12)
+    assert born.born_radius(np.full(d, 3.0)) == pytest.approx(
+        np.pi**2 / 4 / 3.0, rel=1e-12
+    )
     if d >= 5:
         exact = 3.0 / ((np.arange(3) + 0.5) * np.pi) ** 2
         np.testing.assert_allclose(eta[:3], exact, rtol=1e-12)
@@ -173,8 +195,11 @@ def test_radius_decides_convergence():
     assert born.born_radius(np.zeros(4)) == np.inf
 
 
-@pytest.mark.parametrize("m, n", [(1, 0), (3, 0), (1, 1), (2, 2), (3, 2), (2, 3), (5, 5)])
-@pytest.mark.filterwarnings("ignore:An ill-conditioned matrix")  # a warning of SciPy about the equations that it solves
+@pytest.mark.parametrize(
+    "m, n", [(1, 0), (3, 0), (1, 1), (2, 2), (3, 2), (2, 3), (5, 5)]
+)
+# A warning of SciPy about the equations that it solves
+@pytest.mark.filterwarnings("ignore:An ill-conditioned matrix")
 def test_pade_against_scipy(m, n):
     from scipy.interpolate import pade as scipy_pade
 
@@ -198,7 +223,10 @@ def test_pade_reaches_past_the_radius_and_a_bound_state():
 def test_orders_past_the_largest_factorial():
     terms = born.born_terms(np.full(4, 2.0), 120)
     assert terms[-2] / terms[-1] == pytest.approx(np.pi**2 / 8, rel=1e-12)
-    with pytest.raises(ValueError, match=r"^order = 3: the Born term of order 2 is beyond the largest double"):
+    with pytest.raises(
+        ValueError,
+        match=r"^order = 3: the Born term of order 2 is beyond the largest double",
+    ):
         born.born_terms(np.full(2, 1e200), 3)
 
 
@@ -213,7 +241,8 @@ def test_orders_past_the_largest_factorial():
 )
 def test_bad_order(call, order):
     with pytest.raises(
-        ValueError if type(order) is int else TypeError, match=r"^order = [^\n]*: must be an integer >= 1$"
+        ValueError if type(order) is int else TypeError,
+        match=r"^order = [^\n]*: must be an integer >= 1$",
     ):
         call(order)
 
@@ -221,10 +250,17 @@ def test_bad_order(call, order):
 @pytest.mark.parametrize("U", [[np.nan], [], 1.0, [1j], np.zeros((2, 0))])
 @pytest.mark.parametrize(
     "function",
-    [lambda U: born.born_terms(U, 2), born.weinberg_eigenvalues, born.born_radius, lambda U: born.pade(U, 1, 1)],
+    [
+        lambda U: born.born_terms(U, 2),
+        born.weinberg_eigenvalues,
+        born.born_radius,
+        lambda U: born.pade(U, 1, 1),
+    ],
 )
 def test_bad_potentials(function, U):
-    with pytest.raises(TypeError if np.iscomplexobj(U) else ValueError, match="^U[^\n]*$"):
+    with pytest.raises(
+        TypeError if np.iscomplexobj(U) else ValueError, match="^U[^\n]*$"
+    ):
         function(U)
 
 
@@ -240,7 +276,10 @@ def test_bad_dimensions():
 @pytest.mark.parametrize(
     "terms, message",
     [
-        ([1.0, 2.0], r"terms: shape \(2,\); the last axis must be m \+ n = 3 long or longer"),
+        (
+            [1.0, 2.0],
+            r"terms: shape \(2,\); the last axis must be m \+ n = 3 long or longer",
+        ),
         ([1.0, np.nan, 1.0], r"terms[^\n]*"),
     ],
 )
@@ -259,7 +298,12 @@ def test_blocks_change_nothing(monkeypatch, name):
 
 def test_single_potentials_give_single_numbers():
     U = np.full(5, 0.3)
-    for value in (born.born_remainder(U, 2), born.born_approximation(U, 2), born.pade(U, 2, 2), born.born_radius(U)):
+    for value in (
+        born.born_remainder(U, 2),
+        born.born_approximation(U, 2),
+        born.pade(U, 2, 2),
+        born.born_radius(U),
+    ):
         assert isinstance(value, float)
 
 
@@ -294,29 +338,42 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
         "order = 2: the Born term of order 2": lambda: born.born_terms(U, 2),
         "order = 3: the Born term of order 2": lambda: born.born_approximation(U, 3),
         "U, order": lambda: born.born_remainder(U, 3),
-        "U, order: the result is": lambda: born.born_approximation(np.full(4, 1.5e154) * [1, 1, 1, -1], 2),
+        "U, order: the result is": lambda: born.born_approximation(
+            np.full(4, 1.5e154) * [1, 1, 1, -1], 2
+        ),
     }.items():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
                 assert np.isfinite(ask()).all() and message.endswith("is")
             except ValueError as error:
-                assert str(error).startswith(message) and "beyond the largest double" in str(error)
+                assert str(error).startswith(
+                    message
+                ) and "beyond the largest double" in str(error)
 
 
-@pytest.mark.parametrize("function", [born.born_terms, born.born_remainder, born.born_approximation])
-def test_terms_are_refused_before_more_memory_is_taken_than_is_free(monkeypatch, function):
+@pytest.mark.parametrize(
+    "function", [born.born_terms, born.born_remainder, born.born_approximation]
+)
+def test_terms_are_refused_before_more_memory_is_taken_than_is_free(
+    monkeypatch, function
+):
     U = np.ones((6, 3))
     monkeypatch.setattr("paperlib._support.validation.WORTH_ASKING", 0)
-    monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: 8 * 6 * 4)  # one float64 per term
+    # One float64 per term
+    monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: 8 * 6 * 4)
     function(U, 4)
-    monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: 8 * 6 * 4 - 1)
+    monkeypatch.setattr(
+        "paperlib._support.validation._free_bytes", lambda: 8 * 6 * 4 - 1
+    )
     with pytest.raises(ValueError, match="^U, order: needs .* take fewer potentials$"):
         function(U, 4)
 
 
 def test_tensors_and_eigenvalues_are_refused_before_memory_is_taken():
-    with pytest.raises(ValueError, match="^order = 12, d = 64: needs .* use born_terms$"):
+    with pytest.raises(
+        ValueError, match="^order = 12, d = 64: needs .* use born_terms$"
+    ):
         born.born_tensor(12, 64)
     with pytest.raises(ValueError, match="^U: d = 20000: needs .* take fewer shells$"):
         born.weinberg_eigenvalues(np.ones(20_000))
@@ -342,20 +399,33 @@ def test_pade_finds_rational_functions_again(m, n, exponent, seed):
     """
     random = np.random.default_rng(seed)
     scale = 10.0**exponent
-    p, q = random.uniform(0.5, 1, m), np.atleast_1d(np.poly(-random.uniform(2, 5, n)))[::-1]
+    p, q = (
+        random.uniform(0.5, 1, m),
+        np.atleast_1d(np.poly(-random.uniform(2, 5, n)))[::-1],
+    )
     q /= q[0]
     series = np.zeros(m + n + 4)
     for k in range(1, len(series)):
-        series[k] = (p[k - 1] if k <= m else 0) - sum(q[j] * series[k - j] for j in range(1, min(k, n) + 1))
+        series[k] = (p[k - 1] if k <= m else 0) - sum(
+            q[j] * series[k - j] for j in range(1, min(k, n) + 1)
+        )
     powers = scale ** np.arange(1, len(series))
-    found = born.pade_of_terms(np.stack([series[1:] * powers, np.zeros(len(powers)), -2 * series[1:] * powers]), m, n)
+    found = born.pade_of_terms(
+        np.stack(
+            [series[1:] * powers, np.zeros(len(powers)), -2 * series[1:] * powers]
+        ),
+        m,
+        n,
+    )
     exact = p @ powers[:m] / (q @ np.concatenate([[1.0], powers[:n]]))
     np.testing.assert_allclose(found, [exact, 0, -2 * exact], rtol=1e-6)
 
 
 def test_pade_of_no_quotient_is_refused():
     """The numerator and the denominator both leave the range of float64."""
-    with pytest.raises(ValueError, match="^terms: the quotient is 0/0; take lower degrees$"):
+    with pytest.raises(
+        ValueError, match="^terms: the quotient is 0/0; take lower degrees$"
+    ):
         born.pade_of_terms([[0.1, 0.1, 0.1], [5e-324, 1e150, 1e150]], 1, 2)
 
 
@@ -371,11 +441,15 @@ def test_a_remainder_on_a_resonance_is_refused_without_a_warning(monkeypatch):
     monkeypatch.setattr(born, "_coupling_series", on_resonance)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(ValueError, match="^U, order: the result is beyond the largest double"):
+        with pytest.raises(
+            ValueError, match="^U, order: the result is beyond the largest double"
+        ):
             born.born_remainder(np.full(4, 2.0), 2)
 
 
-@pytest.mark.parametrize(("depth", "digits"), [(10.0, 3e-14), (25.0, 5e-13), (60.0, 3e-10)])
+@pytest.mark.parametrize(
+    ("depth", "digits"), [(10.0, 3e-14), (25.0, 5e-13), (60.0, 3e-10)]
+)
 def test_pade_keeps_its_digits_at_high_degrees(depth, digits):
     """Use degrees at which exact arithmetic gives all digits.
 
@@ -383,10 +457,17 @@ def test_pade_keeps_its_digits_at_high_degrees(depth, digits):
     """
     exact = oracles.scattering_length(np.full(16, depth))
     for degree in (12, 15, 30, 120):
-        assert abs(float(born.pade(np.full(16, depth), degree, degree) / exact) - 1) < digits
+        assert (
+            abs(float(born.pade(np.full(16, depth), degree, degree) / exact) - 1)
+            < digits
+        )
 
 
-@pytest.mark.parametrize(("degree", "error"), [(3, 1.83e-5), (4, 2.6e-8), (5, 1.49e-11)])
+@pytest.mark.parametrize(
+    ("degree", "error"), [(3, 1.83e-5), (4, 2.6e-8), (5, 1.49e-11)]
+)
 def test_pade_has_the_error_of_exact_arithmetic(degree, error):
     exact = oracles.scattering_length(np.full(16, 10.0))
-    assert abs(float(born.pade(np.full(16, 10.0), degree, degree) / exact) - 1) == pytest.approx(error, rel=5e-3)
+    assert abs(
+        float(born.pade(np.full(16, 10.0), degree, degree) / exact) - 1
+    ) == pytest.approx(error, rel=5e-3)

@@ -16,7 +16,9 @@ def V():
 
 def test_the_free_energy_is_that_of_the_finite_difference_box():
     exact = 2 * (D + 1) ** 2 * (1 - np.cos(np.pi / (D + 1)))
-    np.testing.assert_allclose(targets.box_target(D).values(np.zeros((1, D))), exact, rtol=1e-13)
+    np.testing.assert_allclose(
+        targets.box_target(D).values(np.zeros((1, D))), exact, rtol=1e-13
+    )
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
@@ -25,7 +27,9 @@ def test_the_series_converges_as_its_next_order(V, order):
     tensors = [box.box_tensor(n, D) for n in range(1, order + 1)]
 
     def error(scale):
-        series = target.values(np.zeros((1, D))) + sum(tensor.contract(scale * V) for tensor in tensors)
+        series = target.values(np.zeros((1, D))) + sum(
+            tensor.contract(scale * V) for tensor in tensors
+        )
         return np.abs(target.values(scale * V) - series).max()
 
     assert error(0.5) > 1e-9, "or rounding would decide"
@@ -47,12 +51,18 @@ def test_tensors_against_nested_jax():
 def test_derivatives_against_jax(V):
     jax = pytest.importorskip("jax")
     kinetic = box._kinetic(D)
-    oracle = from_jax("box", lambda V: jax.numpy.linalg.eigvalsh(kinetic + jax.numpy.diag(V))[0])
+    oracle = from_jax(
+        "box", lambda V: jax.numpy.linalg.eigvalsh(kinetic + jax.numpy.diag(V))[0]
+    )
     target, v = targets.box_target(D), V[::-1].copy()
     np.testing.assert_allclose(target.values(V), oracle.values(V), rtol=1e-12)
     np.testing.assert_allclose(target.gradients(V), oracle.gradients(V), atol=1e-12)
-    np.testing.assert_allclose(target.hessian_vectors(V, v), oracle.hessian_vectors(V, v), atol=1e-12)
-    for one, other in zip(target.jet(V, v), oracle.evaluate_fit("hessian_vectors", V, v), strict=True):
+    np.testing.assert_allclose(
+        target.hessian_vectors(V, v), oracle.hessian_vectors(V, v), atol=1e-12
+    )
+    for one, other in zip(
+        target.jet(V, v), oracle.evaluate_fit("hessian_vectors", V, v), strict=True
+    ):
         np.testing.assert_allclose(one, other, atol=1e-11)
 
 
@@ -61,8 +71,14 @@ def test_derivatives_against_jax(V):
     [
         (lambda: box.box_tensor(4, D), "order = 4: must be an integer from 1 to 3"),
         (lambda: box.box_tensor(1, 1), "d = 1: must be an integer >= 2"),
-        (lambda: targets.box_target(D).values(np.ones((2, 5))), r"V: shape \(2, 5\); the last axis must be 6 long"),
-        (lambda: targets.box_target(D).values(np.ones(D)), r"V: shape \(6,\); must be \(n, 6\)"),
+        (
+            lambda: targets.box_target(D).values(np.ones((2, 5))),
+            r"V: shape \(2, 5\); the last axis must be 6 long",
+        ),
+        (
+            lambda: targets.box_target(D).values(np.ones(D)),
+            r"V: shape \(6,\); must be \(n, 6\)",
+        ),
         (
             lambda: targets.box_target(D).values(np.full((2, D), -1e200)),
             r"V: holds 1e\+200; must be from -1e\+\d+ to 1e\+\d+",

@@ -10,7 +10,10 @@ from scipy.integrate import quad
 
 from paperlib import potentials, scattering
 
-SEED_12345 = [[0.3044890046847384, 0.2582405717688925], [0.17733167963501242, 0.15090005535186685]]
+SEED_12345 = [
+    [0.3044890046847384, 0.2582405717688925],
+    [0.17733167963501242, 0.15090005535186685],
+]
 SHAPES = [
     potentials.square_well,
     potentials.gaussian,
@@ -35,7 +38,9 @@ def test_shell_averages_keep_the_first_born_term(d, width):
     U = potentials.discretize(lambda r: np.exp(-r / width), d)
     i = np.arange(1, d + 1)
     after = -(U * (i**2 - i + 1 / 3)).sum() / d**3
-    before = -quad(lambda r: r * r * np.exp(-r / width), 0, 1, epsabs=0, epsrel=1e-12)[0]
+    before = -quad(lambda r: r * r * np.exp(-r / width), 0, 1, epsabs=0, epsrel=1e-12)[
+        0
+    ]
     assert after == pytest.approx(before, rel=1e-10)
 
 
@@ -49,9 +54,14 @@ def test_discretised_potential_converges_to_the_smooth_one():
     def U(r):
         return 4.0 * np.exp(-((r / 0.4) ** 2))
 
-    end = solve_ivp(lambda r, y: [y[1], -U(r) * y[0]], (0, 1), [0.0, 1.0], rtol=1e-12, atol=1e-14).y[:, -1]
+    end = solve_ivp(
+        lambda r, y: [y[1], -U(r) * y[0]], (0, 1), [0.0, 1.0], rtol=1e-12, atol=1e-14
+    ).y[:, -1]
     exact = 1 - end[0] / end[1]
-    errors = [abs(scattering.scattering_length(potentials.gaussian(4.0, d)) - exact) for d in (16, 32, 64)]
+    errors = [
+        abs(scattering.scattering_length(potentials.gaussian(4.0, d)) - exact)
+        for d in (16, 32, 64)
+    ]
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
     assert errors[1] / errors[2] == pytest.approx(4, rel=0.05)
     assert errors[2] < 1e-4
@@ -60,7 +70,9 @@ def test_discretised_potential_converges_to_the_smooth_one():
 @pytest.mark.parametrize("radius", [0.25, 0.33, 0.5, 1.0])
 def test_square_well_is_the_discretised_step(radius):
     expected = potentials.discretize(lambda r: 2.0 * (r <= radius), 8)
-    np.testing.assert_allclose(potentials.square_well(2.0, 8, radius=radius), expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        potentials.square_well(2.0, 8, radius=radius), expected, rtol=1e-6, atol=1e-9
+    )
 
 
 def test_neutron_proton_singlet():
@@ -71,7 +83,9 @@ def test_neutron_proton_singlet():
     mega_electron_volt = 1e6 * e / c**2
     mu = m_n * m_p / (m_n + m_p) / mega_electron_volt
     rho = 10.0
-    U = potentials.from_physical(lambda r: -30.93 * np.exp(-((r / 1.82) ** 2)), mu, rho, 400)
+    U = potentials.from_physical(
+        lambda r: -30.93 * np.exp(-((r / 1.82) ** 2)), mu, rho, 400
+    )
     assert rho * scattering.scattering_length(U) == pytest.approx(-23.7, abs=0.2)
     assert rho * scattering.effective_range(U) == pytest.approx(2.8, abs=0.1)
     assert scattering.bound_states(U) == 0
@@ -93,7 +107,9 @@ def test_samples_follow_their_distribution():
     assert (U**2).mean() == pytest.approx(4 * (1 - 0.5**3) / (3 * 0.5) / 3, rel=0.02)
     sparse = potentials.sample(20_000, 8, depth=2.0, kind="sparse", seed=3)
     assert sparse.min() == 0 and (sparse == 0).mean() == pytest.approx(0.5, abs=0.02)
-    assert ((sparse == 0).mean(axis=1) > 0.9).mean() > 0.1, "some potentials are nearly empty"
+    assert ((sparse == 0).mean(axis=1) > 0.9).mean() > 0.1, (
+        "some potentials are nearly empty"
+    )
     attractive = potentials.sample(20_000, 8, depth=2.0, seed=3)
     assert attractive.min() >= 0
     assert attractive.mean() == pytest.approx(2.0 * 0.6 / 2, rel=0.02)
@@ -103,31 +119,61 @@ def test_samples_are_the_same_everywhere():
     """Compare with stored samples, because every machine and every NumPy must draw the same."""
     U = potentials.sample(2, 2, depth=1.0, seed=12345)
     np.testing.assert_allclose(U, SEED_12345, rtol=1e-14)
-    assert (potentials.sample(2, 2, depth=1.0, seed=(1, 2)) != potentials.sample(2, 2, depth=1.0, seed=(2, 1))).all()
+    assert (
+        potentials.sample(2, 2, depth=1.0, seed=(1, 2))
+        != potentials.sample(2, 2, depth=1.0, seed=(2, 1))
+    ).all()
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
         (lambda: potentials.square_well(1.0, 0), "d = 0: must be an integer >= 1"),
-        (lambda: potentials.gaussian(float("nan"), 4), "depth = nan: must be a finite number"),
-        (lambda: potentials.gaussian(1.0, 4, width=0), "width = 0: must be a finite number > 0"),
+        (
+            lambda: potentials.gaussian(float("nan"), 4),
+            "depth = nan: must be a finite number",
+        ),
+        (
+            lambda: potentials.gaussian(1.0, 4, width=0),
+            "width = 0: must be a finite number > 0",
+        ),
         (lambda: potentials.discretize(3.0, 4), "function = 3.0: must be a callable"),
-        (lambda: potentials.discretize(lambda r: "deep", 4), "function: at r = 1 it gives no real number ("),
-        (lambda: potentials.discretize(lambda r: None, 4), "function: at r = 1 it gives no real number ("),
+        (
+            lambda: potentials.discretize(lambda r: "deep", 4),
+            "function: at r = 1 it gives no real number (",
+        ),
+        (
+            lambda: potentials.discretize(lambda r: None, 4),
+            "function: at r = 1 it gives no real number (",
+        ),
         (
             lambda: potentials.yukawa(1e308, 4, width=1.0),
             "depth = 1e+308, width = 1.0: the average over a shell is not finite",
         ),
-        (lambda: potentials.discretize(lambda r: r**-3.5, 4), "shell 1 of 4 does not converge"),
-        (lambda: potentials.discretize(lambda r: float("nan"), 4), "shell 1 of 4 does not converge"),
-        (lambda: potentials.from_physical(lambda r: -1.0, -5.0, 1.0, 4), "reduced_mass_MeV = -5.0"),
+        (
+            lambda: potentials.discretize(lambda r: r**-3.5, 4),
+            "shell 1 of 4 does not converge",
+        ),
+        (
+            lambda: potentials.discretize(lambda r: float("nan"), 4),
+            "shell 1 of 4 does not converge",
+        ),
+        (
+            lambda: potentials.from_physical(lambda r: -1.0, -5.0, 1.0, 4),
+            "reduced_mass_MeV = -5.0",
+        ),
         (lambda: potentials.sample(0, 4, depth=1.0, seed=0), "n = 0"),
         (lambda: potentials.sample(4, 4, depth=0.0, seed=0), "depth = 0.0"),
-        (lambda: potentials.sample(4, 4, depth=1.0, kind="odd", seed=0), "kind = 'odd': must be one of"),
+        (
+            lambda: potentials.sample(4, 4, depth=1.0, kind="odd", seed=0),
+            "kind = 'odd': must be one of",
+        ),
         (lambda: potentials.sample(4, 4, depth=1.0, seed=None), "seed = None"),
         (lambda: potentials.sample(4, 4, depth=1.0, seed=-1), "seed = -1"),
-        (lambda: potentials.sample(4, 4, depth=1.0, smallest=1.5, seed=0), "smallest = 1.5"),
+        (
+            lambda: potentials.sample(4, 4, depth=1.0, smallest=1.5, seed=0),
+            "smallest = 1.5",
+        ),
     ],
 )
 def test_bad_input(call, message):

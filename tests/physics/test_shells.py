@@ -33,11 +33,17 @@ def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
             patch.setattr(shells, "_WORTH_COMPILING", 0)
             patch.setattr(shells, "edges", None)  # the NumPy sweep is not available
             compiled = [function(U) for function in functions]
-        # Deep potentials near a resonance amplify rounding, so the bound applies to the others only.
-        clear, digits = (np.abs(plain[0]) < 3, 1e-9) if U is deep else (np.full(n, True), 1e-12)
+        # Deep potentials near a resonance amplify rounding, so the bound applies to the
+        # others only.
+        clear, digits = (
+            (np.abs(plain[0]) < 3, 1e-9) if U is deep else (np.full(n, True), 1e-12)
+        )
         assert clear.mean() > 0.5
         np.testing.assert_allclose(
-            compiled[0][clear], plain[0][clear], rtol=0, atol=digits * np.abs(plain[0][clear]).max()
+            compiled[0][clear],
+            plain[0][clear],
+            rtol=0,
+            atol=digits * np.abs(plain[0][clear]).max(),
         )
         for a, b in zip(compiled[1:], plain[1:], strict=True):
             largest = np.abs(b).max(axis=1, keepdims=True)
@@ -52,7 +58,9 @@ def test_compiled_loops_refuse_what_the_plain_ones_refuse(monkeypatch, function,
     for row, shell in ((0, 0), (37, 3), (39, 7)):
         U = np.full((40, 8), 0.1)
         U[row, shell] = bad
-        with pytest.raises(ValueError, match=rf"^U\[{row}, {shell}\] = {bad}: must be finite$"):
+        with pytest.raises(
+            ValueError, match=rf"^U\[{row}, {shell}\] = {bad}: must be finite$"
+        ):
             function(U)
 
 
@@ -67,12 +75,16 @@ def test_one_deep_potential_in_a_batch_keeps_its_digits(monkeypatch, function, d
     U[17, 2] = depth
     plain = function(U)
     monkeypatch.setattr(shells, "_WORTH_COMPILING", 0)
-    np.testing.assert_allclose(function(U), plain, rtol=1e-11, atol=1e-13 * np.abs(plain).min())
+    np.testing.assert_allclose(
+        function(U), plain, rtol=1e-11, atol=1e-13 * np.abs(plain).min()
+    )
 
 
 @pytest.mark.parametrize("depth", [-2e5, -6e5])
 @pytest.mark.parametrize("function", COMPILED)
-def test_many_thin_shells_that_together_overflow_go_the_plain_road(monkeypatch, function, depth):
+def test_many_thin_shells_that_together_overflow_go_the_plain_road(
+    monkeypatch, function, depth
+):
     """Compute many shallow shells by NumPy if the solution grows too much.
 
     Each shell has |U| h^2 below 1/27. But u grows to e^447, whose square overflows float64, or to e^775.
@@ -91,8 +103,14 @@ def test_what_is_only_to_be_read_is_swept_too():
     """
     U = np.random.default_rng(0).uniform(0, 0.5, (40_000, 16))
     v = U[::-1].copy()
-    writable = [scattering.scattering_length(U), *scattering.scattering_length_jet(U, v)]
+    writable = [
+        scattering.scattering_length(U),
+        *scattering.scattering_length_jet(U, v),
+    ]
     for array in (U, v):
         array.flags.writeable = False
-    for one, other in zip(writable, [scattering.scattering_length(U), *scattering.scattering_length_jet(U, v)]):
+    for one, other in zip(
+        writable,
+        [scattering.scattering_length(U), *scattering.scattering_length_jet(U, v)],
+    ):
         assert np.array_equal(one, other)

@@ -48,7 +48,8 @@ def doctests():
             continue
         for test in doctest.DocTestFinder(exclude_empty=True).find(module):
             try:
-                # The debug runner stops at the first failing example and raises its exception.
+                # The debug runner stops at the first failing example and raises its
+                # exception.
                 doctest.DebugRunner(verbose=False).run(test)
                 ran[info.name] = ran.get(info.name, 0) + len(test.examples)
             except doctest.UnexpectedException as failure:
@@ -62,10 +63,16 @@ def smoke():
     """Check one result of each part: exact physics, the Born series, the pretrained networks, and their derivatives."""
     U = paperlib.potentials.square_well(depth=0.5, d=64)
     k = np.sqrt(0.5)
-    np.testing.assert_allclose(paperlib.scattering.scattering_length(U), 1 - np.tan(k) / k, rtol=1e-12)
-    np.testing.assert_allclose(paperlib.born.born_terms(U, 30).sum(), 1 - np.tan(k) / k, rtol=1e-12)
+    np.testing.assert_allclose(
+        paperlib.scattering.scattering_length(U), 1 - np.tan(k) / k, rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        paperlib.born.born_terms(U, 30).sum(), 1 - np.tan(k) / k, rtol=1e-12
+    )
     ensemble = paperlib.pretrained.ensemble("scattering_lengths")
-    np.testing.assert_allclose(ensemble.mean(U), paperlib.scattering.scattering_length(U), rtol=0.02)
+    np.testing.assert_allclose(
+        ensemble.mean(U), paperlib.scattering.scattering_length(U), rtol=0.02
+    )
     step = 1e-4 * np.ones(64)
     gradient = paperlib.taylor.derivative_tensor(ensemble.member(0), 1, U).full()
     slope = (ensemble.member(0)(U + step) - ensemble.member(0)(U - step)) / 2
@@ -73,9 +80,15 @@ def smoke():
 
 
 def main():
-    assert paperlib.__file__.startswith(sys.prefix), f"{paperlib.__file__}: not the installed one"
+    assert paperlib.__file__.startswith(sys.prefix), (
+        f"{paperlib.__file__}: not the installed one"
+    )
     needed = [line for line in requires("neural-born-series") if "extra ==" not in line]
-    assert sorted(line.partition(">")[0] for line in needed) == ["lazy-loader", "numpy", "scipy"], needed
+    assert sorted(line.partition(">")[0] for line in needed) == [
+        "lazy-loader",
+        "numpy",
+        "scipy",
+    ], needed
     description()
     smoke()
     ran, left_out = doctests()

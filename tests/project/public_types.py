@@ -8,7 +8,16 @@ from typing import assert_type
 import numpy as np
 
 import paperlib
-from paperlib import MLP, born, perturbation, pretrained, scattering, targets, taylor, training
+from paperlib import (
+    MLP,
+    born,
+    perturbation,
+    pretrained,
+    scattering,
+    targets,
+    taylor,
+    training,
+)
 from paperlib._support.validation import Floats
 
 

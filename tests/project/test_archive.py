@@ -29,7 +29,11 @@ def ci(monkeypatch):
 def checkout(tmp_path, monkeypatch):
     """Return a committed checkout with a report and all sources of the metadata, and make it the current folder."""
     for name in ("figures/numbers", "notebooks"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        shutil.copytree(
+            ROOT / name,
+            tmp_path / name,
+            ignore=shutil.ignore_patterns(".ipynb_checkpoints"),
+        )
     for name in (*METADATA, ".gitignore", "figures/claims.json", "Makefile"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "run").write_text("#!/bin/sh\n")
@@ -37,9 +41,18 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "report.html").write_text("a report")
     monkeypatch.chdir(tmp_path)
-    for name in ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"):
+    for name in (
+        "GIT_AUTHOR_NAME",
+        "GIT_COMMITTER_NAME",
+        "GIT_AUTHOR_EMAIL",
+        "GIT_COMMITTER_EMAIL",
+    ):
         monkeypatch.setenv(name, "a@example.org")
-    for words in ("init --quiet --initial-branch=main", "add --all", "commit --quiet --message Start"):
+    for words in (
+        "init --quiet --initial-branch=main",
+        "add --all",
+        "commit --quiet --message Start",
+    ):
         subprocess.run(["git", *words.split()], check=True)
     return tmp_path
 
@@ -70,7 +83,9 @@ def test_metadata_that_disagree_are_told_in_a_line(ci, checkout, name, place, li
         "title": about["title"],
         "the paper's DOI": f"https://doi.org/{about['preferred-citation']['doi']}",
     }
-    assert ci("metadata").disagreement(checkout) == line.format(wanted.get(line.partition(":")[0]))
+    assert ci("metadata").disagreement(checkout) == line.format(
+        wanted.get(line.partition(":")[0])
+    )
 
 
 def test_an_archive_holds_the_checkout_and_the_report_and_describes_them(ci, checkout):
@@ -79,15 +94,24 @@ def test_an_archive_holds_the_checkout_and_the_report_and_describes_them(ci, che
     with zipfile.ZipFile(path) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
         assert archive.getinfo("run").external_attr >> 16 == 0o755
-    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.split()
+    tracked = subprocess.run(
+        ["git", "ls-files"], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert set(held) == {*tracked, "build/report.html", "ro-crate-metadata.json"}
     assert all(held[name] == (checkout / name).read_bytes() for name in tracked)
     shutil.unpack_archive(path, checkout / "build" / "unpacked")
     crate = rocrate.ROCrate(checkout / "build" / "unpacked")
-    assert crate.name == yaml.safe_load(held["CITATION.cff"])["title"] and "MIT" in str(crate.license)
+    assert crate.name == yaml.safe_load(held["CITATION.cff"])["title"] and "MIT" in str(
+        crate.license
+    )
     files = {entity.id: entity["sha256"] for entity in crate.get_by_type("File")}
-    assert files == {name: hashlib.sha256(held[name]).hexdigest() for name in (*tracked, "build/report.html")}
-    assert crate.dereference("figures/claims.json")["description"].startswith("The claims")
+    assert files == {
+        name: hashlib.sha256(held[name]).hexdigest()
+        for name in (*tracked, "build/report.html")
+    }
+    assert crate.dereference("figures/claims.json")["description"].startswith(
+        "The claims"
+    )
 
     before = path.read_bytes()
     os.utime(checkout / "Makefile", (0, 0))
@@ -97,7 +121,9 @@ def test_an_archive_holds_the_checkout_and_the_report_and_describes_them(ci, che
 def replaced(path, name, content):
     """Replace the content of one file in an archive, or remove the file if `content` is None."""
     with zipfile.ZipFile(path) as archive:
-        held = {entry: archive.read(entry) for entry in archive.namelist()} | {name: content}
+        held = {entry: archive.read(entry) for entry in archive.namelist()} | {
+            name: content
+        }
     with zipfile.ZipFile(path, "w") as archive:
         for entry, content in held.items():
             if content is not None:
@@ -114,11 +140,16 @@ def replaced(path, name, content):
         ("ro-crate-metadata.json", b"\n{", "no archive that can be read (Expecting property name enclosed in double quotes: line 2 column 2 (char 2))"),
     ],
 )  # fmt: skip
-def test_an_archive_that_was_changed_is_told_in_a_line(ci, checkout, name, content, line):
+def test_an_archive_that_was_changed_is_told_in_a_line(
+    ci, checkout, name, content, line
+):
     pytest.importorskip("rocrate")
     path = ci("archive").write()
-    verify = [sys.executable, "-S", ROOT / ".ci" / "archive.py", path]  # with the standard library only
-    assert subprocess.run(verify, capture_output=True, text=True, check=True).stdout.startswith(f"{path}: as it was")
+    # With the standard library only
+    verify = [sys.executable, "-S", ROOT / ".ci" / "archive.py", path]
+    assert subprocess.run(
+        verify, capture_output=True, text=True, check=True
+    ).stdout.startswith(f"{path}: as it was")
     replaced(path, name, content)
     told = subprocess.run(verify, capture_output=True, text=True)
     assert told.returncode == 1 and told.stderr == f"{path}: {line}\n"
@@ -135,12 +166,17 @@ def test_a_damaged_archive_is_told_in_a_line(ci, checkout):
     whole = path.read_bytes()
     told = []
     for place in range(0, len(whole), len(whole) // 60):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        path.write_bytes(
+            whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :]
+        )
         told.append(archive.difference(path))
     path.write_bytes(whole[: len(whole) // 2])
     told.append(archive.difference(path))
     assert sum(line is not None for line in told) >= 55
-    assert all(line is None or (line.startswith(f"{path}: ") and "\n" not in line) for line in told)
+    assert all(
+        line is None or (line.startswith(f"{path}: ") and "\n" not in line)
+        for line in told
+    )
 
 
 def test_what_is_no_archive_is_told_in_a_line(ci, tmp_path):
@@ -148,13 +184,21 @@ def test_what_is_no_archive_is_told_in_a_line(ci, tmp_path):
         if content:
             (tmp_path / name).write_bytes(content)
         told = ci("archive").difference(tmp_path / name)
-        assert told.startswith(f"{tmp_path / name}: no archive that can be read (") and "\n" not in told
+        assert (
+            told.startswith(f"{tmp_path / name}: no archive that can be read (")
+            and "\n" not in told
+        )
 
 
 def test_no_archive_of_what_is_not_committed_reported_or_agreed(ci, checkout):
     (checkout / "build" / "report.html").unlink()
-    with pytest.raises(SystemExit, match=r"^No archive: there is no build/report.html; run make reproduce first\.$"):
+    with pytest.raises(
+        SystemExit,
+        match=r"^No archive: there is no build/report.html; run make reproduce first\.$",
+    ):
         ci("archive").write()
     (checkout / "new").write_text("")
-    with pytest.raises(SystemExit, match=r"^No archive: the tree has changes; commit them first\.$"):
+    with pytest.raises(
+        SystemExit, match=r"^No archive: the tree has changes; commit them first\.$"
+    ):
         ci("archive").write()

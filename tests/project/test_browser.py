@@ -46,7 +46,8 @@ def listing(folder, server):
 @pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install .[browser]"
+        "playwright.sync_api",
+        reason="playwright is not installed: pip install .[browser]",
     )
     if CHROMIUM is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
@@ -62,20 +63,41 @@ def lab(tmp_path_factory, browser):
 
     The fixture depends on `browser`, so that a server is started only if there is a browser.
     """
-    pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install .[notebooks]")
+    pytest.importorskip(
+        "jupyterlab", reason="JupyterLab is not installed: pip install .[notebooks]"
+    )
     folder = tmp_path_factory.mktemp("lab")
     for name in ("notebooks", "figures"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        shutil.copytree(
+            ROOT / name,
+            folder / name,
+            ignore=shutil.ignore_patterns(".ipynb_checkpoints"),
+        )
     for name, values in SETTINGS.items():
         path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(values))
     token = secrets.token_hex()
-    places = {f"JUPYTERLAB_{name.upper()}_DIR": str(folder / name) for name in ("settings", "workspaces")}
-    places |= {f"JUPYTER_{name.upper()}_DIR": str(folder / name) for name in ("runtime", "config", "data")}
+    places = {
+        f"JUPYTERLAB_{name.upper()}_DIR": str(folder / name)
+        for name in ("settings", "workspaces")
+    }
+    places |= {
+        f"JUPYTER_{name.upper()}_DIR": str(folder / name)
+        for name in ("runtime", "config", "data")
+    }
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     alike = [sys.executable, "-m", "paperlib", "deterministic"]  # as `make lab`
-    command = [*alike, sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
+    command = [
+        *alike,
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        "--port=0",
+        "--allow-root",
+    ]
     with open(folder / "log", "w") as log:
         server = subprocess.Popen(
             [*command, f"--ServerApp.root_dir={folder}"],
@@ -109,14 +131,20 @@ def run_all(page, lab, name):
     folder, url, token = lab
     path = folder / "notebooks" / f"{name}.ipynb"
     before = path.stat().st_mtime_ns
-    page.goto(f"{url}lab/tree/notebooks/{name}.ipynb?reset&token={token}")  # without the tabs of the previous notebook
+    # Without the tabs of the previous notebook
+    page.goto(f"{url}lab/tree/notebooks/{name}.ipynb?reset&token={token}")
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
-    # Clear the stored outputs first, so that they cannot be taken for outputs of this run.
-    for menu, item in (("Edit", "Clear Outputs of All Cells"), ("Run", "Run All Cells")):
+    # Clear the stored outputs first, so that they cannot be taken for outputs of this
+    # run.
+    for menu, item in (
+        ("Edit", "Clear Outputs of All Cells"),
+        ("Run", "Run All Cells"),
+    ):
         page.get_by_role("menuitem", name=menu, exact=True).click()
         page.get_by_role("menuitem", name=item, exact=True).click()
     cells = sum(cell.cell_type == "code" for cell in nbformat.read(path, 4).cells)
-    # Cells whose source is folded have no prompt. The last cell is not folded, and it runs last.
+    # Cells whose source is folded have no prompt. The last cell is not folded, and it
+    # runs last.
     page.wait_for_function(
         """cells => {
             const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent);
@@ -132,7 +160,12 @@ def run_all(page, lab, name):
 
 
 def outputs(notebook):
-    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return [
+        output
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
 
 
 def test_a_slider_of_the_overview_moves_the_picture_and_the_numbers(lab, page):
@@ -140,8 +173,14 @@ def test_a_slider_of_the_overview_moves_the_picture_and_the_numbers(lab, page):
     assert not [output for output in outputs(notebook) if output.output_type == "error"]
     opened = page.locator(".jp-OutputArea-output .explorer")
     opened.scroll_into_view_if_needed()
-    # The initial state of the sliders has the numbers of the cell's stored static output.
-    stored = nbformat.read(ROOT / "notebooks" / "00_overview.ipynb", 4).cells[-1].outputs[0].text
+    # The initial state of the sliders has the numbers of the cell's stored static
+    # output.
+    stored = (
+        nbformat.read(ROOT / "notebooks" / "00_overview.ipynb", 4)
+        .cells[-1]
+        .outputs[0]
+        .text
+    )
     assert numbers(opened) == in_words(stored)
     before = opened.locator(".picture").inner_html()
     opened.get_by_role("slider", name="depth").press("ArrowRight")
@@ -183,36 +222,68 @@ def test_its_numbers_are_those_of_the_library(page, explorer_page):
         grid = shape.grid()
         steps = [(least, grid[0]), (most, grid[-1]), (0.0, grid[3])]
         steps += [
-            (least + step * random.integers(round((most - least) / step)), grid[random.integers(len(grid))])
+            (
+                least + step * random.integers(round((most - least) / step)),
+                grid[random.integers(len(grid))],
+            )
             for _ in range(12)
         ]
         for depth, parameters in steps:
             given = [explorer.data(), name, {"depth": depth, **parameters}]
             found = page.evaluate(seen_in_page.replace("MODULE", repr(MODULE)), given)
             seen = explorer.view(name, depth, **parameters)
-            for of in ("potential", "terms", "learned", "eigenvalue", "born", "networks", "depths"):
-                wanted = np.abs(getattr(seen, of)).max()  # learned terms have 12 digits, and sums cancel
+            for of in (
+                "potential",
+                "terms",
+                "learned",
+                "eigenvalue",
+                "born",
+                "networks",
+                "depths",
+            ):
+                # learned terms have 12 digits, and sums cancel
+                wanted = np.abs(getattr(seen, of)).max()
                 np.testing.assert_allclose(
-                    found[of], getattr(seen, of), rtol=1e-10, atol=1e-11 * wanted, err_msg=f"{name} {of}"
+                    found[of],
+                    getattr(seen, of),
+                    rtol=1e-10,
+                    atol=1e-11 * wanted,
+                    err_msg=f"{name} {of}",
                 )
             for of in ("a0", "exact"):
                 angles = np.arctan(found[of]), np.arctan(getattr(seen, of))
-                np.testing.assert_allclose(*angles, rtol=1e-10, atol=1e-14, err_msg=f"{name} {of}")
+                np.testing.assert_allclose(
+                    *angles, rtol=1e-10, atol=1e-14, err_msg=f"{name} {of}"
+                )
             wave = seen.wave[1][::4]
-            np.testing.assert_allclose(found["wave"], wave, rtol=1e-10, atol=1e-10 * np.abs(wave).max(), err_msg=name)
+            np.testing.assert_allclose(
+                found["wave"],
+                wave,
+                rtol=1e-10,
+                atol=1e-10 * np.abs(wave).max(),
+                err_msg=name,
+            )
 
 
 def test_it_opens_at_a_step_and_stands_beside_another(page, tmp_path):
     pieces = [explorer.page("Gaussian", 9.9, width=0.404), explorer.page("Yukawa", 3.0)]
-    (tmp_path / "two.html").write_text(f'<!doctype html><meta charset="utf-8">{"".join(pieces)}', encoding="utf-8")
+    (tmp_path / "two.html").write_text(
+        f'<!doctype html><meta charset="utf-8">{"".join(pieces)}', encoding="utf-8"
+    )
     page.goto((tmp_path / "two.html").as_uri())
     first, second = page.locator(".explorer").all()
-    assert numbers(first) == in_words(explorer.report(explorer.view("Gaussian", 10.0, width=0.4)))
+    assert numbers(first) == in_words(
+        explorer.report(explorer.view("Gaussian", 10.0, width=0.4))
+    )
     assert numbers(second) == in_words(explorer.report(explorer.view("Yukawa", 3.0)))
 
 
-@pytest.mark.parametrize("width, scheme", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
-def test_it_is_moved_by_keyboard_in_a_sixtieth_of_a_second(page, explorer_page, width, scheme):
+@pytest.mark.parametrize(
+    "width, scheme", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+)
+def test_it_is_moved_by_keyboard_in_a_sixtieth_of_a_second(
+    page, explorer_page, width, scheme
+):
     faults = []
     page.on("console", lambda message: faults.append(message.text))
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -224,7 +295,9 @@ def test_it_is_moved_by_keyboard_in_a_sixtieth_of_a_second(page, explorer_page, 
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowLeft")
     assert page.get_by_role("slider", name="depth").input_value() == "9.6"
-    assert numbers(page.locator(".explorer")) == in_words(explorer.report(explorer.view("Gaussian", 9.6)))
+    assert numbers(page.locator(".explorer")) == in_words(
+        explorer.report(explorer.view("Gaussian", 9.6))
+    )
     for name in SHAPES:
         page.get_by_label("shape").select_option(name)
         for key in ("Home", "End"):
@@ -255,16 +328,25 @@ def test_a_network_of_ones_own(lab, page):
         pytest.skip("there is no notebook 11")
     notebook = run_all(page, lab, "11_your_own_network")
     assert not [
-        output for output in outputs(notebook) if output.output_type == "error" or output.get("name") == "stderr"
+        output
+        for output in outputs(notebook)
+        if output.output_type == "error" or output.get("name") == "stderr"
     ]
 
 
 BOOK = ROOT / "build" / "book"
 
 
-@pytest.mark.parametrize("width, scheme", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+@pytest.mark.parametrize(
+    "width, scheme", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+)
 def test_every_page_of_the_book_fits_and_raises_nothing(page, width, scheme):
-    pages = [*BOOK.glob("*.html"), *BOOK.glob("notebooks/*.html"), *BOOK.glob("docs/*.html"), *BOOK.glob("api/*.html")]
+    pages = [
+        *BOOK.glob("*.html"),
+        *BOOK.glob("notebooks/*.html"),
+        *BOOK.glob("docs/*.html"),
+        *BOOK.glob("api/*.html"),
+    ]
     if not pages:
         pytest.skip("the book is not built: make book")
     faults = []
@@ -274,15 +356,22 @@ def test_every_page_of_the_book_fits_and_raises_nothing(page, width, scheme):
     page.emulate_media(color_scheme=scheme)
     for path in pages:
         page.goto(path.as_uri())
-        page.wait_for_function("window.MathJax?.startup?.promise?.then(() => true) ?? true")
+        page.wait_for_function(
+            "window.MathJax?.startup?.promise?.then(() => true) ?? true"
+        )
         if page.evaluate("document.documentElement.scrollWidth") > width:
             faults.append(f"{path.name} is wider than the window")
         if page.locator("mjx-merror").count():
             faults.append(f"{path.name} has an equation that MathJax refuses")
         page.screenshot(
-            path=SCREENSHOTS / "book" / f"{path.parent.name}-{path.stem}-{width}-{scheme}.png", full_page=True
+            path=SCREENSHOTS
+            / "book"
+            / f"{path.parent.name}-{path.stem}-{width}-{scheme}.png",
+            full_page=True,
         )
     assert not faults
     page.goto((BOOK / "index.html").as_uri())
     page.get_by_role("slider", name="depth").press("ArrowRight")
-    assert numbers(page.locator(".explorer")) == in_words(explorer.report(explorer.view("Gaussian", 10.4)))
+    assert numbers(page.locator(".explorer")) == in_words(
+        explorer.report(explorer.view("Gaussian", 10.4))
+    )

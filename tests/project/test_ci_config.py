@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-# All write permissions: pages are deployed with an identity token, and a release uploads files.
+# All write permissions: pages are deployed with an identity token, and a release
+# uploads files.
 WRITES = {"book.yml": {"pages", "id-token"}, "release.yml": {"contents"}}
 
 
@@ -33,16 +34,31 @@ def test_there_are_workflows():
 
 
 def test_what_is_run_is_a_target(named):
-    asked = [target for step in steps(named[1]) for target in re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))]
+    asked = [
+        target
+        for step in steps(named[1])
+        for target in re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))
+    ]
     assert asked and set(asked) <= TARGETS
 
 
 def test_pythons_are_those_that_the_project_is_for(named):
-    least = numbers(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["requires-python"])
-    lowest, end = map(numbers, re.search(r"not \((.*?)\) <= sys.version_info < \((.*?)\)", MAKEFILE).groups())
+    least = numbers(
+        tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+            "requires-python"
+        ]
+    )
+    lowest, end = map(
+        numbers,
+        re.search(r"not \((.*?)\) <= sys.version_info < \((.*?)\)", MAKEFILE).groups(),
+    )
     for job in named[1]["jobs"].values():
         pythons = job.get("strategy", {}).get("matrix", {}).get("python", [])
-        asked = [step["with"]["python-version"] for step in job["steps"] if "setup-python" in step.get("uses", "")]
+        asked = [
+            step["with"]["python-version"]
+            for step in job["steps"]
+            if "setup-python" in step.get("uses", "")
+        ]
         for version in [*pythons, *(text for text in asked if "$" not in text)]:
             assert max(least, lowest) <= numbers(version) < end, version
 
@@ -51,7 +67,9 @@ def test_rights_are_stated_and_few(named):
     name, workflow = named
     assert workflow["permissions"] == {"contents": "read"}
     own = [job.get("permissions", {}) for job in workflow["jobs"].values()]
-    assert {right for rights in own for right, value in rights.items() if value == "write"} == WRITES.get(name, set())
+    assert {
+        right for rights in own for right, value in rights.items() if value == "write"
+    } == WRITES.get(name, set())
 
 
 def test_runs_end_and_do_not_race(named):
@@ -60,4 +78,8 @@ def test_runs_end_and_do_not_race(named):
 
 
 def test_actions_are_named_by_their_major_version(named):
-    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"]) for step in steps(named[1]) if "uses" in step)
+    assert all(
+        re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
+        for step in steps(named[1])
+        if "uses" in step
+    )

@@ -12,22 +12,34 @@ import nbformat
 
 ROOT = Path(__file__).parents[2]
 FENCES = re.findall(
-    r"^```(\w*)\n(.*?)^```", (ROOT / "docs" / "companion.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+    r"^```(\w*)\n(.*?)^```",
+    (ROOT / "docs" / "companion.md").read_text("utf-8"),
+    re.DOTALL | re.MULTILINE,
 )
 
 
 def files():
     """Return the code blocks that name a file in their first line, and the block of claims."""
-    found = {match[1]: text for _, text in FENCES if (match := re.match(r"# (\S+\.(?:py|toml))\n", text))}
+    found = {
+        match[1]: text
+        for _, text in FENCES
+        if (match := re.match(r"# (\S+\.(?:py|toml))\n", text))
+    }
     [claims] = [text for kind, text in FENCES if kind == "json"]
     return found | {"figures/claims.json": claims}
 
 
 def notebook():
     """Return the notebook made of the page's Markdown and Python blocks."""
-    cells = [(kind, text) for kind, text in FENCES if kind in ("markdown", "python") and text not in files().values()]
+    cells = [
+        (kind, text)
+        for kind, text in FENCES
+        if kind in ("markdown", "python") and text not in files().values()
+    ]
     made = [
-        nbformat.v4.new_markdown_cell(text) if kind == "markdown" else nbformat.v4.new_code_cell(text.rstrip("\n"))
+        nbformat.v4.new_markdown_cell(text)
+        if kind == "markdown"
+        else nbformat.v4.new_code_cell(text.rstrip("\n"))
         for kind, text in cells
     ]
     made[1].metadata["tags"] = ["parameters"]
@@ -38,7 +50,11 @@ def notebook():
 def commands():
     """Return the page's commands after the installation. They are run with the interpreter of this test."""
     lines = [line for kind, text in FENCES if not kind for line in text.splitlines()]
-    return [line for line in lines if line.startswith((".venv/bin/python -m", ".venv/bin/jupyter"))]
+    return [
+        line
+        for line in lines
+        if line.startswith((".venv/bin/python -m", ".venv/bin/jupyter"))
+    ]
 
 
 def test_a_companion_of_another_paper_is_made_by_its_words(tmp_path):
@@ -47,24 +63,38 @@ def test_a_companion_of_another_paper_is_made_by_its_words(tmp_path):
         (tmp_path / name).write_text(text, "utf-8")
     (tmp_path / "notebooks").mkdir()
     nbformat.write(notebook(), tmp_path / "notebooks" / "01_period.ipynb")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])
+    }
     first, *others = commands()
     assert len(others) == 4
 
     def run(line):
-        words = shlex.split(line.replace("notebooks/*.ipynb", "notebooks/01_period.ipynb"))
+        words = shlex.split(
+            line.replace("notebooks/*.ipynb", "notebooks/01_period.ipynb")
+        )
         words[0] = str(Path(sys.executable).with_name(Path(words[0]).name))
-        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return subprocess.run(
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
 
     made = run(first)
-    assert made.returncode == 1 and "made, but not stored" in made.stdout, made.stdout + made.stderr
+    assert made.returncode == 1 and "made, but not stored" in made.stdout, (
+        made.stdout + made.stderr
+    )
     for line in others:
         done = run(line)
         assert done.returncode == 0, line + done.stdout + done.stderr
     [claim] = json.loads((tmp_path / "figures" / "claims.json").read_text())["claims"]
-    assert claim["verdict"] == "holds" and claim["numbers"]["error_at_half_a_radian_percent"]["value"] < 0.1
+    assert (
+        claim["verdict"] == "holds"
+        and claim["numbers"]["error_at_half_a_radian_percent"]["value"] < 0.1
+    )
     # The companion detects a wrong constant in the package that the notebook calls.
     path = tmp_path / "pendulum" / "__init__.py"
     path.write_text(path.read_text().replace("2 / np.pi", "2.01 / np.pi"))
     broken = run(first)
-    assert broken.returncode == 1 and "FAILED 01_period number error_at_half_a_radian_percent" in broken.stdout
+    assert (
+        broken.returncode == 1
+        and "FAILED 01_period number error_at_half_a_radian_percent" in broken.stdout
+    )

@@ -19,7 +19,10 @@ import paperlib
 
 HOME = Path(paperlib.__file__).parent
 LAYERS = ["_support", "networks", "taylor", "physics", "learning", "companion"]
-MODULES = {".".join(("paperlib", *path.relative_to(HOME).with_suffix("").parts)): path for path in HOME.rglob("*.py")}
+MODULES = {
+    ".".join(("paperlib", *path.relative_to(HOME).with_suffix("").parts)): path
+    for path in HOME.rglob("*.py")
+}
 MODULES = {name.removesuffix(".__init__"): path for name, path in MODULES.items()}
 NEEDS_KERAS = "paperlib.learning.soap"  # its class derives from a Keras class
 
@@ -27,12 +30,18 @@ NEEDS_KERAS = "paperlib.learning.soap"  # its class derives from a Keras class
 def imported(name):
     """Yield the modules of the library that a module imports anywhere."""
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
-        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{name}: a relative import"
+        assert not (isinstance(node, ast.ImportFrom) and node.level), (
+            f"{name}: a relative import"
+        )
         names = [node.module] if isinstance(node, ast.ImportFrom) else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += (
+            [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        )
         for found in names:
             whole = [f"{found}.{alias.name}" for alias in getattr(node, "names", [])]
-            yield from {each if each in MODULES else found for each in whole} & MODULES.keys()
+            yield from {
+                each if each in MODULES else found for each in whole
+            } & MODULES.keys()
 
 
 def layer_of(name):
@@ -42,16 +51,33 @@ def layer_of(name):
 
 def test_the_tree_is_small_enough_to_be_read():
     shown = {path.name for path in HOME.iterdir() if path.name != "__pycache__"}
-    assert shown == {*LAYERS, "__init__.py", "__init__.pyi", "__main__.py", "py.typed"} and len(shown) <= 10
+    assert (
+        shown == {*LAYERS, "__init__.py", "__init__.pyi", "__main__.py", "py.typed"}
+        and len(shown) <= 10
+    )
 
 
-# The largest number of code tokens of each layer, without comments and docstrings. It limits the growth of the code.
-CAPS = {"_support": 3900, "networks": 12400, "taylor": 26500, "physics": 9500, "learning": 13700, "companion": 21400}
+# The largest number of code tokens of each layer, without comments and docstrings. It
+# limits the growth of the code.
+CAPS = {
+    "_support": 3900,
+    "networks": 12400,
+    "taylor": 26500,
+    "physics": 9500,
+    "learning": 13700,
+    "companion": 21400,
+}
 
 
 @pytest.mark.parametrize("layer", CAPS)
 def test_a_layer_has_no_more_code_than_its_cap(layer):
-    assert sum(code_tokens(path.read_text("utf-8")) for path in (HOME / layer).rglob("*.py")) <= CAPS[layer]
+    assert (
+        sum(
+            code_tokens(path.read_text("utf-8"))
+            for path in (HOME / layer).rglob("*.py")
+        )
+        <= CAPS[layer]
+    )
 
 
 def code_tokens(source):
@@ -67,24 +93,46 @@ def code_tokens(source):
         ):
             if isinstance(body[0].value.value, str):
                 docstrings |= set(range(body[0].lineno, body[0].end_lineno + 1))
-    layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    layout = {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    }
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return sum(token.type not in layout and token.start[0] not in docstrings for token in tokens)
+    return sum(
+        token.type not in layout and token.start[0] not in docstrings
+        for token in tokens
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.count(".")])
 def test_imports_run_down(name):
     if name != "paperlib.__main__":
-        above = [other for other in imported(name) if other.count(".") and layer_of(other) > layer_of(name)]
+        above = [
+            other
+            for other in imported(name)
+            if other.count(".") and layer_of(other) > layer_of(name)
+        ]
         assert not above, f"{name} stands below what it imports"
 
 
 def test_there_is_no_circle():
-    list(TopologicalSorter({name: set(imported(name)) for name in MODULES}).static_order())
+    list(
+        TopologicalSorter(
+            {name: set(imported(name)) for name in MODULES}
+        ).static_order()
+    )
 
 
 def test_tensorflow_and_matplotlib_wait_until_they_are_used():
-    names = [name for name in MODULES if name not in ("paperlib", "paperlib.__main__", NEEDS_KERAS)]
+    names = [
+        name
+        for name in MODULES
+        if name not in ("paperlib", "paperlib.__main__", NEEDS_KERAS)
+    ]
     code = f"import sys, importlib\nfor name in {names}:\n    importlib.import_module(name)\n"
     code += "assert not {'tensorflow', 'keras', 'torch', 'jax'} & set(sys.modules), sorted(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -104,7 +152,9 @@ def test_every_public_function_says_its_types():
                 ]
             for function in functions:
                 parameters = [
-                    p for p in inspect.signature(function).parameters.values() if p.name not in ("self", "cls")
+                    p
+                    for p in inspect.signature(function).parameters.values()
+                    if p.name not in ("self", "cls")
                 ]
                 untyped = [p.name for p in parameters if p.annotation is p.empty]
                 assert not untyped and "return" in function.__annotations__, (

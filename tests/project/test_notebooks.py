@@ -17,7 +17,8 @@ from paperlib import reproduction
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# The number of cells whose outputs nbval compares. A smaller number means that an output is no longer checked.
+# The number of cells whose outputs nbval compares. A smaller number means that an
+# output is no longer checked.
 COMPARED = {
     "00_overview": 6,
     "01_scattering_length": 6,
@@ -48,18 +49,36 @@ def test_executed_top_to_bottom_and_clean(path):
         assert len(cell.source.splitlines()) <= 25, "belongs in paperlib"
         for output in cell.outputs:
             assert output.output_type != "error" and output.get("name") != "stderr"
-            text = json.dumps({**output, "data": {k: v for k, v in output.get("data", {}).items() if k[:4] == "text"}})
-            assert not re.search(r"[\"' ]/\w+/\w|object at 0x|\bit/s\b", text), "a path, an address or a timing"
+            text = json.dumps(
+                {
+                    **output,
+                    "data": {
+                        k: v
+                        for k, v in output.get("data", {}).items()
+                        if k[:4] == "text"
+                    },
+                }
+            )
+            assert not re.search(r"[\"' ]/\w+/\w|object at 0x|\bit/s\b", text), (
+                "a path, an address or a timing"
+            )
 
 
 def nodes(path, *kinds):
-    return [node for cell in code_cells(path) for node in ast.walk(ast.parse(cell.source)) if isinstance(node, kinds)]
+    return [
+        node
+        for cell in code_cells(path)
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, kinds)
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_what_a_notebook_defines_is_short(path):
     for function in nodes(path, ast.FunctionDef, ast.AsyncFunctionDef):
-        assert function.end_lineno - function.body[0].lineno + 1 <= 5, f"{function.name} belongs in paperlib"
+        assert function.end_lineno - function.body[0].lineno + 1 <= 5, (
+            f"{function.name} belongs in paperlib"
+        )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -76,9 +95,13 @@ def test_imports_of_paperlib_are_public(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_plumbing_is_folded_away(path):
     for cell in code_cells(path):
-        imports = any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(ast.parse(cell.source)))
+        imports = any(
+            isinstance(node, ast.Import | ast.ImportFrom)
+            for node in ast.walk(ast.parse(cell.source))
+        )
         hidden = "hide-input" in cell.metadata.get("tags", [])
-        # The tag hides the input in the book, and the other field hides it in JupyterLab.
+        # The tag hides the input in the book, and the other field hides it in
+        # JupyterLab.
         assert hidden == cell.metadata.get("jupyter", {}).get("source_hidden", False)
         assert hidden or not (imports or "reproduction.record(" in cell.source)
 
@@ -87,7 +110,11 @@ def test_plumbing_is_folded_away(path):
 def test_compared_cells_are_counted(path):
     compared = sum(bool(cell.outputs) for cell in code_cells(path))
     assert compared >= COMPARED[path.stem]
-    assert not any("nbval" in tag.lower() for cell in code_cells(path) for tag in cell.metadata.get("tags", []))
+    assert not any(
+        "nbval" in tag.lower()
+        for cell in code_cells(path)
+        for tag in cell.metadata.get("tags", [])
+    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -95,12 +122,21 @@ def test_each_tells_a_claim_and_can_be_tried(path):
     cells = nbformat.read(path, 4).cells
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     assert cells[0].source.startswith(f"# {path.stem[:2]} · ")
-    assert "Run time:" in prose and "$$" in prose and "## Numbers" in prose and "## Try it yourself" in prose
+    assert (
+        "Run time:" in prose
+        and "$$" in prose
+        and "## Numbers" in prose
+        and "## Try it yourself" in prose
+    )
     assert "results" in reproduction.notebook_parameters(path)
 
 
 def equations(path):
-    prose = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+    prose = "\n".join(
+        cell.source
+        for cell in nbformat.read(path, 4).cells
+        if cell.cell_type == "markdown"
+    )
     return re.findall(r"\$\$(.*?)\$\$", prose, re.DOTALL)
 
 
@@ -112,10 +148,15 @@ def test_equations_are_numbered_by_notebook_and_place(path):
 
 def test_the_page_of_notation_leads_to_equations_and_names_that_exist():
     page = (ROOT / "docs" / "notation.md").read_text("utf-8")
-    tags = {path.name: re.findall(r"\\tag\{(.*?)\}", "".join(equations(path))) for path in NOTEBOOKS}
+    tags = {
+        path.name: re.findall(r"\\tag\{(.*?)\}", "".join(equations(path)))
+        for path in NOTEBOOKS
+    }
     links = re.findall(r"\[\((\d+\.\d+)\)\]\(\.\./notebooks/(.*?)\)", page)
     assert len(links) > 20 and all(number in tags[name] for number, name in links)
-    for name in re.findall(r"`([A-Za-z_.]+)`", re.sub(r"^(?!\|).*", "", page, flags=re.MULTILINE)):
+    for name in re.findall(
+        r"`([A-Za-z_.]+)`", re.sub(r"^(?!\|).*", "", page, flags=re.MULTILINE)
+    ):
         found = paperlib
         for part in name.split("."):
             fields = getattr(found, "__dataclass_fields__", {})
@@ -128,14 +169,25 @@ def test_every_notebook_is_stored_and_every_stored_record_has_its_notebook():
     figures = {
         name
         for stem in stored
-        for name in reproduction.read_record(ROOT / "figures" / "numbers" / f"{stem}.json").figures
+        for name in reproduction.read_record(
+            ROOT / "figures" / "numbers" / f"{stem}.json"
+        ).figures
     }
     assert figures == {path.stem for path in (ROOT / "figures").glob("*.png")}
 
 
 def nbval(path):
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(path)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--nbval",
+            str(path),
+        ],
         capture_output=True,
         text=True,
     )
@@ -163,5 +215,9 @@ def test_bounds_stand_three_standard_deviations_from_what_is_stored():
 
 
 def test_what_trains_has_its_spreads_measured():
-    train = {path.stem for path in NOTEBOOKS if "seed" in reproduction.notebook_parameters(path)}
+    train = {
+        path.stem
+        for path in NOTEBOOKS
+        if "seed" in reproduction.notebook_parameters(path)
+    }
     assert train == set(reproduction.read_seed_variation(ROOT / "figures"))

@@ -31,7 +31,12 @@ def locked(lock):
 
 
 def normal(requirement):
-    return re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower().replace("_", "-").replace(".", "-")
+    return (
+        re.match(r"[A-Za-z0-9._-]+", requirement)[0]
+        .lower()
+        .replace("_", "-")
+        .replace(".", "-")
+    )
 
 
 MAKERS = {"browser", "dev", "book", "onnx"}
@@ -39,7 +44,9 @@ EXTRAS = set(PROJECT["optional-dependencies"])
 
 
 @pytest.mark.parametrize(
-    "lock, extras", [("requirements.txt", EXTRAS - MAKERS), ("requirements-dev.txt", EXTRAS)], ids=["all", "makers"]
+    "lock, extras",
+    [("requirements.txt", EXTRAS - MAKERS), ("requirements-dev.txt", EXTRAS)],
+    ids=["all", "makers"],
 )
 def test_every_dependency_is_locked_with_hashes(lock, extras):
     pins = locked(lock)
@@ -52,33 +59,49 @@ def test_every_dependency_is_locked_with_hashes(lock, extras):
         least = re.search(r">=([0-9.]+)", requirement)
         if least:
             for version, _ in pins[normal(requirement)]:
-                numbers = [[int(part) for part in re.findall(r"\d+", text)] for text in (version, least[1])]
+                numbers = [
+                    [int(part) for part in re.findall(r"\d+", text)]
+                    for text in (version, least[1])
+                ]
                 assert numbers[0] >= numbers[1], requirement
 
 
 def test_both_locks_agree():
     makers = locked("requirements-dev.txt")
     for name, versions in locked("requirements.txt").items():
-        assert {version for version, _ in versions} == {version for version, _ in makers[name]}, name
+        assert {version for version, _ in versions} == {
+            version for version, _ in makers[name]
+        }, name
 
 
 def test_conda_gets_the_same_pins():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, rest = environment["dependencies"]
-    assert rest == {"pip": ["--requirement requirements.txt"]}, "everything but Python and pip comes from the lock"
+    assert rest == {"pip": ["--requirement requirements.txt"]}, (
+        "everything but Python and pip comes from the lock"
+    )
     assert pip.startswith("pip")
     version = tuple(map(int, re.fullmatch(r"python=(\d+)\.(\d+)", python).groups()))
     assert version >= tuple(map(int, re.findall(r"\d+", PROJECT["requires-python"])))
-    assert "--require-hashes --requirement requirements.txt" in (ROOT / "Makefile").read_text()
+    assert (
+        "--require-hashes --requirement requirements.txt"
+        in (ROOT / "Makefile").read_text()
+    )
 
 
 def test_only_numpy_scipy_and_a_lazy_import_are_needed():
-    assert {normal(requirement) for requirement in PROJECT["dependencies"]} == {"lazy-loader", "numpy", "scipy"}
+    assert {normal(requirement) for requirement in PROJECT["dependencies"]} == {
+        "lazy-loader",
+        "numpy",
+        "scipy",
+    }
 
 
 def test_the_import_is_light():
     code = "import sys; import paperlib; paperlib.scattering.scattering_length([1.0]); paperlib.born.born_terms([1.0], 2)\n"
-    code += "assert not {'tensorflow', 'keras', 'matplotlib', 'numba'} & set(sys.modules)"
+    code += (
+        "assert not {'tensorflow', 'keras', 'matplotlib', 'numba'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -90,7 +113,9 @@ def test_public_names_are_modules_and_nine_classes():
         "TrainingConfig",
     }  # fmt: skip
     found = {name: getattr(paperlib, name) for name in paperlib.__all__}
-    assert {name for name, value in found.items() if not isinstance(value, ModuleType)} == classes
+    assert {
+        name for name, value in found.items() if not isinstance(value, ModuleType)
+    } == classes
     with pytest.raises(AttributeError, match="born_terms"):
         paperlib.born_terms  # noqa: B018
 
@@ -98,13 +123,21 @@ def test_public_names_are_modules_and_nine_classes():
 def test_the_book_documents_every_public_module():
     import paperlib
 
-    listed = re.findall(r"^   paperlib\.([\w.]+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
-    modules = {name for name in paperlib.__all__ if isinstance(getattr(paperlib, name), ModuleType)}
+    listed = re.findall(
+        r"^   paperlib\.([\w.]+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE
+    )
+    modules = {
+        name
+        for name in paperlib.__all__
+        if isinstance(getattr(paperlib, name), ModuleType)
+    }
     assert {name.rpartition(".")[2] for name in listed} == modules
 
 
 def test_claims_and_readme_have_the_verdicts_of_the_stored_numbers(tmp_path):
-    folder = shutil.copytree(ROOT / "figures", tmp_path / "figures", ignore=shutil.ignore_patterns("*.png"))
+    folder = shutil.copytree(
+        ROOT / "figures", tmp_path / "figures", ignore=shutil.ignore_patterns("*.png")
+    )
     readme = shutil.copy(ROOT / "README.md", tmp_path)
     assert len(reproduction.write_claims(folder, readme)) == 7
     for name in ("README.md", "figures/claims.json"):
@@ -120,7 +153,9 @@ def test_the_examples_run():
 
 
 def blocks(page):
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    return re.findall(
+        r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL
+    )
 
 
 def test_the_readme_is_read_in_a_screen_and_a_half():
@@ -128,18 +163,29 @@ def test_the_readme_is_read_in_a_screen_and_a_half():
     assert len(text.splitlines()) <= 65 and len(text.split()) <= 700
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_to_files_and_headings(page):
-    folder = ROOT if page.name in ("index.md", "api.md") else page.parent  # these two are in the book's root folder
+    # these two are in the book's root folder
+    folder = ROOT if page.name in ("index.md", "api.md") else page.parent
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text("utf-8")):
         name, _, heading = link.partition("#")
         target = (folder / name).resolve() if name else page
         assert target.exists(), link
-        headings = re.findall(r"^#+ (.*)", target.read_text("utf-8"), re.MULTILINE) if heading else []
-        assert not heading or heading in {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+        headings = (
+            re.findall(r"^#+ (.*)", target.read_text("utf-8"), re.MULTILINE)
+            if heading
+            else []
+        )
+        assert not heading or heading in {
+            re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings
+        }
 
 
 def test_on_a_package_index_no_link_leads_nowhere():
@@ -153,7 +199,9 @@ def test_on_a_package_index_no_link_leads_nowhere():
         assert page.count("doi.org") == text.count("doi.org")
     assert "![" not in made(text, None)
     links = [link for link in re.findall(rf"\({home}([^)?]*)", made(text, home))]
-    assert len(links) > 10 and all((ROOT / link.partition("#")[0]).exists() for link in links)
+    assert len(links) > 10 and all(
+        (ROOT / link.partition("#")[0]).exists() for link in links
+    )
 
 
 def test_the_development_container_is_made_by_the_command_of_the_readme():
@@ -167,20 +215,36 @@ def test_citation_names_the_paper_and_the_companion():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == PROJECT["version"] and "paperlib" in citation["title"]
     paper = citation["preferred-citation"]
-    assert [author["family-names"] for author in paper["authors"]] == ["Kaspschak", "Meißner"]
+    assert [author["family-names"] for author in paper["authors"]] == [
+        "Kaspschak",
+        "Meißner",
+    ]
     assert paper["identifiers"][0]["value"] == "arXiv:2009.03192"
 
 
 def copy_of_the_checkout(folder):
     for name in ("paperlib", "notebooks", "figures", "tests"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(
+            ROOT / name,
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+        )
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
 
 
 def run(folder, *arguments):
-    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -200,10 +264,18 @@ def run(folder, *arguments):
             "tests/physics/test_scattering.py",
             "01",
         ),
-        ("physics/born.py", "q[0] = 1.0\n", "q[0] = 1.001\n", "tests/physics/test_born.py", "02"),
+        (
+            "physics/born.py",
+            "q[0] = 1.0\n",
+            "q[0] = 1.001\n",
+            "tests/physics/test_born.py",
+            "02",
+        ),
     ],
 )
-def test_a_constant_changed_by_a_tenth_of_a_percent_turns_the_tests_red(tmp_path, file, before, after, unit, notebook):
+def test_a_constant_changed_by_a_tenth_of_a_percent_turns_the_tests_red(
+    tmp_path, file, before, after, unit, notebook
+):
     """Check that unit tests and stored numbers each detect a changed constant, and pass without the change."""
     folder = copy_of_the_checkout(tmp_path)
     tests = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", unit)
@@ -214,7 +286,9 @@ def test_a_constant_changed_by_a_tenth_of_a_percent_turns_the_tests_red(tmp_path
     path.write_text(source.replace(before, after))
     assert run(folder, *tests).returncode == 1
     mutated = run(folder, *numbers)
-    assert mutated.returncode == 1 and "FAILED" in mutated.stdout, mutated.stdout + mutated.stderr
+    assert mutated.returncode == 1 and "FAILED" in mutated.stdout, (
+        mutated.stdout + mutated.stderr
+    )
     path.write_text(source)
     healthy = run(folder, *numbers)
     assert healthy.returncode == 0, healthy.stdout + healthy.stderr

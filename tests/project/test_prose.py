@@ -27,7 +27,8 @@ PATTERNS = {  # a construction, and how often it may stand in 1,000 words
     r"\b(anew|roads?|taken off|held (to|against)|nearer|handed on|of ours|number by number|strangers?'?s?|kept apart)\b": 0.3,
 }
 NO_PROSE = re.compile(
-    r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\.\. math::.*?(?=\n\S|\Z)|>>>.*|^\|.*$", re.DOTALL | re.MULTILINE
+    r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\.\. math::.*?(?=\n\S|\Z)|>>>.*|^\|.*$",
+    re.DOTALL | re.MULTILINE,
 )
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef
 
@@ -41,7 +42,9 @@ def docstrings():
 
 def comments():
     for path in (ROOT / "paperlib").rglob("*.py"):
-        for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline):
+        for token in tokenize.generate_tokens(
+            io.StringIO(path.read_text("utf-8")).readline
+        ):
             if token.type == tokenize.COMMENT:
                 yield token.string.lstrip("# ")
 
@@ -64,4 +67,6 @@ def test_sentences_have_nouns(texts):
     words = len(re.findall(r"[A-Za-z][A-Za-z'-]*", text))
     for pattern, limit in PATTERNS.items():
         found = [match.group() for match in re.finditer(pattern, text)]
-        assert len(found) <= limit * words / 1000 + 1, f"{len(found)} in {words} words: {found[:20]}"
+        assert len(found) <= limit * words / 1000 + 1, (
+            f"{len(found)} in {words} words: {found[:20]}"
+        )

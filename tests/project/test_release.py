@@ -25,7 +25,9 @@ metadata:
 	@grep ^version: CITATION.cff > metadata
 """
 
-pytestmark = pytest.mark.skipif(not (shutil.which("git") and shutil.which("make")), reason="needs git and make")
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("git") and shutil.which("make")), reason="needs git and make"
+)
 
 
 class Repository:
@@ -34,9 +36,18 @@ class Repository:
         for name in ("pyproject.toml", "CITATION.cff", ".gitignore", ".ci/release.py"):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-        self.write("pyproject.toml", re.sub("(?m)^version = .*", 'version = "0.1.0"', self.read("pyproject.toml")))
+        self.write(
+            "pyproject.toml",
+            re.sub(
+                "(?m)^version = .*", 'version = "0.1.0"', self.read("pyproject.toml")
+            ),
+        )
         self.write("CHANGELOG.md", CHANGELOG)
-        rules = re.findall(r"^release.*:.*\n(?:\t.*\n)+", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+        rules = re.findall(
+            r"^release.*:.*\n(?:\t.*\n)+",
+            (ROOT / "Makefile").read_text("utf-8"),
+            re.MULTILINE,
+        )
         self.write("Makefile", "".join(rules) + OTHERS)
         self.run("git", "init", "--quiet", "--initial-branch=main")
         self.commit("Start")
@@ -54,8 +65,18 @@ class Repository:
         own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
         for who in ("AUTHOR", "COMMITTER"):
             own |= {f"GIT_{who}_NAME": "A", f"GIT_{who}_EMAIL": "a@example.org"}
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "MAKE", "VERSION"))}
-        return subprocess.run(command, cwd=self.folder, env=inherited | own, capture_output=True, text=True)
+        inherited = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("GIT_", "MAKE", "VERSION"))
+        }
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=inherited | own,
+            capture_output=True,
+            text=True,
+        )
 
     def make(self, *arguments):
         return self.run("make", f"BIN={Path(sys.executable).parent}", *arguments)
@@ -66,7 +87,8 @@ class Repository:
 
     def state(self):
         return [
-            self.run("git", *words.split()).stdout for words in ("log --oneline", "tag", "status --porcelain", "diff")
+            self.run("git", *words.split()).stdout
+            for words in ("log --oneline", "tag", "status --porcelain", "diff")
         ]
 
 
@@ -79,7 +101,12 @@ def test_a_release_is_shown_and_nothing_is_changed(repository):
     before = repository.state()
     shown = repository.make("release-check", "VERSION=0.2.0")
     assert shown.returncode == 0, shown.stderr
-    for line in (f"+## 0.2.0 ({TODAY})", '+version = "0.2.0"', '+version: "0.2.0"', f'+date-released: "{TODAY}"'):
+    for line in (
+        f"+## 0.2.0 ({TODAY})",
+        '+version = "0.2.0"',
+        '+version: "0.2.0"',
+        f'+date-released: "{TODAY}"',
+    ):
         assert line in shown.stdout.splitlines()
     assert repository.state() == before
 
@@ -87,20 +114,39 @@ def test_a_release_is_shown_and_nothing_is_changed(repository):
 def test_a_release_is_written_committed_tagged_and_built(repository):
     made = repository.make("release", "VERSION=0.2.0")
     assert made.returncode == 0, made.stderr
-    assert re.findall("^made (.*)", made.stdout, re.MULTILINE) == ["metadata", "wheel", "archive"]
-    assert repository.read("CHANGELOG.md") == CHANGELOG.replace("released\n", f"released\n\n## 0.2.0 ({TODAY})\n")
+    assert re.findall("^made (.*)", made.stdout, re.MULTILINE) == [
+        "metadata",
+        "wheel",
+        "archive",
+    ]
+    assert repository.read("CHANGELOG.md") == CHANGELOG.replace(
+        "released\n", f"released\n\n## 0.2.0 ({TODAY})\n"
+    )
     assert repository.version() == "0.2.0"
     before = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
-    assert yaml.safe_load(repository.read("CITATION.cff")) == before | {"version": "0.2.0", "date-released": TODAY}
-    changed = repository.run("git", "show", "--format=%s", "--name-only", "v0.2.0^{commit}").stdout.split("\n")
+    assert yaml.safe_load(repository.read("CITATION.cff")) == before | {
+        "version": "0.2.0",
+        "date-released": TODAY,
+    }
+    changed = repository.run(
+        "git", "show", "--format=%s", "--name-only", "v0.2.0^{commit}"
+    ).stdout.split("\n")
     assert changed[0] == "Release 0.2.0"
-    assert set(changed[2:-1]) == {"CHANGELOG.md", "CITATION.cff", "metadata", "pyproject.toml"}
+    assert set(changed[2:-1]) == {
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "metadata",
+        "pyproject.toml",
+    }
     assert repository.run("git", "cat-file", "-t", "v0.2.0").stdout == "tag\n"
     assert repository.read("metadata") == 'version: "0.2.0"\n'
 
     again = repository.make("release", "VERSION=0.3.0")
     assert "nothing under" in again.stderr
-    repository.write("CHANGELOG.md", repository.read("CHANGELOG.md").replace("released\n", "released\n\n- More.\n"))
+    repository.write(
+        "CHANGELOG.md",
+        repository.read("CHANGELOG.md").replace("released\n", "released\n\n- More.\n"),
+    )
     repository.commit("More")
     assert repository.make("release", "VERSION=0.3.0").returncode == 0
     assert repository.read("CITATION.cff").count("date-released") == 1
@@ -137,7 +183,9 @@ def test_a_tag_that_exists_is_refused(repository):
     assert refusal(repository) == "the tag v0.2.0 exists"
 
 
-@pytest.mark.parametrize("rest", ["", "\n\n", "\n## 0.1.0 (2020-01-01)\n\n- The first.\n"])
+@pytest.mark.parametrize(
+    "rest", ["", "\n\n", "\n## 0.1.0 (2020-01-01)\n\n- The first.\n"]
+)
 def test_an_empty_changelog_is_refused(repository, rest):
     repository.write("CHANGELOG.md", "# Changelog\n\n## Unreleased\n" + rest)
     repository.commit("Empty")
@@ -147,8 +195,16 @@ def test_an_empty_changelog_is_refused(repository, rest):
 def refusal(repository, version="0.2.0"):
     """Return the one line with which both commands fail, and check that they changed nothing."""
     before = repository.state()
-    said = [repository.make(target, f"VERSION={version}") for target in ("release-check", "release")]
+    said = [
+        repository.make(target, f"VERSION={version}")
+        for target in ("release-check", "release")
+    ]
     assert all(made.returncode for made in said) and repository.state() == before
-    lines = [line for made in said for line in made.stderr.splitlines() if not line.startswith("make")]
+    lines = [
+        line
+        for made in said
+        for line in made.stderr.splitlines()
+        if not line.startswith("make")
+    ]
     assert len(lines) == 2 and lines[0] == lines[1]
     return lines[0].removeprefix("No release: ").removesuffix(".")

@@ -23,11 +23,16 @@ def relative_error(got, expected):
 @pytest.mark.parametrize("order", range(2, 11))
 def test_the_rule_has_a_term_for_each_centroid(order):
     """What lies around the centroids of all diagrams, counted from the trees, is what the rule sums over."""
-    assert set(centroid._terms(order)) == {diagram.centroid_split for diagram in enumerate_diagrams(order)}
+    assert set(centroid._terms(order)) == {
+        diagram.centroid_split for diagram in enumerate_diagrams(order)
+    }
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gelu"])
-@pytest.mark.parametrize("widths", [[3, 4, 1], [3, 4, 3, 1], [3, 4, 3, 3, 1], [3, 3, 3, 3, 3, 1], [3, 4, 3, 2]])
+@pytest.mark.parametrize(
+    "widths",
+    [[3, 4, 1], [3, 4, 3, 1], [3, 4, 3, 3, 1], [3, 3, 3, 3, 3, 1], [3, 4, 3, 2]],
+)
 def test_against_the_plain_recursion(random_mlp, widths, activation):
     mlp = random_mlp(widths, activation, seed=1)
     for order, full in enumerate(derivative_tensors(mlp, 7, AT)):
@@ -38,7 +43,10 @@ def test_against_the_plain_recursion(random_mlp, widths, activation):
 def test_order_8_against_the_plain_recursion(random_mlp):
     mlp = random_mlp([3, 4, 3, 3, 1], "tanh", seed=2)
     full = derivative_tensors(mlp, 8, AT)[8]
-    assert relative_error(derivative_tensor(mlp, 8, AT).packed, packed_entries(full, 8, 3)) < 1e-12
+    assert (
+        relative_error(derivative_tensor(mlp, 8, AT).packed, packed_entries(full, 8, 3))
+        < 1e-12
+    )
 
 
 def test_past_the_size_of_one_matrix_product(random_mlp, monkeypatch):
@@ -70,19 +78,32 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the habit of one C library")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="the habit of one C library"
+)
 def test_freed_memory_is_touched_once():
     """The reason of `keep_freed_memory`: when glibc keeps large freed blocks by itself, or no longer after it, this fails."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}  # dask sets one
+    # dask sets one
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MALLOC_")
+    }
 
     def faults(first):
         command = [sys.executable, "-c", FAULTS.format(first=first)]
-        return int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+        return int(
+            subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=True
+            ).stdout
+        )
 
     assert faults("centroid.keep_freed_memory()") < faults("") / 1.5
 
 
-@pytest.mark.parametrize("activation", [("tanh*3 + linear*2", "silu*4"), ("linear*5", "gelu*1 + linear*3")])
+@pytest.mark.parametrize(
+    "activation", [("tanh*3 + linear*2", "silu*4"), ("linear*5", "gelu*1 + linear*3")]
+)
 def test_linear_neurons_are_left_out_of_the_last_sums(random_mlp, activation):
     mlp = random_mlp([3, 5, 4, 1], activation, seed=3)
     full = derivative_tensors(mlp, 6, AT)

@@ -17,14 +17,24 @@ from paperlib.taylor import compilation
 from paperlib.taylor.compilation import compile, whole
 from paperlib.taylor.tensors import derivative_tensor
 
-PARAMETERS = ["leaky_relu(0.2)", "elu(0.5)", "celu(2.0)", "softplus(3.0)", "squareplus(0.25)"]
+PARAMETERS = [
+    "leaky_relu(0.2)",
+    "elu(0.5)",
+    "celu(2.0)",
+    "softplus(3.0)",
+    "squareplus(0.25)",
+]
 NAMES = [*activations.SMOOTH, *activations.PIECEWISE, *PARAMETERS]
-needs_numba = pytest.mark.skipif(support.numba() is None, reason="compiled loops need the [fast] extra")
+needs_numba = pytest.mark.skipif(
+    support.numba() is None, reason="compiled loops need the [fast] extra"
+)
 
 
 def close(got, expected, digits=1e-13):
     assert got.shape == expected.shape
-    return np.abs(got - expected).max(initial=0) <= digits * max(np.abs(expected).max(initial=0), 1e-300)
+    return np.abs(got - expected).max(initial=0) <= digits * max(
+        np.abs(expected).max(initial=0), 1e-300
+    )
 
 
 def looped(mlp, order, at):
@@ -44,7 +54,9 @@ def looped(mlp, order, at):
     st.lists(st.integers(1, 6), min_size=2, max_size=4), st.integers(1, 2), st.integers(0, 6),
     st.lists(st.sampled_from(NAMES), min_size=4, max_size=4), st.sampled_from([(), (1,), (7,), (2, 3)]),
 )  # fmt: skip
-def test_compiled_it_is_the_derivative_tensor(random_mlp, units, outputs, order, names, batch):
+def test_compiled_it_is_the_derivative_tensor(
+    random_mlp, units, outputs, order, names, batch
+):
     one_for_all = random_mlp([*units, outputs], "tanh", seed=order)
     mlp = MLP(one_for_all.weights, one_for_all.biases, names[: one_for_all.depth])
     at = np.random.default_rng(len(names)).uniform(-2, 2, (*batch, mlp.dim))
@@ -55,7 +67,10 @@ def test_compiled_it_is_the_derivative_tensor(random_mlp, units, outputs, order,
 @needs_numba
 @pytest.mark.parametrize("wide", [60, 70])
 def test_past_the_size_of_one_matrix_product(random_mlp, wide, monkeypatch):
-    mlp, at = random_mlp([5, wide, wide, 2], "silu"), np.random.default_rng(0).standard_normal((300, 5))
+    mlp, at = (
+        random_mlp([5, wide, wide, 2], "silu"),
+        np.random.default_rng(0).standard_normal((300, 5)),
+    )
     for order in (1, 2, 3):
         expected = whole(mlp, order, at)
         for together in (1, 2**10, 2**22):
@@ -73,8 +88,13 @@ def test_activations_keep_their_digits_in_the_tails(name):
     phi = activations.derivatives(name, z, 8)
     for order in range(1, 9):
         got = looped(mlp, order, z[:, None])[0]
-        rounding = 1e-13 * np.abs(phi[max(order - 2, 0) : order + 1]).max(axis=0) + 1e-290
-        assert (np.abs(got - phi[order]) <= rounding + 1e-15 * np.abs(phi[order]).max() * (name == "sin")).all()
+        rounding = (
+            1e-13 * np.abs(phi[max(order - 2, 0) : order + 1]).max(axis=0) + 1e-290
+        )
+        assert (
+            np.abs(got - phi[order])
+            <= rounding + 1e-15 * np.abs(phi[order]).max() * (name == "sin")
+        ).all()
 
 
 @needs_numba
@@ -88,16 +108,32 @@ def test_whatever_array_holds_the_centres_nothing_is_compiled_anew(random_mlp):
     frozen.flags.writeable = False
     strided = np.repeat(at, 2, axis=1)[:, ::2]
     swapped = at.astype(at.dtype.newbyteorder())
-    unaligned = np.frombuffer(b"x" + at.tobytes(), dtype=np.uint8)[1:].view(np.float64).reshape(4, 3)
-    for other in (frozen, strided, swapped, unaligned, at.tolist(), np.asfortranarray(at)):
+    unaligned = (
+        np.frombuffer(b"x" + at.tobytes(), dtype=np.uint8)[1:]
+        .view(np.float64)
+        .reshape(4, 3)
+    )
+    for other in (
+        frozen,
+        strided,
+        swapped,
+        unaligned,
+        at.tolist(),
+        np.asfortranarray(at),
+    ):
         assert np.array_equal(hessian(other), expected)
-    assert np.array_equal(hessian(at.astype(np.float32)), hessian(at.astype(np.float32).astype(float)))
+    assert np.array_equal(
+        hessian(at.astype(np.float32)), hessian(at.astype(np.float32).astype(float))
+    )
     assert len(run.signatures) == 1
 
 
 @needs_numba
 def test_threads_share_one(random_mlp):
-    mlp, at = random_mlp([8, 32, 32, 1]), np.random.default_rng(0).standard_normal((32, 500, 8))
+    mlp, at = (
+        random_mlp([8, 32, 32, 1]),
+        np.random.default_rng(0).standard_normal((32, 500, 8)),
+    )
     third, begin = compile(mlp, 3), threading.Barrier(4)
 
     def ask(k):
@@ -117,21 +153,42 @@ def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
     large = MLP([[[1e308, 1e308]], [[1.0]], [[1.0]]], [[0.0]] * 3, "tanh")
     beyond = "mlp, at: derivatives of order 2 are beyond 1.8e308; scale the inputs or the weights"
     for call, message in (
-        (lambda: compile(mlp, 2)(np.zeros(2)), "at: shape (2,); the last axis must be 3 long"),
-        (lambda: compile(mlp, 2)(np.array(1.0)), "at = array(1.): must be an array of one axis or more"),
-        (lambda: compile(mlp, 2)(np.zeros((0, 3))), "at: shape (0, 3) is empty; every axis must be >= 1 long"),
+        (
+            lambda: compile(mlp, 2)(np.zeros(2)),
+            "at: shape (2,); the last axis must be 3 long",
+        ),
+        (
+            lambda: compile(mlp, 2)(np.array(1.0)),
+            "at = array(1.): must be an array of one axis or more",
+        ),
+        (
+            lambda: compile(mlp, 2)(np.zeros((0, 3))),
+            "at: shape (0, 3) is empty; every axis must be >= 1 long",
+        ),
         (lambda: compile(mlp, 2)([0.0, np.nan, 0.0]), "at[1] = nan: must be finite"),
-        (lambda: compile(mlp, 1)(np.array([0.0, 0.0, np.inf])), "at[2] = inf: must be finite"),
-        (lambda: compile(kinked, 2)(np.zeros(2)), "order 2: neuron 0 of layer 1 sits at the kink of relu, z = 0"),
+        (
+            lambda: compile(mlp, 1)(np.array([0.0, 0.0, np.inf])),
+            "at[2] = inf: must be finite",
+        ),
+        (
+            lambda: compile(kinked, 2)(np.zeros(2)),
+            "order 2: neuron 0 of layer 1 sits at the kink of relu, z = 0",
+        ),
         (lambda: compile(steep, 2)(np.array([1e-201, 0.0])), beyond),
-        (lambda: compile(large, 1)(np.array([10.0, -10.0])), "mlp, at: derivatives of order 1 are beyond"),
+        (
+            lambda: compile(large, 1)(np.array([10.0, -10.0])),
+            "mlp, at: derivatives of order 1 are beyond",
+        ),
         (lambda: compile(mlp, 21), "request = 21: must be at most 20"),
         (lambda: compile(mlp, -1), "request = -1: must be an integer >= 0"),
     ):
         with pytest.raises(ValueError) as caught:
             call()
         assert message in str(caught.value)
-    assert np.array_equal(compile(kinked, 1)(np.zeros(2)), derivative_tensor(kinked, 1, np.zeros(2)).packed)
+    assert np.array_equal(
+        compile(kinked, 1)(np.zeros(2)),
+        derivative_tensor(kinked, 1, np.zeros(2)).packed,
+    )
 
 
 def test_a_batch_asks_for_memory_before_it_is_taken(random_mlp):
@@ -144,7 +201,10 @@ def test_without_numba_it_takes_the_other_road(random_mlp, monkeypatch):
     monkeypatch.setattr(compilation, "_kernel", lambda: None)
     mlp, at = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((2, 5, 3))
     third = compile(mlp, 3)
-    assert third.method == "matrix products" and repr(third) == "compile(MLP(3-4-1, tanh), 3)"
+    assert (
+        third.method == "matrix products"
+        and repr(third) == "compile(MLP(3-4-1, tanh), 3)"
+    )
     assert np.array_equal(third(at), whole(mlp, 3, at))
 
 
@@ -154,11 +214,21 @@ def test_the_method(random_mlp):
         return compile(random_mlp(widths, activation), request).method
 
     custom = activations.Custom("none", activations.derivatives)
-    for widths, request in (([8, 4, 1], 6), ([64, 4, 1], 3), ([3, 1], 2), ([64, 4, 1], [(0, 1)])):
+    for widths, request in (
+        ([8, 4, 1], 6),
+        ([64, 4, 1], 3),
+        ([3, 1], 2),
+        ([64, 4, 1], [(0, 1)]),
+    ):
         assert method(widths, request) == "compiled loop"
     for name in (*NAMES, "tanh*3 + linear*1"):
         assert method([3, 4, 1], 2, name) == "compiled loop"
-    assert method([64, 4, 1], 4) == method([3, 4, 1], 2, custom) == method([3, 4, 1], 0) == "matrix products"
+    assert (
+        method([64, 4, 1], 4)
+        == method([3, 4, 1], 2, custom)
+        == method([3, 4, 1], 0)
+        == "matrix products"
+    )
     assert method([3, 4, 1], [(0, 1)], custom) == "NumPy program"
     mlp = random_mlp([3, 4, 1])
     for centres in (1, 2, 4000):
@@ -178,7 +248,16 @@ def activate():
         base, parameter, _, _ = activations.scaled(name)
         work = np.concatenate([own, spare]).reshape(-1)
         length = length or width
-        called(CODES[base], parameter, work, first, first + own.size, width, length, len(own))
+        called(
+            CODES[base],
+            parameter,
+            work,
+            first,
+            first + own.size,
+            width,
+            length,
+            len(own),
+        )
         own[:], spare[:] = np.split(work.reshape(-1, width), [len(own)])
 
     return run
@@ -188,14 +267,18 @@ def columns(z, order, name):
     """Own rows with z as the last, and auxiliary rows, filled with numbers that no activation gives."""
     own = np.full((order + 2, len(z)), 7.5)
     own[-1] = z * activations.scaled(name).inner
-    return own, np.full((bases.spare_rows(activations.scaled(name).base, order), len(z)), 7.5)
+    return own, np.full(
+        (bases.spare_rows(activations.scaled(name).base, order), len(z)), 7.5
+    )
 
 
 def recurred(name, own, spare):
     order = len(own) - 2
     rows = dict(enumerate(np.concatenate([own, spare])))
     for out, terms in bases.recurrence(activations.scaled(name).base, order, order + 2):
-        rows[out] = sum(weight * rows[left] * rows[right] for left, right, weight in terms)
+        rows[out] = sum(
+            weight * rows[left] * rows[right] for left, right, weight in terms
+        )
     _, _, inner, outer = activations.scaled(name)
     return np.stack([outer * inner**k * rows[k] for k in range(order + 1)])
 
@@ -207,7 +290,12 @@ def test_values_and_slopes_keep_their_digits_in_the_tails(name, activate):
     own, spare = columns(z, 1, name)
     activate(name, own, spare)
     exact = activations.derivatives(name, z, 1)
-    np.testing.assert_allclose(recurred(name, own, spare), exact, rtol=1e-12, atol=1e-15 if name == "sin" else 1e-300)
+    np.testing.assert_allclose(
+        recurred(name, own, spare),
+        exact,
+        rtol=1e-12,
+        atol=1e-15 if name == "sin" else 1e-300,
+    )
 
 
 @needs_numba
@@ -232,7 +320,9 @@ def test_at_a_kink_the_second_derivative_is_no_number(name, activate):
     own, spare = columns(np.array([1.0, -1.0, 0.0, 2.0] * 4), 2, name)
     activate(name, own, spare)
     kinks = own[-1] == 0
-    assert (np.isnan(recurred(name, own, spare)[2]) == kinks).all() and np.isfinite(own[:2]).all()
+    assert (np.isnan(recurred(name, own, spare)[2]) == kinks).all() and np.isfinite(
+        own[:2]
+    ).all()
 
 
 @needs_numba
@@ -241,7 +331,9 @@ def test_the_sine_of_large_numbers_is_left_to_numpy(activate):
     own, spare = columns(z, 1, "sin")
     activate("sin", own, spare)
     near = np.abs(z) < 1e6
-    np.testing.assert_allclose(own[:2, near], [np.sin(z[near]), np.cos(z[near])], rtol=0, atol=3e-16)
+    np.testing.assert_allclose(
+        own[:2, near], [np.sin(z[near]), np.cos(z[near])], rtol=0, atol=3e-16
+    )
     assert np.isnan(own[:2, ~near]).all()
     mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "sin")
     assert np.array_equal(compile(mlp, 1)([1e9]), [np.cos(1e9)])
@@ -253,5 +345,7 @@ def test_the_exponential_up_to_the_largest_number(activate):
     own, spare = columns(z, 1, "exp")
     activate("exp", own, spare)
     np.testing.assert_allclose(
-        own[0, :8], [np.exp(700.0), np.exp(708.9), np.inf, np.inf, np.exp(-700.0), 0, 0, 0], rtol=1e-14
+        own[0, :8],
+        [np.exp(700.0), np.exp(708.9), np.inf, np.inf, np.exp(-700.0), 0, 0, 0],
+        rtol=1e-14,
     )

@@ -25,7 +25,11 @@ def test_counts(order):
 
 def labelled(tree, labels):
     """The tree with labels on its leaves, as nested frozensets: equal when the labellings are."""
-    return next(labels) if not tree else frozenset(labelled(branch, labels) for branch in tree)
+    return (
+        next(labels)
+        if not tree
+        else frozenset(labelled(branch, labels) for branch in tree)
+    )
 
 
 @pytest.mark.parametrize("order", range(1, 8))
@@ -51,21 +55,28 @@ def test_exactly_one_vertex_is_the_centroid(order):
         found = [
             path
             for path, tree in vertices_of(diagram.tree)
-            if order - leaves(tree) < order / 2 and all(leaves(branch) <= order / 2 for branch in tree)
+            if order - leaves(tree) < order / 2
+            and all(leaves(branch) <= order / 2 for branch in tree)
         ]
         assert found == [_centroid(diagram.tree)]
 
 
-@pytest.mark.parametrize("widths", [[3, 1], [3, 4, 1], [3, 4, 3, 3, 2], [3, 3, 3, 3, 3, 1]])
+@pytest.mark.parametrize(
+    "widths", [[3, 1], [3, 4, 1], [3, 4, 3, 3, 2], [3, 3, 3, 3, 3, 1]]
+)
 @pytest.mark.parametrize("batch", [(), (2,)])
 def test_the_diagrams_of_an_order_sum_to_the_derivatives(random_mlp, widths, batch):
     mlp = random_mlp(widths, "gelu")
     at = np.random.default_rng(0).standard_normal((*batch, 3))
     for order in range(1, 7):
         tensor = derivative_tensor(mlp, order, at)
-        total = sum(diagram.evaluate(mlp, at).packed for diagram in enumerate_diagrams(order))
+        total = sum(
+            diagram.evaluate(mlp, at).packed for diagram in enumerate_diagrams(order)
+        )
         assert total.shape == tensor.packed.shape
-        assert np.allclose(total, tensor.packed, rtol=0, atol=1e-13 * (1 + np.abs(tensor.packed).max()))
+        assert np.allclose(
+            total, tensor.packed, rtol=0, atol=1e-13 * (1 + np.abs(tensor.packed).max())
+        )
 
 
 def by_the_printed_rule(rule, mlp, at, multiplicity, order):
@@ -86,8 +97,15 @@ def by_the_printed_rule(rule, mlp, at, multiplicity, order):
             continue
         operands, subscripts = [], []
         for a, b, row, column in lines:
-            operands.append(propagator(mlp, at, layer[a], layer[b] + 1) @ mlp.weights[layer[b]])
-            subscripts.append([letters.setdefault(row, len(letters)), letters.setdefault(column, len(letters))])
+            operands.append(
+                propagator(mlp, at, layer[a], layer[b] + 1) @ mlp.weights[layer[b]]
+            )
+            subscripts.append(
+                [
+                    letters.setdefault(row, len(letters)),
+                    letters.setdefault(column, len(letters)),
+                ]
+            )
         for legs, name, neuron in dots:
             operands.append(vertices(mlp, at, int(legs))[layer[name] - 1])
             subscripts.append([letters[neuron]])
@@ -103,8 +121,12 @@ def test_the_printed_rule_is_the_value(random_mlp, order):
     mlp = random_mlp([2, 3, 3, 2, 1], "silu", seed=3)
     at = np.array([0.4, -0.7])
     for diagram in enumerate_diagrams(order):
-        expected = by_the_printed_rule(diagram.rule(), mlp, at, diagram.multiplicity, order)
-        assert np.allclose(diagram.evaluate(mlp, at).full(), expected, rtol=0, atol=1e-14)
+        expected = by_the_printed_rule(
+            diagram.rule(), mlp, at, diagram.multiplicity, order
+        )
+        assert np.allclose(
+            diagram.evaluate(mlp, at).full(), expected, rtol=0, atol=1e-14
+        )
 
 
 def test_order_two_rule():
@@ -129,17 +151,23 @@ def test_shares(random_mlp):
 
 def test_refused(random_mlp):
     for order in (0, 16):
-        with pytest.raises(ValueError, match=f"order = {order}: must be an integer from 1 to 15"):
+        with pytest.raises(
+            ValueError, match=f"order = {order}: must be an integer from 1 to 15"
+        ):
             enumerate_diagrams(order)
     with pytest.raises(ValueError, match="at: shape"):
         enumerate_diagrams(3)[0].evaluate(random_mlp([3, 2, 1]), np.zeros(2))
     at_kink = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "relu")
-    with pytest.raises(ValueError, match="order 2: neuron 0 of layer 1 sits at the kink of relu"):
+    with pytest.raises(
+        ValueError, match="order 2: neuron 0 of layer 1 sits at the kink of relu"
+    ):
         enumerate_diagrams(2)[0].evaluate(at_kink)
 
 
 def test_drawing():
-    matplotlib = pytest.importorskip("matplotlib.figure", reason="drawing needs the [notebooks] extra")
+    matplotlib = pytest.importorskip(
+        "matplotlib.figure", reason="drawing needs the [notebooks] extra"
+    )
     figure = matplotlib.Figure()
     for number, diagram in enumerate(enumerate_diagrams(4)):
         ax = diagram.draw(figure.add_subplot(2, 3, number + 1))
@@ -152,14 +180,21 @@ def test_drawing():
 @pytest.mark.parametrize("order", range(1, 6))
 def test_a_drawing_read_back_is_the_diagram(order):
     """Its marks and lines alone give the tree, the centroid and the multiplicity."""
-    matplotlib = pytest.importorskip("matplotlib.figure", reason="drawing needs the [notebooks] extra")
+    matplotlib = pytest.importorskip(
+        "matplotlib.figure", reason="drawing needs the [notebooks] extra"
+    )
     for diagram in enumerate_diagrams(order):
         ax = matplotlib.Figure().add_subplot()
         assert diagram.draw(ax) is ax and not ax.axison
         marks = {}
         for line in ax.lines:
-            what = "level" if line.get_linestyle() == "--" else line.get_marker(), line.get_markerfacecolor()
-            marks.setdefault(what if what[0] in ("o", "s") else what[0], []).append(line.get_xydata())
+            what = (
+                "level" if line.get_linestyle() == "--" else line.get_marker(),
+                line.get_markerfacecolor(),
+            )
+            marks.setdefault(what if what[0] in ("o", "s") else what[0], []).append(
+                line.get_xydata()
+            )
         inputs, dots, rings, (output,) = (
             [tuple(place) for (place,) in marks.get(key, [])]
             for key in [("o", "white"), ("o", "black"), ("o", "none"), ("s", "black")]
@@ -178,17 +213,31 @@ def test_a_drawing_read_back_is_the_diagram(order):
         for place in dots:
             assert place[0] == pytest.approx(np.mean([x for x, _ in branches[place]]))
         heights = sorted({y for _, y in dots})
-        assert sorted(line[0, 1] for line in marks.get("level", [])) == heights == list(range(1, len(heights) + 1))
+        assert (
+            sorted(line[0, 1] for line in marks.get("level", []))
+            == heights
+            == list(range(1, len(heights) + 1))
+        )
         centroids = [
             place
             for place in dots
-            if order - leaves(read(place)) < order / 2 and all(leaves(read(b)) <= order / 2 for b in branches[place])
+            if order - leaves(read(place)) < order / 2
+            and all(leaves(read(b)) <= order / 2 for b in branches[place])
         ]
         assert rings == centroids
-        assert [text.get_text() for text in ax.texts] == [f"×{diagram.multiplicity}"] * (diagram.multiplicity > 1)
+        assert [text.get_text() for text in ax.texts] == [
+            f"×{diagram.multiplicity}"
+        ] * (diagram.multiplicity > 1)
         (root,) = branches[output]
         for text in ax.texts:
             x, y = text.get_position()
-            assert x < root[0] and root[1] < y < output[1] and text.get_horizontalalignment() == "right"
+            assert (
+                x < root[0]
+                and root[1] < y < output[1]
+                and text.get_horizontalalignment() == "right"
+            )
         for x, y in [output, *dots, *inputs]:
-            assert ax.get_xlim()[0] < x < ax.get_xlim()[1] and ax.get_ylim()[0] < y < ax.get_ylim()[1]
+            assert (
+                ax.get_xlim()[0] < x < ax.get_xlim()[1]
+                and ax.get_ylim()[0] < y < ax.get_ylim()[1]
+            )

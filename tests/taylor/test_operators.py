@@ -17,7 +17,10 @@ RANDOM = np.random.default_rng(25)
 
 def network(sizes, activation="tanh", seed=0):
     random = np.random.default_rng(seed)
-    weights = [random.standard_normal((o, i)) / np.sqrt(i) for i, o in zip(sizes[:-1], sizes[1:])]
+    weights = [
+        random.standard_normal((o, i)) / np.sqrt(i)
+        for i, o in zip(sizes[:-1], sizes[1:])
+    ]
     return MLP(weights, [random.standard_normal(o) / 4 for o in sizes[1:]], activation)
 
 
@@ -31,7 +34,9 @@ SHAPES = [(3, 1), (3, 5, 1), (3, 5, 4, 1), (2, 4, 4, 4, 1), (3, 4, 5, 2)]
 
 
 def close(found, right, digits=1e-11):
-    np.testing.assert_allclose(found, right, rtol=digits, atol=digits * (np.abs(right).max() + 1e-300))
+    np.testing.assert_allclose(
+        found, right, rtol=digits, atol=digits * (np.abs(right).max() + 1e-300)
+    )
 
 
 @given(
@@ -40,19 +45,36 @@ def close(found, right, digits=1e-11):
 )  # fmt: skip
 def test_partials_are_entries_of_the_tensors(sizes, activation, seed, batch, data):
     mlp = network(sizes, activation, seed)
-    tuples = data.draw(st.lists(st.lists(st.integers(0, sizes[0] - 1), min_size=1, max_size=6), min_size=1, max_size=6))
+    tuples = data.draw(
+        st.lists(
+            st.lists(st.integers(0, sizes[0] - 1), min_size=1, max_size=6),
+            min_size=1,
+            max_size=6,
+        )
+    )
     at = np.random.default_rng(seed).uniform(-1, 1, (*batch, sizes[0]))
     right = np.stack([entry(mlp, tuple(word), at) for word in tuples], axis=-1)
     found = taylor.partial_derivatives(mlp, tuples, at)
     assert found.shape == right.shape
-    scale = [taylor.derivative_tensor(mlp, len(word), at).norm().max() + 1e-300 for word in tuples]
+    scale = [
+        taylor.derivative_tensor(mlp, len(word), at).norm().max() + 1e-300
+        for word in tuples
+    ]
     assert (np.abs(found - right) <= 1e-12 * np.array(scale)).all()
 
 
-@given(st.sampled_from(SHAPES), st.integers(1, 6), st.integers(0, 99), st.sampled_from([(), (3,)]))
+@given(
+    st.sampled_from(SHAPES),
+    st.integers(1, 6),
+    st.integers(0, 99),
+    st.sampled_from([(), (3,)]),
+)
 def test_mixed_derivative_is_the_contracted_tensor(sizes, order, seed, batch):
     mlp, random = network(sizes, "tanh", seed), np.random.default_rng(seed)
-    at, directions = random.uniform(-1, 1, (*batch, sizes[0])), random.standard_normal((order, sizes[0]))
+    at, directions = (
+        random.uniform(-1, 1, (*batch, sizes[0])),
+        random.standard_normal((order, sizes[0])),
+    )
     right = taylor.derivative_tensor(mlp, order, at).full()
     for v in directions:
         right = np.tensordot(v, right, axes=(0, 0))
@@ -60,9 +82,16 @@ def test_mixed_derivative_is_the_contracted_tensor(sizes, order, seed, batch):
 
 
 def test_mixed_derivative_along_one_direction_is_the_directional_one():
-    mlp, v, at = network((4, 8, 8, 1)), RANDOM.standard_normal((7, 4)), RANDOM.uniform(-1, 1, (7, 4))
+    mlp, v, at = (
+        network((4, 8, 8, 1)),
+        RANDOM.standard_normal((7, 4)),
+        RANDOM.uniform(-1, 1, (7, 4)),
+    )
     for n in range(1, 8):
-        close(taylor.mixed_derivative(mlp, [v] * n, at), taylor.directional_derivatives(mlp, n, v, at)[..., n])
+        close(
+            taylor.mixed_derivative(mlp, [v] * n, at),
+            taylor.directional_derivatives(mlp, n, v, at)[..., n],
+        )
 
 
 @pytest.mark.parametrize("sizes", SHAPES)
@@ -70,13 +99,23 @@ def test_mixed_derivative_along_one_direction_is_the_directional_one():
 def test_operators_are_sums_over_the_tensors(sizes, batch):
     mlp, at = network(sizes, "silu", 3), RANDOM.uniform(-1, 1, (*batch, sizes[0]))
     hessian, fourth = (taylor.derivative_tensor(mlp, n, at).full() for n in (2, 4))
-    weights, matrix = RANDOM.standard_normal(sizes[0]), RANDOM.standard_normal((sizes[0], sizes[0]))
+    weights, matrix = (
+        RANDOM.standard_normal(sizes[0]),
+        RANDOM.standard_normal((sizes[0], sizes[0])),
+    )
     close(taylor.laplacian(mlp, at), np.einsum("ii...->...", hessian))
-    close(taylor.laplacian(mlp, at, weights), np.einsum("i,ii...->...", weights, hessian))
-    close(taylor.laplacian(mlp, at, matrix), np.einsum("ij,ij...->...", matrix, hessian))
+    close(
+        taylor.laplacian(mlp, at, weights), np.einsum("i,ii...->...", weights, hessian)
+    )
+    close(
+        taylor.laplacian(mlp, at, matrix), np.einsum("ij,ij...->...", matrix, hessian)
+    )
     close(taylor.bilaplacian(mlp, at), np.einsum("iijj...->...", fourth), 1e-10)
     v = RANDOM.standard_normal(sizes[0])
-    close(taylor.hvp(mlp, v, at), np.moveaxis(np.tensordot(v, hessian, axes=(0, 0)), 0, -1))
+    close(
+        taylor.hvp(mlp, v, at),
+        np.moveaxis(np.tensordot(v, hessian, axes=(0, 0)), 0, -1),
+    )
 
 
 def test_against_jax():
@@ -93,7 +132,9 @@ def test_against_jax():
             return lambda x: jax.numpy.trace(jax.hessian(g)(x))
 
         close(taylor.laplacian(mlp, at), np.array(jax.vmap(trace(f))(at)))
-        close(taylor.bilaplacian(mlp, at), np.array(jax.vmap(trace(trace(f)))(at)), 1e-10)
+        close(
+            taylor.bilaplacian(mlp, at), np.array(jax.vmap(trace(trace(f)))(at)), 1e-10
+        )
         v = RANDOM.standard_normal((6, 4))
         products = jax.vmap(lambda x, v: jax.jvp(jax.grad(f), (x,), (v,))[1])(at, v)
         close(taylor.hvp(mlp, v, at), np.array(products))
@@ -114,15 +155,21 @@ def test_a_thousand_inputs():
 
 def test_pure_derivatives_to_the_twentieth_order():
     mlp = MLP([[[0.5, 1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
-    found = taylor.partial_derivatives(mlp, [(0,) * 20, (1,) * 20, (0,) * 10 + (1,) * 10], [0.2, -0.1])
+    found = taylor.partial_derivatives(
+        mlp, [(0,) * 20, (1,) * 20, (0,) * 10 + (1,) * 10], [0.2, -0.1]
+    )
     np.testing.assert_allclose(found, [0.5**20, 1.0, 0.5**10], rtol=1e-9)
 
 
 def test_only_what_is_asked_for_is_computed():
     """Of a thousand inputs three are asked for: no program has more than the derivatives that these need."""
     mlp = network((1000, 8, 8, 1))
-    assert all(program(request(mlp, [(5, 5, 999), (17, 5)]), 8, first).kept == 3 + 2 + 3 for first in (True, False))
-    assert program(request(mlp, "laplacian"), 8).forward == 8 + 1  # as many directions as the first layer has units
+    assert all(
+        program(request(mlp, [(5, 5, 999), (17, 5)]), 8, first).kept == 3 + 2 + 3
+        for first in (True, False)
+    )
+    # As many directions as the first layer has units
+    assert program(request(mlp, "laplacian"), 8).forward == 8 + 1
 
 
 def request(mlp, asked):
@@ -131,17 +178,25 @@ def request(mlp, asked):
 
 def test_tuples_in_any_order_and_twice():
     mlp = network((3, 6, 6, 1))
-    found = taylor.partial_derivatives(mlp, [(0, 2, 1), (2, 1, 0), [1, 0, 2]], np.full(3, 0.3))
+    found = taylor.partial_derivatives(
+        mlp, [(0, 2, 1), (2, 1, 0), [1, 0, 2]], np.full(3, 0.3)
+    )
     assert found[0] == found[1] == found[2]
     every = list(combinations_with_replacement(range(3), 3))
-    close(taylor.partial_derivatives(mlp, every), taylor.derivative_tensor(mlp, 3).packed)
+    close(
+        taylor.partial_derivatives(mlp, every), taylor.derivative_tensor(mlp, 3).packed
+    )
 
 
 def test_from_many_threads_at_once():
     mlp, at = network((8, 16, 16, 1)), RANDOM.uniform(-1, 1, (50, 8))
     right, found = taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at), []
     threads = [
-        threading.Thread(target=lambda: found.append(taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at)))
+        threading.Thread(
+            target=lambda: found.append(
+                taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at)
+            )
+        )
         for _ in range(8)
     ]
     for thread in threads:

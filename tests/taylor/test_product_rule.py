@@ -18,14 +18,19 @@ def summed_over_splits(x, y, p, q, dim):
     for a in combinations(range(p + q), p):
         b = [k for k in range(p + q) if k not in a]
         total = (
-            total + x[..., packed_position(dim, table[:, list(a)]), :] * y[..., packed_position(dim, table[:, b]), :]
+            total
+            + x[..., packed_position(dim, table[:, list(a)]), :]
+            * y[..., packed_position(dim, table[:, b]), :]
         )
     return total
 
 
 def operands(p, q, dim, batches, units=3, seed=0):
     rng = np.random.default_rng(seed)
-    return [rng.standard_normal((*batch, packed_size(dim, n), units)) for batch, n in zip(batches, (p, q))]
+    return [
+        rng.standard_normal((*batch, packed_size(dim, n), units))
+        for batch, n in zip(batches, (p, q))
+    ]
 
 
 sizes = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 4))
@@ -39,22 +44,39 @@ def test_products(size, batches, block):
     expected = summed_over_splits(x, y, p, q, dim)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(product_rule, "BLOCK", block)
-        assert np.allclose(product_rule.symmetric_product(x, y, p, q, dim), expected, rtol=0, atol=1e-12)
+        assert np.allclose(
+            product_rule.symmetric_product(x, y, p, q, dim),
+            expected,
+            rtol=0,
+            atol=1e-12,
+        )
         out = np.zeros(expected.shape[:-1])
         product_rule.contracted_product(out, x, y, p, q, dim)
         assert np.allclose(out, expected.sum(axis=-1), rtol=0, atol=1e-12)
 
 
-@given(st.integers(2, 3), st.integers(1, 7), st.sampled_from(BATCHES), st.sampled_from([8, product_rule.BLOCK]))
+@given(
+    st.integers(2, 3),
+    st.integers(1, 7),
+    st.sampled_from(BATCHES),
+    st.sampled_from([8, product_rule.BLOCK]),
+)
 def test_unordered_splits(p, dim, batches, block):
     x, y = operands(p, p, dim, batches)
     expected = summed_over_splits(x, y, p, p, dim).sum(axis=-1)
-    # x[A] y[B] + y[A] x[B] is symmetric, and over unordered splits sums to x[A] y[B] over ordered ones.
+    # x[A] y[B] + y[A] x[B] is symmetric, and over unordered splits sums to x[A] y[B]
+    # over ordered ones.
     x, y = np.broadcast_arrays(x, y)
     out = np.zeros(expected.shape)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(product_rule, "BLOCK", block)
         product_rule.contracted_product(
-            out, np.concatenate([x, y], -1), np.concatenate([y, x], -1), p, p, dim, unordered=True
+            out,
+            np.concatenate([x, y], -1),
+            np.concatenate([y, x], -1),
+            p,
+            p,
+            dim,
+            unordered=True,
         )
     assert np.allclose(out, expected, rtol=0, atol=1e-12)

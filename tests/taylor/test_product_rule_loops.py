@@ -27,25 +27,38 @@ def both(monkeypatch):
 
 def test_compiled_loops_equal_their_numpy_forms_to_the_bit(both):
     rng = np.random.default_rng(0)
-    x, y, m = rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 15))
+    x, y, m = (
+        rng.standard_normal((2, 5, 7)),
+        rng.standard_normal((2, 5, 7)),
+        rng.standard_normal((2, 5, 15)),
+    )
 
     def run():
         pairs, triples = np.ones((2, 15, 7)), np.ones((2, 35))
         product_rule_loops.add_pairs(pairs, x, y)
         product_rule_loops.add_heads(triples, m, 2)
-        product_rule_loops.add_heads(triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2), 2)
+        product_rule_loops.add_heads(
+            triples, np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2), 2
+        )
         return pairs, triples
 
     assert all(np.array_equal(a, b) for a, b in zip(*both(run)))
 
 
 @pytest.mark.parametrize("orders", [*range(1, 13), 20])
-@pytest.mark.parametrize("points, units", [(1, 7), (1, 9), (4, 7), (9, 1), (11, 3), (2, 16), (3, 21)])
+@pytest.mark.parametrize(
+    "points, units", [(1, 7), (1, 9), (4, 7), (9, 1), (11, 3), (2, 16), (3, 21)]
+)
 def test_compiled_series_equal_numpy_s_to_the_bit(both, orders, points, units):
     """Also the signs of zeros, and for all numbers of columns: nothing is written before or after a series."""
     rng = np.random.default_rng(orders)
-    for terms, centres in itertools.product({1, (orders + 1) // 2, orders}, {1, points}):
-        phi, z = rng.standard_normal((orders + 1, centres, units)), rng.standard_normal((terms, points, units))
+    for terms, centres in itertools.product(
+        {1, (orders + 1) // 2, orders}, {1, points}
+    ):
+        phi, z = (
+            rng.standard_normal((orders + 1, centres, units)),
+            rng.standard_normal((terms, points, units)),
+        )
         phi[orders // 2 + 1 :, :, 0] *= 0
 
         def run(phi=phi, z=z):
@@ -55,7 +68,9 @@ def test_compiled_series_equal_numpy_s_to_the_bit(both, orders, points, units):
 
         a, b = both(run)
         assert (
-            np.array_equal(a, b) and np.isfinite(a.view(float)[1:-1]).all() and np.isnan(a.view(float)[[0, -1]]).all()
+            np.array_equal(a, b)
+            and np.isfinite(a.view(float)[1:-1]).all()
+            and np.isnan(a.view(float)[[0, -1]]).all()
         )
 
 

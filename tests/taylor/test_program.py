@@ -23,7 +23,9 @@ from paperlib.taylor.executor import execute
 from paperlib.taylor.program import Derivatives, Laplacian
 from paperlib.taylor.symmetric import SymmetricTensor
 
-needs_numba = pytest.mark.skipif(support.numba() is None, reason="compiled loops need the [fast] extra")
+needs_numba = pytest.mark.skipif(
+    support.numba() is None, reason="compiled loops need the [fast] extra"
+)
 NAMES = [
     "tanh",
     "sigmoid",
@@ -41,7 +43,9 @@ NAMES = [
 
 def close(got, expected, digits=1e-12):
     assert got.shape == expected.shape
-    np.testing.assert_allclose(got, expected, rtol=0, atol=digits * (np.abs(expected).max(initial=0) + 1e-290))
+    np.testing.assert_allclose(
+        got, expected, rtol=0, atol=digits * (np.abs(expected).max(initial=0) + 1e-290)
+    )
 
 
 def with_numpy(mlp, request, at, **directions):
@@ -56,20 +60,34 @@ def with_numpy(mlp, request, at, **directions):
 def test_a_program_is_the_centroid_rule(random_mlp, widths, order):
     mlp = random_mlp(widths, "gelu")
     at = np.random.default_rng(1).standard_normal((1, mlp.dim))
-    request = Derivatives(mlp.dim, order) if order > 1 else Derivatives(mlp.dim, (), ((),))
+    request = (
+        Derivatives(mlp.dim, order) if order > 1 else Derivatives(mlp.dim, (), ((),))
+    )
     values, gradients = execute(mlp, request, list(mlp.weights[0].T[:, None]), at)
     found = values[0, 0] if order > 1 else gradients[0, 0, 0]
-    close(found, packed_entries(derivative_tensors(mlp, order, at[0])[order], order, mlp.dim))
+    close(
+        found,
+        packed_entries(derivative_tensors(mlp, order, at[0])[order], order, mlp.dim),
+    )
 
 
 @pytest.mark.parametrize("signs", [(3, 3), (3, 1), (3, 0)])
 def test_laplacians_are_sums_of_derivatives(random_mlp, signs):
     mlp = random_mlp([3, 5, 4, 6, 2], "silu")
-    at, letters = np.random.default_rng(1).standard_normal((2, 3)), list(mlp.weights[0].T[:, None])
+    at, letters = (
+        np.random.default_rng(1).standard_normal((2, 3)),
+        list(mlp.weights[0].T[:, None]),
+    )
     sign = np.where(np.arange(3) < signs[1], 1, -1)
     second, fourth = (taylor.derivative_tensor(mlp, n, at).full() for n in (2, 4))
-    close(execute(mlp, Laplacian(*signs, 1), letters, at)[0][..., 0], np.einsum("i,iino->on", sign, second))
-    close(execute(mlp, Laplacian(*signs, 2), letters, at)[0][..., 0], np.einsum("i,j,iijjno->on", sign, sign, fourth))
+    close(
+        execute(mlp, Laplacian(*signs, 1), letters, at)[0][..., 0],
+        np.einsum("i,iino->on", sign, second),
+    )
+    close(
+        execute(mlp, Laplacian(*signs, 2), letters, at)[0][..., 0],
+        np.einsum("i,j,iijjno->on", sign, sign, fourth),
+    )
 
 
 @st.composite
@@ -77,19 +95,34 @@ def requests(draw, dim):
     """A request by indices, and the names of its directions."""
     entries = st.one_of(st.integers(0, dim - 1), st.sampled_from(["u", "v", "w"]))
     free = draw(st.booleans())
-    indices = draw(st.lists(st.lists(entries, min_size=not free, max_size=4), min_size=1, max_size=4))
+    indices = draw(
+        st.lists(
+            st.lists(entries, min_size=not free, max_size=4), min_size=1, max_size=4
+        )
+    )
     request = [(*index, ...) if free else tuple(index) for index in indices]
-    return request, {entry for index in indices for entry in index if isinstance(entry, str)}
+    return request, {
+        entry for index in indices for entry in index if isinstance(entry, str)
+    }
 
 
 @st.composite
 def networks(draw):
     units = draw(st.lists(st.integers(1, 9), min_size=2, max_size=4))
-    outputs, random = draw(st.integers(1, 2)), np.random.default_rng(draw(st.integers(0, 99)))
-    weights = [random.standard_normal((b, a)) / np.sqrt(a) for a, b in zip(units, [*units[1:], outputs])]
+    outputs, random = (
+        draw(st.integers(1, 2)),
+        np.random.default_rng(draw(st.integers(0, 99))),
+    )
+    weights = [
+        random.standard_normal((b, a)) / np.sqrt(a)
+        for a, b in zip(units, [*units[1:], outputs])
+    ]
     names = []
     for count in units[1:]:
-        first, second = draw(st.sampled_from(NAMES)), draw(st.sampled_from([*NAMES, "linear"]))
+        first, second = (
+            draw(st.sampled_from(NAMES)),
+            draw(st.sampled_from([*NAMES, "linear"])),
+        )
         cut = draw(st.integers(0, count - 1))
         names.append(f"{first}*{cut} + {second}*{count - cut}" if cut else second)
     return MLP(weights, [random.standard_normal(len(w)) for w in weights], names)
@@ -102,7 +135,10 @@ def test_the_loop_and_numpy_agree(mlp, data, batch):
     request, names = data.draw(requests(mlp.dim))
     random = np.random.default_rng(len(batch))
     at = random.uniform(-1, 1, (*batch, mlp.dim))
-    vectors = {name: random.standard_normal(data.draw(st.sampled_from([at.shape, (mlp.dim,)]))) for name in names}
+    vectors = {
+        name: random.standard_normal(data.draw(st.sampled_from([at.shape, (mlp.dim,)])))
+        for name in names
+    }
     function = compile(mlp, request)
     assert function.method == "compiled loop"
     with pytest.MonkeyPatch.context() as patch:
@@ -123,7 +159,9 @@ def test_derivatives_are_contractions_of_whole_tensors(mlp, data, centres):
     unit = np.broadcast_to(np.eye(mlp.dim)[:, None], (mlp.dim, centres, mlp.dim))
     got = compile(mlp, request)(at, **vectors)
     for place, index in enumerate(request):
-        packed = compilation.whole(mlp, len(index), at).reshape(-1, centres, mlp.outputs)
+        packed = compilation.whole(mlp, len(index), at).reshape(
+            -1, centres, mlp.outputs
+        )
         full = SymmetricTensor(len(index), mlp.dim, packed).full()
         full = np.moveaxis(full, (-2, -1), (0, 1))  # (centres, outputs, dim, .., dim)
         scale = np.abs(packed).max()
@@ -132,36 +170,60 @@ def test_derivatives_are_contractions_of_whole_tensors(mlp, data, centres):
                 full = np.moveaxis(full, 2, -1)
                 continue
             vector = vectors[entry] if isinstance(entry, str) else unit[entry]
-            full, scale = np.einsum("noi...,ni->no...", full, vector), scale * np.abs(vector).sum(axis=-1).max()
+            full, scale = (
+                np.einsum("noi...,ni->no...", full, vector),
+                scale * np.abs(vector).sum(axis=-1).max(),
+            )
         found = got.reshape(centres, mlp.outputs, len(request), -1)[:, :, place]
-        np.testing.assert_allclose(found, full.reshape(found.shape), rtol=0, atol=1e-12 * scale + 1e-290)
+        np.testing.assert_allclose(
+            found, full.reshape(found.shape), rtol=0, atol=1e-12 * scale + 1e-290
+        )
 
 
 def test_against_nested_jax():
     jax = pytest.importorskip("jax")
     random = np.random.default_rng(7)
     weights = [random.normal(size=shape) / 2 for shape in ((6, 4), (6, 6), (1, 6))]
-    mlp = MLP(weights, [random.normal(size=len(w)) for w in weights], ["tanh*3 + linear*3", "selu"])
+    mlp = MLP(
+        weights,
+        [random.normal(size=len(w)) for w in weights],
+        ["tanh*3 + linear*3", "selu"],
+    )
     at, u, v = random.normal(size=(3, 5, 4))
 
     def f(x):
         z = weights[0] @ x + mlp.biases[0]
         y = jax.numpy.concatenate([jax.numpy.tanh(z[:3]), z[3:]])
-        return (weights[2] @ jax.nn.selu(weights[1] @ y + mlp.biases[1]) + mlp.biases[2])[0]
+        return (
+            weights[2] @ jax.nn.selu(weights[1] @ y + mlp.biases[1]) + mlp.biases[2]
+        )[0]
 
     def along(g, direction):
         return lambda x: jax.jvp(g, (x,), (direction,))[1]
 
     with jax.enable_x64(True):
-        for request in ([("u",)], [("u", 1, "v")], [(0, 0, 3, "v")], [("v", ...)], [("u", "u", 2, ...)]):
+        for request in (
+            [("u",)],
+            [("u", 1, "v")],
+            [(0, 0, 3, "v")],
+            [("v", ...)],
+            [("u", "u", 2, ...)],
+        ):
             expected = []
             for x, one, other in zip(at, u, v):
                 g = jax.grad(f) if ... in request[0] else f
                 for entry in request[0]:
                     if entry is not ...:
-                        g = along(g, {"u": one, "v": other}[entry] if isinstance(entry, str) else np.eye(4)[entry])
+                        g = along(
+                            g,
+                            {"u": one, "v": other}[entry]
+                            if isinstance(entry, str)
+                            else np.eye(4)[entry],
+                        )
                 expected.append(np.array(g(x)))
-            given = {name: each for name, each in (("u", u), ("v", v)) if name in request[0]}
+            given = {
+                name: each for name, each in (("u", u), ("v", v)) if name in request[0]
+            }
             close(compile(mlp, request)(at, **given)[:, 0], np.array(expected))
 
 
@@ -170,15 +232,22 @@ def test_a_network_keeps_what_was_made_ready_while_it_lives(random_mlp):
     mlp = random_mlp([3, 4, 1])
     assert prepare(mlp, 2) is prepare(mlp, 2) is compile(mlp, 2)._ready
     kept = len(compilation._ready)
-    taylor.partial_derivatives(random_mlp([3, 4, 1], seed=1), [(0, 1)])  # an entry that dies with its network
+    # An entry that dies with its network
+    taylor.partial_derivatives(random_mlp([3, 4, 1], seed=1), [(0, 1)])
     for n in range(2 * compilation.MAX_CACHED):
         taylor.partial_derivatives(mlp, [(n % 3,) * (1 + n // 30), (n % 2,)])
-    assert len(compilation._ready) == kept and len(compilation._ready[mlp]) <= compilation.MAX_CACHED
+    assert (
+        len(compilation._ready) == kept
+        and len(compilation._ready[mlp]) <= compilation.MAX_CACHED
+    )
 
 
 @needs_numba
 def test_eight_threads_that_ask_for_the_first_time(random_mlp):
-    mlp, at = random_mlp([8, 16, 16, 1]), np.random.default_rng(0).uniform(-1, 1, (50, 8))
+    mlp, at = (
+        random_mlp([8, 16, 16, 1]),
+        np.random.default_rng(0).uniform(-1, 1, (50, 8)),
+    )
     calls = [
         lambda: taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at),
         lambda: taylor.hvp(mlp, at[::-1], at),
@@ -199,7 +268,12 @@ def test_eight_threads_that_ask_for_the_first_time(random_mlp):
 
 def test_it_is_pickled_as_its_network_and_its_request(random_mlp):
     mlp, at, v = random_mlp([3, 4, 1]), np.array([0.1, 0.2, 0.3]), np.ones(3)
-    for request, vectors in ((2, {}), ([(0, 1)], {}), ([("v", ...)], {"v": v}), ("laplacian", {})):
+    for request, vectors in (
+        (2, {}),
+        ([(0, 1)], {}),
+        ([("v", ...)], {"v": v}),
+        ("laplacian", {}),
+    ):
         function = compile(mlp, request)
         again = pickle.loads(pickle.dumps(function))
         assert len(pickle.dumps(function)) < 3000
@@ -213,9 +287,21 @@ def test_it_is_pickled_as_its_network_and_its_request(random_mlp):
         ([()], ValueError, r"request\[0\] = \(\): must be 1 to 20 indices"),
         ([(0, 3)], ValueError, r"request\[0\] = 3: must be an integer from 0 to 2"),
         ([(..., ...)], ValueError, "and one `...` at most"),
-        ([(0,), (0, ...)], ValueError, "request: some tuples have a `...` and some have none"),
-        ([("not a name",)], TypeError, r"request\[0\] = 'not a name': must be an integer"),
-        ("hessian", ValueError, "request = 'hessian': must be one of 'laplacian', 'bilaplacian'"),
+        (
+            [(0,), (0, ...)],
+            ValueError,
+            "request: some tuples have a `...` and some have none",
+        ),
+        (
+            [("not a name",)],
+            TypeError,
+            r"request\[0\] = 'not a name': must be an integer",
+        ),
+        (
+            "hessian",
+            ValueError,
+            "request = 'hessian': must be one of 'laplacian', 'bilaplacian'",
+        ),
         (2.0, TypeError, "request = 2.0: must be an integer"),
         (21, ValueError, "request = 21: must be at most 20"),
     ],
@@ -230,11 +316,27 @@ def test_bad_directions(random_mlp):
     product = compile(random_mlp([3, 4, 1]), [("v", ...)])
     for vectors, error, message in (
         ({}, TypeError, "directions: none given; the request names v"),
-        ({"v": np.ones(3), "u": np.ones(3)}, TypeError, "directions: v, u given; the request names v"),
+        (
+            {"v": np.ones(3), "u": np.ones(3)},
+            TypeError,
+            "directions: v, u given; the request names v",
+        ),
         ({"u": np.ones(3)}, TypeError, "directions: u given; the request names v"),
-        ({"v": np.ones(2)}, ValueError, r"v: shape \(2,\); the last axis must be 3 long"),
-        ({"v": np.array([0.0, np.nan, 0.0])}, ValueError, r"v\[1\] = nan: must be finite"),
-        ({"v": np.ones((2, 3))}, ValueError, r"directions: shapes \(2, 3\); must broadcast with at, \(4, 3\)"),
+        (
+            {"v": np.ones(2)},
+            ValueError,
+            r"v: shape \(2,\); the last axis must be 3 long",
+        ),
+        (
+            {"v": np.array([0.0, np.nan, 0.0])},
+            ValueError,
+            r"v\[1\] = nan: must be finite",
+        ),
+        (
+            {"v": np.ones((2, 3))},
+            ValueError,
+            r"directions: shapes \(2, 3\); must broadcast with at, \(4, 3\)",
+        ),
     ):
         with pytest.raises(error, match=message):
             product(np.zeros((4, 3)), **vectors)
@@ -266,9 +368,18 @@ assert len(messages) == 1 and "\\n" not in messages[0] and "NumPy is used" in me
 
 @pytest.mark.parametrize("numba", [True, False])
 @pytest.mark.parametrize(
-    "request_", [[("v", 0), ("v",)], [("v", ...), (...,)], [(0, 1), (1,)], "laplacian", "bilaplacian"]
+    "request_",
+    [
+        [("v", 0), ("v",)],
+        [("v", ...), (...,)],
+        [(0, 1), (1,)],
+        "laplacian",
+        "bilaplacian",
+    ],
 )
-def test_a_batch_in_parts_gives_what_each_centre_gives_alone(random_mlp, monkeypatch, request_, numba):
+def test_a_batch_in_parts_gives_what_each_centre_gives_alone(
+    random_mlp, monkeypatch, request_, numba
+):
     monkeypatch.setattr("paperlib.taylor.compiled.layout.TOGETHER", 1)
     if not numba:
         monkeypatch.setattr(compilation, "_kernel", lambda: None)
@@ -280,17 +391,26 @@ def test_a_batch_in_parts_gives_what_each_centre_gives_alone(random_mlp, monkeyp
     close(function(at, **vectors), np.array(alone), 1e-13)
 
 
-@pytest.mark.parametrize("metric", [np.zeros(3), np.zeros((3, 3)), [0.0, 2.0, 0.0], [0.0, 0.0, -1.0]])
+@pytest.mark.parametrize(
+    "metric", [np.zeros(3), np.zeros((3, 3)), [0.0, 2.0, 0.0], [0.0, 0.0, -1.0]]
+)
 def test_a_metric_with_zeros(random_mlp, metric):
-    mlp, at = random_mlp([3, 5, 4, 2], "silu"), np.random.default_rng(1).uniform(-1, 1, (4, 3))
+    mlp, at = (
+        random_mlp([3, 5, 4, 2], "silu"),
+        np.random.default_rng(1).uniform(-1, 1, (4, 3)),
+    )
     g = np.diag(metric) if np.ndim(metric) == 1 else metric
     wanted = np.einsum("ij,ij...->...", g, taylor.derivative_tensor(mlp, 2, at).full())
-    np.testing.assert_allclose(taylor.laplacian(mlp, at, metric), wanted, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        taylor.laplacian(mlp, at, metric), wanted, rtol=0, atol=1e-13
+    )
 
 
 def test_memory_is_asked_for_before_it_is_taken(random_mlp, monkeypatch):
     small = random_mlp([3, 4, 1])
-    wide = MLP([np.zeros((300, 300)), np.zeros((1, 300))], [np.zeros(300), np.zeros(1)], "tanh")
+    wide = MLP(
+        [np.zeros((300, 300)), np.zeros((1, 300))], [np.zeros(300), np.zeros(1)], "tanh"
+    )
     many = np.broadcast_to(np.zeros(3), (2**20, 3))
     monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: 2**26)
     for call, message in (
@@ -314,18 +434,24 @@ def test_the_cache_of_a_network_is_bounded_in_bytes(random_mlp, monkeypatch):
 
 
 def test_arrays_of_other_byte_orders_and_warnings(random_mlp):
-    mlp, (at, v, w) = random_mlp([3, 4, 1]), np.random.default_rng(0).uniform(-1, 1, (3, 5, 3))
+    mlp, (at, v, w) = (
+        random_mlp([3, 4, 1]),
+        np.random.default_rng(0).uniform(-1, 1, (3, 5, 3)),
+    )
     swapped = [each.astype(">f8") for each in (at, v, w)]
     assert np.array_equal(taylor.hvp(mlp, *swapped[:2]), taylor.hvp(mlp, at, v))
     assert np.array_equal(
-        taylor.mixed_derivative(mlp, swapped[1:], swapped[0]), taylor.mixed_derivative(mlp, [v, w], at)
+        taylor.mixed_derivative(mlp, swapped[1:], swapped[0]),
+        taylor.mixed_derivative(mlp, [v, w], at),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         steep = MLP([[[1e150]], [[1.0]]], [[0.1], [0.0]], "celu(1e-200)")
         for call in (
             lambda: compile(steep, 2)([0.5]),
-            lambda: taylor.laplacian(MLP([[[1e200, 1.0]], [[1.0]]], [[0.0]] * 2, "tanh"), metric=[1e300, 1.0]),
+            lambda: taylor.laplacian(
+                MLP([[[1e200, 1.0]], [[1.0]]], [[0.0]] * 2, "tanh"), metric=[1e300, 1.0]
+            ),
         ):
             with contextlib.suppress(ValueError):
                 call()

@@ -16,7 +16,12 @@ from reference_recursion import packed_entries
 from paperlib.networks.activations import SMOOTH
 from paperlib.networks.mlp import MLP
 from paperlib.taylor import series
-from paperlib.taylor.series import directional_derivatives, propagator, taylor_expand, vertices
+from paperlib.taylor.series import (
+    directional_derivatives,
+    propagator,
+    taylor_expand,
+    vertices,
+)
 from paperlib.taylor.symmetric import index_table
 from paperlib.taylor.tensors import derivative_tensor
 
@@ -25,7 +30,9 @@ AT = np.array([0.3, -0.2, 0.5])
 
 @pytest.fixture(scope="module")
 def jax():
-    jax = pytest.importorskip("jax", reason="the comparison with nested JAX needs the [test] extra")
+    jax = pytest.importorskip(
+        "jax", reason="the comparison with nested JAX needs the [test] extra"
+    )
     jax.config.update("jax_enable_x64", True)
     return jax
 
@@ -75,12 +82,19 @@ def test_against_nested_jax(jax, random_mlp, widths, activation, highest):
     nested = jax_function(jax, mlp)
     for order in range(1, highest + 1):
         nested = jax.jacfwd(nested)
-        expected = packed_entries(np.asarray(jax.jit(nested)(at)), order, mlp.dim, mlp.outputs)
+        expected = packed_entries(
+            np.asarray(jax.jit(nested)(at)), order, mlp.dim, mlp.outputs
+        )
         got = derivative_tensor(mlp, order, at).packed
         assert np.linalg.norm(got - expected) <= 1e-12 * np.linalg.norm(expected)
 
 
-@given(st.integers(1, 9), st.integers(1, 3), st.lists(st.integers(1, 3), max_size=3), st.integers(0, 99))
+@given(
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.lists(st.integers(1, 3), max_size=3),
+    st.integers(0, 99),
+)
 @settings(max_examples=60)
 def test_contracted_it_is_the_directional_derivative(order, dim, hidden, seed):
     rng = np.random.default_rng(seed)
@@ -103,16 +117,27 @@ def test_one_input_gives_the_univariate_series(name):
     phi = oracles.ACTIVATIONS[name]
     with mpmath.workdps(60):
         exact = mpmath.taylor(
-            lambda x: 2 * phi(mpmath.mpf(-1.3) * phi(mpmath.mpf(0.7) * x + mpmath.mpf(0.2)) + mpmath.mpf(0.4)),
+            lambda x: (
+                2
+                * phi(
+                    mpmath.mpf(-1.3) * phi(mpmath.mpf(0.7) * x + mpmath.mpf(0.2))
+                    + mpmath.mpf(0.4)
+                )
+            ),
             mpmath.mpf(0.6),
             8,
         )
         exact = np.array([float(c * mpmath.factorial(k)) for k, c in enumerate(exact)])
     exact[0] += 0.1
-    got = np.array([derivative_tensor(mlp, order, [0.6]).packed[0] for order in range(9)])
+    got = np.array(
+        [derivative_tensor(mlp, order, [0.6]).packed[0] for order in range(9)]
+    )
     assert np.allclose(got, exact, rtol=1e-11, atol=1e-12 * np.abs(exact).max())
     assert np.allclose(
-        directional_derivatives(mlp, 8, [1.0], [0.6]), exact, rtol=1e-11, atol=1e-12 * np.abs(exact).max()
+        directional_derivatives(mlp, 8, [1.0], [0.6]),
+        exact,
+        rtol=1e-11,
+        atol=1e-12 * np.abs(exact).max(),
     )
 
 
@@ -127,9 +152,19 @@ def test_the_remainder_falls_as_the_next_power(order, activation, seed):
     step = 0.05 * 2.0 ** -np.arange(3)
     x = at + step[:, None] * direction
     remainder = mlp(x) - taylor_expand(mlp, order, at)(x)
-    leading = derivative_tensor(mlp, order + 1, at).contract(direction) / factorial(order + 1) * step ** (order + 1)
-    next_size = derivative_tensor(mlp, order + 2, at).norm() / factorial(order + 2) * step ** (order + 2)
-    assert (np.abs(remainder - leading) <= 2 * next_size + 1e-14 * (1 + np.abs(mlp(x)))).all()
+    leading = (
+        derivative_tensor(mlp, order + 1, at).contract(direction)
+        / factorial(order + 1)
+        * step ** (order + 1)
+    )
+    next_size = (
+        derivative_tensor(mlp, order + 2, at).norm()
+        / factorial(order + 2)
+        * step ** (order + 2)
+    )
+    assert (
+        np.abs(remainder - leading) <= 2 * next_size + 1e-14 * (1 + np.abs(mlp(x)))
+    ).all()
 
 
 def test_terms_and_tensors_agree(random_mlp):
@@ -141,7 +176,9 @@ def test_terms_and_tensors_agree(random_mlp):
     assert terms.shape == (3, 2, 2, 6)
     for n in range(6):
         expected = expansion.tensor(n).contract(x - at) / factorial(n)
-        assert np.allclose(terms[..., n], expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+        assert np.allclose(
+            terms[..., n], expected, rtol=0, atol=1e-12 * np.abs(expected).max()
+        )
     assert np.array_equal(expansion(x), terms.sum(axis=-1))
     with pytest.raises(ValueError, match="n = 6: must be an integer from 0 to 5"):
         expansion.tensor(6)
@@ -157,9 +194,14 @@ def test_a_batch_of_centres_is_each_of_them(random_mlp, outputs):
         along = directional_derivatives(mlp, order, directions, at)
         for i in np.ndindex(2, 4):
             one = derivative_tensor(mlp, order, at[i]).packed
-            assert np.allclose(batch[(slice(None), *i)], one, rtol=0, atol=1e-13 * np.abs(one).max())
             assert np.allclose(
-                along[i], directional_derivatives(mlp, order, directions[i], at[i]), rtol=1e-12, atol=1e-13
+                batch[(slice(None), *i)], one, rtol=0, atol=1e-13 * np.abs(one).max()
+            )
+            assert np.allclose(
+                along[i],
+                directional_derivatives(mlp, order, directions[i], at[i]),
+                rtol=1e-12,
+                atol=1e-13,
             )
     expansion = taylor_expand(mlp, 3, at)
     assert np.allclose(expansion(at), mlp(at), rtol=1e-14)
@@ -170,16 +212,30 @@ def test_many_directions_in_parts(random_mlp, monkeypatch):
     directions = np.random.default_rng(0).standard_normal((301, 5))
     expected = directional_derivatives(mlp, 5, directions)
     at = directions[::-1]
-    each = [directional_derivatives(mlp, 2, v, c) for v, c in zip(directions[:9], at[:9])]
+    each = [
+        directional_derivatives(mlp, 2, v, c) for v, c in zip(directions[:9], at[:9])
+    ]
     for chunk in (1, 400, 4000):
         monkeypatch.setattr("paperlib.taylor.series.CHUNK_BYTES", chunk)
-        assert np.allclose(directional_derivatives(mlp, 5, directions), expected, rtol=1e-13, atol=1e-13)
-        assert np.allclose(directional_derivatives(mlp, 2, directions, at)[:9], each, rtol=1e-12, atol=1e-13)
+        assert np.allclose(
+            directional_derivatives(mlp, 5, directions),
+            expected,
+            rtol=1e-13,
+            atol=1e-13,
+        )
+        assert np.allclose(
+            directional_derivatives(mlp, 2, directions, at)[:9],
+            each,
+            rtol=1e-12,
+            atol=1e-13,
+        )
 
 
 def test_terms_build_no_tensor(random_mlp):
     mlp = random_mlp([1000, 64, 64, 64, 1], "gelu")
-    terms = taylor_expand(mlp, 8).terms(np.random.default_rng(0).uniform(size=(5, 1000)) / 30)
+    terms = taylor_expand(mlp, 8).terms(
+        np.random.default_rng(0).uniform(size=(5, 1000)) / 30
+    )
     assert terms.shape == (5, 9)
     assert np.allclose(terms[:, 0], mlp(np.zeros(1000)))
     step = 1e-4
@@ -191,7 +247,8 @@ def test_terms_build_no_tensor(random_mlp):
 def test_too_large_an_order_is_refused_before_memory_is_taken(random_mlp):
     mlp = random_mlp([1000, 8, 8, 1])
     with pytest.raises(
-        ValueError, match=r"order = 8: needs .* GiB, .* GiB are free; use .terms of taylor_expand"
+        ValueError,
+        match=r"order = 8: needs .* GiB, .* GiB are free; use .terms of taylor_expand",
     ) as error:
         derivative_tensor(mlp, 8)
     assert "\n" not in str(error.value)
@@ -210,8 +267,17 @@ def test_closed_form():
     a = np.array([0.5, -1.0, 2.0])
     mlp = MLP([a[None], [[3.0]]], [[0.4], [0.0]], "sin")
     for order in range(1, 10):
-        expected = 3 * np.sin(0.4 + order * np.pi / 2) * np.prod(a[index_table(3, order)], axis=1)
-        assert np.allclose(derivative_tensor(mlp, order).packed, expected, rtol=1e-13, atol=1e-13 * 2.0**order)
+        expected = (
+            3
+            * np.sin(0.4 + order * np.pi / 2)
+            * np.prod(a[index_table(3, order)], axis=1)
+        )
+        assert np.allclose(
+            derivative_tensor(mlp, order).packed,
+            expected,
+            rtol=1e-13,
+            atol=1e-13 * 2.0**order,
+        )
 
 
 def test_propagators_compose_and_differentiate(random_mlp):
@@ -220,13 +286,18 @@ def test_propagators_compose_and_differentiate(random_mlp):
     for low, middle, high in [(0, 1, 3), (1, 2, 3), (0, 0, 2), (0, 2, 2)]:
         whole = propagator(mlp, at, high, low)
         assert np.allclose(
-            whole, propagator(mlp, at, high, middle) @ propagator(mlp, at, middle, low), rtol=0, atol=1e-13
+            whole,
+            propagator(mlp, at, high, middle) @ propagator(mlp, at, middle, low),
+            rtol=0,
+            atol=1e-13,
         )
     gradient = np.moveaxis(derivative_tensor(mlp, 1, at).packed, 0, -1)
     assert np.allclose(propagator(mlp, at, 3, 0), gradient, rtol=0, atol=1e-14)
     step = 1e-6 * np.eye(3)
     numerical = (mlp(at[:, None] + step) - mlp(at[:, None] - step)) / 2e-6
-    assert np.allclose(propagator(mlp, at, 3, 0), numerical.swapaxes(1, 2), rtol=0, atol=1e-8)
+    assert np.allclose(
+        propagator(mlp, at, 3, 0), numerical.swapaxes(1, 2), rtol=0, atol=1e-8
+    )
 
 
 def test_vertices(random_mlp):
@@ -242,30 +313,48 @@ def test_vertices(random_mlp):
 def test_kinks(random_mlp):
     mlp = random_mlp([3, 5, 4, 1], "relu")
     # Away from kinks a relu network is linear in pieces.
-    assert np.allclose(derivative_tensor(mlp, 1, AT).packed, propagator(mlp, AT, 3, 0)[0])
+    assert np.allclose(
+        derivative_tensor(mlp, 1, AT).packed, propagator(mlp, AT, 3, 0)[0]
+    )
     assert not derivative_tensor(mlp, 2, AT).packed.any()
-    at_kink = MLP(mlp.weights, [np.where(np.arange(5) == 2, 0.0, mlp.biases[0]), *mlp.biases[1:]], "relu")
+    at_kink = MLP(
+        mlp.weights,
+        [np.where(np.arange(5) == 2, 0.0, mlp.biases[0]), *mlp.biases[1:]],
+        "relu",
+    )
     assert derivative_tensor(at_kink, 1).packed.shape == (3,)
-    assert np.allclose(propagator(at_kink, None, 3, 0)[0], derivative_tensor(at_kink, 1).packed)
+    assert np.allclose(
+        propagator(at_kink, None, 3, 0)[0], derivative_tensor(at_kink, 1).packed
+    )
     for ask in (derivative_tensor, taylor_expand):
-        with pytest.raises(ValueError, match="order 2: neuron 2 of layer 1 sits at the kink of relu"):
+        with pytest.raises(
+            ValueError, match="order 2: neuron 2 of layer 1 sits at the kink of relu"
+        ):
             ask(at_kink, 2)
-    with pytest.raises(ValueError, match="order 3: neuron 2 of layer 1 sits at the kink of relu"):
+    with pytest.raises(
+        ValueError, match="order 3: neuron 2 of layer 1 sits at the kink of relu"
+    ):
         vertices(at_kink, None, 3)
 
 
 def test_refused(random_mlp):
     mlp = random_mlp([3, 2, 1])
     for message, ask in {
-        r"at: shape \(4,\); the last axis must be 3 long": lambda: derivative_tensor(mlp, 2, np.zeros(4)),
+        r"at: shape \(4,\); the last axis must be 3 long": lambda: derivative_tensor(
+            mlp, 2, np.zeros(4)
+        ),
         "order = -1: must be an integer >= 0": lambda: derivative_tensor(mlp, -1),
         "order = 1.5: must be an integer": lambda: taylor_expand(mlp, 1.5),
         "mlp: list given": lambda: derivative_tensor([], 2),
-        r"x: shape \(2, 3\); must broadcast with at, \(4, 3\)": lambda: taylor_expand(mlp, 2, np.zeros((4, 3))).terms(
-            np.zeros((2, 3))
+        r"x: shape \(2, 3\); must broadcast with at, \(4, 3\)": lambda: taylor_expand(
+            mlp, 2, np.zeros((4, 3))
+        ).terms(np.zeros((2, 3))),
+        "to_layer = 4: must be an integer from 0 to 2": lambda: propagator(
+            mlp, None, 4, 0
         ),
-        "to_layer = 4: must be an integer from 0 to 2": lambda: propagator(mlp, None, 4, 0),
-        "from_layer = 2: must be an integer from 0 to 1": lambda: propagator(mlp, None, 1, 2),
+        "from_layer = 2: must be an integer from 0 to 1": lambda: propagator(
+            mlp, None, 1, 2
+        ),
         "legs = 0": lambda: vertices(mlp, None, 0),
     }.items():
         with pytest.raises(refusal(message), match=message):
@@ -274,7 +363,9 @@ def test_refused(random_mlp):
 
 def test_derivatives_beyond_double_precision_are_said():
     steep = MLP([[[1e120, 1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
-    with pytest.raises(ValueError, match="^mlp, at: derivatives of order 3 are beyond 1.8e308; [^\n]*$"):
+    with pytest.raises(
+        ValueError, match="^mlp, at: derivatives of order 3 are beyond 1.8e308; [^\n]*$"
+    ):
         derivative_tensor(steep, 3)
 
 
@@ -287,7 +378,8 @@ def test_orders_that_there_are_not_are_refused(random_mlp, order):
         "legs": lambda: vertices(mlp, None, order),
     }.items():
         with pytest.raises(
-            ValueError if type(order) is int else TypeError, match=f"^{name.strip()} = {order!r}: must be [^\n]*$"
+            ValueError if type(order) is int else TypeError,
+            match=f"^{name.strip()} = {order!r}: must be [^\n]*$",
         ):
             ask()
     with pytest.raises(ValueError, match="^order = 21: must be at most 20$"):
@@ -299,27 +391,38 @@ def test_orders_that_there_are_not_are_refused(random_mlp, order):
 
 def test_results_beyond_a_double_are_refused_without_a_warning():
     """Sums of infinities of both signs too."""
-    steep = MLP([[[1e200, 0.0], [0.0, 1e200]], [[1e200, -1e200]]], [[1.0, 1.0], [0.0]], "exp")
+    steep = MLP(
+        [[[1e200, 0.0], [0.0, 1e200]], [[1e200, -1e200]]], [[1.0, 1.0], [0.0]], "exp"
+    )
     x = np.array([1e200, 1e200])
     for name, ask in {
         "mlp, at": lambda: propagator(steep, None, 2, 0),
         "mlp, at: derivatives of order 2 are": lambda: derivative_tensor(steep, 2),
         "directions, order": lambda: directional_derivatives(steep, 2, x),
         "x": lambda: taylor_expand(steep, 2).terms(x),
-        "x ": lambda: taylor_expand(MLP([[[1.0]]], [[0.0]], []), 1, [-1e308]).terms([1e308]),
-        "x  ": lambda: taylor_expand(MLP([[[1.0]], [[1.0]]], [[0.0], [1e308]], "linear"), 1)([1e308]),
-        "mlp, at ": lambda: vertices(MLP([[[1e300]], [[1.0]]], [[0.0], [0.0]], "exp"), [1.0], 2),
+        "x ": lambda: taylor_expand(MLP([[[1.0]]], [[0.0]], []), 1, [-1e308]).terms(
+            [1e308]
+        ),
+        "x  ": lambda: taylor_expand(
+            MLP([[[1.0]], [[1.0]]], [[0.0], [1e308]], "linear"), 1
+        )([1e308]),
+        "mlp, at ": lambda: vertices(
+            MLP([[[1e300]], [[1.0]]], [[0.0], [0.0]], "exp"), [1.0], 2
+        ),
     }.items():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with pytest.raises(ValueError, match=f"^{name.strip()}[^\n]* beyond [^\n]*$"):
+            with pytest.raises(
+                ValueError, match=f"^{name.strip()}[^\n]* beyond [^\n]*$"
+            ):
                 ask()
 
 
 def test_centres_and_directions_broadcast(random_mlp):
     mlp = random_mlp([3, 4, 2], "gelu")
     centres, directions = (
-        np.random.default_rng(n).standard_normal(shape) for n, shape in enumerate([(4, 1, 3), (5, 3)])
+        np.random.default_rng(n).standard_normal(shape)
+        for n, shape in enumerate([(4, 1, 3), (5, 3)])
     )
     together = directional_derivatives(mlp, 4, directions, centres)
     assert together.shape == (4, 5, 2, 5)
@@ -327,8 +430,13 @@ def test_centres_and_directions_broadcast(random_mlp):
         alone = directional_derivatives(mlp, 4, directions[j], centres[i, 0])
         np.testing.assert_allclose(together[i, j], alone, rtol=1e-12, atol=1e-13)
     pairs = directional_derivatives(mlp, 4, directions[:4], centres[:, 0])
-    np.testing.assert_allclose(pairs, together[range(4), range(4)], rtol=1e-12, atol=1e-13)
-    with pytest.raises(ValueError, match=r"^directions: shape \(5, 3\); must broadcast with at, \(4, 3\)$"):
+    np.testing.assert_allclose(
+        pairs, together[range(4), range(4)], rtol=1e-12, atol=1e-13
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"^directions: shape \(5, 3\); must broadcast with at, \(4, 3\)$",
+    ):
         directional_derivatives(mlp, 4, directions, centres[:, 0])
 
 
@@ -336,15 +444,29 @@ def test_the_series_of_order_nought_is_the_value(random_mlp):
     for widths in ([3, 2], [3, 4, 1]):
         mlp = random_mlp(widths)
         x = np.ones((2, 3))
-        np.testing.assert_allclose(taylor_expand(mlp, 0, AT).terms(x)[..., 0], np.stack([mlp(AT)] * 2), rtol=1e-14)
-        np.testing.assert_allclose(taylor_expand(mlp, 0, AT)(x), np.stack([mlp(AT)] * 2), rtol=1e-14)
+        np.testing.assert_allclose(
+            taylor_expand(mlp, 0, AT).terms(x)[..., 0],
+            np.stack([mlp(AT)] * 2),
+            rtol=1e-14,
+        )
+        np.testing.assert_allclose(
+            taylor_expand(mlp, 0, AT)(x), np.stack([mlp(AT)] * 2), rtol=1e-14
+        )
 
 
 def test_layers_are_counted_from_one_in_messages():
     """The kink sits in the second layer: the first one's neurons are off theirs."""
-    mlp = MLP([[[1.0]], [[1.0], [1.0]], [[1.0, 1.0]]], [[1.0], [2.0, -1.0], [0.0]], "relu")
-    for ask in (lambda: vertices(mlp, None, 2), lambda: taylor_expand(mlp, 2), lambda: derivative_tensor(mlp, 2)):
-        with pytest.raises(ValueError, match="^order 2: neuron 1 of layer 2 sits at the kink of relu"):
+    mlp = MLP(
+        [[[1.0]], [[1.0], [1.0]], [[1.0, 1.0]]], [[1.0], [2.0, -1.0], [0.0]], "relu"
+    )
+    for ask in (
+        lambda: vertices(mlp, None, 2),
+        lambda: taylor_expand(mlp, 2),
+        lambda: derivative_tensor(mlp, 2),
+    ):
+        with pytest.raises(
+            ValueError, match="^order 2: neuron 1 of layer 2 sits at the kink of relu"
+        ):
             ask()
 
 
@@ -367,18 +489,26 @@ def test_an_expansion_does_not_follow_the_array_of_its_centre(random_mlp):
 
 def test_high_orders_along_short_directions_do_not_underflow():
     """exp along x has x^n; tanh's are 2^(n+1) n!/pi^(n+1) sums over odd numbers; 1/n! alone times x^n would be zero."""
-    exp, tanh = (MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name) for name in ("exp", "tanh"))
+    exp, tanh = (
+        MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name) for name in ("exp", "tanh")
+    )
     for x in (0.02, 0.1, 1.0, 40.0):
         n = np.arange(171)
         found, right = directional_derivatives(exp, 170, [x]), np.exp(n * np.log(x))
         there = right > 1e-300
         np.testing.assert_allclose(found[there], right[there], rtol=1e-12)
     for x in (0.01, 0.5, 1.5):
-        series = sum(mpmath.mpf(k) ** -170 for k in (1, 3, 5)) * (2 / mpmath.pi) ** 170 * 2
+        series = (
+            sum(mpmath.mpf(k) ** -170 for k in (1, 3, 5)) * (2 / mpmath.pi) ** 170 * 2
+        )
         right = mpmath.mpf(x) ** 169 * mpmath.factorial(169) * series
-        np.testing.assert_allclose(directional_derivatives(tanh, 169, [x])[169], float(right), rtol=1e-11)
         np.testing.assert_allclose(
-            taylor_expand(tanh, 169).terms([x])[169], float(right / mpmath.factorial(169)), rtol=1e-11
+            directional_derivatives(tanh, 169, [x])[169], float(right), rtol=1e-11
+        )
+        np.testing.assert_allclose(
+            taylor_expand(tanh, 169).terms([x])[169],
+            float(right / mpmath.factorial(169)),
+            rtol=1e-11,
         )
 
 

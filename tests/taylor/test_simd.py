@@ -17,14 +17,21 @@ from paperlib import MLP, taylor
 numba = pytest.importorskip("numba")
 registers = pytest.importorskip("paperlib.taylor.compiled.simd")
 ROOT = Path(__file__).parents[2]
-# With the vectors that this processor has, also where the one arithmetic asks for narrower ones.
-PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CPU_")}
+# With the vectors that this processor has, also where the one arithmetic asks for
+# narrower ones.
+PLAIN = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith("NUMBA_CPU_")
+}
 LANES, EPSILON = registers.LANES, np.finfo(float).eps
 
 
 @numba.njit
 def product(x, rows, length, numbers, y, start, width, out, to):
-    registers.product(x, len(x) - rows * length, rows, length, numbers, y, start, width, out, to)
+    registers.product(
+        x, len(x) - rows * length, rows, length, numbers, y, start, width, out, to
+    )
 
 
 @numba.njit
@@ -47,8 +54,15 @@ def dots(x, y, out, begin, units, step, some):
 def test_products_of_every_shape(rows, inner, vectors, seed):
     """Of matrices that begin somewhere, and nothing is read or written before or after them."""
     random, width = np.random.default_rng(seed), vectors * LANES
-    x, y, start = random.normal(size=(rows, inner)), random.normal(size=(inner, width)), random.normal(size=width)
-    given, numbers = np.append(np.full(seed, np.nan), x), np.concatenate([[np.nan], y.ravel(), [np.nan], start])
+    x, y, start = (
+        random.normal(size=(rows, inner)),
+        random.normal(size=(inner, width)),
+        random.normal(size=width),
+    )
+    given, numbers = (
+        np.append(np.full(seed, np.nan), x),
+        np.concatenate([[np.nan], y.ravel(), [np.nan], start]),
+    )
     out = np.full(2 + rows * width, np.nan)
     product(given, rows, inner, numbers, 1, 2 + y.size, width, out, 1)
     bound = 2 * inner * EPSILON * (np.abs(x) @ np.abs(y) + np.abs(start))
@@ -76,41 +90,78 @@ def test_dot_products_of_rows_that_follow_one_another(vectors, begin, more, seed
     some = seed % LANES
     dots(x, y, out, begin, units, step, some)
     starts = [begin + i * step for i in range(LANES)]
-    for row, firsts, weight, many in zip(out, ([begin] * LANES, starts), (2.0, 0.5), (LANES, some)):
+    for row, firsts, weight, many in zip(
+        out, ([begin] * LANES, starts), (2.0, 0.5), (LANES, some)
+    ):
         wanted = np.ones(LANES)
-        wanted[:many] += [weight * x[a : a + units] @ y[b : b + units] for a, b in zip(firsts[:many], starts)]
-        np.testing.assert_allclose(row, wanted, atol=units * EPSILON * np.abs(x).max() * np.abs(y).max() * 4)
+        wanted[:many] += [
+            weight * x[a : a + units] @ y[b : b + units]
+            for a, b in zip(firsts[:many], starts)
+        ]
+        np.testing.assert_allclose(
+            row, wanted, atol=units * EPSILON * np.abs(x).max() * np.abs(y).max() * 4
+        )
 
 
-@pytest.mark.parametrize("dim, hidden", [(25, 8), (64, 8), (64, 32), (300, 1), (7, 40), (1000, 3)])
+@pytest.mark.parametrize(
+    "dim, hidden", [(25, 8), (64, 8), (64, 32), (300, 1), (7, 40), (1000, 3)]
+)
 def test_gradients_of_networks_wide_at_one_end(dim, hidden):
     """What is added where there is no bias is as wide as the widest."""
     random = np.random.default_rng(0)
-    weights = [random.normal(size=(hidden, dim)) / dim**0.5, random.normal(size=(1, hidden))]
+    weights = [
+        random.normal(size=(hidden, dim)) / dim**0.5,
+        random.normal(size=(1, hidden)),
+    ]
     mlp = MLP(weights, [random.normal(size=hidden), np.zeros(1)], "tanh")
     at = random.normal(size=(9, dim))
     wanted = np.transpose([taylor.derivative_tensor(mlp, 1, one).packed for one in at])
-    np.testing.assert_allclose(taylor.compile(mlp, 1)(at), wanted, rtol=0, atol=1e-13 * np.abs(wanted).max())
+    np.testing.assert_allclose(
+        taylor.compile(mlp, 1)(at), wanted, rtol=0, atol=1e-13 * np.abs(wanted).max()
+    )
 
 
 @pytest.mark.parametrize(
     "file, said, other, wanted",
     [
         ("networks/bases.py", "return [e, e, 1.0]", "return [e, 3 * e, 1.0]", "[6.]\n"),
-        ("taylor/compiled/activations.py", "return self.exponential[1]", "return 3 * self.exponential[1]", "[6.]\n"),
-        ("taylor/compiled/simd.py", "left)), load(builder, work, right)", "left)), VECTOR([5.0] * LANES)", "[10.]\n"),
+        (
+            "taylor/compiled/activations.py",
+            "return self.exponential[1]",
+            "return 3 * self.exponential[1]",
+            "[6.]\n",
+        ),
+        (
+            "taylor/compiled/simd.py",
+            "left)), load(builder, work, right)",
+            "left)), VECTOR([5.0] * LANES)",
+            "[10.]\n",
+        ),
         ("taylor/compiled/layout.py", "kept rows depth", "kept depth rows", "[2.]\n"),
     ],
 )
-def test_a_loop_that_was_kept_is_not_taken_for_one_of_other_sources(tmp_path, file, said, other, wanted):
+def test_a_loop_that_was_kept_is_not_taken_for_one_of_other_sources(
+    tmp_path, file, said, other, wanted
+):
     """numba looks at a function's own file alone; here at those of all that it calls."""
-    shutil.copytree(ROOT / "paperlib", tmp_path / "paperlib", ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+    shutil.copytree(
+        ROOT / "paperlib",
+        tmp_path / "paperlib",
+        ignore=shutil.ignore_patterns("__pycache__", "*.npz"),
+    )
     code = "from paperlib import MLP, taylor; print(taylor.compile(MLP([[[2.0]], [[1.0]]], [[0.0], [0.0]], 'exp'), 1)([0.0]))"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    environment = os.environ | {
+        "PYTHONPATH": str(tmp_path),
+        "NUMBA_CACHE_DIR": str(tmp_path / "kept"),
+    }
 
     def made():
         run = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert run.returncode == 0, run.stderr
         return run.stdout
@@ -145,15 +196,26 @@ for widths in ([2, 16, 1], [9, 5, 24, 2], [8, 32, 32, 1], [30, 3, 1]):
             wanted = taylor.derivative_tensor(mlp, order, one).packed
             np.testing.assert_allclose(found[:, k], wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
 """
-    narrow = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"} if lanes == 4 else {}
+    narrow = (
+        {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
+        if lanes == 4
+        else {}
+    )
     environment = PLAIN | narrow | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    run = subprocess.run([sys.executable, "-c", code, str(lanes)], env=environment, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(lanes)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     if run.returncode == 77:
         pytest.skip("no AVX-512 here")
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a page that must not be read is asked for as POSIX does")
+@pytest.mark.skipif(
+    os.name != "posix", reason="a page that must not be read is asked for as POSIX does"
+)
 def test_nothing_is_read_beyond_what_is_asked_for(tmp_path):
     """Rows of dot products are read beyond the last; a page that may not be read follows what the loop works in."""
     code = """
@@ -182,4 +244,8 @@ for widths, order in (([1, 64, 1], 2), ([2, 64, 1], 2), ([1, 64, 3], 3), ([3, 64
         wanted = np.moveaxis(np.stack([taylor.derivative_tensor(mlp, order, x).packed.reshape(size, -1) for x in at]), -1, 0)
         np.testing.assert_allclose(out[:-BEYOND].reshape(wanted.shape), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
 """
-    subprocess.run([sys.executable, "-c", code], env=PLAIN | {"NUMBA_CACHE_DIR": str(tmp_path)}, check=True)
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env=PLAIN | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        check=True,
+    )

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from oracles import refusal
 
 from paperlib import SymmetricTensor
-from paperlib.taylor.symmetric import index_table, multiplicities, packed_position, packed_size, tail_starts
+from paperlib.taylor.symmetric import (
+    index_table,
+    multiplicities,
+    packed_position,
+    packed_size,
+    tail_starts,
+)
 
 shapes = st.tuples(st.integers(0, 5), st.integers(1, 5))
 
@@ -43,7 +49,10 @@ def test_tables(shape):
         counts[tuple(sorted(t))] += 1
     assert multiplicities(dim, order).tolist() == list(counts.values())
     if order:
-        heads = [next((n for n, t in enumerate(tuples) if t[0] >= a), len(tuples)) for a in range(dim + 1)]
+        heads = [
+            next((n for n, t in enumerate(tuples) if t[0] >= a), len(tuples))
+            for a in range(dim + 1)
+        ]
         assert tail_starts(dim, order).tolist() == heads
 
 
@@ -58,13 +67,17 @@ def test_against_the_full_array(shape, trailing, seed):
     x = np.random.default_rng(seed + 1).standard_normal((2, 3, dim))
     letters = "ijklm"[:order]
     expected = np.einsum(
-        f"{letters}...,{','.join('xy' + i for i in letters)}->xy..." if order else "...->...",
+        f"{letters}...,{','.join('xy' + i for i in letters)}->xy..."
+        if order
+        else "...->...",
         full,
         *[x] * order,
     )
     expected = np.broadcast_to(expected, (2, 3, *trailing))
     assert t.contract(x).shape == (2, 3, *trailing)
-    assert np.allclose(t.contract(x), expected, rtol=0, atol=1e-13 * (1 + np.abs(expected).max()))
+    assert np.allclose(
+        t.contract(x), expected, rtol=0, atol=1e-13 * (1 + np.abs(expected).max())
+    )
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.data())
@@ -80,12 +93,15 @@ def test_contracting_many_points_in_parts_changes_nothing(monkeypatch):
     t = SymmetricTensor(3, 4, pack(full, 3, 4))
     x = np.random.default_rng(0).standard_normal((50, 4))
     expected = np.einsum("ijk,xi,xj,xk->x", full, x, x, x)
-    monkeypatch.setattr("paperlib.taylor.symmetric.CHUNK_BYTES", 8 * packed_size(4, 2) * 7)
+    monkeypatch.setattr(
+        "paperlib.taylor.symmetric.CHUNK_BYTES", 8 * packed_size(4, 2) * 7
+    )
     assert np.allclose(t.contract(x), expected, rtol=0, atol=1e-13)
 
 
 def test_a_large_tensor_is_contracted_without_building_it():
-    # sum over i<=j<=k<=l of the multiplicities times x x x x is (sum x)^4 when every entry is 1.
+    # sum over i<=j<=k<=l of the multiplicities times x x x x is (sum x)^4 when every
+    # entry is 1.
     t = SymmetricTensor(4, 64, np.ones(packed_size(64, 4)))
     x = np.random.default_rng(0).uniform(size=64)
     assert np.isclose(t.contract(x), x.sum() ** 4, rtol=1e-13)
@@ -95,7 +111,12 @@ def test_a_large_tensor_is_contracted_without_building_it():
 def test_arithmetic():
     a, b = random_full(2, 3, 0), random_full(2, 3, 1)
     ta, tb = (SymmetricTensor(2, 3, pack(f, 2, 3)) for f in (a, b))
-    assert np.allclose((np.float64(2.0) * (ta - tb) / 4 + ta * 3).full(), (a - b) / 2 + 3 * a, rtol=0, atol=1e-14)
+    assert np.allclose(
+        (np.float64(2.0) * (ta - tb) / 4 + ta * 3).full(),
+        (a - b) / 2 + 3 * a,
+        rtol=0,
+        atol=1e-14,
+    )
     for dim in (2, 4):
         with pytest.raises(ValueError, match="must have the shape of"):
             ta - SymmetricTensor(2, dim, np.ones(packed_size(dim, 2)))
@@ -103,12 +124,17 @@ def test_arithmetic():
         ta + 1.0
 
 
-@pytest.mark.parametrize(("order", "dim"), [(0, 3), (1, 200), (2, 200), (3, 70), (4, 12), (9, 3), (20, 1), (20, 2)])
+@pytest.mark.parametrize(
+    ("order", "dim"),
+    [(0, 3), (1, 200), (2, 200), (3, 70), (4, 12), (9, 3), (20, 1), (20, 2)],
+)
 def test_full_writes_every_entry_at_its_indices(order, dim):
     packed = np.random.default_rng(0).standard_normal((packed_size(dim, order), 2))
     full = SymmetricTensor(order, dim, packed).full()
     assert full.shape == (dim,) * order + (2,) and full.flags.writeable
-    assert np.array_equal(full[tuple(index_table(dim, order).T)].reshape(packed.shape), packed)
+    assert np.array_equal(
+        full[tuple(index_table(dim, order).T)].reshape(packed.shape), packed
+    )
     for axis in range(order - 1):
         assert np.array_equal(full, full.swapaxes(axis, axis + 1))
     scalar = SymmetricTensor(order, dim, packed[:, 0]).full()
@@ -172,7 +198,10 @@ def test_refused_uses():
         t[0]
     with pytest.raises(ValueError, match="last axis must be 3 long"):
         t.contract(np.ones(4))
-    with pytest.raises(ValueError, match=r"full: needs .* GiB, .* GiB are free; use .packed or .contract"):
+    with pytest.raises(
+        ValueError,
+        match=r"full: needs .* GiB, .* GiB are free; use .packed or .contract",
+    ):
         SymmetricTensor(20, 4, np.ones(packed_size(4, 20))).full()
 
 
@@ -185,14 +214,17 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
     }.items():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with pytest.raises(ValueError, match=f"^{name}: the result is beyond the largest double"):
+            with pytest.raises(
+                ValueError, match=f"^{name}: the result is beyond the largest double"
+            ):
                 ask()
 
 
 @pytest.mark.parametrize("trailing", [(), (2, 3)])
 def test_full_asks_for_the_memory_of_its_array(monkeypatch, trailing):
     t = SymmetricTensor(3, 4, np.ones((packed_size(4, 3), *trailing)))
-    needed = 2 * t.full().nbytes  # the array, and the table or the rows that it is copied from
+    # The array, and the table or the rows that it is copied from
+    needed = 2 * t.full().nbytes
     monkeypatch.setattr("paperlib._support.validation.WORTH_ASKING", 0)
     monkeypatch.setattr("paperlib._support.validation._free_bytes", lambda: needed)
     assert 2 * t.full().nbytes == needed
@@ -206,7 +238,12 @@ def test_more_entries_than_an_int64_counts_are_refused():
     dim = next(dim for dim in range(40, 99) if packed_size(dim, 20) >= 2**63)
     assert packed_size(dim, 20) < 2**64
     assert tail_starts(dim - 1, 20)[-1] > 0
-    with pytest.raises(ValueError, match=f"^dim = {dim}, order = 20: more entries than an int64 counts$"):
+    with pytest.raises(
+        ValueError,
+        match=f"^dim = {dim}, order = 20: more entries than an int64 counts$",
+    ):
         tail_starts(dim, 20)
-    with pytest.raises(ValueError, match="^dim = 10000, order = 20: more entries than an int64 counts$"):
+    with pytest.raises(
+        ValueError, match="^dim = 10000, order = 20: more entries than an int64 counts$"
+    ):
         tail_starts(10_000, 20)

@@ -1,7 +1,13 @@
 """Draw the figures of the notebooks: each function takes plain arrays and returns a matplotlib Figure."""
 # ruff: noqa: F403
 
-from paperlib.companion.figures import diagrams, networks, performance, perturbation, physics
+from paperlib.companion.figures import (
+    diagrams,
+    networks,
+    performance,
+    perturbation,
+    physics,
+)
 from paperlib.companion.figures.diagrams import *
 from paperlib.companion.figures.networks import *
 from paperlib.companion.figures.performance import *
@@ -10,4 +16,10 @@ from paperlib.companion.figures.physics import *
 from paperlib.companion.figures.style import STYLE
 
 __all__ = ["STYLE"]
-__all__ += diagrams.__all__ + networks.__all__ + performance.__all__ + perturbation.__all__ + physics.__all__
+__all__ += (
+    diagrams.__all__
+    + networks.__all__
+    + performance.__all__
+    + perturbation.__all__
+    + physics.__all__
+)

@@ -16,7 +16,11 @@ __all__ = ["interactions", "optimizers", "overview", "retrainings", "trained_ens
 
 @style.applied
 def optimizers(
-    names: Sequence[str], fits: Sequence[str], seconds: Floats, errors: Floats, orders: Sequence[int] = (2, 3)
+    names: Sequence[str],
+    fits: Sequence[str],
+    seconds: Floats,
+    errors: Floats,
+    orders: Sequence[int] = (2, 3),
 ) -> Figure:
     """Draw the error of learned tensors against training time, for several optimisers and fitted quantities.
 
@@ -51,8 +55,20 @@ def optimizers(
                 found = errors[k, m, :, order - 1]
                 middle = np.median(found, axis=-1)
                 spread = [middle - found.min(axis=-1), found.max(axis=-1) - middle]
-                look = {"color": style.hue(k), "markersize": 3.5, "linewidth": 1, "elinewidth": 0.7}
-                axis.errorbar(seconds[k, m], middle, spread, fmt=line, label=f"{name}, {fit}", **look)
+                look = {
+                    "color": style.hue(k),
+                    "markersize": 3.5,
+                    "linewidth": 1,
+                    "elinewidth": 0.7,
+                }
+                axis.errorbar(
+                    seconds[k, m],
+                    middle,
+                    spread,
+                    fmt=line,
+                    label=f"{name}, {fit}",
+                    **look,
+                )
         axis.set(xscale="log", yscale="log", xlabel="training time (s), all members")
         axis.set_ylabel(f"relative error, order {order}")
         axis.axhline(1, color="0.7", linewidth=0.6)
@@ -81,7 +97,8 @@ def overview(
     exact : ndarray, shape (n,)
         The exact scattering length, in units of the range.
     born : ndarray, shape (n, orders)
-        Born approximations of the scattering length to orders 1, 2, .., in units of the range.
+        Born approximations of the scattering length to orders 1, 2, .., in units of the
+        range.
     network : ndarray, shape (n,)
         The mean prediction of the networks, in units of the range.
     spread : ndarray, shape (n,)
@@ -103,21 +120,46 @@ def overview(
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.8), width_ratios=(1, 2))
     axes[0].stairs(U, np.linspace(0, 1, len(U) + 1), fill=True, color="C5", alpha=0.6)
-    axes[0].set(xlabel="r / range", ylabel="U(r) at depth 1", xlim=(0, 1), ylim=(0, 1.05 * U.max()))
+    axes[0].set(
+        xlabel="r / range",
+        ylabel="U(r) at depth 1",
+        xlim=(0, 1),
+        ylim=(0, 1.05 * U.max()),
+    )
     axes[1].plot(depths, exact, **style.EXACT)
     for n, values in enumerate(born.T):
-        axes[1].plot(depths, values, ("C2--", "C3-.", "C4:")[n % 3], label=f"Born {n + 1}")
-    axes[1].fill_between(depths, network - spread, network + spread, color=style.hue(1), alpha=0.25, linewidth=0)
+        axes[1].plot(
+            depths, values, ("C2--", "C3-.", "C4:")[n % 3], label=f"Born {n + 1}"
+        )
+    axes[1].fill_between(
+        depths,
+        network - spread,
+        network + spread,
+        color=style.hue(1),
+        alpha=0.25,
+        linewidth=0,
+    )
     axes[1].plot(depths, network, color="C1", label="networks")
     axes[1].axvspan(*trained, color="0.93", linewidth=0, zorder=-1)
-    style.note(axes[1], "trained here", (trained[1], 0), (-4, -4), ha="right", va="top", color="0.3", fontsize=7)
+    style.note(
+        axes[1],
+        "trained here",
+        (trained[1], 0),
+        (-4, -4),
+        ha="right",
+        va="top",
+        color="0.3",
+        fontsize=7,
+    )
     axes[1].set(xlabel="depth", ylabel=r"$a_0$ / range", xlim=(0, depths[-1]))
     axes[1].legend(loc="lower left")
     return style.lettered(figure, axes)
 
 
 @style.applied
-def trained_ensemble(steps: Floats, loss: Floats, validation: Floats, exact: Floats, predicted: Floats) -> Figure:
+def trained_ensemble(
+    steps: Floats, loss: Floats, validation: Floats, exact: Floats, predicted: Floats
+) -> Figure:
     """Draw learning curves, predicted against exact scattering lengths, and relative errors of the predictions.
 
     Parameters
@@ -125,7 +167,8 @@ def trained_ensemble(steps: Floats, loss: Floats, validation: Floats, exact: Flo
     steps : ndarray, shape (epochs,)
         Training steps at which the losses were recorded.
     loss, validation : ndarray, shape (epochs, members)
-        Mean squared errors on training and held-out data, in units of the variance of the target.
+        Mean squared errors on training and held-out data, in units of the variance of
+        the target.
     exact : ndarray, shape (n,)
         Exact scattering lengths, in units of the range.
     predicted : ndarray, shape (members, n)
@@ -134,7 +177,8 @@ def trained_ensemble(steps: Floats, loss: Floats, validation: Floats, exact: Flo
     Returns
     -------
     Figure
-        Three panels. Errors in the third are averaged over 20 bins of `exact`, or drawn as dots for the mean.
+        Three panels. Errors in the third are averaged over 20 bins of `exact`, or drawn
+        as dots for the mean.
 
     Examples
     --------
@@ -144,11 +188,23 @@ def trained_ensemble(steps: Floats, loss: Floats, validation: Floats, exact: Flo
     >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.5))
-    for curves, color, name in ((loss, style.hue(0), "training"), (validation, style.hue(1), "held out")):
+    for curves, color, name in (
+        (loss, style.hue(0), "training"),
+        (validation, style.hue(1), "held out"),
+    ):
         rms = np.sqrt(curves)
-        axes[0].fill_between(steps, rms.min(axis=1), rms.max(axis=1), color=color, alpha=0.25, linewidth=0)
+        axes[0].fill_between(
+            steps,
+            rms.min(axis=1),
+            rms.max(axis=1),
+            color=color,
+            alpha=0.25,
+            linewidth=0,
+        )
         axes[0].semilogy(steps, np.median(rms, axis=1), color=color, label=name)
-    axes[0].set(xlabel="steps", ylabel="rms error / spread of $a_0$", xlim=(0, steps[-1]))
+    axes[0].set(
+        xlabel="steps", ylabel="rms error / spread of $a_0$", xlim=(0, steps[-1])
+    )
     axes[0].legend()
     mean = predicted.mean(axis=0)
     ends = [exact.min(), exact.max()]
@@ -157,15 +213,27 @@ def trained_ensemble(steps: Floats, loss: Floats, validation: Floats, exact: Flo
     axes[1].set(xlabel=r"exact $a_0$ / range", ylabel=r"ensemble mean of $a_0$ / range")
     order = np.argsort(exact)
     averaged = 100 * np.abs(mean / exact - 1)
-    axes[2].semilogy(exact[order], averaged[order], ".", color="0.8", markersize=1.5, rasterized=True, zorder=0)
+    axes[2].semilogy(
+        exact[order],
+        averaged[order],
+        ".",
+        color="0.8",
+        markersize=1.5,
+        rasterized=True,
+        zorder=0,
+    )
 
     def binned(values: Floats) -> list[float]:
         return [part.mean() for part in np.array_split(values[order], 20)]
 
     for number, errors in enumerate(100 * np.abs(predicted / exact - 1)):
         label = None if number else "members"
-        axes[2].semilogy(binned(exact), binned(errors), color="C1", linewidth=0.9, label=label)
-    axes[2].semilogy(binned(exact), binned(averaged), color="C0", linewidth=2, label="ensemble mean")
+        axes[2].semilogy(
+            binned(exact), binned(errors), color="C1", linewidth=0.9, label=label
+        )
+    axes[2].semilogy(
+        binned(exact), binned(averaged), color="C0", linewidth=2, label="ensemble mean"
+    )
     axes[2].set(xlabel=r"exact $a_0$ / range", ylabel="relative error (%)")
     axes[2].set_ylim(averaged[averaged > 0].min() * 30, None)
     axes[2].legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
@@ -191,17 +259,20 @@ def interactions(
     features : sequence of str
         Names of the features.
     slopes : sequence of three ndarrays, shape (d,) each
-        Slopes at the expansion point, their standard errors, and another measure of main effects on the same scale.
+        Slopes at the expansion point, their standard errors, and another measure of
+        main effects on the same scale.
     hessian : ndarray, shape (d, d)
         Second derivatives in the same units.
     pairs : sequence of str
         Names of the pairs of features.
     strengths : mapping of str to ndarray, shape (pairs,)
-        Strengths of the interactions by name of the measure. The first measure is drawn as bars.
+        Strengths of the interactions by name of the measure. The first measure is drawn
+        as bars.
     errors : ndarray, shape (pairs,)
         Standard errors of the first measure.
     unexplained : mapping of str to ndarray, shape (members, orders)
-        For each expansion point by name, the share of the network's variation that the expansion leaves unexplained.
+        For each expansion point by name, the share of the network's variation that the
+        expansion leaves unexplained.
 
     Returns
     -------
@@ -216,10 +287,14 @@ def interactions(
     >>> figure = interactions(names, [one, 0.1 * one, one], np.eye(2), pairs, strengths, 0.1 * three, shares)
     >>> plt.close(figure)
     """
-    figure, grid = plt.subplots(2, 2, figsize=(style.WIDTH, 5.4), width_ratios=(1, 1.15))
+    figure, grid = plt.subplots(
+        2, 2, figsize=(style.WIDTH, 5.4), width_ratios=(1, 1.15)
+    )
     axes = grid.ravel()
     rows = _bars(axes[0], features, np.abs(slopes[0]), slopes[1])
-    axes[0].plot(slopes[2], rows, "D", color="C1", markersize=4, label="permutation importance")
+    axes[0].plot(
+        slopes[2], rows, "D", color="C1", markersize=4, label="permutation importance"
+    )
     axes[0].set(xlabel=r"main effect, $|g_i|\,\sigma_i$")
     axes[0].legend(loc="lower right")
 
@@ -230,22 +305,38 @@ def interactions(
     (first, values), *others = strengths.items()
     rows = _bars(axes[2], pairs, values, errors, label=first)
     for number, (name, found) in enumerate(others, 1):
-        axes[2].plot(found, rows, "sD"[number % 2], color=f"C{number}", markersize=4, label=name)
-    axes[2].set(xlabel="strength of an interaction", ylim=(-len(pairs) - 2.7, 0.6))  # leave space for the legend
+        axes[2].plot(
+            found, rows, "sD"[number % 2], color=f"C{number}", markersize=4, label=name
+        )
+    # leave space for the legend
+    axes[2].set(xlabel="strength of an interaction", ylim=(-len(pairs) - 2.7, 0.6))
     axes[2].legend(loc="lower right")
 
     for number, (name, shares) in enumerate(unexplained.items()):
         orders = np.arange(1, shares.shape[1] + 1)
         least, most = shares.min(axis=0), shares.max(axis=0)
-        axes[3].fill_between(orders, least, most, color=style.hue(number), alpha=0.2, linewidth=0)
+        axes[3].fill_between(
+            orders, least, most, color=style.hue(number), alpha=0.2, linewidth=0
+        )
         line = ("o-", "s-")[number % 2]
-        axes[3].semilogy(orders, shares.mean(axis=0), line, color=f"C{number}", markersize=4, label=name)
-    axes[3].set(xlabel="order of the expansion", ylabel="share left unexplained", xticks=orders)
+        axes[3].semilogy(
+            orders,
+            shares.mean(axis=0),
+            line,
+            color=f"C{number}",
+            markersize=4,
+            label=name,
+        )
+    axes[3].set(
+        xlabel="order of the expansion", ylabel="share left unexplained", xticks=orders
+    )
     axes[3].legend()
     return style.lettered(figure, axes)
 
 
-def _bars(axis: Axes, names: Sequence[str], values: Floats, errors: Floats, label: str = "") -> Floats:
+def _bars(
+    axis: Axes, names: Sequence[str], values: Floats, errors: Floats, label: str = ""
+) -> Floats:
     """Draw horizontal bars with error bars from the top down.
 
     `names`, `values` and `errors` have an entry for each bar. Return the vertical positions of the bars, shape
@@ -253,14 +344,23 @@ def _bars(axis: Axes, names: Sequence[str], values: Floats, errors: Floats, labe
     """
     rows = style.named_rows(axis, names)
     axis.barh(
-        rows, values, xerr=errors, color=style.hue(0), alpha=0.55, height=0.65, error_kw={"linewidth": 0.9}, label=label
+        rows,
+        values,
+        xerr=errors,
+        color=style.hue(0),
+        alpha=0.55,
+        height=0.65,
+        error_kw={"linewidth": 0.9},
+        label=label,
     )
     axis.set_xlim(0, None)
     return rows
 
 
 @style.applied
-def retrainings(labels: Sequence[str], values: Sequence[Floats], bounds: Sequence[Sequence[float]]) -> Figure:
+def retrainings(
+    labels: Sequence[str], values: Sequence[Floats], bounds: Sequence[Sequence[float]]
+) -> Figure:
     """Draw numbers over repeated trainings as multiples of the stored number, with their bounds.
 
     Parameters
@@ -275,7 +375,8 @@ def retrainings(labels: Sequence[str], values: Sequence[Floats], bounds: Sequenc
     Returns
     -------
     Figure
-        One row for each number. Thick lines span three standard deviations of the logarithm on either side.
+        One row for each number. Thick lines span three standard deviations of the
+        logarithm on either side.
 
     Examples
     --------
@@ -286,9 +387,24 @@ def retrainings(labels: Sequence[str], values: Sequence[Floats], bounds: Sequenc
     rows = style.named_rows(axis, labels, fontsize=6.5)
     for row, found, bound in zip(rows, values, bounds, strict=True):
         middle, width = np.log(found).mean(), np.log(found).std(ddof=1)
-        axis.hlines(row, *np.exp([middle - 3 * width, middle + 3 * width]), color=style.hue(0), linewidth=3, alpha=0.25)
+        axis.hlines(
+            row,
+            *np.exp([middle - 3 * width, middle + 3 * width]),
+            color=style.hue(0),
+            linewidth=3,
+            alpha=0.25,
+        )
         axis.plot(found, np.full(len(found), row), ".", color="C0", markersize=4)
-        axis.plot(bound, np.full(len(bound), row), "|", color="C1", markersize=8, markeredgewidth=1.5)
+        axis.plot(
+            bound,
+            np.full(len(bound), row),
+            "|",
+            color="C1",
+            markersize=8,
+            markeredgewidth=1.5,
+        )
     axis.axvline(1, color="0.6", linewidth=0.7)
-    axis.set(xscale="log", xlabel="in units of the stored number", ylim=(rows[-1] - 0.5, 0.5))
+    axis.set(
+        xscale="log", xlabel="in units of the stored number", ylim=(rows[-1] - 0.5, 0.5)
+    )
     return figure

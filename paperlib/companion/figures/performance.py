@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike
 from paperlib._support.validation import Floats
 from paperlib.companion.figures import style
 
-__all__ = ["derivative_costs", "exponent", "growth", "reach", "speed_ratios", "speed_tables"]
+__all__ = [
+    "derivative_costs",
+    "exponent",
+    "growth",
+    "reach",
+    "speed_ratios",
+    "speed_tables",
+]
 
 _Lines = Mapping[str, tuple[Floats, Floats]]
 
@@ -41,7 +48,9 @@ def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figur
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0))
     for n, seconds in enumerate(ours.T):
-        axes[0].loglog(dims, seconds, "o-", color=f"C{n}", markersize=3, label=f"order {n + 1}")
+        axes[0].loglog(
+            dims, seconds, "o-", color=f"C{n}", markersize=3, label=f"order {n + 1}"
+        )
     for n, seconds in enumerate(theirs.T):
         axes[0].loglog(dims, seconds, "s--", color=f"C{n}", markersize=3, linewidth=0.9)
         axes[1].loglog(dims, seconds / ours[:, n], "o-", color=f"C{n}", markersize=3)
@@ -73,7 +82,8 @@ def speed_ratios(ratios: Mapping[str, float]) -> Figure:
     Returns
     -------
     Figure
-        Bars on a logarithmic axis, each with its ratio. Bars below one have another colour.
+        Bars on a logarithmic axis, each with its ratio. Bars below one have another
+        colour.
 
     Examples
     --------
@@ -82,12 +92,29 @@ def speed_ratios(ratios: Mapping[str, float]) -> Figure:
     """
     figure, axis = plt.subplots(figsize=(style.WIDTH, 0.32 * len(ratios) + 0.8))
     rows, values = style.named_rows(axis, list(ratios)), list(ratios.values())
-    axis.barh(rows, values, color=["C0" if value >= 1 else "C1" for value in values], height=0.6)
+    axis.barh(
+        rows,
+        values,
+        color=["C0" if value >= 1 else "C1" for value in values],
+        height=0.6,
+    )
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     for row, value in zip(rows, values, strict=True):
-        style.note(axis, f"{float(f'{value:.2g}'):,g}×", (value, row), (3, 0), va="center", fontsize=8, bbox=white)
+        style.note(
+            axis,
+            f"{float(f'{value:.2g}'):,g}×",
+            (value, row),
+            (3, 0),
+            va="center",
+            fontsize=8,
+            bbox=white,
+        )
     axis.axvline(1, color="black", linewidth=0.8)
-    axis.set(xscale="log", xlabel="times faster", xlim=(0.5 * min(1, *values), 3 * max(values)))
+    axis.set(
+        xscale="log",
+        xlabel="times faster",
+        xlim=(0.5 * min(1, *values), 3 * max(values)),
+    )
     return figure
 
 
@@ -98,7 +125,8 @@ def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     Parameters
     ----------
     tables : mapping of str to mapping of str to sequence of float
-        For each panel by title and each row by name, the ratios of orders 1, 2, .., NaN if not measured.
+        For each panel by title and each row by name, the ratios of orders 1, 2, .., NaN
+        if not measured.
 
     Returns
     -------
@@ -111,15 +139,29 @@ def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     >>> plt.close(figure)
     """
     most = max(map(len, tables.values()))
-    figure, axes = plt.subplots(1, len(tables), figsize=(style.WIDTH, 0.3 * most + 0.7), sharey=True)
+    figure, axes = plt.subplots(
+        1, len(tables), figsize=(style.WIDTH, 0.3 * most + 0.7), sharey=True
+    )
     for axis, (title, rows) in zip(axes, tables.items(), strict=True):
         values = np.array(list(rows.values()))
-        axis.imshow(np.log10(values), cmap="RdBu", vmin=-1, vmax=1, aspect="auto", alpha=0.7)
+        axis.imshow(
+            np.log10(values), cmap="RdBu", vmin=-1, vmax=1, aspect="auto", alpha=0.7
+        )
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
                 dark = {"color": "white"} if abs(np.log10(value)) > 0.75 else {}
-                axis.text(column, row, f"{float(f'{value:.2g}'):g}", ha="center", va="center", fontsize=8, **dark)
-        axis.set_xticks(range(values.shape[1]), [str(n + 1) for n in range(values.shape[1])])
+                axis.text(
+                    column,
+                    row,
+                    f"{float(f'{value:.2g}'):g}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    **dark,
+                )
+        axis.set_xticks(
+            range(values.shape[1]), [str(n + 1) for n in range(values.shape[1])]
+        )
         axis.set_yticks(range(len(rows)), list(rows))
         axis.set(title=title, xlabel="order")
         axis.tick_params(length=0)
@@ -139,15 +181,18 @@ def exponent(x: ArrayLike, y: ArrayLike) -> float:
     Returns
     -------
     float
-        The slope of log y against log x, fitted to the upper half of the measured points, or to the last three if
-        half are fewer.
+        The slope of log y against log x, fitted to the upper half of the measured
+        points, or to the last three if half are fewer.
 
     Examples
     --------
     >>> round(exponent([1, 2, 4, 8], [1, 4, 16, 64]), 12)
     2.0
     """
-    logs = np.log(np.asarray(x, dtype=np.float64)), np.log(np.asarray(y, dtype=np.float64))
+    logs = (
+        np.log(np.asarray(x, dtype=np.float64)),
+        np.log(np.asarray(y, dtype=np.float64)),
+    )
     timed = np.flatnonzero(np.isfinite(logs[1]))
     timed = timed[-max(3, len(timed) // 2) :]
     return float(np.polyfit(logs[0][timed], logs[1][timed], 1)[0])
@@ -160,7 +205,8 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
     Parameters
     ----------
     panels : mapping of str to mapping of str to tuple of two ndarrays
-        For each panel by the label of its horizontal axis, the arrays (x, y) of each line by name, shape (n,) each.
+        For each panel by the label of its horizontal axis, the arrays (x, y) of each
+        line by name, shape (n,) each.
     label : str
         The label of the vertical axis of the first panel.
 
@@ -178,18 +224,33 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
     figure, axes = plt.subplots(1, len(panels), figsize=(style.WIDTH, 3.1), sharey=True)
     for axis, (against, lines) in zip(axes, panels.items(), strict=True):
         for k, (name, (x, y)) in enumerate(lines.items()):
-            axis.loglog(x, y, "o-", color=f"C{k}", markersize=3, label=f"{name}\n$\\propto x^{{{exponent(x, y):.1f}}}$")
+            axis.loglog(
+                x,
+                y,
+                "o-",
+                color=f"C{k}",
+                markersize=3,
+                label=f"{name}\n$\\propto x^{{{exponent(x, y):.1f}}}$",
+            )
         axis.set_xlabel(against)
         axis.set_xticks(list(x)[:: -(-len(x) // 4)])
         axis.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
         axis.minorticks_off()
-        axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.07), borderaxespad=0, fontsize=6, handlelength=1.2)
+        axis.legend(
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.07),
+            borderaxespad=0,
+            fontsize=6,
+            handlelength=1.2,
+        )
     axes[0].set_ylabel(label)
     return style.lettered(figure, axes)
 
 
 @style.applied
-def reach(dims: Sequence[int], sizes: Floats, tensors: _Lines, series: _Lines) -> Figure:
+def reach(
+    dims: Sequence[int], sizes: Floats, tensors: _Lines, series: _Lines
+) -> Figure:
     """Draw memory and time of whole derivative tensors, beside the time of series along directions.
 
     Parameters
@@ -199,7 +260,8 @@ def reach(dims: Sequence[int], sizes: Floats, tensors: _Lines, series: _Lines) -
     sizes : ndarray, shape (dims, orders)
         Sizes of the packed tensors of orders 1, 2, .. in bytes.
     tensors : mapping of str to tuple of two ndarrays
-        For each line by name, the numbers of inputs and the times of whole tensors in seconds, shape (n,) each.
+        For each line by name, the numbers of inputs and the times of whole tensors in
+        seconds, shape (n,) each.
     series : mapping of str to tuple of two ndarrays
         The same for series along directions.
 
@@ -222,10 +284,18 @@ def reach(dims: Sequence[int], sizes: Floats, tensors: _Lines, series: _Lines) -
     for k, (name, (d, seconds)) in enumerate(tensors.items()):
         axes[1].loglog(d, seconds, "o-", color=f"C{k}", markersize=3, label=name)
     for k, (name, (d, seconds)) in enumerate(series.items(), len(tensors)):
-        axes[1].loglog(d, seconds, "s--", color=f"C{k}", markersize=3, linewidth=0.9, label=name)
+        axes[1].loglog(
+            d, seconds, "s--", color=f"C{k}", markersize=3, linewidth=0.9, label=name
+        )
     axes[0].set(ylabel="bytes, packed", ylim=(10, 1e24))
     axes[1].set(ylabel="seconds")
     _against_inputs(axes, dims)
     for axis in axes:
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=6, handlelength=1.2)
+        axis.legend(
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            ncols=2,
+            fontsize=6,
+            handlelength=1.2,
+        )
     return style.lettered(figure, axes)

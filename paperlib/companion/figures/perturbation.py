@@ -10,9 +10,14 @@ from paperlib._support.validation import Floats
 from paperlib.companion.figures import style
 
 __all__ = [
-    "beyond_the_radius", "iterations", "learned_tensors", "local_interpretation", "machine_learned_born",
-    "protocols", "taylor_against_born",
-]  # fmt: skip
+    "beyond_the_radius",
+    "iterations",
+    "learned_tensors",
+    "local_interpretation",
+    "machine_learned_born",
+    "protocols",
+    "taylor_against_born",
+]
 
 
 @style.applied
@@ -40,7 +45,15 @@ def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
     figure, axes = plt.subplots(1, len(exact.T), figsize=(style.WIDTH, 2.7))
     for n, axis in enumerate(axes):
         for number, (name, terms) in enumerate(learned.items()):
-            axis.plot(exact[:, n], terms[:, n], ".", markersize=3, color=f"C{1 - number}", label=name, rasterized=True)
+            axis.plot(
+                exact[:, n],
+                terms[:, n],
+                ".",
+                markersize=3,
+                color=f"C{1 - number}",
+                label=name,
+                rasterized=True,
+            )
         ends = [exact[:, n].min(), exact[:, n].max()]
         axis.plot(ends, ends, color="black", linewidth=0.8)
         axis.set(xlabel=rf"Born term $a^{{({n + 1})}}$", xlim=(1.05 * ends[0], 0))
@@ -70,7 +83,8 @@ def local_interpretation(
     depths : ndarray, shape (m,)
         Depths of a square well.
     centre_errors : mapping of str to ndarray, shape (m,)
-        Relative errors of a_0 by the second-order Taylor polynomial of a network, for each expansion point by name.
+        Relative errors of a_0 by the second-order Taylor polynomial of a network, for
+        each expansion point by name.
 
     Returns
     -------
@@ -87,8 +101,21 @@ def local_interpretation(
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0), width_ratios=(1.2, 1))
     order = np.argsort(eigenvalues)
     for n in range(network_errors.shape[1]):
-        axes[0].loglog(eigenvalues, network_errors[:, n], ".", color=f"C{n}", markersize=3, rasterized=True)
-        axes[0].loglog(eigenvalues[order], born_errors[order, n], color=f"C{n}", linewidth=0.8, label=f"order {n + 1}")
+        axes[0].loglog(
+            eigenvalues,
+            network_errors[:, n],
+            ".",
+            color=f"C{n}",
+            markersize=3,
+            rasterized=True,
+        )
+        axes[0].loglog(
+            eigenvalues[order],
+            born_errors[order, n],
+            color=f"C{n}",
+            linewidth=0.8,
+            label=f"order {n + 1}",
+        )
     axes[0].axvline(1, **style.RADIUS)
     axes[0].set(xlabel="largest Weinberg eigenvalue", ylabel=r"relative error of $a_0$")
     axes[0].legend(title="dots networks, lines Born", title_fontsize=7)
@@ -107,7 +134,8 @@ def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     Parameters
     ----------
     errors : mapping of str to sequence of sequence of float
-        For each protocol by name and each iteration k, the relative errors of the tensors of orders 1 to k.
+        For each protocol by name and each iteration k, the relative errors of the
+        tensors of orders 1 to k.
 
     Returns
     -------
@@ -125,8 +153,21 @@ def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
         last = len(rows)
         for n in range(len(rows[-1])):
             found = [row[n] for row in rows[n:]]
-            axis.semilogy(range(n + 1, last + 1), found, color=f"C{n}", marker="os^Dv"[n % 5], markersize=4)
-            style.note(axis, f"order {n + 1}", (last, found[-1]), (6, 0), va="center", color=f"C{n}")
+            axis.semilogy(
+                range(n + 1, last + 1),
+                found,
+                color=f"C{n}",
+                marker="os^Dv"[n % 5],
+                markersize=4,
+            )
+            style.note(
+                axis,
+                f"order {n + 1}",
+                (last, found[-1]),
+                (6, 0),
+                va="center",
+                color=f"C{n}",
+            )
         axis.set(xlabel=f"iterations, {name}", xticks=range(1, last + 1))
         axis.set_xlim(0.8, last + 1.0)
     axes[0].set_ylabel("relative error of the tensor")
@@ -134,13 +175,16 @@ def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
 
 
 @style.applied
-def learned_tensors(exact: Sequence[Floats], learned: Sequence[Floats], what: str, at: int) -> Figure:
+def learned_tensors(
+    exact: Sequence[Floats], learned: Sequence[Floats], what: str, at: int
+) -> Figure:
     """Draw learned tensors of orders 1 to 3 and their differences from the exact tensors.
 
     Parameters
     ----------
     exact, learned : sequence of three ndarrays, shapes (d,), (d, d) and (d, d)
-        Tensors of orders 1 and 2, and the slice of the tensor of order 3 at the last index `at`.
+        Tensors of orders 1 and 2, and the slice of the tensor of order 3 at the last
+        index `at`.
     what : str
         The symbol of the tensors.
     at : int
@@ -149,7 +193,8 @@ def learned_tensors(exact: Sequence[Floats], learned: Sequence[Floats], what: st
     Returns
     -------
     Figure
-        Two rows of three panels: the learned tensors, and the differences divided by the largest exact entry.
+        Two rows of three panels: the learned tensors, and the differences divided by
+        the largest exact entry.
 
     Examples
     --------
@@ -162,16 +207,24 @@ def learned_tensors(exact: Sequence[Floats], learned: Sequence[Floats], what: st
     axes[0, 0].plot(shells, exact[0], **style.EXACT)
     axes[0, 0].plot(shells, learned[0], color="C1", linewidth=1, label="learned")
     axes[0, 0].legend()
-    axes[1, 0].plot(shells, (learned[0] - exact[0]) / np.abs(exact[0]).max(), color="C1")
+    axes[1, 0].plot(
+        shells, (learned[0] - exact[0]) / np.abs(exact[0]).max(), color="C1"
+    )
     axes[1, 0].ticklabel_format(style="sci", scilimits=(0, 0), axis="y")
     plt.setp(axes[:, 0], xlabel="i", xlim=(1, len(shells)))
     edges = (0.5, len(shells) + 0.5)
-    for column, (true, found) in zip(axes.T[1:], zip(exact[1:], learned[1:], strict=True), strict=True):
-        for axis, values in zip(column, (found, (found - true) / np.abs(true).max()), strict=True):
+    for column, (true, found) in zip(
+        axes.T[1:], zip(exact[1:], learned[1:], strict=True), strict=True
+    ):
+        for axis, values in zip(
+            column, (found, (found - true) / np.abs(true).max()), strict=True
+        ):
             bar = style.signed_image(axis, values, extent=(*edges, *edges[::-1]))
             bar.formatter.set_powerlimits((0, 0))  # type: ignore[attr-defined]  # a ScalarFormatter
             axis.set(xlabel="j", ylabel="i")
-    for (above, below), indices in zip(axes.T, ("i", "{ij}", f"{{ij,{at}}}"), strict=True):
+    for (above, below), indices in zip(
+        axes.T, ("i", "{ij}", f"{{ij,{at}}}"), strict=True
+    ):
         above.set_title(f"${what}_{indices}$, learned", fontsize=8)
         below.set_title(f"(learned − exact) / max |${what}_{indices}$|", fontsize=8)
     return figure
@@ -179,7 +232,12 @@ def learned_tensors(exact: Sequence[Floats], learned: Sequence[Floats], what: st
 
 @style.applied
 def machine_learned_born(
-    depths: Floats, a0: Floats, born: Floats, learned: Floats, errors: Floats, names: Sequence[str]
+    depths: Floats,
+    a0: Floats,
+    born: Floats,
+    learned: Floats,
+    errors: Floats,
+    names: Sequence[str],
 ) -> Figure:
     """Draw machine-learned Born approximations of a_0 against the depth, and their errors on held-out potentials.
 
@@ -192,15 +250,16 @@ def machine_learned_born(
     born, learned : ndarray, shape (n, orders)
         Exact and learned Born approximations of a_0, in units of the range.
     errors : ndarray, shape (m, orders)
-        Relative errors of the learned approximations of m held-out potentials, with respect to the exact
-        approximations of the same order.
+        Relative errors of the learned approximations of m held-out potentials, with
+        respect to the exact approximations of the same order.
     names : sequence of str
         A name for each order.
 
     Returns
     -------
     Figure
-        Two panels: relative errors of a_0 against the depth, and the cumulative distribution of `errors`.
+        Two panels: relative errors of a_0 against the depth, and the cumulative
+        distribution of `errors`.
 
     Examples
     --------
@@ -211,13 +270,29 @@ def machine_learned_born(
     """
     figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9), width_ratios=(1.2, 1))
     for n, name in enumerate(names):
-        axes[0].loglog(depths, np.abs(born[:, n] / a0 - 1), color=f"C{n}", linewidth=1, label=name)
-        axes[0].loglog(depths[::4], np.abs(learned[::4, n] / a0[::4] - 1), "o", color=f"C{n}", markersize=3)
-    axes[0].set(xlabel="depth of a Gaussian", ylabel=r"relative error of $a_0$", xlim=(depths[0], depths[-1]))
+        axes[0].loglog(
+            depths, np.abs(born[:, n] / a0 - 1), color=f"C{n}", linewidth=1, label=name
+        )
+        axes[0].loglog(
+            depths[::4],
+            np.abs(learned[::4, n] / a0[::4] - 1),
+            "o",
+            color=f"C{n}",
+            markersize=3,
+        )
+    axes[0].set(
+        xlabel="depth of a Gaussian",
+        ylabel=r"relative error of $a_0$",
+        xlim=(depths[0], depths[-1]),
+    )
     axes[0].legend(title="lines Born, dots learned", title_fontsize=7)
     for n, ranked in enumerate(np.sort(errors, axis=0).T):
         axes[1].semilogx(ranked, np.linspace(0, 1, len(ranked)), color=f"C{n}")
-    axes[1].set(xlabel="relative error, learned against Born", ylabel="share of held-out potentials", ylim=(0, 1))
+    axes[1].set(
+        xlabel="relative error, learned against Born",
+        ylabel="share of held-out potentials",
+        ylim=(0, 1),
+    )
     return style.lettered(figure, axes)
 
 
@@ -235,7 +310,8 @@ def protocols(labels: Sequence[str], errors: Floats) -> Figure:
     Returns
     -------
     Figure
-        One row for each protocol. Marks are means over members. Lines reach from the best to the worst member.
+        One row for each protocol. Marks are means over members. Lines reach from the
+        best to the worst member.
 
     Examples
     --------
@@ -246,19 +322,38 @@ def protocols(labels: Sequence[str], errors: Floats) -> Figure:
     rows = style.named_rows(axis, labels, fontsize=7)
     for n in range(errors.shape[1]):
         found, shifted = errors[:, n], rows + 0.24 - 0.16 * n
-        axis.hlines(shifted, found.min(axis=1), found.max(axis=1), color=style.hue(n), linewidth=1)
-        axis.plot(found.mean(axis=1), shifted, "os^D"[n % 4], color=f"C{n}", markersize=3.5, label=f"order {n + 1}")
+        axis.hlines(
+            shifted,
+            found.min(axis=1),
+            found.max(axis=1),
+            color=style.hue(n),
+            linewidth=1,
+        )
+        axis.plot(
+            found.mean(axis=1),
+            shifted,
+            "os^D"[n % 4],
+            color=f"C{n}",
+            markersize=3.5,
+            label=f"order {n + 1}",
+        )
     axis.axvline(1, color="0.6", linewidth=0.7)
     for y in rows[:-1] - 0.5:
         axis.axhline(y, color="0.92", linewidth=0.6, zorder=0)
-    axis.set(xscale="log", xlabel="relative error of the tensor", ylim=(rows[-1] - 0.5, 0.5))
+    axis.set(
+        xscale="log", xlabel="relative error of the tensor", ylim=(rows[-1] - 0.5, 0.5)
+    )
     style.legend_above(axis)
     return figure
 
 
 @style.applied
 def beyond_the_radius(
-    depths: Floats, a0: Floats, curves: Mapping[str, Floats], radius: float, largest: float
+    depths: Floats,
+    a0: Floats,
+    curves: Mapping[str, Floats],
+    radius: float,
+    largest: float,
 ) -> Figure:
     """Draw a_0 of a square well through its first pole: exact, by a learned series, and by its Padé approximants.
 
@@ -278,7 +373,8 @@ def beyond_the_radius(
     Returns
     -------
     Figure
-        Two panels: the scattering lengths, and the relative errors of the approximations.
+        Two panels: the scattering lengths, and the relative errors of the
+        approximations.
 
     Examples
     --------

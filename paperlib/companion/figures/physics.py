@@ -9,12 +9,23 @@ from matplotlib.figure import Figure
 from paperlib._support.validation import Floats
 from paperlib.companion.figures import style
 
-__all__ = ["born_approximations", "born_tensors", "lost_digits", "one_potential", "potentials_and_waves"]
+__all__ = [
+    "born_approximations",
+    "born_tensors",
+    "lost_digits",
+    "one_potential",
+    "potentials_and_waves",
+]
 
 
 @style.applied
 def born_approximations(
-    couplings: Floats, exact: Floats, approximations: Floats, pade: Floats, pade_name: str, radius: float
+    couplings: Floats,
+    exact: Floats,
+    approximations: Floats,
+    pade: Floats,
+    pade_name: str,
+    radius: float,
 ) -> Figure:
     """Draw Born approximations and a Padé approximant of a_0 beside the exact a_0, and their relative errors.
 
@@ -50,15 +61,33 @@ def born_approximations(
     span = 1.15 * np.nanmax(np.abs(approximations[couplings <= radius]))
     axes[0].plot(couplings, style.broken_at_poles(exact, 6 * span), **style.EXACT)
     for n, shade in enumerate(style.shades(orders)):
-        axes[0].plot(couplings, approximations[:, n], color=shade, label=f"Born {n + 1}")
+        axes[0].plot(
+            couplings, approximations[:, n], color=shade, label=f"Born {n + 1}"
+        )
         axes[1].loglog(couplings, np.abs(approximations[:, n] / exact - 1), color=shade)
-    axes[0].plot(couplings, style.broken_at_poles(pade, 6 * span), "C1--", label=pade_name)
+    axes[0].plot(
+        couplings, style.broken_at_poles(pade, 6 * span), "C1--", label=pade_name
+    )
     axes[1].loglog(couplings, np.abs(pade / exact - 1), "C1--")
     for axis in axes:
         axis.axvline(radius, **style.RADIUS)
     at = (radius, 2.9 * span)
-    style.note(axes[0], "radius of\nconvergence", at, (-4, 0), ha="right", va="top", color="0.3", fontsize=7)
-    axes[0].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(-3 * span, 3 * span), xlim=(0, couplings[-1]))
+    style.note(
+        axes[0],
+        "radius of\nconvergence",
+        at,
+        (-4, 0),
+        ha="right",
+        va="top",
+        color="0.3",
+        fontsize=7,
+    )
+    axes[0].set(
+        xlabel="depth",
+        ylabel=r"$a_0$ / range",
+        ylim=(-3 * span, 3 * span),
+        xlim=(0, couplings[-1]),
+    )
     axes[1].set(xlabel="depth", ylabel=r"relative error of $a_0$", ylim=(1e-12, 1e3))
     axes[1].set_xlim(couplings[0], couplings[-1])
     style.legend_above(axes[0], handlelength=1.4, columnspacing=1.2)
@@ -89,12 +118,18 @@ def born_tensors(first: Floats, second: Floats) -> Figure:
     """
     d = len(first)
     r = (np.arange(d) + 0.5) / d
-    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.15))
+    figure, axes = plt.subplots(
+        1, 2, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.15)
+    )
     axes[0].plot(r, -d * first, "o", color="C0", markersize=3.5, label=r"$-d\,B_i$")
     axes[0].plot(r, r**2, color="C1", label=r"$r^2$")
-    axes[0].set(xlabel="r / range of shell i", ylabel="first order", xlim=(0, 1), ylim=(0, None))
+    axes[0].set(
+        xlabel="r / range of shell i", ylabel="first order", xlim=(0, 1), ylim=(0, None)
+    )
     axes[0].legend(loc="upper left")
-    picture = axes[1].imshow(-(d**2) * second, origin="lower", extent=(0, 1, 0, 1), vmin=0)
+    picture = axes[1].imshow(
+        -(d**2) * second, origin="lower", extent=(0, 1, 0, 1), vmin=0
+    )
     figure.colorbar(picture, ax=axes[1], label=r"second order, $-d^2 B_{ij}$")
     axes[1].set(xlabel="r / range of shell i", ylabel="r / range of shell j")
     axes[1].spines[:].set_visible(False)
@@ -119,7 +154,8 @@ def potentials_and_waves(
     potentials : mapping of str to ndarray, shape (d,)
         Potentials by name.
     waves : mapping of str to tuple of two ndarrays
-        For each potential, r / range and u(r) inside the range, scaled to u'(1) = 1. Both have the same length.
+        For each potential, r / range and u(r) inside the range, scaled to u'(1) = 1.
+        Both have the same length.
     lengths : mapping of str to float
         The scattering length of each potential, in units of the range.
     depths : ndarray, shape (n,)
@@ -143,40 +179,69 @@ def potentials_and_waves(
     >>> figure = potentials_and_waves(U, wave, a0, depths, {"well": -depths / 3}, [np.pi**2 / 4])
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.8), width_ratios=(1, 1.1, 1.3))
+    figure, axes = plt.subplots(
+        1, 3, figsize=(style.WIDTH, 2.8), width_ratios=(1, 1.1, 1.3)
+    )
     for number, (name, U) in enumerate(potentials.items()):
         color = f"C{number}"
-        axes[0].stairs(U, np.linspace(0, 1, len(U) + 1), baseline=None, color=color, label=name, linewidth=1.3)
+        axes[0].stairs(
+            U,
+            np.linspace(0, 1, len(U) + 1),
+            baseline=None,
+            color=color,
+            label=name,
+            linewidth=1.3,
+        )
         axes[1].plot(*waves[name], color=color)
         outside, inward = np.array([1.0, 2.2]), np.array([lengths[name], 1.0])
         axes[1].plot(outside, outside - lengths[name], color=color)
-        axes[1].plot(inward, inward - lengths[name], color=color, linestyle=":", linewidth=1)
+        axes[1].plot(
+            inward, inward - lengths[name], color=color, linestyle=":", linewidth=1
+        )
         axes[1].plot(lengths[name], 0, "o", color=color, markersize=4)
     axes[0].set(xlabel="r / range", ylabel="U(r)", ylim=(0, None), xlim=(0, 1))
     style.legend_above(axes[0])
     axes[1].axhline(0, color="0.6", linewidth=0.6)
     axes[1].axvline(1, color="0.6", linewidth=0.6, linestyle="--")
     axes[1].set(xlabel="r / range", ylabel="u(r),  scaled to u'(1) = 1")
-    axes[1].annotate("range", (1, axes[1].get_ylim()[1]), ha="right", va="top", rotation=90, color="0.4", fontsize=7)
+    axes[1].annotate(
+        "range",
+        (1, axes[1].get_ylim()[1]),
+        ha="right",
+        va="top",
+        rotation=90,
+        color="0.4",
+        fontsize=7,
+    )
     for depth in resonances:
         axes[2].axvline(depth, color="0.75", linewidth=0.8, linestyle="--")
     for number, values in enumerate(lengths_of_depth.values()):
-        axes[2].plot(depths, style.broken_at_poles(values, 4 * highest), color=f"C{number}")
+        axes[2].plot(
+            depths, style.broken_at_poles(values, 4 * highest), color=f"C{number}"
+        )
     axes[2].axhline(0, color="0.6", linewidth=0.6)
-    axes[2].set(xlabel="depth", ylabel=r"$a_0$ / range", ylim=(lowest, highest), xlim=(0, depths[-1]))
+    axes[2].set(
+        xlabel="depth",
+        ylabel=r"$a_0$ / range",
+        ylim=(lowest, highest),
+        xlim=(0, depths[-1]),
+    )
     return style.lettered(figure, axes)
 
 
 @style.applied
-def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floats]]) -> Figure:
+def lost_digits(
+    panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floats]],
+) -> Figure:
     """Draw the errors of numbers that nearly cancel, by paperlib and by a straightforward method.
 
     Parameters
     ----------
     panels : mapping of tuple of three str to tuple of three ndarrays
-        For each panel, (title, label of the horizontal axis, name of the straightforward method) -> (x, errors of
-        paperlib, errors of the straightforward method). Arrays have shape (n,). Errors are relative, in units of
-        the machine epsilon. The number of panels is even and at least four.
+        For each panel, (title, label of the horizontal axis, name of the
+        straightforward method) -> (x, errors of paperlib, errors of the straightforward
+        method). Arrays have shape (n,). Errors are relative, in units of the machine
+        epsilon. The number of panels is even and at least four.
 
     Returns
     -------
@@ -189,16 +254,29 @@ def lost_digits(panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floa
     >>> figure = lost_digits({(f"case {k}", "depth", "plain method"): (x, x, 10 * x) for k in range(4)})
     >>> plt.close(figure)
     """
-    figure, grid = plt.subplots(2, -(-len(panels) // 2), figsize=(style.WIDTH, 4.5), sharey=True)
-    for axis, ((title, against, name), (x, ours, plain)) in zip(grid.flat, panels.items(), strict=True):
-        axis.plot(x, plain, "s-", color="C1", markersize=3, linewidth=0.9, gid=style.ROUNDING)
+    figure, grid = plt.subplots(
+        2, -(-len(panels) // 2), figsize=(style.WIDTH, 4.5), sharey=True
+    )
+    for axis, ((title, against, name), (x, ours, plain)) in zip(
+        grid.flat, panels.items(), strict=True
+    ):
+        axis.plot(
+            x, plain, "s-", color="C1", markersize=3, linewidth=0.9, gid=style.ROUNDING
+        )
         axis.plot(x, ours, "o-", color="C0", markersize=3, gid=style.ROUNDING)
         axis.set(yscale="log", ylim=(0.05, 2.0**54), xlabel=against)
         axis.set_title(title, fontsize=8)
-        # Text at fixed positions replaces a legend: matplotlib places a legend by the data, and rounding errors differ
-        # between machines.
+        # Text at fixed positions replaces a legend: matplotlib places a legend by the
+        # data, and rounding errors differ between machines.
         for y, text, number in ((0.9, name, 1), (0.8, "paperlib", 0)):
-            axis.text(0.03, y, text, transform=axis.transAxes, color=style.hue(number), fontsize=7)
+            axis.text(
+                0.03,
+                y,
+                text,
+                transform=axis.transAxes,
+                color=style.hue(number),
+                fontsize=7,
+            )
         if np.max(x) / np.min(x) > 100:
             axis.set_xscale("log")
             axis.invert_xaxis()
@@ -227,7 +305,8 @@ def one_potential(
     potential : ndarray, shape (d,)
         The potential at `depth`.
     wave : tuple of two ndarrays
-        r / range and u(r) inside the range. The curve rises from the origin and has no scale.
+        r / range and u(r) inside the range. The curve rises from the origin and has no
+        scale.
     a0 : float
         The scattering length at `depth`, in units of the range.
     depth : float
@@ -237,7 +316,8 @@ def one_potential(
     exact : ndarray, shape (n,)
         Exact scattering lengths at `depths`, in units of the range.
     born, networks : ndarray, shape (n, orders)
-        Approximations by the first orders of the Born series and of the series that the networks learned.
+        Approximations by the first orders of the Born series and of the series that the
+        networks learned.
     terms, learned : ndarray, shape (orders,)
         Terms of the same two series at `depth`.
     eigenvalue : float
@@ -254,41 +334,85 @@ def one_potential(
     >>> figure = one_potential(**vars(explorer.view("Yukawa")))
     >>> plt.close(figure)
     """
-    figure, (shape, lengths, sizes) = plt.subplots(1, 3, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.4, 1))
+    figure, (shape, lengths, sizes) = plt.subplots(
+        1, 3, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.4, 1)
+    )
     height, outside = np.abs(potential).max() or 1.0, np.array([1.0, 2.0])
     r, u = np.append(wave[0], outside), np.append(wave[1], outside - a0)
     shape.axhline(0, color="0.6", linewidth=0.6)
     shape.axvline(1, color="0.6", linewidth=0.6, linestyle="--")
-    shape.stairs(potential, np.linspace(0, 1, len(potential) + 1), fill=True, color=style.hue(5), alpha=0.6)
+    shape.stairs(
+        potential,
+        np.linspace(0, 1, len(potential) + 1),
+        fill=True,
+        color=style.hue(5),
+        alpha=0.6,
+    )
     shape.plot(r, np.copysign(height / np.abs(u).max(), u[1]) * u, color="C0")
     shape.plot(a0, 0, "o", color="black", markersize=4)
-    shape.set(xlabel="r / range", ylabel="U(r)", xlim=(-1, 2), xticks=(-1, 0, 1, 2), ylim=(-1.1 * height, 1.1 * height))
+    shape.set(
+        xlabel="r / range",
+        ylabel="U(r)",
+        xlim=(-1, 2),
+        xticks=(-1, 0, 1, 2),
+        ylim=(-1.1 * height, 1.1 * height),
+    )
     shape.locator_params(axis="y", nbins=4)
-    shape.text(0.03, 0.97, "line: u(r),\nno scale\ndot: a₀", transform=shape.transAxes, va="top", fontsize=7)
+    shape.text(
+        0.03,
+        0.97,
+        "line: u(r),\nno scale\ndot: a₀",
+        transform=shape.transAxes,
+        va="top",
+        fontsize=7,
+    )
 
     shades = style.shades(len(terms))
     lengths.plot(depths, style.broken_at_poles(exact, 40), **style.EXACT)
     for n, shade in enumerate(shades):
         lengths.plot(depths, born[:, n], color=shade, label=f"Born {n + 1}")
-        lengths.plot(depths[5::10], networks[5::10, n], "o", color=shade, markersize=2.5)
+        lengths.plot(
+            depths[5::10], networks[5::10, n], "o", color=shade, markersize=2.5
+        )
     lengths.plot([], "o", color="0.4", markersize=2.5, label="networks")
     lengths.axvline(depth, color="C1", linewidth=1)
-    radius = np.divide(depth, abs(eigenvalue), out=np.array(np.nan), where=eigenvalue != 0)
+    radius = np.divide(
+        depth, abs(eigenvalue), out=np.array(np.nan), where=eigenvalue != 0
+    )
     for sign, label in ((-1, None), (1, "radius")):
-        lengths.axvline(sign * radius, color="0.4", linewidth=0.9, linestyle=":", label=label)
-    lengths.set(xlabel="depth", ylabel="a₀ / range", xlim=depths[[0, -1]], ylim=(-4, 4), yticks=(-4, -2, 0, 2, 4))
+        lengths.axvline(
+            sign * radius, color="0.4", linewidth=0.9, linestyle=":", label=label
+        )
+    lengths.set(
+        xlabel="depth",
+        ylabel="a₀ / range",
+        xlim=depths[[0, -1]],
+        ylim=(-4, 4),
+        yticks=(-4, -2, 0, 2, 4),
+    )
     lengths.locator_params(axis="x", nbins=4)
 
     orders = np.arange(1, len(terms) + 1)
-    sizes.scatter(orders, np.abs(terms), 60, facecolors="none", edgecolors=shades, linewidths=1.3)
+    sizes.scatter(
+        orders, np.abs(terms), 60, facecolors="none", edgecolors=shades, linewidths=1.3
+    )
     sizes.scatter(orders, np.abs(learned), 8, color=shades)
-    sizes.set(xlabel="order", ylabel="|term| / range", xticks=orders, xlim=(0.5, len(terms) + 0.5))
+    sizes.set(
+        xlabel="order",
+        ylabel="|term| / range",
+        xticks=orders,
+        xlim=(0.5, len(terms) + 0.5),
+    )
     sizes.set(yscale="log", ylim=(1e-6, 1e3))
 
     verdict = "converges" if abs(eigenvalue) < 1 else "diverges"
     title = f"a₀ = {a0:.4f} ranges,  largest Weinberg eigenvalue {eigenvalue:.3f}: the Born series {verdict}"
     figure.suptitle(title.replace("-", "−"), fontsize=9)
     figure.legend(
-        *lengths.get_legend_handles_labels(), loc="outside lower center", ncols=9, handlelength=1.4, columnspacing=1.2
+        *lengths.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=9,
+        handlelength=1.4,
+        columnspacing=1.2,
     )
     return style.lettered(figure, (shape, lengths, sizes))

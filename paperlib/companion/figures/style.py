@@ -2,7 +2,8 @@
 
 References
 ----------
-- Okabe and Ito, Color Universal Design, the source of the colours (2008): https://jfly.uni-koeln.de/color/
+- Okabe and Ito, Color Universal Design, the source of the colours (2008):
+  https://jfly.uni-koeln.de/color/
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -78,7 +79,13 @@ def broken_at_poles(values: Floats, largest: float) -> Floats:
     return np.where(np.abs(values) > largest, np.nan, values)
 
 
-def note(axis: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **style: Any) -> None:
+def note(
+    axis: Axes,
+    text: str,
+    at: tuple[float, float],
+    offset: tuple[float, float],
+    **style: Any,
+) -> None:
     """Write a text beside the data point `at`, displaced by `offset` points."""
     axis.annotate(text, at, xytext=offset, textcoords="offset points", **style)
 
@@ -89,10 +96,18 @@ def legend_above(axis: Axes, columns: int | None = None, **style: Any) -> None:
     The legend has one row, unless `columns` is given.
     """
     handles, labels = axis.get_legend_handles_labels()
-    axis.figure.legend(handles, labels, loc="outside upper center", ncols=columns or len(labels), **style)
+    axis.figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=columns or len(labels),
+        **style,
+    )
 
 
-def signed_image(axis: Axes, values: Floats, label: str = "", **placed: Any) -> Colorbar:
+def signed_image(
+    axis: Axes, values: Floats, label: str = "", **placed: Any
+) -> Colorbar:
     """Draw a matrix as an image with a colour bar, and return the colour bar.
 
     Positive entries are red, negative entries blue, and zero is white.

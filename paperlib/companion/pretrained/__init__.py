@@ -16,7 +16,15 @@ from paperlib.learning.perturbation import LearnedSeries
 from paperlib.learning.targets import scattering_length_target
 from paperlib.learning.training import train_ensemble
 
-__all__ = ["ensemble", "load_or_train", "series", "sha256", "ship", "table", "train_again"]
+__all__ = [
+    "ensemble",
+    "load_or_train",
+    "series",
+    "sha256",
+    "ship",
+    "table",
+    "train_again",
+]
 
 
 def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
@@ -27,7 +35,8 @@ def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
     name : str
         The name of the ensemble.
     folder : path, optional
-        A folder of newly trained networks. By default the pretrained networks of the package are read.
+        A folder of newly trained networks. By default the pretrained networks of the
+        package are read.
 
     Returns
     -------
@@ -37,9 +46,11 @@ def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
     Raises
     ------
     ValueError
-        If the package lacks a pretrained file of this name, or if its arrays differ from the manifest.
+        If the package lacks a pretrained file of this name, or if its arrays differ
+        from the manifest.
     FileNotFoundError
-        If `folder` has no file of this name: the notebook that trains the networks has not been run.
+        If `folder` has no file of this name: the notebook that trains the networks has
+        not been run.
 
     Examples
     --------
@@ -57,7 +68,8 @@ def series(name: str, folder: str | Path | None = None) -> LearnedSeries:
     name : str
         The common name of the ensembles, without the number of the iteration.
     folder : path, optional
-        A folder of newly trained networks. By default the pretrained networks of the package are read.
+        A folder of newly trained networks. By default the pretrained networks of the
+        package are read.
 
     Returns
     -------
@@ -67,9 +79,11 @@ def series(name: str, folder: str | Path | None = None) -> LearnedSeries:
     Raises
     ------
     ValueError
-        If the package lacks a pretrained file of this name, or if its arrays differ from the manifest.
+        If the package lacks a pretrained file of this name, or if its arrays differ
+        from the manifest.
     FileNotFoundError
-        If `folder` has no file of this name: the notebook that trains the networks has not been run.
+        If `folder` has no file of this name: the notebook that trains the networks has
+        not been run.
 
     Examples
     --------
@@ -88,7 +102,8 @@ def table(name: str, folder: str | Path | None = None) -> dict[str, np.ndarray]:
     name : str
         The name of the study.
     folder : path, optional
-        A folder of newly trained networks. By default the pretrained networks of the package are read.
+        A folder of newly trained networks. By default the pretrained networks of the
+        package are read.
 
     Returns
     -------
@@ -98,9 +113,11 @@ def table(name: str, folder: str | Path | None = None) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If the package lacks a pretrained file of this name, or if its arrays differ from the manifest.
+        If the package lacks a pretrained file of this name, or if its arrays differ
+        from the manifest.
     FileNotFoundError
-        If `folder` has no file of this name: the notebook that trains the networks has not been run.
+        If `folder` has no file of this name: the notebook that trains the networks has
+        not been run.
 
     Examples
     --------
@@ -122,8 +139,8 @@ def load_or_train(
     name : str
         The name of an ensemble, of a series of ensembles, or of the table of a study.
     train : callable or None
-        Takes no arguments and returns an Ensemble, a LearnedSeries or a dict of arrays. It is called only if
-        `folder` is given.
+        Takes no arguments and returns an Ensemble, a LearnedSeries or a dict of arrays.
+        It is called only if `folder` is given.
     folder : path or None
         The folder for the result of `train`. None loads the pretrained result.
 
@@ -137,7 +154,8 @@ def load_or_train(
     ValueError
         If `folder` is None and the package lacks a pretrained result of this name.
     TypeError
-        If `folder` is given and `train` is not callable, or if it returns an object of another type.
+        If `folder` is given and `train` is not callable, or if it returns an object of
+        another type.
 
     Examples
     --------
@@ -146,25 +164,38 @@ def load_or_train(
     """
     if folder is None:
         validation.choice("name", name, (*_names(), *_names("_1")))
-        kind = series if name in _names("_1") else ensemble if "weights_0" in table(name) else table
+        kind = (
+            series
+            if name in _names("_1")
+            else ensemble
+            if "weights_0" in table(name)
+            else table
+        )
         return kind(name)
     if not callable(train):
-        raise TypeError(f"train = {validation.brief(train)}: must be callable where `folder` is given")
+        raise TypeError(
+            f"train = {validation.brief(train)}: must be callable where `folder` is given"
+        )
     folder, made = validation.path("folder", folder), train()
     if isinstance(made, dict):
         write_npz(folder / f"{name}.npz", **made)
     elif isinstance(made, Ensemble):
         made.save(folder / f"{name}.npz")
     else:
-        for k, each in enumerate(validation.instance("train", made, LearnedSeries).ensembles, 1):
+        for k, each in enumerate(
+            validation.instance("train", made, LearnedSeries).ensembles, 1
+        ):
             each.save(folder / f"{name}_{k}.npz")
     return made
 
 
-def train_again(name: str, folder: str | Path, *, cache: str | Path | None = None) -> Path:
+def train_again(
+    name: str, folder: str | Path, *, cache: str | Path | None = None
+) -> Path:
     """Train a pretrained ensemble again from its configuration in the manifest.
 
-    Only ensembles that were trained on a_0 itself can be trained again by this function.
+    Only ensembles that were trained on a_0 itself can be trained again by this
+    function.
 
     Parameters
     ----------
@@ -186,11 +217,20 @@ def train_again(name: str, folder: str | Path, *, cache: str | Path | None = Non
         If no pretrained ensemble of this name was trained on a_0.
     """
     target = scattering_length_target()
-    configs = {each: entry.get("configuration", {}) for each, entry in manifest.read()["networks"].items()}
-    known = {each: config for each, config in configs.items() if config.get("target") == target.name}
+    configs = {
+        each: entry.get("configuration", {})
+        for each, entry in manifest.read()["networks"].items()
+    }
+    known = {
+        each: config
+        for each, config in configs.items()
+        if config.get("target") == target.name
+    }
     chosen = known[validation.choice("name", name, known)]
     fields = {field: value for field, value in chosen.items() if field != "target"}
-    made = train_ensemble(TrainingConfig.from_json(manifest.MANIFEST, fields), target, cache=cache)
+    made = train_ensemble(
+        TrainingConfig.from_json(manifest.MANIFEST, fields), target, cache=cache
+    )
     path = validation.path("folder", folder) / f"{name}.npz"
     made.save(path)
     return path
@@ -202,21 +242,26 @@ def sha256(name: str, folder: str | Path | None = None) -> dict[str, str]:
     Parameters
     ----------
     name : str
-        The name of an ensemble, of a table, or of a series, which has a file for each of its ensembles.
+        The name of an ensemble, of a table, or of a series, which has a file for each
+        of its ensembles.
     folder : path, optional
-        A folder of newly trained networks. By default the pretrained networks of the package are read.
+        A folder of newly trained networks. By default the pretrained networks of the
+        package are read.
 
     Returns
     -------
     dict of str to str
-        File name without its suffix -> hash of the file's arrays, see `manifest.digest`.
+        File name without its suffix -> hash of the file's arrays, see
+        `manifest.digest`.
 
     Raises
     ------
     ValueError
-        If the package lacks a pretrained file of this name, or if its arrays differ from the manifest.
+        If the package lacks a pretrained file of this name, or if its arrays differ
+        from the manifest.
     FileNotFoundError
-        If `folder` has no file of this name: the notebook that trains the networks has not been run.
+        If `folder` has no file of this name: the notebook that trains the networks has
+        not been run.
 
     Examples
     --------
@@ -224,7 +269,10 @@ def sha256(name: str, folder: str | Path | None = None) -> dict[str, str]:
     ['born_attractive_1', 'born_attractive_2', 'born_attractive_3', 'born_attractive_4']
     """
     several = validation.instance("name", name, str) in _names("_1", folder)
-    return {part: manifest.digest(_file(part, folder)) for part in (_parts(name, folder) if several else [name])}
+    return {
+        part: manifest.digest(_file(part, folder))
+        for part in (_parts(name, folder) if several else [name])
+    }
 
 
 def _parts(name: str, folder: str | Path | None) -> list[str]:
@@ -242,7 +290,11 @@ def _parts(name: str, folder: str | Path | None) -> list[str]:
 
 def _names(ending: str = "", folder: str | Path | None = None) -> list[str]:
     """Return the names of .npz files that end in `ending`, without it, in `folder` or among the pretrained files."""
-    where = manifest.MANIFEST.parent if folder is None else validation.path("folder", folder)
+    where = (
+        manifest.MANIFEST.parent
+        if folder is None
+        else validation.path("folder", folder)
+    )
     here = where.iterdir() if where.is_dir() else ()
     names = sorted(path.stem for path in here if path.suffix == ".npz")
     return [name.removesuffix(ending) for name in names if name.endswith(ending)]

@@ -1,7 +1,8 @@
 """Read and write the manifest of the pretrained networks.
 
-For each file of networks the manifest has the SHA-256 hash of its arrays and the configuration of its training. It also
-names the machine, the code and the settings of the deterministic mode with which the networks were trained.
+For each file of networks the manifest has the SHA-256 hash of its arrays and the
+configuration of its training. It also names the machine, the code and the settings of
+the deterministic mode with which the networks were trained.
 
 Two trainings are compared bit by bit. Running times differ between trainings, so arrays named `seconds` are not hashed.
 """
@@ -24,8 +25,8 @@ MANIFEST = Path(str(files(__package__))) / "manifest.json"
 def digest(path: str | Path) -> str:
     """Return the SHA-256 hash of the arrays of a .npz file.
 
-    The hash covers the name, dtype, shape and bytes of each array, in the order of the names. Arrays named
-    `seconds` are left out.
+    The hash covers the name, dtype, shape and bytes of each array, in the order of the
+    names. Arrays named `seconds` are left out.
 
     Parameters
     ----------
@@ -61,9 +62,9 @@ def read(path: str | Path = MANIFEST) -> dict[str, Any]:
     Returns
     -------
     dict
-        `machine` (dict), `arithmetic` (dict, the settings of the deterministic mode, empty if the networks were
-        trained outside it), `code` (str, a hash of the training code), and `networks`, a dict with an entry for
-        each file by name.
+        `machine` (dict), `arithmetic` (dict, the settings of the deterministic mode,
+        empty if the networks were trained outside it), `code` (str, a hash of the
+        training code), and `networks`, a dict with an entry for each file by name.
 
     Raises
     ------
@@ -77,7 +78,9 @@ def read(path: str | Path = MANIFEST) -> dict[str, Any]:
     """
     content = read_json(path)
     kinds = {"machine": dict, "arithmetic": dict, "code": str, "networks": dict}
-    if not isinstance(content, dict) or any(not isinstance(content.get(name), kind) for name, kind in kinds.items()):
+    if not isinstance(content, dict) or any(
+        not isinstance(content.get(name), kind) for name, kind in kinds.items()
+    ):
         raise ValueError(f"{path}: not a manifest; must hold {', '.join(kinds)}")
     for name, entry in content["networks"].items():
         found = entry.get("sha256") if isinstance(entry, dict) else None
@@ -107,21 +110,24 @@ def verify(path: Path) -> None:
     """
     entry = read()["networks"].get(path.stem)
     if entry and digest(path) != entry["sha256"]:
-        raise ValueError(f"{path}: its arrays are not those of {MANIFEST.name}; restore both, or store both")
+        raise ValueError(
+            f"{path}: its arrays are not those of {MANIFEST.name}; restore both, or store both"
+        )
 
 
 def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
     """Copy newly trained networks beside a manifest and write the manifest for them.
 
-    The networks must come from a full run on this machine, so that all pretrained networks come from the same code
-    and the same arithmetic.
+    The networks must come from a full run on this machine, so that all pretrained
+    networks come from the same code and the same arithmetic.
 
     Parameters
     ----------
     folder : path
         The folder with the newly trained .npz files.
     manifest : path, optional
-        The manifest to write. By default the manifest of the package, whose pretrained networks are then replaced.
+        The manifest to write. By default the manifest of the package, whose pretrained
+        networks are then replaced.
 
     Returns
     -------
@@ -142,15 +148,26 @@ def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
     ['signed.npz']
     """
     manifest, found = Path(manifest), sorted(Path(folder).glob("*.npz"))
-    missing = sorted(read(manifest)["networks"].keys() - {path.stem for path in found}) if manifest.exists() else []
+    missing = (
+        sorted(read(manifest)["networks"].keys() - {path.stem for path in found})
+        if manifest.exists()
+        else []
+    )
     if missing:
-        raise ValueError(f"{folder}: {missing[0]} is not among what was trained; run all notebooks with --profile full")
+        raise ValueError(
+            f"{folder}: {missing[0]} is not among what was trained; run all notebooks with --profile full"
+        )
     networks: dict[str, Any] = {path.stem: {"sha256": digest(path)} for path in found}
     for path in found:
         if configuration := str(read_npz(path, ()).get("configuration", "")):
             networks[path.stem]["configuration"] = json.loads(configuration)
     held = {} if determinism.departures() else determinism.FIXED
-    content = {"machine": determinism.machine(), "arithmetic": held, "code": _code(), "networks": networks}
+    content = {
+        "machine": determinism.machine(),
+        "arithmetic": held,
+        "code": _code(),
+        "networks": networks,
+    }
     for path in found:
         with atomically(manifest.parent / path.name) as part:
             shutil.copyfile(path, part)
@@ -164,13 +181,19 @@ def differences() -> str:
     Returns
     -------
     str
-        The known differences in one line, separated by semicolons. The string is empty if all known facts agree.
-        The number of cores is not compared.
+        The known differences in one line, separated by semicolons. The string is empty
+        if all known facts agree. The number of cores is not compared.
     """
     there, here = read(), determinism.machine()
-    found = [determinism.departures(), "other code trains" if there["code"] != _code() else ""]
-    found += [f"{name} {value} here, {there['machine'].get(name)} there" for name, value in here.items()
-              if name != "cores" and value != there["machine"].get(name)]  # fmt: skip
+    found = [
+        determinism.departures(),
+        "other code trains" if there["code"] != _code() else "",
+    ]
+    found += [
+        f"{name} {value} here, {there['machine'].get(name)} there"
+        for name, value in here.items()
+        if name != "cores" and value != there["machine"].get(name)
+    ]
     return "; ".join(filter(None, found))
 
 

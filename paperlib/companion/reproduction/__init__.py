@@ -6,8 +6,18 @@ folder again. The report contains the comparison of the folder with the results 
 
 from paperlib._support.determinism import FIXED as ARITHMETIC
 from paperlib.companion.reproduction.claims import Claim, read_claims, write_claims
-from paperlib.companion.reproduction.comparison import Verdict, compare, compare_networks, store
-from paperlib.companion.reproduction.records import Number, errors_by_order, read_record, record
+from paperlib.companion.reproduction.comparison import (
+    Verdict,
+    compare,
+    compare_networks,
+    store,
+)
+from paperlib.companion.reproduction.records import (
+    Number,
+    errors_by_order,
+    read_record,
+    record,
+)
 from paperlib.companion.reproduction.report import provenance, write_report
 from paperlib.companion.reproduction.run_notebooks import (
     PROFILES,
@@ -16,11 +26,35 @@ from paperlib.companion.reproduction.run_notebooks import (
     reproduce,
     run_notebook,
 )
-from paperlib.companion.reproduction.seed_variation import bounded_numbers, measure_seed_variation, read_seed_variation
+from paperlib.companion.reproduction.seed_variation import (
+    bounded_numbers,
+    measure_seed_variation,
+    read_seed_variation,
+)
 from paperlib.companion.reproduction.table import Table
 
 __all__ = [
-    "ARITHMETIC", "Claim", "Number", "PROFILES", "Table", "Verdict", "bounded_numbers", "compare",
-    "compare_networks", "errors_by_order", "measure_seed_variation", "notebook_parameters", "notebooks", "provenance", "read_claims", "read_record", "read_seed_variation",
-    "record", "reproduce", "run_notebook", "store", "write_claims", "write_report",
-]  # fmt: skip
+    "ARITHMETIC",
+    "Claim",
+    "Number",
+    "PROFILES",
+    "Table",
+    "Verdict",
+    "bounded_numbers",
+    "compare",
+    "compare_networks",
+    "errors_by_order",
+    "measure_seed_variation",
+    "notebook_parameters",
+    "notebooks",
+    "provenance",
+    "read_claims",
+    "read_record",
+    "read_seed_variation",
+    "record",
+    "reproduce",
+    "run_notebook",
+    "store",
+    "write_claims",
+    "write_report",
+]

@@ -33,7 +33,8 @@ class Claim:
     protocol : str
         The protocol that decides the claim, in about three words.
     numbers : dict of str to Number or None
-        The numbers that decide the claim, by name. None stands for a number that is not recorded yet.
+        The numbers that decide the claim, by name. None stands for a number that is not
+        recorded yet.
     said : str
         The verdict that the file contains.
     """
@@ -53,11 +54,17 @@ class Claim:
         Returns
         -------
         str
-            "holds" if all numbers keep their bounds, "does not hold" if one does not, or "not yet shown" if one is
-            missing or has no bound.
+            "holds" if all numbers keep their bounds, "does not hold" if one does not,
+            or "not yet shown" if one is missing or has no bound.
         """
         held = [number and number.holds for number in self.numbers.values()]
-        return "not yet shown" if None in held else "holds" if all(held) else "does not hold"
+        return (
+            "not yet shown"
+            if None in held
+            else "holds"
+            if all(held)
+            else "does not hold"
+        )
 
     @property
     def because(self) -> str:
@@ -73,7 +80,11 @@ class Claim:
         >>> Claim("C1", "It fits.", "03_fit", "ours", {"error": Number(0.25, "error (%)", at_most=0.5)}).because
         'holds: error = 0.25'
         """
-        values = ", ".join(f"{name} = {number.value:.3g}" for name, number in self.numbers.items() if number)
+        values = ", ".join(
+            f"{name} = {number.value:.3g}"
+            for name, number in self.numbers.items()
+            if number
+        )
         return f"{self.verdict}: {values}" if values else self.verdict
 
 
@@ -110,7 +121,9 @@ def read_claims(folder: str | Path) -> list[Claim]:
         recorded = read_record(record).numbers if record.exists() else {}
         numbers = {name: recorded.get(name) for name in entry["numbers"]}
         words = {name: entry[name] for name in ("id", "text", "notebook", "protocol")}
-        claims.append(Claim(**words, numbers=numbers, said=entry.get("verdict", "not yet shown")))
+        claims.append(
+            Claim(**words, numbers=numbers, said=entry.get("verdict", "not yet shown"))
+        )
     return claims
 
 
@@ -122,7 +135,8 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
     folder : path
         The folder of stored results.
     readme : path, optional
-        A Markdown file with a table of claims. Each row that begins with the id of a claim is replaced.
+        A Markdown file with a table of claims. Each row that begins with the id of a
+        claim is replaced.
 
     Returns
     -------
@@ -132,8 +146,9 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
     Raises
     ------
     ValueError
-        If the file does not follow the schema, or if a claim names a number that its notebook has not recorded or
-        that has no bound. A claim without any recorded number is accepted.
+        If the file does not follow the schema, or if a claim names a number that its
+        notebook has not recorded or that has no bound. A claim without any recorded
+        number is accepted.
 
     Examples
     --------
@@ -150,12 +165,21 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
     claims, path = read_claims(folder), Path(folder) / CLAIMS
     content = schemas.read(path, "claims")
     for claim, entry in zip(claims, content["claims"], strict=True):
-        for name, number in claim.numbers.items() if any(claim.numbers.values()) else ():
+        for name, number in (
+            claim.numbers.items() if any(claim.numbers.values()) else ()
+        ):
             if number is None:
-                raise ValueError(f"{path}: {claim.id}: {claim.notebook} has recorded no number {name!r}")
+                raise ValueError(
+                    f"{path}: {claim.id}: {claim.notebook} has recorded no number {name!r}"
+                )
             if number.holds is None:
-                raise ValueError(f"{path}: {claim.id}: number {name!r} of {claim.notebook} has no bound")
-        entry["numbers"] = {name: _told(number) if number else {} for name, number in claim.numbers.items()}
+                raise ValueError(
+                    f"{path}: {claim.id}: number {name!r} of {claim.notebook} has no bound"
+                )
+        entry["numbers"] = {
+            name: _told(number) if number else {}
+            for name, number in claim.numbers.items()
+        }
         entry["verdict"] = claim.verdict
     write_json(path, content)
     if readme is not None:
@@ -163,9 +187,17 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
         text = page.read_text(encoding="utf-8")
         for claim in claims:
             shown = f"[{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb)"
-            cells = (claim.id, claim.text.replace("|", "\\|"), shown, claim.verdict, claim.protocol.replace("|", "\\|"))
+            cells = (
+                claim.id,
+                claim.text.replace("|", "\\|"),
+                shown,
+                claim.verdict,
+                claim.protocol.replace("|", "\\|"),
+            )
             row = f"| {' | '.join(cells)} |"
-            text = re.sub(rf"^\| {claim.id} \|.*", lambda _: row, text, flags=re.MULTILINE)
+            text = re.sub(
+                rf"^\| {claim.id} \|.*", lambda _: row, text, flags=re.MULTILINE
+            )
         with atomically(page) as part:
             part.write_text(text, encoding="utf-8")
     return claims
@@ -173,5 +205,8 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
 
 def _told(number: Number) -> dict[str, Any]:
     """Return the fields of a number that the claims file contains, without those that are None."""
-    told = {name: getattr(number, name) for name in ("value", "meaning", "at_most", "at_least")}
+    told = {
+        name: getattr(number, name)
+        for name in ("value", "meaning", "at_most", "at_least")
+    }
     return {name: value for name, value in told.items() if value is not None}

@@ -19,11 +19,12 @@ from paperlib.companion.reproduction import seed_variation
 from paperlib.companion.reproduction.claims import CLAIMS, Claim, read_claims
 from paperlib.companion.reproduction.records import Record, read_record
 
-# The largest root mean square difference of pixels, whose values are 0 to 255. Fonts and anti-aliasing move a few edges
-# between machines.
+# The largest root mean square difference of pixels, whose values are 0 to 255. Fonts
+# and anti-aliasing move a few edges between machines.
 PIXELS = 6.0
-# The lines of another training are shifted by about their width. So pictures are blurred by this number of pixels, and
-# their difference is divided by the difference from a blank sheet. A picture of another figure gives 0.75 or more.
+# The lines of another training are shifted by about their width. So pictures are
+# blurred by this number of pixels, and their difference is divided by the difference
+# from a blank sheet. A picture of another figure gives 0.75 or more.
 BLUR, SHARE_RETRAINED = 30, 0.6
 FINGERPRINT = 1e-6
 
@@ -60,11 +61,14 @@ class Verdict:
     note: str = ""
 
 
-def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None = None) -> list[Verdict]:
+def compare(
+    results: str | Path, stored: str | Path, only: Iterable[str] | None = None
+) -> list[Verdict]:
     """Compare a results folder with the stored folder, both written by `record`.
 
-    A number or a figure that only one of the folders has fails. A claim of STORED/claims.json fails if the new
-    numbers give another verdict than the file contains.
+    A number or a figure that only one of the folders has fails. A claim of
+    STORED/claims.json fails if the new numbers give another verdict than the file
+    contains.
 
     Parameters
     ----------
@@ -96,18 +100,26 @@ def compare(results: str | Path, stored: str | Path, only: Iterable[str] | None 
     ...     [verdict.passed for verdict in compare(f"{folder}/new", f"{folder}/stored")]
     [False]
     """
-    results, stored = validation.path("results", results), validation.path("stored", stored)
+    results, stored = (
+        validation.path("results", results),
+        validation.path("stored", stored),
+    )
     made, kept, verdicts = _records(results), _records(stored), []
     measured = seed_variation.read_seed_variation(stored)
     names = made | kept if only is None else validation.sequence("only", only, str)
     if not made:
-        raise FileNotFoundError(f"{results}: no results to compare; run the notebooks first")
+        raise FileNotFoundError(
+            f"{results}: no results to compare; run the notebooks first"
+        )
     for name in sorted((made | kept).keys() & set(names)):
         if name not in made or name not in kept:
             verdicts.append(Verdict(name, "record", name, note=_alone(name in kept)))
             continue
         new, old = read_record(made[name]), read_record(kept[name])
-        verdicts += [*_compare_numbers(new, old, measured.get(name)), *_compare_figures(new, old, results, stored)]
+        verdicts += [
+            *_compare_numbers(new, old, measured.get(name)),
+            *_compare_figures(new, old, results, stored),
+        ]
     for claim in read_claims(stored) if (stored / CLAIMS).exists() else ():
         if claim.notebook in made.keys() & set(names):
             verdicts.append(_compare_claim(claim, read_record(made[claim.notebook])))
@@ -124,7 +136,9 @@ def _alone(stored: bool) -> str:
     return "stored, but not made anew" if stored else "made, but not stored"
 
 
-def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | None) -> Iterator[Verdict]:
+def _compare_numbers(
+    new: Record, old: Record, measured: dict[str, Floats] | None
+) -> Iterator[Verdict]:
     """Yield a verdict for each number of two records of the same notebook.
 
     `measured` has the values of each number over trainings with different seeds, by name, or is None if they were
@@ -133,7 +147,9 @@ def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | Non
     """
     for name in old.numbers | new.numbers:
         if name not in new.numbers or name not in old.numbers:
-            yield Verdict(old.notebook, "number", name, note=_alone(name in old.numbers))
+            yield Verdict(
+                old.notebook, "number", name, note=_alone(name in old.numbers)
+            )
             continue
         was, now = old.numbers[name], new.numbers[name]
         allowed = was.rtol * abs(was.value) + was.atol
@@ -143,14 +159,34 @@ def _compare_numbers(new: Record, old: Record, measured: dict[str, Floats] | Non
             if measured is None:
                 passed, text = True, "no spread measured"
             elif name in measured:
-                factor = seed_variation.allowed_factor(np.append(measured[name], was.value))  # one more training
+                # One more training
+                factor = seed_variation.allowed_factor(
+                    np.append(measured[name], was.value)
+                )
                 least, most = sorted((was.value / factor, was.value * factor))
-                passed, text = least <= now.value <= most, f"a factor of {factor:.2g} (between trainings)"
-        # The stored bound decides, so that a new run cannot loosen the bound with which it is compared.
+                passed, text = (
+                    least <= now.value <= most,
+                    f"a factor of {factor:.2g} (between trainings)",
+                )
+        # The stored bound decides, so that a new run cannot loosen the bound with which
+        # it is compared.
         if replace(was, value=now.value).holds is False:
-            bound = was.at_least if was.at_most is None or now.value <= was.at_most else was.at_most
+            bound = (
+                was.at_least
+                if was.at_most is None or now.value <= was.at_most
+                else was.at_most
+            )
             passed, note = False, f"{note}; breaks its bound {bound:g}"
-        yield Verdict(old.notebook, "number", name, f"{was.value:.9g}", f"{now.value:.9g}", text, passed, note)
+        yield Verdict(
+            old.notebook,
+            "number",
+            name,
+            f"{was.value:.9g}",
+            f"{now.value:.9g}",
+            text,
+            passed,
+            note,
+        )
 
 
 def _compare_claim(claim: Claim, new: Record) -> Verdict:
@@ -160,15 +196,28 @@ def _compare_claim(claim: Claim, new: Record) -> Verdict:
     stored one.
     """
     numbers = {
-        name: replace(was, value=new.numbers[name].value) if was and name in new.numbers else None
+        name: replace(was, value=new.numbers[name].value)
+        if was and name in new.numbers
+        else None
         for name, was in claim.numbers.items()
     }
     made = replace(claim, numbers=numbers)
     passed = made.verdict == claim.said
-    return Verdict(claim.notebook, "claim", claim.id, claim.said, made.because, "the same verdict", passed, claim.text)
+    return Verdict(
+        claim.notebook,
+        "claim",
+        claim.id,
+        claim.said,
+        made.because,
+        "the same verdict",
+        passed,
+        claim.text,
+    )
 
 
-def _compare_figures(new: Record, old: Record, results: Path, stored: Path) -> Iterator[Verdict]:
+def _compare_figures(
+    new: Record, old: Record, results: Path, stored: Path
+) -> Iterator[Verdict]:
     """Yield a verdict for each figure of two records of the same notebook.
 
     `results` and `stored` are the folders with the pictures. If networks were trained again with other bits, the
@@ -179,25 +228,42 @@ def _compare_figures(new: Record, old: Record, results: Path, stored: Path) -> I
 
     for name in old.figures | new.figures:
         was, now = stored / f"{name}.png", results / f"{name}.png"
-        if not (name in new.figures and name in old.figures and was.exists() and now.exists()):
+        if not (
+            name in new.figures
+            and name in old.figures
+            and was.exists()
+            and now.exists()
+        ):
             yield Verdict(old.notebook, "figure", name, note="is missing on one side")
             continue
-        # Otherwise the report would show the difference of an earlier comparison beside pictures that no longer differ.
+        # Otherwise the report would show the difference of an earlier comparison beside
+        # pictures that no longer differ.
         (results / f"{name}-failed-diff.png").unlink(missing_ok=True)
         try:
             difference = compare_images(str(was), str(now), tol=0, in_decorator=True)
         except ImageComparisonFailure:
-            yield Verdict(old.notebook, "figure", name, note="the pictures differ in size")
+            yield Verdict(
+                old.notebook, "figure", name, note="the pictures differ in size"
+            )
             continue
         if _otherwise_trained(new, old):
-            size, most = _share_of_a_blank_sheet(was, now) if difference else 0.0, SHARE_RETRAINED
+            size, most = (
+                _share_of_a_blank_sheet(was, now) if difference else 0.0,
+                SHARE_RETRAINED,
+            )
             note, allowed = "", f"blurred, {most:g} of a blank sheet's difference"
         else:
             size, most = float(difference["rms"]) if difference else 0.0, PIXELS
-            note = "" if _same_arrays(new.figures[name], old.figures[name]) else "plots other data"
+            note = (
+                ""
+                if _same_arrays(new.figures[name], old.figures[name])
+                else "plots other data"
+            )
             allowed = f"rms of pixels <= {most:g}"
         passed = size <= most and not note
-        yield Verdict(old.notebook, "figure", name, "", f"{size:.2f}", allowed, passed, note)
+        yield Verdict(
+            old.notebook, "figure", name, "", f"{size:.2f}", allowed, passed, note
+        )
 
 
 def _otherwise_trained(new: Record, old: Record) -> bool:
@@ -208,8 +274,8 @@ def _otherwise_trained(new: Record, old: Record) -> bool:
 def compare_networks(results: str | Path) -> list[Verdict]:
     """Compare networks that a run has trained again with the manifest of the pretrained networks.
 
-    Networks with other bits are not a failure of the reproduction. In that case the numbers are compared by their
-    seed-to-seed variation.
+    Networks with other bits are not a failure of the reproduction. In that case the
+    numbers are compared by their seed-to-seed variation.
 
     Parameters
     ----------
@@ -219,8 +285,9 @@ def compare_networks(results: str | Path) -> list[Verdict]:
     Returns
     -------
     list of Verdict
-        One verdict for each file that the manifest names. It passes if the arrays are identical bit by bit.
-        Otherwise its note lists the differences between the two machines and the two versions of the code.
+        One verdict for each file that the manifest names. It passes if the arrays are
+        identical bit by bit. Otherwise its note lists the differences between the two
+        machines and the two versions of the code.
 
     Examples
     --------
@@ -231,8 +298,24 @@ def compare_networks(results: str | Path) -> list[Verdict]:
     known = manifest.read()["networks"]
     for path in sorted(path for path in folder.glob("*.npz") if path.stem in known):
         was, now = known[path.stem]["sha256"], manifest.digest(path)
-        why = "identical" if was == now else manifest.differences() or "other bits, and nothing known is otherwise here"
-        verdicts.append(Verdict("", "networks", path.stem, was[:16], now[:16], "identical", was == now, why))
+        why = (
+            "identical"
+            if was == now
+            else manifest.differences()
+            or "other bits, and nothing known is otherwise here"
+        )
+        verdicts.append(
+            Verdict(
+                "",
+                "networks",
+                path.stem,
+                was[:16],
+                now[:16],
+                "identical",
+                was == now,
+                why,
+            )
+        )
     return verdicts
 
 
@@ -241,7 +324,10 @@ def _share_of_a_blank_sheet(stored: Path, new: Path) -> float:
     from matplotlib.image import imread
     from scipy.ndimage import gaussian_filter
 
-    was, now = (gaussian_filter(imread(path)[..., :3], (BLUR, BLUR, 0)) for path in (stored, new))
+    was, now = (
+        gaussian_filter(imread(path)[..., :3], (BLUR, BLUR, 0))
+        for path in (stored, new)
+    )
     return float(np.linalg.norm(now - was) / np.linalg.norm(1 - was))
 
 
@@ -257,7 +343,9 @@ def _same_arrays(new: list[list[float]], old: list[list[float]]) -> bool:
     return bool((np.abs(a - b) <= FINGERPRINT * scale).all())
 
 
-def store(results: str | Path, stored: str | Path, only: Iterable[str] | None = None) -> list[str]:
+def store(
+    results: str | Path, stored: str | Path, only: Iterable[str] | None = None
+) -> list[str]:
     """Copy new results to the folder of stored results, each file atomically.
 
     Parameters
@@ -288,15 +376,22 @@ def store(results: str | Path, stored: str | Path, only: Iterable[str] | None = 
     ...     store(f"{folder}/new", f"{folder}/stored")
     ['numbers/01_test.json']
     """
-    results, stored = validation.path("results", results), validation.path("stored", stored)
+    results, stored = (
+        validation.path("results", results),
+        validation.path("stored", stored),
+    )
     made = _records(results)
     chosen = made if only is None else validation.sequence("only", only, str)
     names: list[str] = []
     for name, path in made.items():
         if name in chosen:
-            names += [f"{figure}.png" for figure in read_record(path).figures] + [f"numbers/{path.name}"]
+            names += [f"{figure}.png" for figure in read_record(path).figures] + [
+                f"numbers/{path.name}"
+            ]
     if not names:
-        raise FileNotFoundError(f"{results}: no results to store; run the notebooks first")
+        raise FileNotFoundError(
+            f"{results}: no results to store; run the notebooks first"
+        )
     for name in names:
         with atomically(stored / name) as part:
             shutil.copyfile(results / name, part)

@@ -32,9 +32,11 @@ class Number:
     meaning : str
         The meaning of the number and its unit, in a few words.
     rtol : float
-        The allowed relative difference between two runs that use the same networks, or no networks.
+        The allowed relative difference between two runs that use the same networks, or
+        no networks.
     atol : float
-        An additional allowed absolute difference, for rounding errors that differ between machines.
+        An additional allowed absolute difference, for rounding errors that differ
+        between machines.
     at_most, at_least : float, optional
         The bounds of the claim that the number supports.
 
@@ -63,7 +65,9 @@ class Number:
         validation.number("atol", self.atol, minimum=0)
         for name in ("at_most", "at_least"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, validation.number(name, getattr(self, name)))
+                object.__setattr__(
+                    self, name, validation.number(name, getattr(self, name))
+                )
 
     @property
     def holds(self) -> bool | None:
@@ -81,7 +85,10 @@ class Number:
 
 
 def errors_by_order(
-    name: str, errors: Sequence[float], meaning: str, at_most: Sequence[float | None] | None = None
+    name: str,
+    errors: Sequence[float],
+    meaning: str,
+    at_most: Sequence[float | None] | None = None,
 ) -> dict[str, Number]:
     """Return numbers for the errors of orders 1, 2, ..
 
@@ -134,7 +141,8 @@ class Record:
     numbers : dict of str to Number
         The numbers by name.
     figures : dict of str to list
-        For each figure by name, a list of [length, norm, inner product with a ramp] of each plotted array.
+        For each figure by name, a list of [length, norm, inner product with a ramp] of
+        each plotted array.
     networks : dict of str to str
         The SHA-256 hashes of the networks by file name.
     """
@@ -168,15 +176,17 @@ def record(
     figures : dict of str to Figure
         The figures by name.
     networks : sequence of str
-        Names in `pretrained` of the networks that the notebook uses. Their hashes are recorded.
+        Names in `pretrained` of the networks that the notebook uses. Their hashes are
+        recorded.
     retrained : bool
-        Whether this run trained the networks again. If True, they are read from FOLDER/networks, else the pretrained
-        networks are hashed.
+        Whether this run trained the networks again. If True, they are read from
+        FOLDER/networks, else the pretrained networks are hashed.
 
     Returns
     -------
     Table
-        The verdict on each number, for the notebook to show. The table does not contain the values.
+        The verdict on each number, for the notebook to show. The table does not contain
+        the values.
 
     Raises
     ------
@@ -185,8 +195,9 @@ def record(
 
     Notes
     -----
-    `compare` compares the values of two runs within their tolerances. If the networks of a notebook were trained again
-    with other bits, it uses the seed-to-seed variation that `seed-variation` has measured instead.
+    `compare` compares the values of two runs within their tolerances. If the networks
+    of a notebook were trained again with other bits, it uses the seed-to-seed variation
+    that `seed-variation` has measured instead.
 
     Examples
     --------
@@ -209,9 +220,15 @@ def record(
     validation.sequence("numbers", numbers.values(), Number)
     validation.sequence("figures", figures.values(), Figure)
     trained = folder / "networks" if retrained else None
-    hashes = [pretrained.sha256(name, trained) for name in validation.sequence("networks", networks, str)]
+    hashes = [
+        pretrained.sha256(name, trained)
+        for name in validation.sequence("networks", networks, str)
+    ]
     for name, figure in figures.items():
-        with plt.style.context(["default", STYLE]), atomically(folder / f"{name}.png") as part:
+        with (
+            plt.style.context(["default", STYLE]),
+            atomically(folder / f"{name}.png") as part,
+        ):
             # Without metadata the bytes of the file depend only on the picture.
             figure.savefig(part, format="png", metadata={"Software": None})
     content = {
@@ -223,7 +240,11 @@ def record(
     }
     write_json(folder / "numbers" / f"{notebook}.json", content)
     verdicts = {True: "holds", False: "DOES NOT HOLD", None: "recorded"}
-    return Table(notebook, ["verdict"], {name: [verdicts[number.holds]] for name, number in numbers.items()})
+    return Table(
+        notebook,
+        ["verdict"],
+        {name: [verdicts[number.holds]] for name, number in numbers.items()},
+    )
 
 
 def _name(of: str, value: Any) -> str:
@@ -232,14 +253,20 @@ def _name(of: str, value: Any) -> str:
     Path separators are refused, so that every file stays in the results folder.
     """
     if not validation.instance(of, value, str) or set(value) & set("/\\\0\n"):
-        raise ValueError(f"{of}: name {validation.brief(value)}; must be a plain name of a file")
+        raise ValueError(
+            f"{of}: name {validation.brief(value)}; must be a plain name of a file"
+        )
     return value
 
 
 def _shortest(number: Number) -> dict[str, Any]:
     """Return the fields of a number that differ from their defaults, and always the tolerance."""
     defaults = {field.name: field.default for field in fields(Number)}
-    return {name: value for name, value in asdict(number).items() if value != defaults[name] or name == "rtol"}
+    return {
+        name: value
+        for name, value in asdict(number).items()
+        if value != defaults[name] or name == "rtol"
+    }
 
 
 def read_record(path: str | Path) -> Record:
@@ -277,7 +304,9 @@ def read_record(path: str | Path) -> Record:
         for name, number in content["numbers"].items()
     }
     networks = content.get("networks", {})
-    return Record(content["notebook"], content["retrained"], numbers, content["figures"], networks)
+    return Record(
+        content["notebook"], content["retrained"], numbers, content["figures"], networks
+    )
 
 
 def _fingerprint(figure: "Figure") -> list[list[float]]:
@@ -290,14 +319,21 @@ def _fingerprint(figure: "Figure") -> list[list[float]]:
 
     rows: list[list[float]] = []
     for axis in figure.axes:
-        arrays: list[Any] = [line.get_xydata() for line in axis.lines if line.get_gid() != ROUNDING]
+        arrays: list[Any] = [
+            line.get_xydata() for line in axis.lines if line.get_gid() != ROUNDING
+        ]
         arrays += [image.get_array() for image in axis.images]
-        arrays += [patch.get_patch_transform().transform_path(patch.get_path()).vertices for patch in axis.patches]
+        arrays += [
+            patch.get_patch_transform().transform_path(patch.get_path()).vertices
+            for patch in axis.patches
+        ]
         for collection in axis.collections:
             paths = [path.vertices for path in collection.get_paths()]
             arrays += [np.concatenate(paths)] if paths else []
         for array in arrays:
-            flat: np.ndarray = np.ma.filled(np.ma.asarray(array, dtype=float), np.nan).ravel()
+            flat: np.ndarray = np.ma.filled(
+                np.ma.asarray(array, dtype=float), np.nan
+            ).ravel()
             flat = np.where(np.isfinite(flat), flat, 0.0)
             ramp = np.linspace(1, 2, len(flat))
             rows.append([len(flat), float(np.linalg.norm(flat)), float(ramp @ flat)])

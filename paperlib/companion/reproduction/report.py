@@ -17,7 +17,9 @@ from paperlib.companion.reproduction.comparison import Verdict
 from paperlib.companion.reproduction.run_notebooks import PROFILES
 
 
-def provenance(root: str | Path, profile: str, seconds: float, networks: Sequence[Verdict]) -> dict[str, str]:
+def provenance(
+    root: str | Path, profile: str, seconds: float, networks: Sequence[Verdict]
+) -> dict[str, str]:
     """Return facts about a run of a checkout: the profile, the code, the machine and the libraries.
 
     Parameters
@@ -46,8 +48,9 @@ def provenance(root: str | Path, profile: str, seconds: float, networks: Sequenc
     identical = sum(verdict.passed for verdict in networks)
     said = f"{identical} of {len(networks)} trained anew are identical to those that ship, bit for bit"
     others = sorted({verdict.note for verdict in networks if not verdict.passed})
-    # Report the kernels that the linear algebra library has loaded. Environment variables only request them, and a
-    # library ignores the name of a processor that it does not support.
+    # Report the kernels that the linear algebra library has loaded. Environment
+    # variables only request them, and a library ignores the name of a processor that it
+    # does not support.
     blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     each = "{internal_api} {version} for {architecture}, threads: {num_threads}"
     return {
@@ -56,8 +59,13 @@ def provenance(root: str | Path, profile: str, seconds: float, networks: Sequenc
         "commit": _commit(Path(root)),
         "date": datetime.now(UTC).isoformat(" ", "seconds"),
         "wall time": f"{seconds:.0f} s, less what earlier runs had finished",
-        "arithmetic": determinism.departures() or "the one arithmetic, alike on every x86-64 processor with AVX2",
-        "linear algebra": "; ".join(sorted(each.format(**{"architecture": "any processor"} | pool) for pool in blas)),
+        "arithmetic": determinism.departures()
+        or "the one arithmetic, alike on every x86-64 processor with AVX2",
+        "linear algebra": "; ".join(
+            sorted(
+                each.format(**{"architecture": "any processor"} | pool) for pool in blas
+            )
+        ),
         **determinism.machine(),
     }
 
@@ -66,7 +74,9 @@ def _commit(root: Path) -> str:
     """Return the hash of the checkout's commit, and whether the files differ from it."""
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", root, *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         clean = not git("status", "--porcelain")
@@ -76,7 +86,11 @@ def _commit(root: Path) -> str:
 
 
 def write_report(
-    path: str | Path, verdicts: Sequence[Verdict], results: str | Path, stored: str | Path, facts: Mapping[str, str]
+    path: str | Path,
+    verdicts: Sequence[Verdict],
+    results: str | Path,
+    stored: str | Path,
+    facts: Mapping[str, str],
 ) -> None:
     """Write the report on the comparison of two results folders.
 
@@ -87,7 +101,8 @@ def write_report(
     verdicts : sequence of Verdict
         The comparisons to list.
     results : path
-        The folder with the new results. Pages of executed notebooks in RESULTS/notebooks are linked.
+        The folder with the new results. Pages of executed notebooks in
+        RESULTS/notebooks are linked.
     stored : path
         The folder with the stored results.
     facts : mapping of str to str
@@ -105,8 +120,15 @@ def write_report(
     from jinja2 import Environment
 
     def pictures(name: str) -> list[tuple[str, str]]:
-        places = {"stored": (stored, name), "new": (results, name), "difference": (results, f"{name}-failed-diff")}
-        return [(caption, _embedded(Path(folder, f"{stem}.png"))) for caption, (folder, stem) in places.items()]
+        places = {
+            "stored": (stored, name),
+            "new": (results, name),
+            "difference": (results, f"{name}-failed-diff"),
+        }
+        return [
+            (caption, _embedded(Path(folder, f"{stem}.png")))
+            for caption, (folder, stem) in places.items()
+        ]
 
     def made_by(notebook: str) -> str:
         page = Path(results, "notebooks", f"{notebook}.html")
@@ -115,7 +137,9 @@ def write_report(
     page = (files(__package__) / "report.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True).from_string(page)
     with atomically(path) as part:
-        text = template.render(verdicts=verdicts, facts=facts, pictures=pictures, made_by=made_by)
+        text = template.render(
+            verdicts=verdicts, facts=facts, pictures=pictures, made_by=made_by
+        )
         part.write_text(text, encoding="utf-8")
 
 
@@ -124,4 +148,8 @@ def _embedded(picture: Path) -> str:
 
     Embedded pictures make the report a single file that can be sent.
     """
-    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}" if picture.exists() else ""
+    return (
+        f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+        if picture.exists()
+        else ""
+    )

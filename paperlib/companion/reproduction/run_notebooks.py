@@ -22,8 +22,8 @@ PROFILES = {
     "full": "every network trained anew",
     "quick": "networks that ship in every notebook, and none trained anew",
 }
-# The ensembles that the standard profile trains again, with their training times in minutes. The first is trained
-# with derivatives, the second on values alone.
+# The ensembles that the standard profile trains again, with their training times in
+# minutes. The first is trained with derivatives, the second on values alone.
 SAMPLE = {"signed": 1.0, "scattering_lengths": 2.0}
 
 
@@ -60,11 +60,15 @@ def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
     begins = "" if only is None else validation.instance("only", only, str)
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
-        raise FileNotFoundError(f"{folder}: no notebooks there; must be those of a checkout")
+        raise FileNotFoundError(
+            f"{folder}: no notebooks there; must be those of a checkout"
+        )
     chosen = [path for path in found if path.stem.startswith(begins)]
     if not chosen:
         known = ", ".join(path.stem[:2] for path in found)
-        raise FileNotFoundError(f"only = {validation.brief(only)}: no such notebook in {folder}; there are {known}")
+        raise FileNotFoundError(
+            f"only = {validation.brief(only)}: no such notebook in {folder}; there are {known}"
+        )
     return chosen
 
 
@@ -91,10 +95,15 @@ def notebook_parameters(path: str | Path) -> dict[str, str]:
     path = validation.path("path", path)
     if not path.is_file() or path.suffix != ".ipynb":
         raise FileNotFoundError(f"{path}: no such notebook")
-    return {name: entry["default"] for name, entry in papermill.inspect_notebook(str(path)).items()}
+    return {
+        name: entry["default"]
+        for name, entry in papermill.inspect_notebook(str(path)).items()
+    }
 
 
-def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, Any]) -> None:
+def run_notebook(
+    path: str | Path, output: str | Path, parameters: Mapping[str, Any]
+) -> None:
     """Run one notebook in its own folder, and write the executed copy as a notebook and as an HTML page.
 
     Parameters
@@ -109,9 +118,11 @@ def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, 
     Raises
     ------
     ValueError
-        If the notebook does not have one of the parameters. papermill alone would only warn.
+        If the notebook does not have one of the parameters. papermill alone would only
+        warn.
     RuntimeError
-        If a cell raises an error. The message names the notebook and the error. The executed copy ends at this cell.
+        If a cell raises an error. The message names the notebook and the error. The
+        executed copy ends at this cell.
     """
     import papermill
     from nbconvert import HTMLExporter
@@ -120,13 +131,20 @@ def run_notebook(path: str | Path, output: str | Path, parameters: Mapping[str, 
     known = notebook_parameters(path)
     if unknown := [name for name in parameters if name not in known]:
         has = ", ".join(known) or "none"
-        raise ValueError(f"parameter {unknown[0]!r}: {path.name} has none of that name; it has {has}")
+        raise ValueError(
+            f"parameter {unknown[0]!r}: {path.name} has none of that name; it has {has}"
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     bar = {"desc": path.stem, "leave": True} if sys.stderr.isatty() else False
     with kernels.alone() as kernel:
         try:
             papermill.execute_notebook(
-                str(path), str(output), parameters=dict(parameters), cwd=str(path.parent), progress_bar=bar, **kernel
+                str(path),
+                str(output),
+                parameters=dict(parameters),
+                cwd=str(path.parent),
+                progress_bar=bar,
+                **kernel,
             )
         except papermill.PapermillExecutionError as error:
             raise RuntimeError(f"{path.name}: {error.ename}: {error.evalue}") from error
@@ -145,7 +163,8 @@ def reproduce(
 ) -> Path:
     """Run the notebooks of a checkout, in parallel if there are several cores.
 
-    A notebook that an earlier run has finished is skipped if it has not changed since then, and neither has its input.
+    A notebook that an earlier run has finished is skipped if it has not changed since
+    then, and neither has its input.
 
     Parameters
     ----------
@@ -154,13 +173,15 @@ def reproduce(
     build : path
         The folder for executed notebooks, results and trained networks.
     profile : str
-        "full" trains every network again. "standard" trains two ensembles again, provided that neither `only` nor
-        `parameters` is given, and "quick" none. In both, the notebooks use the pretrained networks.
+        "full" trains every network again. "standard" trains two ensembles again,
+        provided that neither `only` nor `parameters` is given, and "quick" none. In
+        both, the notebooks use the pretrained networks.
     only : str, optional
-        The beginning of the names of the chosen notebooks. In a full run, the notebooks whose networks they read
-        are run too.
+        The beginning of the names of the chosen notebooks. In a full run, the notebooks
+        whose networks they read are run too.
     parameters : mapping of str to object, optional
-        Values of parameters of the notebooks. Notebooks that do not have all of these parameters are not run.
+        Values of parameters of the notebooks. Notebooks that do not have all of these
+        parameters are not run.
     log : callable
         Receives lines of progress.
 
@@ -172,11 +193,15 @@ def reproduce(
     Raises
     ------
     RuntimeError
-        If a notebook fails. The error is raised after all notebooks that do not depend on the failed notebook have run.
+        If a notebook fails. The error is raised after all notebooks that do not depend
+        on the failed notebook have run.
     ValueError
         If notebooks read each other's networks in a cycle.
     """
-    root, build = validation.path("root", root).resolve(), validation.path("build", build).resolve()
+    root, build = (
+        validation.path("root", root).resolve(),
+        validation.path("build", build).resolve(),
+    )
     validation.choice("profile", profile, tuple(PROFILES))
     results = build / profile
     done_path = results / "done.json"
@@ -184,13 +209,24 @@ def reproduce(
     plans: dict[str, _Plan] = {}
     given, wanted = dict(parameters or {}), notebooks(root / "notebooks", only)
     if given:
-        wanted = [path for path in wanted if given.keys() <= notebook_parameters(path).keys()]
+        wanted = [
+            path for path in wanted if given.keys() <= notebook_parameters(path).keys()
+        ]
     for path in wanted:
         plans[path.stem] = _plan(path, results, build, profile, given)
-        wanted += [path.with_name(f"{name}.ipynb") for name in plans[path.stem].call.after if name not in plans]
+        wanted += [
+            path.with_name(f"{name}.ipynb")
+            for name in plans[path.stem].call.after
+            if name not in plans
+        ]
     packages = [path.parent for path in root.glob("*/__init__.py")]
     library = _digest(
-        sorted(path for package in packages for path in package.rglob("*") if path.suffix in (".py", ".npz"))
+        sorted(
+            path
+            for package in packages
+            for path in package.rglob("*")
+            if path.suffix in (".py", ".npz")
+        )
     )
     numbers = _digest(sorted((root / "figures").rglob("*.json")))
 
@@ -200,27 +236,40 @@ def reproduce(
         `readers` are the notebooks whose fingerprints need this one. A notebook that is its own reader is in a cycle.
         """
         if plan in readers:
-            raise ValueError(f"{plan.path.name}: what it `reads` leads back to itself; must be notebooks before it")
-        # A notebook is out of date if its input has changed: the stored numbers, for the overview, or the networks that
-        # another notebook trains.
+            raise ValueError(
+                f"{plan.path.name}: what it `reads` leads back to itself; must be notebooks before it"
+            )
+        # A notebook is out of date if its input has changed: the stored numbers, for
+        # the overview, or the networks that another notebook trains.
         read = [fingerprint_of(plans[name], *readers, plan) for name in plan.call.after]
         chosen = json.dumps(given, sort_keys=True, default=str) if given else ""
-        return _digest([plan.path], library, numbers if "stored" in plan.known else "", chosen, *read)
+        return _digest(
+            [plan.path],
+            library,
+            numbers if "stored" in plan.known else "",
+            chosen,
+            *read,
+        )
 
-    # Each task has a hash of its input, the file that it writes, and the call that writes the file.
+    # Each task has a hash of its input, the file that it writes, and the call that
+    # writes the file.
     tasks = {
         name: (fingerprint_of(plan), results / "numbers" / f"{name}.json", plan.call)
         for name, plan in sorted(plans.items())
     }
     train_anew = partial(pretrained.train_again, cache=build / "trained")
-    for name, minutes in SAMPLE.items() if profile == "standard" and only is None and not given else ():
+    for name, minutes in (
+        SAMPLE.items() if profile == "standard" and only is None and not given else ()
+    ):
         folder = results / "networks"
         call = scheduler.Call(train_anew, (name, folder), minutes=minutes)
         tasks[f"{name}, trained anew"] = library, folder / f"{name}.npz", call
     calls = {}
     for name, (fingerprint, made, call) in tasks.items():
         if done.get(name) == fingerprint and made.exists():
-            log(f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)")
+            log(
+                f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)"
+            )
         else:
             calls[name] = call
     failures = []
@@ -247,21 +296,34 @@ class _Plan:
     call: scheduler.Call
 
 
-def _plan(path: Path, results: Path, build: Path, profile: str, parameters: Mapping[str, Any]) -> _Plan:
+def _plan(
+    path: Path, results: Path, build: Path, profile: str, parameters: Mapping[str, Any]
+) -> _Plan:
     """Plan the run of a notebook.
 
     The notebook at `path` gets `parameters`, the results folder and, if it has these parameters, `retrain` and the
     folder of cached trainings in `build`. In a full run, the notebook's metadata name the notebooks whose networks
     it reads and its running time in minutes.
     """
-    known, about = notebook_parameters(path), read_json(path)["metadata"].get("paperlib", {})
+    known, about = (
+        notebook_parameters(path),
+        read_json(path)["metadata"].get("paperlib", {}),
+    )
     full = profile == "full" and "retrain" in known
     offered = {"retrain": full, "cache": str(build / "trained")}
-    given = {"results": str(results), **{name: value for name, value in offered.items() if name in known}, **parameters}
-    reads, minutes = (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
+    given = {
+        "results": str(results),
+        **{name: value for name, value in offered.items() if name in known},
+        **parameters,
+    }
+    reads, minutes = (
+        (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
+    )
     reads = [notebooks(path.parent, name)[0].stem for name in reads]
     arguments = (path, results / "notebooks" / path.name, given)
-    return _Plan(path, known, scheduler.Call(run_notebook, arguments, tuple(reads), minutes))
+    return _Plan(
+        path, known, scheduler.Call(run_notebook, arguments, tuple(reads), minutes)
+    )
 
 
 def _digest(paths: Iterable[Path], *more: str) -> str:

@@ -17,7 +17,8 @@ from typing import Any
 
 from paperlib._support import threads
 
-# The largest number of processes. A notebook needs a few GiB, and more processes would fill the memory of a laptop.
+# The largest number of processes. A notebook needs a few GiB, and more processes would
+# fill the memory of a laptop.
 AT_MOST = 4
 
 
@@ -32,9 +33,11 @@ class Call:
     arguments : tuple
         Its positional arguments.
     after : collection of str
-        Names of the calls that must end before this call starts. Names that are not among the calls are ignored.
+        Names of the calls that must end before this call starts. Names that are not
+        among the calls are ignored.
     minutes : float
-        The expected duration in minutes. Of the calls that are ready, the longest starts first.
+        The expected duration in minutes. Of the calls that are ready, the longest
+        starts first.
     """
 
     function: Callable[..., Any]
@@ -43,7 +46,9 @@ class Call:
     minutes: float = 0.0
 
 
-def run(calls: Mapping[str, Call], log: Callable[[str], Any]) -> Iterator[tuple[str, BaseException | None]]:
+def run(
+    calls: Mapping[str, Call], log: Callable[[str], Any]
+) -> Iterator[tuple[str, BaseException | None]]:
     """Run every call as soon as the calls before it have ended and a worker is free.
 
     A call that must come after a failed call is not run.
@@ -67,19 +72,26 @@ def run(calls: Mapping[str, Call], log: Callable[[str], Any]) -> Iterator[tuple[
     free: Queue[int] = context.Queue()
     for number in range(workers):
         free.put(number)
-    order = TopologicalSorter({name: calls.keys() & call.after for name, call in calls.items()})
+    order = TopologicalSorter(
+        {name: calls.keys() & call.after for name, call in calls.items()}
+    )
     order.prepare()
     number = 0
     running: dict[Future[Any], tuple[str, float]] = {}
     ready: list[str] = []
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_settle, initargs=(free, workers)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_settle, initargs=(free, workers)
+    ) as pool:
         while order.is_active():
             ready += order.get_ready()
             ready.sort(key=lambda name: (-calls[name].minutes, name))
             while ready and len(running) < workers:
                 name, number = ready.pop(0), number + 1
                 log(f"[{number}/{len(calls)}] {name}: running")
-                running[pool.submit(calls[name].function, *calls[name].arguments)] = name, time.monotonic()
+                running[pool.submit(calls[name].function, *calls[name].arguments)] = (
+                    name,
+                    time.monotonic(),
+                )
             if not running:  # all remaining calls depend on a failed call
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -100,7 +112,8 @@ def _settle(free: "Queue[int]", workers: int) -> None:
     number = free.get()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[number::workers])
-    # Otherwise the workers of a killed run would continue in the background, beside those of the next run.
+    # Otherwise the workers of a killed run would continue in the background, beside
+    # those of the next run.
     Thread(target=_end_with, args=[parent_process()], daemon=True).start()
 
 

@@ -54,7 +54,10 @@ def read(path: str | Path, kind: str) -> Any:
     try:
         return _validator(kind)(content)
     except JsonSchemaValueException as error:
-        # The error's own message does not contain the value. A name in its path may be long or have several lines.
+        # The error's own message does not contain the value. A name in its path may be
+        # long or have several lines.
         place = validation.brief(str(error.name).replace("data", kind, 1))[1:-1]
         allowed = error.definition["description"]
-        raise ValueError(f"{path}: {place} = {validation.brief(error.value)}: must be {allowed}") from None
+        raise ValueError(
+            f"{path}: {place} = {validation.brief(error.value)}: must be {allowed}"
+        ) from None

@@ -1,7 +1,8 @@
 r"""Measure the seed-to-seed variation of numbers over whole reproductions with different seeds.
 
-Errors of learned tensors differ between trainings by factors. So the variation is measured by the standard deviation
-:math:`\sigma` of the logarithm. Two trainings x and y differ by
+Errors of learned tensors differ between trainings by factors. So the variation is
+measured by the standard deviation :math:`\sigma` of the logarithm. Two trainings x and
+y differ by
 
 .. math:: |\ln(x/y)| \le 3 \sqrt 2\, \sigma
 
@@ -28,12 +29,17 @@ TRAININGS = 8
 
 
 def measure_seed_variation(
-    root: str | Path, build: str | Path, trainings: int = TRAININGS, *, log: Callable[[str], Any] = print
+    root: str | Path,
+    build: str | Path,
+    trainings: int = TRAININGS,
+    *,
+    log: Callable[[str], Any] = print,
 ) -> dict[str, dict[str, list[float]]]:
     """Run the notebooks that train, once for each set of seeds, and write their numbers to FIGURES/seed_variation.json.
 
-    Runs that were interrupted continue where they stopped. Numbers that are equal in all runs do not depend on a
-    training and are left out. Numbers with an absolute tolerance are rounding errors and are left out too.
+    Runs that were interrupted continue where they stopped. Numbers that are equal in
+    all runs do not depend on a training and are left out. Numbers with an absolute
+    tolerance are rounding errors and are left out too.
 
     Parameters
     ----------
@@ -56,8 +62,13 @@ def measure_seed_variation(
     for number in range(1, trainings + 1):
         log(f"training {number} of {trainings}")
         own = build / "seed_variation" / str(number)
-        # The members of an ensemble have consecutive seeds. The step of 100 keeps the seeds of two trainings distinct.
-        folders.append(reproduce(root, own, profile="full", parameters={"seed": 100 * number}, log=log))
+        # The members of an ensemble have consecutive seeds. The step of 100 keeps the
+        # seeds of two trainings distinct.
+        folders.append(
+            reproduce(
+                root, own, profile="full", parameters={"seed": 100 * number}, log=log
+            )
+        )
     found = _values(folders)
     write_json(Path(root) / "figures" / FILE, found)
     return found
@@ -68,12 +79,19 @@ def _values(folders: list[Path]) -> dict[str, dict[str, list[float]]]:
 
     Numbers with an absolute tolerance and numbers whose values are all equal are left out.
     """
-    records = [[read_record(path) for path in sorted((folder / "numbers").glob("*.json"))] for folder in folders]
+    records = [
+        [read_record(path) for path in sorted((folder / "numbers").glob("*.json"))]
+        for folder in folders
+    ]
     found: dict[str, dict[str, list[float]]] = {}
     for alike in zip(*records, strict=True):
         trained = [name for name, number in alike[0].numbers.items() if not number.atol]
-        values = {name: [record.numbers[name].value for record in alike] for name in trained}
-        found[alike[0].notebook] = {name: row for name, row in values.items() if len(set(row)) > 1}
+        values = {
+            name: [record.numbers[name].value for record in alike] for name in trained
+        }
+        found[alike[0].notebook] = {
+            name: row for name, row in values.items() if len(set(row)) > 1
+        }
     return found
 
 
@@ -88,7 +106,8 @@ def read_seed_variation(folder: str | Path) -> dict[str, dict[str, Floats]]:
     Returns
     -------
     dict of str to dict of str to ndarray
-        Notebook -> number -> values, shape (trainings,). Empty if the file does not exist.
+        Notebook -> number -> values, shape (trainings,). Empty if the file does not
+        exist.
 
     Raises
     ------
@@ -105,7 +124,8 @@ def read_seed_variation(folder: str | Path) -> dict[str, dict[str, Floats]]:
         return {}
     content = schemas.read(path, "seed_variation")
     return {
-        notebook: {name: np.array(row, float) for name, row in numbers.items()} for notebook, numbers in content.items()
+        notebook: {name: np.array(row, float) for name, row in numbers.items()}
+        for notebook, numbers in content.items()
     }
 
 
@@ -120,7 +140,8 @@ def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
     Returns
     -------
     dict of str to tuple of (Number, ndarray)
-        Name -> the number and its values, shape (trainings + 1,). The stored value comes last.
+        Name -> the number and its values, shape (trainings + 1,). The stored value
+        comes last.
 
     Examples
     --------
@@ -130,8 +151,15 @@ def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
     found: dict[str, tuple[Number, Floats]] = {}
     for notebook, variation in read_seed_variation(folder).items():
         numbers = read_record(Path(folder) / "numbers" / f"{notebook}.json").numbers
-        bounded = [name for name in variation if name in numbers and numbers[name].holds is not None]
-        found |= {name: (numbers[name], np.append(variation[name], numbers[name].value)) for name in bounded}
+        bounded = [
+            name
+            for name in variation
+            if name in numbers and numbers[name].holds is not None
+        ]
+        found |= {
+            name: (numbers[name], np.append(variation[name], numbers[name].value))
+            for name in bounded
+        }
     return found
 
 

@@ -17,8 +17,8 @@ class Table:
     columns : sequence of str
         The headings.
     rows : mapping of str to sequence
-        The cells of each row by name, at most one for each column. A cell is a number, or a text that is shown
-        unchanged.
+        The cells of each row by name, at most one for each column. A cell is a number,
+        or a text that is shown unchanged.
     fmt : str
         The format specification of the numbers. It decides which digits are compared.
 
@@ -43,21 +43,35 @@ class Table:
     def _lines(self) -> list[list[str]]:
         """Return the cells of the heading and of all rows as text."""
         written = [
-            [name, *(cell if isinstance(cell, str) else format(cell, self.fmt) for cell in cells)]
+            [
+                name,
+                *(
+                    cell if isinstance(cell, str) else format(cell, self.fmt)
+                    for cell in cells
+                ),
+            ]
             for name, cells in self.rows.items()
         ]
         return [[self.title, *self.columns], *written]
 
     def __repr__(self) -> str:
         lines = self._lines()
-        widths = [max(len(line[k]) for line in lines if k < len(line)) for k in range(len(lines[0]))]
+        widths = [
+            max(len(line[k]) for line in lines if k < len(line))
+            for k in range(len(lines[0]))
+        ]
         return "\n".join(
-            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
+            "  ".join(
+                [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]
+            ).rstrip()
+            for line in lines
         )
 
     def _repr_html_(self) -> str:
         head, *rows = ([escape(cell) for cell in line] for line in self._lines())
-        top = f"<th style='text-align: left'>{head[0]}</th>" + "".join(f"<th>{cell}</th>" for cell in head[1:])
+        top = f"<th style='text-align: left'>{head[0]}</th>" + "".join(
+            f"<th>{cell}</th>" for cell in head[1:]
+        )
         body = [
             f"<tr><td style='text-align: left'>{name}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
             for name, *cells in rows

@@ -8,4 +8,11 @@ from paperlib.learning.targets.automatic import from_jax, from_tensorflow
 from paperlib.learning.targets.known import box_target, scattering_length_target
 from paperlib.learning.targets.target import Target, polynomial
 
-__all__ = ["Target", "box_target", "from_jax", "from_tensorflow", "polynomial", "scattering_length_target"]
+__all__ = [
+    "Target",
+    "box_target",
+    "from_jax",
+    "from_tensorflow",
+    "polynomial",
+    "scattering_length_target",
+]

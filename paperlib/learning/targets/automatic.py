@@ -17,8 +17,8 @@ def from_jax(name: str, function: Callable) -> Target:
     name : str
         Name that identifies the function.
     function : callable
-        Function of one input of shape (d,) that returns a scalar, written in jax.numpy. It is evaluated in double
-        precision.
+        Function of one input of shape (d,) that returns a scalar, written in jax.numpy.
+        It is evaluated in double precision.
 
     Returns
     -------
@@ -67,8 +67,9 @@ def from_tensorflow(name: str, function: Callable) -> Target:
     name : str
         Name that identifies the function.
     function : callable
-        Function of a float64 tensor of shape (n, d), a batch of inputs, that returns a tensor of shape (n,). The output
-        of a sample must not depend on the other samples.
+        Function of a float64 tensor of shape (n, d), a batch of inputs, that returns a
+        tensor of shape (n,). The output of a sample must not depend on the other
+        samples.
 
     Returns
     -------
@@ -95,10 +96,14 @@ def from_tensorflow(name: str, function: Callable) -> Target:
         with tf.GradientTape() as tape:
             tape.watch(x)
             total = tf.reduce_sum(function(x))
-        return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return tape.gradient(
+            total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
 
     def of_arrays(call: Callable) -> Callable:
-        return lambda *arrays: call(*(tf.convert_to_tensor(array, tf.float64) for array in arrays)).numpy()
+        return lambda *arrays: call(
+            *(tf.convert_to_tensor(array, tf.float64) for array in arrays)
+        ).numpy()
 
     return Target(
         name,

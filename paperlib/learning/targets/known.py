@@ -18,12 +18,14 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
     Parameters
     ----------
     minus : sequence of SymmetricTensor
-        Tensors T of orders 1, 2, .., N to subtract, either the exact Born tensors or learned ones.
+        Tensors T of orders 1, 2, .., N to subtract, either the exact Born tensors or
+        learned ones.
 
     Returns
     -------
     Target
-        The remainder of a_0 in units of the range, with its gradients and Hessian-vector products.
+        The remainder of a_0 in units of the range, with its gradients and
+        Hessian-vector products.
 
     Raises
     ------
@@ -38,9 +40,11 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
 
     .. math:: a_0[U] - \sum_{n=1}^{N} T^{(n)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}
 
-    The values of the remainder are not computed as a small difference of large numbers. `born.born_remainder` computes
-    the remainder of the exact Born series as a sum of small numbers, and only B - T is contracted with U. Gradients and
-    Hessian-vector products are computed as differences, with an error of about 1e-16 of the derivatives of a_0 itself.
+    The values of the remainder are not computed as a small difference of large numbers.
+    `born.born_remainder` computes the remainder of the exact Born series as a sum of
+    small numbers, and only B - T is contracted with U. Gradients and Hessian-vector
+    products are computed as differences, with an error of about 1e-16 of the
+    derivatives of a_0 itself.
 
     Examples
     --------
@@ -61,7 +65,8 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
             remainder=scattering_length_target,
         )
     left = [born.born_tensor(tensor.order, tensor.dim) - tensor for tensor in tensors]
-    lower: Any = polynomial(tensors)  # Any, because a Target's derivatives may be None; a polynomial has all of them
+    # Any, because a Target's derivatives may be None; a polynomial has all of them
+    lower: Any = polynomial(tensors)
     correction = polynomial(left)
 
     def values(U: ArrayLike) -> Floats:
@@ -69,14 +74,21 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
 
     def jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, ...]:
         U, v = validation.real_array("U", U), validation.real_array("v", v)
-        (_, *whole), (_, *taken) = scattering.scattering_length_jet(U, v), lower.jet(U, v)
-        return values(U), *(ours - theirs for ours, theirs in zip(whole, taken, strict=True))
+        (_, *whole), (_, *taken) = (
+            scattering.scattering_length_jet(U, v),
+            lower.jet(U, v),
+        )
+        return values(U), *(
+            ours - theirs for ours, theirs in zip(whole, taken, strict=True)
+        )
 
     return Target(
         f"scattering length less {label(tensors)}",
         values,
         lambda U: scattering.scattering_length_gradient(U) - lower.gradients(U),
-        lambda U, v: scattering.scattering_length_hvp(U, v) - lower.hessian_vectors(U, v),
+        lambda U, v: (
+            scattering.scattering_length_hvp(U, v) - lower.hessian_vectors(U, v)
+        ),
         jet,
     )
 
@@ -92,7 +104,8 @@ def box_target(d: int) -> Target:
     Returns
     -------
     Target
-        The energy as a function of the potentials V, shape (n, d), with its gradients and Hessian-vector products.
+        The energy as a function of the potentials V, shape (n, d), with its gradients
+        and Hessian-vector products.
 
     Raises
     ------
@@ -112,5 +125,10 @@ def box_target(d: int) -> Target:
     def of_points(function: Callable) -> Callable:
         return lambda V, *v: function(validation.real_array("V", V, last=d), *v)
 
-    functions: list[Callable] = [box.energy, box.energy_gradient, lambda V, v: box.energy_jet(V, v)[2], box.energy_jet]
+    functions: list[Callable] = [
+        box.energy,
+        box.energy_gradient,
+        lambda V, v: box.energy_jet(V, v)[2],
+        box.energy_jet,
+    ]
     return Target(f"box of {d} points", *map(of_points, functions))

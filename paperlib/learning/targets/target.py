@@ -23,9 +23,11 @@ from paperlib.taylor.symmetric import (
     packed_position,
 )
 
-# The quantities that a training can fit. A fit of one quantity includes the quantities before it.
+# The quantities that a training can fit. A fit of one quantity includes the quantities
+# before it.
 FITS = ("values", "gradients", "hessian_vectors", "third_derivatives")
-# The quantities that a target computes. The last one of FITS is a difference of Hessian-vector products.
+# The quantities that a target computes. The last one of FITS is a difference of
+# Hessian-vector products.
 _GIVEN = FITS[:3]
 
 
@@ -36,18 +38,21 @@ class Target:
     Parameters
     ----------
     name : str
-        Name that identifies the function. Two targets with the same name are taken for the same function.
+        Name that identifies the function. Two targets with the same name are taken for
+        the same function.
     values : callable
         Maps inputs of shape (n, d) to values of shape (n,).
     gradients : callable, optional
         Maps inputs of shape (n, d) to gradients of shape (n, d).
     hessian_vectors : callable, optional
-        Maps inputs and directions, both of shape (n, d), to the products of Hessians and directions, shape (n, d).
+        Maps inputs and directions, both of shape (n, d), to the products of Hessians
+        and directions, shape (n, d).
     jet : callable, optional
-        Maps inputs and directions to values, gradients and Hessian-vector products, if one pass computes all three.
+        Maps inputs and directions to values, gradients and Hessian-vector products, if
+        one pass computes all three.
     remainder : callable, optional
-        Maps tensors of orders 1, 2, .. to the Target minus their polynomial, if a more accurate way than a difference
-        is known.
+        Maps tensors of orders 1, 2, .. to the Target minus their polynomial, if a more
+        accurate way than a difference is known.
 
     Raises
     ------
@@ -114,14 +119,20 @@ class Target:
 
         def difference(what: str) -> Callable | None:
             ours, theirs = getattr(self, what), getattr(lower, what)
-            return None if ours is None else lambda *arguments: ours(*arguments) - theirs(*arguments)
+            return (
+                None
+                if ours is None
+                else lambda *arguments: ours(*arguments) - theirs(*arguments)
+            )
 
         def jets(U: Floats, v: Floats) -> list[Floats]:
             pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]  # used only if there is one
             return [ours - theirs for ours, theirs in pairs]
 
         parts: Any = {what: difference(what) for what in _GIVEN}
-        return Target(f"{self.name} less {label(tensors)}", **parts, jet=self.jet and jets)
+        return Target(
+            f"{self.name} less {label(tensors)}", **parts, jet=self.jet and jets
+        )
 
     def evaluate(self, what: str, *arguments: Floats) -> Floats:
         """Evaluate one quantity at a batch of inputs, and check the result.
@@ -143,7 +154,8 @@ class Target:
         TypeError
             If the target returns something else than real numbers.
         ValueError
-            If the target lacks the derivative, or returns another shape or a number that is not finite.
+            If the target lacks the derivative, or returns another shape or a number
+            that is not finite.
 
         Examples
         --------
@@ -157,7 +169,9 @@ class Target:
         arrays = [validation.real_array("x", array) for array in arguments]
         return self._checked(what, function(*arrays), arrays[0])
 
-    def evaluate_fit(self, fit: str, U: Floats, v: Floats | None = None, *, depth: float = 1.0) -> list[Floats]:
+    def evaluate_fit(
+        self, fit: str, U: Floats, v: Floats | None = None, *, depth: float = 1.0
+    ) -> list[Floats]:
         r"""Evaluate all quantities of a fit at a batch of inputs, and check them.
 
         Parameters
@@ -174,15 +188,16 @@ class Target:
         Returns
         -------
         list of ndarray of float64
-            The values, shape (n,), and up to the fit the gradients, the Hessian-vector products and D^3 f[v, v, .],
-            shape (n, d).
+            The values, shape (n,), and up to the fit the gradients, the Hessian-vector
+            products and D^3 f[v, v, .], shape (n, d).
 
         Raises
         ------
         TypeError
             If the target returns something else than real numbers.
         ValueError
-            If the target lacks a derivative, or returns another shape or a number that is not finite.
+            If the target lacks a derivative, or returns another shape or a number that
+            is not finite.
 
         Notes
         -----
@@ -190,8 +205,8 @@ class Target:
 
         .. math:: D^3 f[v, v, \cdot] \approx \frac{H(U + h v)\, v - H(U - h v)\, v}{2 h}, \quad h = \text{depth} / 1000.
 
-        Its error is about 1e-7 for a v of unit length and a function that changes over `depth`. Trainings in single
-        precision cannot use a higher accuracy.
+        Its error is about 1e-7 for a v of unit length and a function that changes over
+        `depth`. Trainings in single precision cannot use a higher accuracy.
 
         Examples
         --------
@@ -199,20 +214,35 @@ class Target:
         >>> [array.shape for array in norm.evaluate_fit("gradients", np.ones((2, 3)))]
         [(2,), (2, 3)]
         """
-        names, U = FITS[: FITS.index(validation.choice("fit", fit, FITS)) + 1], validation.real_array("U", U)
+        names, U = (
+            FITS[: FITS.index(validation.choice("fit", fit, FITS)) + 1],
+            validation.real_array("U", U),
+        )
         if len(names) < 3:
             return [self.evaluate(what, U) for what in names]
         v = validation.real_array("v", v)
         if self.jet is None:
-            results = [*(self.evaluate(what, U) for what in FITS[:2]), self.evaluate(FITS[2], U, v)]
+            results = [
+                *(self.evaluate(what, U) for what in FITS[:2]),
+                self.evaluate(FITS[2], U, v),
+            ]
         else:
-            given: list[Any] = validation.sequence(f"target {self.name!r}: jet", self.jet(U, v))
+            given: list[Any] = validation.sequence(
+                f"target {self.name!r}: jet", self.jet(U, v)
+            )
             if len(given) != len(_GIVEN):
-                raise ValueError(f"target {self.name!r}: jet gives {len(given)} results; must be {', '.join(_GIVEN)}")
-            results = [self._checked(what, result, U) for what, result in zip(_GIVEN, given, strict=True)]
+                raise ValueError(
+                    f"target {self.name!r}: jet gives {len(given)} results; must be {', '.join(_GIVEN)}"
+                )
+            results = [
+                self._checked(what, result, U)
+                for what, result in zip(_GIVEN, given, strict=True)
+            ]
         if fit not in _GIVEN:
             step = validation.number("depth", depth, above=0) / 1000
-            after, before = (self.evaluate(FITS[2], U + to * v, v) for to in (step, -step))
+            after, before = (
+                self.evaluate(FITS[2], U + to * v, v) for to in (step, -step)
+            )
             results.append((after - before) / (2 * step))
         return results
 
@@ -221,23 +251,32 @@ class Target:
         expected = U.shape[:1] if what == "values" else U.shape
         result = np.asarray(result)
         if result.dtype.kind not in "iuf":
-            raise TypeError(f"target {self.name!r}: {what} have dtype {result.dtype}; must be real numbers")
+            raise TypeError(
+                f"target {self.name!r}: {what} have dtype {result.dtype}; must be real numbers"
+            )
         result = result.astype(np.float64, copy=False)
         if result.shape != expected:
-            raise ValueError(f"target {self.name!r}: {what} have shape {result.shape}; must be {expected}")
+            raise ValueError(
+                f"target {self.name!r}: {what} have shape {result.shape}; must be {expected}"
+            )
         if not np.isfinite(result).all():
             sample = int(np.argwhere(~np.isfinite(result))[0][0])
-            raise ValueError(f"target {self.name!r}: {what} of sample {sample} are not finite")
+            raise ValueError(
+                f"target {self.name!r}: {what} of sample {sample} are not finite"
+            )
         return result
 
 
-def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str = "polynomial") -> Target:
+def polynomial(
+    tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str = "polynomial"
+) -> Target:
     r"""Make a target from a polynomial without constant term, given by its symmetric tensors.
 
     Parameters
     ----------
     tensors : SymmetricTensor or sequence of SymmetricTensor
-        Scalar tensors of one dimension d and of any orders from 1. Tensors of the same order are added.
+        Scalar tensors of one dimension d and of any orders from 1. Tensors of the same
+        order are added.
     name : str
         Name that identifies the polynomial.
 
@@ -251,7 +290,8 @@ def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str =
     TypeError
         If an item is not a SymmetricTensor.
     ValueError
-        If `tensors` is empty, the dimensions differ, or a tensor is not scalar or has order 0.
+        If `tensors` is empty, the dimensions differ, or a tensor is not scalar or has
+        order 0.
 
     Notes
     -----
@@ -263,29 +303,52 @@ def polynomial(tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str =
     >>> square.values(np.array([[3.0, 4.0]])), square.gradients(np.array([[3.0, 4.0]]))
     (array([25.]), array([[6., 8.]]))
     """
-    tensors = [tensors] if isinstance(tensors, SymmetricTensor) else validation.sequence("tensors", tensors)
+    tensors = (
+        [tensors]
+        if isinstance(tensors, SymmetricTensor)
+        else validation.sequence("tensors", tensors)
+    )
     for number, tensor in enumerate(tensors):
         _scalar(f"tensors[{number}]", tensor, None)
     if not tensors or len({tensor.dim for tensor in tensors}) > 1:
-        raise ValueError(f"tensors = {validation.brief(tensors)}: must be one or more, of one dimension")
+        raise ValueError(
+            f"tensors = {validation.brief(tensors)}: must be one or more, of one dimension"
+        )
     d = tensors[0].dim
-    linear = sum((tensor.packed for tensor in tensors if tensor.order == 1), np.zeros(d))
-    square = sum((2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d)))
-    higher = [(tensor.order, _pair_matrix(tensor)) for tensor in tensors if tensor.order > 2]
+    linear = sum(
+        (tensor.packed for tensor in tensors if tensor.order == 1), np.zeros(d)
+    )
+    square = sum(
+        (2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d))
+    )
+    higher = [
+        (tensor.order, _pair_matrix(tensor)) for tensor in tensors if tensor.order > 2
+    ]
 
-    # Return, for each v of `vectors`, the list of T(x, .., x, v, .) for every tensor above the second order.
+    # Return, for each v of `vectors`, the list of T(x, .., x, v, .) for every tensor
+    # above the second order.
     def contracted(x: Floats, *vectors: Floats) -> list[list[Floats]]:
         found = [_contract(n, A, x, *vectors) for n, A in higher]
         return [[each[k] for each in found] for k in range(len(vectors))]
 
     def value(x: Floats, along: list) -> Floats:
-        return x @ linear + ((x @ square) * x).sum(axis=1) / 2 + sum((x * a).sum(axis=1) for a in along)
+        return (
+            x @ linear
+            + ((x @ square) * x).sum(axis=1) / 2
+            + sum((x * a).sum(axis=1) for a in along)
+        )
 
     def slope(x: Floats, along: list) -> Floats:
-        return linear + x @ square + sum(n * a for (n, _), a in zip(higher, along, strict=True))
+        return (
+            linear
+            + x @ square
+            + sum(n * a for (n, _), a in zip(higher, along, strict=True))
+        )
 
     def turn(v: Floats, along: list) -> Floats:
-        return v @ square + sum(n * (n - 1) * a for (n, _), a in zip(higher, along, strict=True))
+        return v @ square + sum(
+            n * (n - 1) * a for (n, _), a in zip(higher, along, strict=True)
+        )
 
     def jet(x: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
         along_x, along_v = contracted(x, x, v)
@@ -314,7 +377,9 @@ def _pair_matrix(tensor: SymmetricTensor) -> Floats:
     return matrix * multiplicities(tensor.dim, tensor.order - 2)[:, None]
 
 
-def _contract(order: int, pair_matrix: Floats, x: Floats, *others: Floats) -> list[Floats]:
+def _contract(
+    order: int, pair_matrix: Floats, x: Floats, *others: Floats
+) -> list[Floats]:
     """Return T(x, .., x, v, .) for each v of `others`; x, v and the results have shape (n, d)."""
     d = x.shape[1]
     packed = monomials(x, order - 2) @ pair_matrix
@@ -330,28 +395,42 @@ def _chunked(function: Callable, d: int, *arrays: Floats) -> Any:
     """
     batches = [validation.real_array("x", array, last=d) for array in arrays]
     if any(batch.shape != batches[0].shape or batch.ndim != 2 for batch in batches):
-        raise ValueError(f"x: shapes {', '.join(str(batch.shape) for batch in batches)}; must be (n, {d})")
+        raise ValueError(
+            f"x: shapes {', '.join(str(batch.shape) for batch in batches)}; must be (n, {d})"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
-        parts = [function(*(batch[rows] for batch in batches)) for rows in chunks.slices(len(batches[0]), 1024)]
+        parts = [
+            function(*(batch[rows] for batch in batches))
+            for rows in chunks.slices(len(batches[0]), 1024)
+        ]
     several = isinstance(parts[0], tuple)
     columns = zip(*parts, strict=True) if several else iter([parts])
-    whole = tuple(validation.representable("x", np.concatenate(column), "scale the inputs") for column in columns)
+    whole = tuple(
+        validation.representable("x", np.concatenate(column), "scale the inputs")
+        for column in columns
+    )
     return whole if several else whole[0]
 
 
 def label(tensors: Sequence[SymmetricTensor]) -> str:
     """Return a name for a set of tensors, with a hash of their entries so that another set has another name."""
-    digest = hashlib.sha256(b"".join(tensor.packed.tobytes() for tensor in tensors)).hexdigest()[:16]
+    digest = hashlib.sha256(
+        b"".join(tensor.packed.tobytes() for tensor in tensors)
+    ).hexdigest()[:16]
     return f"orders 1 to {len(tensors)} ({digest})"
 
 
-def orders_in_turn(name: str, tensors: Sequence[SymmetricTensor]) -> list[SymmetricTensor]:
+def orders_in_turn(
+    name: str, tensors: Sequence[SymmetricTensor]
+) -> list[SymmetricTensor]:
     """Return `tensors` as a list, after checking that they are scalar, of orders 1, 2, .. and of one dimension."""
     tensors = validation.sequence(name, tensors)
     for number, tensor in enumerate(tensors, 1):
         _scalar(f"{name}[{number - 1}]", tensor, number)
         if tensor.dim != tensors[0].dim:
-            raise ValueError(f"{name}[{number - 1}]: dim {tensor.dim}; must be {tensors[0].dim}, as {name}[0] has")
+            raise ValueError(
+                f"{name}[{number - 1}]: dim {tensor.dim}; must be {tensors[0].dim}, as {name}[0] has"
+            )
     return tensors
 
 
@@ -363,5 +442,7 @@ def _scalar(name: str, tensor: Any, order: int | None) -> None:
     message = f"{name} = {validation.brief(tensor)}: must be a scalar SymmetricTensor of order {order or '1 or higher'}"
     if not isinstance(tensor, SymmetricTensor):
         raise TypeError(message)
-    if tensor.packed.ndim > 1 or (tensor.order < 1 if order is None else tensor.order != order):
+    if tensor.packed.ndim > 1 or (
+        tensor.order < 1 if order is None else tensor.order != order
+    ):
         raise ValueError(message)

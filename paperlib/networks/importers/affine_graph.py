@@ -1,10 +1,12 @@
 """Read a network, whatever framework it is written in, as layers of affine maps and elementwise functions.
 
-Each value inside the network is an affine expression of *blocks*. A block is the network's inputs, or neurons computed in an
-earlier step. `applied` evaluates an operation of the framework at many arrays and decides which of three kinds it is:
+Each value inside the network is an affine expression of *blocks*. A block is the
+network's inputs, or neurons computed in an earlier step. `applied` evaluates an
+operation of the framework at many arrays and decides which of three kinds it is:
 
 - affine: f(x + y) - f(y) = f(x) - f(0). Its matrix is found from unit vectors;
-- elementwise: a known activation, recognised by its values. The function may take several operations, z / (1 + exp(-z));
+- elementwise: a known activation, recognised by its values. The function may take
+  several operations, z / (1 + exp(-z));
 - neither: a ValueError names the operation.
 
 `layers` turns the last value into weights, biases and activations. Linear neurons carry a block past the layers in between to
@@ -24,7 +26,8 @@ from paperlib._support.validation import Floats
 from paperlib.networks import activations
 
 TAKEN = "bring the part before or after it alone, or with one of activations.parse in its place"
-SIZES = np.logspace(-6, 6, 49) * 1.0123  # from small to large; kinks lie at round numbers, which are avoided
+# from small to large; kinks lie at round numbers, which are avoided
+SIZES = np.logspace(-6, 6, 49) * 1.0123
 PROBES = np.concatenate([[-1e6, -1.0, 0.0], np.linspace(-6, 6, 49), SIZES, -SIZES])
 SCALES = 10.0 ** np.arange(-4, 6.5, 0.5)
 
@@ -42,8 +45,9 @@ class Block:
     source : Value
         The pre-activations. A value without terms for the inputs.
     names : tuple of str
-        The activation of each neuron. Empty if the function is elementwise but not a known activation. `layers` refuses such a
-        block, but the function may be a part of a known activation.
+        The activation of each neuron. Empty if the function is elementwise but not a
+        known activation. `layers` refuses such a block, but the function may be a part
+        of a known activation.
     what : str
         The operation, for messages.
     """
@@ -68,7 +72,8 @@ class Value:
     terms : dict of Block to array of shape (size, block.size)
     constant : array of shape (size,)
     made_of : dict of Value to function
-        The elementwise functions that compute this value from earlier values of the same shape, the latest first.
+        The elementwise functions that compute this value from earlier values of the
+        same shape, the latest first.
     boolean : bool
         Whether the framework has an array of bool here, a mask.
     """
@@ -111,7 +116,9 @@ def inputs(shape: tuple[int, ...]) -> Value:
     return neurons(Value(shape, {}, np.zeros(prod(shape))), ["input"])
 
 
-def affine(shape: tuple[int, ...], parts: Sequence[tuple[Floats, Value]], constant: Floats) -> Value:
+def affine(
+    shape: tuple[int, ...], parts: Sequence[tuple[Floats, Value]], constant: Floats
+) -> Value:
     """Return the sum of matrix @ value over the parts, plus the constant."""
     terms: dict[Block, Floats] = {}
     for matrix, value in parts:
@@ -126,7 +133,10 @@ def dense(weight: Any, value: Value, bias: Any) -> Value:
 
     `applied` returns the same up to rounding. Here the weights are exact.
     """
-    weight, bias = np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
+    weight, bias = (
+        np.asarray(weight, dtype=np.float64),
+        np.asarray(bias, dtype=np.float64),
+    )
     return affine((*value.shape[:-1], len(weight)), [(weight, value)], bias)
 
 
@@ -189,13 +199,19 @@ def _is_elementwise(function: Function, size: int) -> bool:
     alternate, drawn = np.arange(size) % 2 == 0, random.random(size) < 0.5
     return bool(np.isfinite(of_x).all()) and all(
         np.allclose(
-            function(np.where(mask, other, x)), np.where(mask, of_other, of_x), rtol=1e-6, atol=1e-9, equal_nan=True
+            function(np.where(mask, other, x)),
+            np.where(mask, of_other, of_x),
+            rtol=1e-6,
+            atol=1e-9,
+            equal_nan=True,
         )
         for mask in (alternate, drawn)
     )
 
 
-def _elementwise(function: Function, values: Sequence[Value], shape: tuple[int, ...]) -> list[tuple[Value, Function]]:
+def _elementwise(
+    function: Function, values: Sequence[Value], shape: tuple[int, ...]
+) -> list[tuple[Value, Function]]:
     """Return each value that determines the result elementwise, with the function that computes it. The latest comes first."""
     found = []
     origins = [{value: lambda x: x} | value.made_of for value in values]
@@ -224,10 +240,16 @@ def _activated(function: Function, base: Value) -> Value | None:
         return neurons(base, np.array(names)[which.ravel()].tolist())
     finite = np.isfinite(values).all(axis=1)
     rate = np.log(values[PROBES == 1.0][0, 0])
-    for name, inner, offset, outer in (("sin", 1.0, np.pi / 2, 0.0), ("exp", 1.0, 0.0, -1.0), ("exp", rate, 0.0, 0.0)):
+    for name, inner, offset, outer in (
+        ("sin", 1.0, np.pi / 2, 0.0),
+        ("exp", 1.0, 0.0, -1.0),
+        ("exp", rate, 0.0, 0.0),
+    ):
         expected = activations.of_layer(name, inner * PROBES + offset, 0)[0] + outer
         if np.allclose(values[finite], expected[finite, None], rtol=1e-5, atol=1e-6):
-            before = affine(base.shape, [(inner * np.eye(size), base)], np.full(size, offset))
+            before = affine(
+                base.shape, [(inner * np.eye(size), base)], np.full(size, offset)
+            )
             after = neurons(before, [name] * size)
             return replace(after, constant=after.constant + outer)
     return None
@@ -242,7 +264,9 @@ def _neurons(what: str, candidates: list[tuple[Value, Function]]) -> Value:
     return replace(neurons(candidates[0][0], (), what), made_of=dict(candidates))
 
 
-def _classified(what: str, operation: Callable[[Floats], Any], values: Sequence[Value], zero: Any) -> Any:
+def _classified(
+    what: str, operation: Callable[[Floats], Any], values: Sequence[Value], zero: Any
+) -> Any:
     """Return the value that an operation gives. `zero` is its result at zero, a constant if not an array."""
     if not hasattr(zero, "__array__"):
         return zero
@@ -275,13 +299,15 @@ def applied(what: str, operation: Callable[..., Any], arguments: Sequence[Any]) 
     what : str
         The operation, for messages.
     operation : callable
-        Takes the arguments, with an array in place of each value, of bool for a mask. Returns an array, or a list or tuple.
+        Takes the arguments, with an array in place of each value, of bool for a mask.
+        Returns an array, or a list or tuple.
     arguments : sequence of Value or constant
 
     Returns
     -------
     Value, or constant, or tuple of both
-        Arrays become values. Other results are constants, and so are all results if no argument is a value.
+        Arrays become values. Other results are constants, and so are all results if no
+        argument is a value.
 
     Raises
     ------
@@ -298,11 +324,15 @@ def applied(what: str, operation: Callable[..., Any], arguments: Sequence[Any]) 
             part.reshape(value.shape).astype(bool if value.boolean else float)
             for part, value in zip(np.split(x, ends), values)
         )
-        return operation(*(next(arrays) if isinstance(each, Value) else each for each in arguments))
+        return operation(
+            *(next(arrays) if isinstance(each, Value) else each for each in arguments)
+        )
 
     with np.errstate(all="ignore"):
         found = called(np.zeros(ends[-1]))
-        if isinstance(found, (list, tuple)) and any(hasattr(each, "__array__") for each in found):
+        if isinstance(found, (list, tuple)) and any(
+            hasattr(each, "__array__") for each in found
+        ):
             return tuple(
                 _classified(what, lambda x, place=place: called(x)[place], values, each)  # type: ignore[misc]
                 for place, each in enumerate(found)
@@ -322,7 +352,9 @@ def _ancestors(output: Value) -> list[Block]:
             if block not in found:
                 visit(block.source)
                 if not block.names:
-                    raise ValueError(f"{block.what} is a function of each number, but none of ours; {TAKEN}")
+                    raise ValueError(
+                        f"{block.what} is a function of each number, but none of ours; {TAKEN}"
+                    )
                 found.append(block)
 
     visit(output)
@@ -331,14 +363,21 @@ def _ancestors(output: Value) -> list[Block]:
 
 def _carry(block: Block, sources: dict[Block, Value]) -> None:
     """Add linear neurons that carry a block past the level after its own, and let later blocks take these in its place."""
-    users = [user for user, value in sources.items() if user.level > block.level + 1 and block in value.terms]
+    users = [
+        user
+        for user, value in sources.items()
+        if user.level > block.level + 1 and block in value.terms
+    ]
     if not users:
         return
     needed = [sources[user].terms.pop(block) for user in users]
     rows = np.concatenate(needed)
     if len(rows) < block.size:
-        # The combinations that the users need are fewer than the neurons, and are carried themselves.
-        needed = np.split(np.eye(len(rows)), np.cumsum([len(matrix) for matrix in needed]))
+        # The combinations that the users need are fewer than the neurons, and are
+        # carried themselves.
+        needed = np.split(
+            np.eye(len(rows)), np.cumsum([len(matrix) for matrix in needed])
+        )
     else:
         rows = np.eye(block.size)
     size = len(rows)
@@ -358,14 +397,25 @@ def layers(output: Value) -> tuple[list[Floats], list[Floats], list[str]]:
     The output is the last layer and has no activation.
     """
     blocks = _ancestors(neurons(output, ["output"]))
-    sources = {block: replace(block.source, terms=dict(block.source.terms)) for block in blocks}
+    sources = {
+        block: replace(block.source, terms=dict(block.source.terms)) for block in blocks
+    }
     for block in blocks:
         _carry(block, sources)
-    levels = [[block for block in sources if block.level == level] for level in range(blocks[-1].level + 1)]
+    levels = [
+        [block for block in sources if block.level == level]
+        for level in range(blocks[-1].level + 1)
+    ]
     weights, biases = [], []
     for below, here in pairwise(levels):
-        matrices = [[sources[b].terms.get(a, np.zeros((b.size, a.size))) for a in below] for b in here]
+        matrices = [
+            [sources[b].terms.get(a, np.zeros((b.size, a.size))) for a in below]
+            for b in here
+        ]
         weights.append(np.block(matrices))
         biases.append(np.concatenate([sources[block].constant for block in here]))
-    names = [activations.spelled([name for block in level for name in block.names]) for level in levels[1:-1]]
+    names = [
+        activations.spelled([name for block in level for name in block.names])
+        for level in levels[1:-1]
+    ]
     return weights, biases, names

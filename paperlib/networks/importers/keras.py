@@ -7,11 +7,19 @@ import numpy as np
 from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Value
 
-# Layers that are an affine map followed by an activation. In a recurrent layer the activation stands inside.
+# Layers that are an affine map followed by an activation. In a recurrent layer the
+# activation stands inside.
 MAPS = (
-    "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D",
+    "Dense",
+    "EinsumDense",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "SeparableConv1D",
     "SeparableConv2D",
-)  # fmt: skip
+)
 
 
 def _functional(model: Any, shape: tuple[int, ...]) -> Any:
@@ -23,9 +31,14 @@ def _functional(model: Any, shape: tuple[int, ...]) -> Any:
     if hasattr(model, "_run_through_graph"):
         return model
     x = keras.Input(shape)
-    counts = [(each, len(each._inbound_nodes), len(each._outbound_nodes)) for each in model._flatten_layers()]
+    counts = [
+        (each, len(each._inbound_nodes), len(each._outbound_nodes))
+        for each in model._flatten_layers()
+    ]
     try:
-        with affine_graph.refusing("model: its call is no graph of Keras' own operations"):
+        with affine_graph.refusing(
+            "model: its call is no graph of Keras' own operations"
+        ):
             return keras.Function(x, model.call(x))
     finally:  # the call has added nodes to its layers
         for layer, ins, outs in counts:
@@ -64,11 +77,20 @@ def _applied(operation: Any, args: tuple, kwargs: dict) -> Any:
     """Return the result of an operation of a model's graph on values."""
     import keras
 
-    given = args, {name: each for name, each in kwargs.items() if name not in ("training", "mask")}
+    given = (
+        args,
+        {
+            name: each
+            for name, each in kwargs.items()
+            if name not in ("training", "mask")
+        },
+    )
     values = [leaf for leaf in keras.tree.flatten(given) if isinstance(leaf, Value)]
     if isinstance(operation, keras.Model):
         if len(values) != 1:
-            raise ValueError(f"model: {operation.name!r} within it has {len(values)} inputs; must have one")
+            raise ValueError(
+                f"model: {operation.name!r} within it has {len(values)} inputs; must have one"
+            )
         return _run(operation, values[0])
     what = f"model: layer {operation.name!r} ({type(operation).__name__})"
     if type(operation) is keras.layers.Dense and len(values[0].shape) == 2:
@@ -90,11 +112,16 @@ def _called(what: str, function: Any, given: tuple[Any, dict]) -> Any:
     import keras
 
     leaves = keras.tree.flatten(given)
-    mode = {"training": False} if getattr(function, "_call_has_training_arg", False) else {}
+    mode = (
+        {"training": False}
+        if getattr(function, "_call_has_training_arg", False)
+        else {}
+    )
 
     def operation(*filled: Any) -> Any:
         tensors = [
-            keras.ops.convert_to_tensor(each) if isinstance(leaf, Value) else each for leaf, each in zip(leaves, filled)
+            keras.ops.convert_to_tensor(each) if isinstance(leaf, Value) else each
+            for leaf, each in zip(leaves, filled)
         ]
         args, kwargs = keras.tree.pack_sequence_as(given, tensors)
         return keras.tree.map_structure(_array, function(*args, **kwargs, **mode))
@@ -114,7 +141,8 @@ def _run(model: Any, value: Value) -> Value:
 
     function = _functional(model, value.shape[1:])
     out = function._run_through_graph(
-        value, lambda operation: lambda *args, **kwargs: _applied(operation, args, kwargs)
+        value,
+        lambda operation: lambda *args, **kwargs: _applied(operation, args, kwargs),
     )
     leaves = keras.tree.flatten(out)
     if len(leaves) == 1 and isinstance(leaves[0], Value):
@@ -126,11 +154,15 @@ def _shape(model: Any) -> tuple[int, ...]:
     """Return the shape of the input, without the batch."""
     if getattr(model, "inputs", None):
         if len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise ValueError(f"model: {len(model.inputs)} inputs and {len(model.outputs)} outputs; must be one of each")
+            raise ValueError(
+                f"model: {len(model.inputs)} inputs and {len(model.outputs)} outputs; must be one of each"
+            )
         return tuple(model.inputs[0].shape[1:])
     built = list((getattr(model, "_build_shapes_dict", None) or {}).values())
     if not model.built or len(built) != 1 or not isinstance(built[0], tuple):
-        raise ValueError(f"model: {model.name!r} is not built; call it or give it an Input")
+        raise ValueError(
+            f"model: {model.name!r} is not built; call it or give it an Input"
+        )
     return built[0][1:]
 
 

@@ -17,19 +17,28 @@ def _double(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
-def _evaluated(what: str, node: Any, opsets: dict[str, int], names: list[str], *arrays: Any) -> list[np.ndarray]:
+def _evaluated(
+    what: str, node: Any, opsets: dict[str, int], names: list[str], *arrays: Any
+) -> list[np.ndarray]:
     """Return the outputs of a node. `names` are those of its inputs."""
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
-    if node.op_type == "Cast" and any(each.name == "to" and each.i in REALS for each in node.attribute):
+    if node.op_type == "Cast" and any(
+        each.name == "to" and each.i in REALS for each in node.attribute
+    ):
         return [np.asarray(array, dtype=np.float64) for array in arrays]
     with affine_graph.refusing(f"{what} cannot be evaluated"):
-        kinds = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in arrays]  # some operators depend on them
-        inputs = [helper.make_tensor_value_info(*each, None) for each in zip(names, kinds)]
+        # some operators depend on them
+        kinds = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in arrays]
+        inputs = [
+            helper.make_tensor_value_info(*each, None) for each in zip(names, kinds)
+        ]
         outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
         alone = helper.make_graph([node], "node", inputs, outputs)
-        found = ReferenceEvaluator(alone, opsets=opsets).run(None, dict(zip(names, arrays)))
+        found = ReferenceEvaluator(alone, opsets=opsets).run(
+            None, dict(zip(names, arrays))
+        )
     return [_double(np.asarray(each)) for each in found]
 
 
@@ -39,7 +48,10 @@ def _run(model: Any, x: Any) -> Any:
 
     opsets = {each.domain: each.version for each in model.opset_import}
     known: dict[str, Any] = {each.name: x for each in model.graph.input}
-    known |= {each.name: _double(numpy_helper.to_array(each)) for each in model.graph.initializer}
+    known |= {
+        each.name: _double(numpy_helper.to_array(each))
+        for each in model.graph.initializer
+    }
     for node in model.graph.node:
         what = f"model: node {node.name or node.output[0]!r} ({node.op_type})"
         names = [name for name in dict.fromkeys(node.input) if name]
@@ -49,7 +61,9 @@ def _run(model: Any, x: Any) -> Any:
             raise ValueError(f"{what} takes {error}, which is not there") from None
         if node.op_type in ("Shape", "Size"):  # the same for all inputs of one shape
             given = [np.zeros(each.shape) for each in given]
-        found = affine_graph.applied(what, partial(_evaluated, what, node, opsets, names), given)
+        found = affine_graph.applied(
+            what, partial(_evaluated, what, node, opsets, names), given
+        )
         known |= zip(node.output, found)
     return known[model.graph.output[0].name]
 
@@ -72,14 +86,20 @@ def from_onnx(model: Any) -> Converted:
     if isinstance(model, (str, os.PathLike)):
         model = _loaded(model)
     if not isinstance(model, onnx.ModelProto):
-        raise TypeError(f"model: {type(model).__name__} given; must be a path or an onnx.ModelProto")
+        raise TypeError(
+            f"model: {type(model).__name__} given; must be a path or an onnx.ModelProto"
+        )
     stored = {each.name for each in model.graph.initializer}
     free = [each for each in model.graph.input if each.name not in stored]
     if len(free) != 1 or len(model.graph.output) != 1:
-        raise ValueError(f"model: {len(free)} inputs and {len(model.graph.output)} outputs; must be one of each")
+        raise ValueError(
+            f"model: {len(free)} inputs and {len(model.graph.output)} outputs; must be one of each"
+        )
     shape = tuple(each.dim_value for each in free[0].type.tensor_type.shape.dim)[1:]
     if not shape or not all(shape):
-        raise ValueError(f"model: input of shape {shape}; must be fixed past its first axis")
+        raise ValueError(
+            f"model: input of shape {shape}; must be fixed past its first axis"
+        )
     output = _run(model, affine_graph.inputs((1, *shape)))
     if not isinstance(output, Value):
         raise ValueError("model: its output does not depend on its input")

@@ -17,9 +17,19 @@ def _own(module: Any) -> Any:
     import torch
 
     while isinstance(module, torch.nn.DataParallel) or hasattr(module, "_orig_mod"):
-        module = getattr(module, "_orig_mod" if hasattr(module, "_orig_mod") else "module")
-    tensors = [value for part in module.modules() for value in vars(part).values() if isinstance(value, torch.Tensor)]
-    computed = {id(value): value.detach().clone() for value in tensors if not value.is_leaf}  # which deepcopy refuses
+        module = getattr(
+            module, "_orig_mod" if hasattr(module, "_orig_mod") else "module"
+        )
+    tensors = [
+        value
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, torch.Tensor)
+    ]
+    # Which deepcopy refuses
+    computed = {
+        id(value): value.detach().clone() for value in tensors if not value.is_leaf
+    }
     return copy.deepcopy(module, computed).to("cpu", torch.float64).eval()
 
 
@@ -42,13 +52,21 @@ def _shape(module: Any, example: Any) -> tuple[int, ...]:
     elif np.ndim(example) > 1:
         shapes = iter([np.shape(example)[1:]])
     else:
-        raise ValueError(f"example: shape {np.shape(example)}; must have an axis for the batch, and one more")
+        raise ValueError(
+            f"example: shape {np.shape(example)}; must have an axis for the batch, and one more"
+        )
     error = None
     for shape in shapes:
         error = _refusal(module, shape)
         if error is None:
-            if len(shape) == 2 and example is None and _refusal(module, (shape[0], shape[1] + 1)) is None:
-                raise ValueError("module: takes inputs of any length; give an example of its input")
+            if (
+                len(shape) == 2
+                and example is None
+                and _refusal(module, (shape[0], shape[1] + 1)) is None
+            ):
+                raise ValueError(
+                    "module: takes inputs of any length; give an example of its input"
+                )
             return shape
     if error is None:
         raise ValueError(
@@ -84,12 +102,23 @@ def _run(traced: Any, value: Value) -> Any:
             if node.op == "call_module":
                 part = self.fetch_attr(node.target)
                 name, kind = node.target, type(part).__name__
-                if type(part) is torch.nn.Linear and isinstance(leaves[0], Value) and len(leaves[0].shape) == 2:
-                    return affine_graph.dense(part.weight, leaves[0], 0.0 if part.bias is None else part.bias)
+                if (
+                    type(part) is torch.nn.Linear
+                    and isinstance(leaves[0], Value)
+                    and len(leaves[0].shape) == 2
+                ):
+                    return affine_graph.dense(
+                        part.weight, leaves[0], 0.0 if part.bias is None else part.bias
+                    )
 
             def operation(*filled: Any) -> Any:
-                tensors = [torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in filled]
-                return getattr(self, node.op)(node.target, *_pytree.tree_unflatten(tensors, spec))
+                tensors = [
+                    torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
+                    for leaf in filled
+                ]
+                return getattr(self, node.op)(
+                    node.target, *_pytree.tree_unflatten(tensors, spec)
+                )
 
             return affine_graph.applied(f"module: {name!r} ({kind})", operation, leaves)
 
@@ -103,21 +132,28 @@ def from_torch(module: Any, example: Any = None) -> Converted:
     import torch
 
     if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"module: {type(module).__name__} given; must be a torch.nn.Module")
+        raise TypeError(
+            f"module: {type(module).__name__} given; must be a torch.nn.Module"
+        )
     own = _own(module)
     with torch.no_grad():
         shape = _shape(own, example)
-        with affine_graph.refusing("module: its forward cannot be traced", "; must not ask what its input is"):
+        with affine_graph.refusing(
+            "module: its forward cannot be traced", "; must not ask what its input is"
+        ):
             traced = torch.fx.symbolic_trace(own)
         _, *others = (node for node in traced.graph.nodes if node.op == "placeholder")
         for node in others:
             if not node.args:
-                raise ValueError(f"module: takes more than one input, {node.name!r} too; must take one")
+                raise ValueError(
+                    f"module: takes more than one input, {node.name!r} too; must take one"
+                )
         output = _run(traced, affine_graph.inputs((1, *shape)))
         if not isinstance(output, Value):
             raise ValueError(
                 "module: gives more than one output, or none that depends on its input; must give one tensor"
             )
         x = np.random.default_rng(0).standard_normal((8, *shape))
-        expected = np.stack([own(torch.tensor(row[None])).numpy().ravel() for row in x])  # a batch of one, as traced
+        # A batch of one, as traced
+        expected = np.stack([own(torch.tensor(row[None])).numpy().ravel() for row in x])
     return Converted(output, x, expected)

@@ -11,7 +11,13 @@ from paperlib._support.validation import Floats
 from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Value
 
-NAMES = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "exp": "exp"}
+NAMES = {
+    "identity": "linear",
+    "logistic": "sigmoid",
+    "tanh": "tanh",
+    "relu": "relu",
+    "exp": "exp",
+}
 
 
 def _fitted(estimator: Any) -> None:
@@ -28,14 +34,19 @@ def _fitted(estimator: Any) -> None:
 def _nested(estimator: Any) -> Iterator[Any]:
     """Yield an estimator and all its parts, among which may be None and "passthrough"."""
     yield estimator
-    for _, part, *_ in (*getattr(estimator, "transformers_", ()), *getattr(estimator, "steps", ())):
+    for _, part, *_ in (
+        *getattr(estimator, "transformers_", ()),
+        *getattr(estimator, "steps", ()),
+    ):
         yield from _nested(part)
 
 
 def _end(model: Any, place: int) -> Any:
     """Return the first step of nested pipelines, for place 0, or the last, for place -1."""
     while hasattr(model, "regressor_") or hasattr(model, "steps"):
-        model = model.regressor_ if hasattr(model, "regressor_") else model.steps[place][1]
+        model = (
+            model.regressor_ if hasattr(model, "regressor_") else model.steps[place][1]
+        )
     return model
 
 
@@ -64,10 +75,14 @@ def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
                 f"{type(part).__name__}(clip=True) is taken without its clipping: it holds for {low} <= x <= {high}",
                 stacklevel=6,
             )
-    name, function = f"model: {type(step).__name__}", own.inverse_transform if inverse else own.transform
+    name, function = (
+        f"model: {type(step).__name__}",
+        own.inverse_transform if inverse else own.transform,
+    )
 
     def called(x: Floats) -> np.ndarray:
-        with affine_graph.refusing(f"{name} takes no numbers of any size"):  # as an encoder of categories
+        # As an encoder of categories
+        with affine_graph.refusing(f"{name} takes no numbers of any size"):
             found = function(_framed(own, x.reshape(1, -1)))
         return np.ravel(found.toarray() if hasattr(found, "toarray") else found)
 
@@ -77,11 +92,19 @@ def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
 def _network(model: Any, value: Value) -> Value:
     """Return the output of a perceptron."""
     _fitted(model)
-    if model.out_activation_ not in NAMES or (hasattr(model, "classes_") and model.n_outputs_ > 1):
-        raise ValueError(f"model: its output goes through {model.out_activation_!r}; must have one or two classes")
+    if model.out_activation_ not in NAMES or (
+        hasattr(model, "classes_") and model.n_outputs_ > 1
+    ):
+        raise ValueError(
+            f"model: its output goes through {model.out_activation_!r}; must have one or two classes"
+        )
     activations = [model.activation] * (len(model.coefs_) - 1) + [model.out_activation_]
-    for weight, bias, activation in zip(model.coefs_, model.intercepts_, activations, strict=True):
-        value = affine_graph.neurons(affine_graph.dense(weight.T, value, bias), [NAMES[activation]] * len(bias))
+    for weight, bias, activation in zip(
+        model.coefs_, model.intercepts_, activations, strict=True
+    ):
+        value = affine_graph.neurons(
+            affine_graph.dense(weight.T, value, bias), [NAMES[activation]] * len(bias)
+        )
     return value
 
 
@@ -100,13 +123,16 @@ def _run(model: Any, value: Value) -> Value:
         _fitted(model)
         return _scaled(model.transformer_, _run(model.regressor_, value), inverse=True)
     if not _is_network(model):
-        raise TypeError(f"model: {kind} given; must be a fitted sklearn.neural_network.MLPRegressor or MLPClassifier")
+        raise TypeError(
+            f"model: {kind} given; must be a fitted sklearn.neural_network.MLPRegressor or MLPClassifier"
+        )
     return _network(model, value)
 
 
 def _typical_inputs(model: Any, features: int) -> Floats:
     """Return inputs of the size that the first scaling expects: others would saturate the network."""
-    x = np.random.default_rng(0).uniform(0, 1, (8, features))  # the range of MinMaxScaler
+    # The range of MinMaxScaler
+    x = np.random.default_rng(0).uniform(0, 1, (8, features))
     try:
         return np.asarray(_end(model, 0).inverse_transform(x), dtype=np.float64)
     except Exception:  # it has no inverse
@@ -116,13 +142,22 @@ def _typical_inputs(model: Any, features: int) -> Floats:
 def from_sklearn(model: Any) -> Converted:
     """See `MLP.from_sklearn`."""
     if not hasattr(model, "predict"):
-        raise TypeError(f"model: {type(model).__name__} given; must be a fitted sklearn.neural_network.MLPRegressor")
+        raise TypeError(
+            f"model: {type(model).__name__} given; must be a fitted sklearn.neural_network.MLPRegressor"
+        )
     last = _end(model, -1)
-    features = getattr(model, "n_features_in_", None) or len(getattr(last, "coefs_", [[0]])[0])
-    output = _run(model, affine_graph.inputs((features,)))  # raises first if a part is not fitted
+    features = getattr(model, "n_features_in_", None) or len(
+        getattr(last, "coefs_", [[0]])[0]
+    )
+    # raises first if a part is not fitted
+    output = _run(model, affine_graph.inputs((features,)))
     x = _typical_inputs(model, features)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         rows = _framed(model, x)
-        expected = model.predict_proba(rows)[:, 1:] if hasattr(last, "classes_") else model.predict(rows)
+        expected = (
+            model.predict_proba(rows)[:, 1:]
+            if hasattr(last, "classes_")
+            else model.predict(rows)
+        )
     return Converted(output, x, np.asarray(expected))

@@ -18,17 +18,33 @@ from numpy.polynomial import Chebyshev, Polynomial
 from scipy.special import erfcx
 
 from paperlib.networks.bases import BASES, KINKED
-from paperlib.taylor.compiled.simd import FLAGS, INDEX, LANES, VECTOR, everywhere, load, store, writes
+from paperlib.taylor.compiled.simd import (
+    FLAGS,
+    INDEX,
+    LANES,
+    VECTOR,
+    everywhere,
+    load,
+    store,
+    writes,
+)
 
 CODES = {name: code for code, name in enumerate(BASES)}
 WHOLE = ir.VectorType(INDEX, LANES)
-ROUNDING = 1.5 * 2.0**52  # added to a small number, it leaves the nearest integer in the last bits
+# added to a small number, it leaves the nearest integer in the last bits
+ROUNDING = 1.5 * 2.0**52
 LOG2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)  # log 2 as a sum
 PI = (3.1415926534682512, 1.2154201012607932e-10, 4.044532497591901e-21)  # as a sum
 LOWEST, HIGHEST = -708.0, 709.0  # the exponential is 0 below and infinite above
 MAX_ANGLE = 1e6  # beyond it the sine is not a number here, and the caller takes NumPy's
 ERFC_SCALE, ERFC_DEGREE = 3.75, 20
-INSTRUCTIONS = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv", "negative": "fneg"}
+INSTRUCTIONS = {
+    "add": "fadd",
+    "subtract": "fsub",
+    "multiply": "fmul",
+    "divide": "fdiv",
+    "negative": "fneg",
+}
 INTRINSICS = {"absolute": "fabs", "copysign": "copysign", "sqrt": "sqrt"}
 
 
@@ -49,11 +65,17 @@ class Vector(NDArrayOperatorsMixin):
 
     def of(self, number: Any) -> "Vector":
         """Return a number as a constant vector, a vector as it is."""
-        return number if isinstance(number, Vector) else Vector(self.builder, VECTOR([float(number)] * LANES))
+        return (
+            number
+            if isinstance(number, Vector)
+            else Vector(self.builder, VECTOR([float(number)] * LANES))
+        )
 
     def emit(self, name: str, *others: Any, **options: Any) -> Any:
         """Emit the instruction of this name, a method of the builder."""
-        return Vector(self.builder, getattr(self.builder, name)(self.value, *others, **options))
+        return Vector(
+            self.builder, getattr(self.builder, name)(self.value, *others, **options)
+        )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *given: Any) -> Any:
         name, (first, *others) = ufunc.__name__, [self.of(each) for each in given]
@@ -61,17 +83,26 @@ class Vector(NDArrayOperatorsMixin):
         if name in INSTRUCTIONS:
             return first.emit(INSTRUCTIONS[name], *values, flags=FLAGS)
         if name in INTRINSICS:
-            kind, called = ir.FunctionType(VECTOR, [VECTOR] * len(given)), f"llvm.{INTRINSICS[name]}.v{LANES}f64"
+            kind, called = (
+                ir.FunctionType(VECTOR, [VECTOR] * len(given)),
+                f"llvm.{INTRINSICS[name]}.v{LANES}f64",
+            )
             function = cgutils.get_or_insert_function(self.builder.module, kind, called)
-            return Vector(self.builder, self.builder.call(function, [first.value, *values]))
+            return Vector(
+                self.builder, self.builder.call(function, [first.value, *values])
+            )
         return getattr(first, name)(*others)
 
-    def __array_function__(self, where: Any, kinds: Any, given: Any, options: Any) -> Any:
+    def __array_function__(
+        self, where: Any, kinds: Any, given: Any, options: Any
+    ) -> Any:
         condition, a, b = map(self.of, given)
         return condition.emit("select", a.value, b.value)
 
     def greater(self, other: Any) -> Any:
-        return Vector(self.builder, self.builder.fcmp_ordered(">", self.value, other.value))
+        return Vector(
+            self.builder, self.builder.fcmp_ordered(">", self.value, other.value)
+        )
 
     def hypot(self, other: Any) -> Any:
         return np.sqrt(self * self + other * other)
@@ -80,15 +111,24 @@ class Vector(NDArrayOperatorsMixin):
         """Return the rest to the nearest multiple, n times the sum of `parts`, and integers whose last bits are those of n."""
         shifted: Any = self * (1 / sum(parts)) + ROUNDING
         times = shifted - ROUNDING
-        return reduce(lambda rest, part: rest - times * part, parts, self), shifted.emit("bitcast", WHOLE)
+        return reduce(
+            lambda rest, part: rest - times * part, parts, self
+        ), shifted.emit("bitcast", WHOLE)
 
     @cached_property
     def exponential(self) -> tuple:
         """exp(x) - 1 and exp(x), each to its last digits, as 2^n (1 + p(r)), x = n log 2 + r."""
         r, bits = self.reduced(LOG2)
-        power = bits.emit("shl", _integers(52)).emit("add", _integers(1023 << 52)).emit("bitcast", VECTOR)
+        power = (
+            bits.emit("shl", _integers(52))
+            .emit("add", _integers(1023 << 52))
+            .emit("bitcast", VECTOR)
+        )
         p = r + _polynomial([1 / factorial(k) for k in range(13, 1, -1)], r) * r * r
-        less, e = (np.where(self > LOWEST, power * p + q, low) for q, low in ((power - 1, -1), (power, 0)))
+        less, e = (
+            np.where(self > LOWEST, power * p + q, low)
+            for q, low in ((power - 1, -1), (power, 0))
+        )
         return less, np.where(self > HIGHEST, inf, e)
 
     def expm1(self) -> Any:
@@ -111,9 +151,13 @@ class Vector(NDArrayOperatorsMixin):
         """Return the sine of x = n pi + r, (-1)^n times that of r, or the cosine."""
         near: Any = np.where(abs(self) > MAX_ANGLE, nan, self)  # type: ignore[call-overload]  # a Vector
         r, bits = near.reduced(PI)
-        series = _polynomial([(-1) ** k / factorial(2 * k + 1 - even) for k in range(11, -1, -1)], r * r)
+        series = _polynomial(
+            [(-1) ** k / factorial(2 * k + 1 - even) for k in range(11, -1, -1)], r * r
+        )
         found = (series if even else r * series).emit("bitcast", WHOLE)
-        return found.emit("xor", bits.emit("shl", _integers(63)).value).emit("bitcast", VECTOR)
+        return found.emit("xor", bits.emit("shl", _integers(63)).value).emit(
+            "bitcast", VECTOR
+        )
 
     def cos(self) -> Any:
         return self.sin(even=1)
@@ -125,12 +169,25 @@ def _scaled_erfcx(t: Any) -> Any:
     return (x + ERFC_SCALE) * erfcx(x)
 
 
-_ERFCX = Chebyshev.interpolate(_scaled_erfcx, ERFC_DEGREE).convert(kind=Polynomial).coef[::-1].tolist()
+_ERFCX = (
+    Chebyshev.interpolate(_scaled_erfcx, ERFC_DEGREE)
+    .convert(kind=Polynomial)
+    .coef[::-1]
+    .tolist()
+)
 
 
 @writes
 def activate(
-    builder: Any, code: Any, parameter: Any, work: Any, own: Any, spare: Any, width: Any, length: Any, rows: Any
+    builder: Any,
+    code: Any,
+    parameter: Any,
+    work: Any,
+    own: Any,
+    spare: Any,
+    width: Any,
+    length: Any,
+    rows: Any,
 ) -> None:
     """Write value, slope and auxiliary rows of the base function with this code at z.
 
@@ -145,12 +202,16 @@ def activate(
         cases.add_case(INDEX(CODES[name]), block)
         builder.position_at_end(block)
         of_parameter = Vector(builder, everywhere(builder, parameter))
-        with cgutils.for_range_slice(builder, INDEX(0), length, INDEX(LANES), INDEX) as (j, _):
+        with cgutils.for_range_slice(
+            builder, INDEX(0), length, INDEX(LANES), INDEX
+        ) as (j, _):
 
             def row(first: Any, number: Any, j: Any = j) -> Any:
                 return builder.add(builder.add(first, j), builder.mul(width, number))
 
-            z = Vector(builder, load(builder, work, row(own, builder.sub(rows, INDEX(1)))))
+            z = Vector(
+                builder, load(builder, work, row(own, builder.sub(rows, INDEX(1))))
+            )
             value, slope, *auxiliary = base(z, of_parameter)
             if name in KINKED:
                 auxiliary[0] = np.where(abs(z) > 0, auxiliary[0], nan)

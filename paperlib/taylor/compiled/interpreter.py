@@ -25,10 +25,18 @@ from paperlib.taylor import program
 from paperlib.taylor.compiled import activations, layout, simd
 from paperlib.taylor.compiled.activations import activate
 from paperlib.taylor.compiled.layout import GROUP, HEAD, LAYER, Ints
-from paperlib.taylor.compiled.simd import LANES, aligned, dots, multiply, multiply_and_add, product
+from paperlib.taylor.compiled.simd import (
+    LANES,
+    aligned,
+    dots,
+    multiply,
+    multiply_and_add,
+    product,
+)
 from paperlib.taylor.program import DOT, PRODUCT
 
-FEW = 3 * LANES // 4  # for fewer consecutive rows, a vector of dot products holds several centres
+# For fewer consecutive rows, a vector of dot products holds several centres
+FEW = 3 * LANES // 4
 
 
 class _Places(NamedTuple):
@@ -50,35 +58,60 @@ def _view(numbers: Any, begin: Any, kind: Any, length: Any) -> Any:
         element = context.get_data_type(kind)
         size = context.get_constant(types.intp, context.get_abi_sizeof(element))
         array, (whole, first, count) = context.make_array(made)(context, builder), given
-        data = builder.gep(context.make_array(numbers)(context, builder, whole).data, [first])
+        data = builder.gep(
+            context.make_array(numbers)(context, builder, whole).data, [first]
+        )
         data = builder.bitcast(data, element.as_pointer())
-        populate_array(array, data=data, shape=[count], strides=[size], itemsize=size, meminfo=None)
+        populate_array(
+            array, data=data, shape=[count], strides=[size], itemsize=size, meminfo=None
+        )
         return array._getvalue()
 
     return made(numbers, types.intp, types.intp), code
 
 
-row: Any = intrinsic(lambda context, numbers, begin, length: _view(numbers, begin, numbers.dtype, length))
+row: Any = intrinsic(
+    lambda context, numbers, begin, length: _view(numbers, begin, numbers.dtype, length)
+)
 
 
 def _records(dtype: np.dtype) -> Any:
     """Make a function of compiled code (table, begin, count) that returns records of a table of integers."""
     kind = numba.from_dtype(dtype)
-    return intrinsic(lambda context, table, begin, count: _view(table, begin, kind, count))
+    return intrinsic(
+        lambda context, table, begin, count: _view(table, begin, kind, count)
+    )
 
 
-_heads, _layers, _groups, _products, _dots = map(_records, (HEAD, LAYER, GROUP, PRODUCT, DOT))
+_heads, _layers, _groups, _products, _dots = map(
+    _records, (HEAD, LAYER, GROUP, PRODUCT, DOT)
+)
 
 
 @inner
-def _play(products: Any, begin: int, count: int, work: Floats, at: _Places, column: int, length: int) -> None:
+def _play(
+    products: Any,
+    begin: int,
+    count: int,
+    work: Floats,
+    at: _Places,
+    column: int,
+    length: int,
+) -> None:
     """Execute products at `length` columns of the rows, from `column` on."""
     width, kept, rows = at.width, at.kept, at.rows
-    own, shared, onward = at.own + column, at.shared - kept * width + column, at.onward - rows * width + column
+    own, shared, onward = (
+        at.own + column,
+        at.shared - kept * width + column,
+        at.onward - rows * width + column,
+    )
     for number in range(begin, begin + count):
         each = products[number]
         out, left, right = each.out, each.left, each.right
-        x, y = (own if left < kept else shared) + left * width, (own if right < kept else shared) + right * width
+        x, y = (
+            (own if left < kept else shared) + left * width,
+            (own if right < kept else shared) + right * width,
+        )
         to = (own if out < kept else shared if out < rows else onward) + out * width
         if each.first:
             multiply(work, x, y, each.weight, to, length)
@@ -86,7 +119,8 @@ def _play(products: Any, begin: int, count: int, work: Floats, at: _Places, colu
             multiply_and_add(work, x, y, each.weight, to, length)
 
 
-@partial(jit.jit, flags=frozenset({"contract", "reassoc"}), inner=True)  # in any order, else a number at a time
+# In any order, else a number at a time
+@partial(jit.jit, flags=frozenset({"contract", "reassoc"}), inner=True)
 def _dot(x: Floats, y: Floats) -> float:
     total = 0.0
     for j in range(len(x)):
@@ -117,8 +151,14 @@ def _add_dots(
     for number in range(begin, begin + count):
         each = products[number]
         some, weight = each.count, each.weight
-        x, y = (at.own if each.left < at.kept else shared) + each.left * width, shared + each.right * width
-        first, together = to + each.entry, centres - centres % LANES if some < FEW else 0
+        x, y = (
+            (at.own if each.left < at.kept else shared) + each.left * width,
+            shared + each.right * width,
+        )
+        first, together = (
+            to + each.entry,
+            centres - centres % LANES if some < FEW else 0,
+        )
         for n in range(some):
             for c in range(0, together, LANES):
                 at_x, at_y = x + c * units, y + n * width + c * units
@@ -130,10 +170,25 @@ def _add_dots(
         for c in range(together, centres):
             if some < LANES // 2:
                 for n in range(some):
-                    one, other = row(work, x + c * units, units), row(work, y + n * width + c * units, units)
+                    one, other = (
+                        row(work, x + c * units, units),
+                        row(work, y + n * width + c * units, units),
+                    )
                     out[first + n + c * size] += weight * _dot(one, other)
-            else:  # rows beyond the last are multiplied too; their products are not added
-                dots(work, x + c * units, 0, y + c * units, width, units, weight, out, first + c * size, some)
+            # rows beyond the last are multiplied too; their products are not added
+            else:
+                dots(
+                    work,
+                    x + c * units,
+                    0,
+                    y + c * units,
+                    width,
+                    units,
+                    weight,
+                    out,
+                    first + c * size,
+                    some,
+                )
 
 
 @inner
@@ -159,7 +214,13 @@ def _of(sources: int) -> Callable:
     """
 
     def run(
-        at: Floats, directions: Floats, out: Floats, work: Floats, together: int, table: Ints, numbers: Floats
+        at: Floats,
+        directions: Floats,
+        out: Floats,
+        work: Floats,
+        together: int,
+        table: Ints,
+        numbers: Floats,
     ) -> bool:
         """Add the derivatives at centres (n, dim) to `out`; False if a neuron sits at a kink or a number is not finite.
 
@@ -167,8 +228,14 @@ def _of(sources: int) -> Callable:
         `directions` is (given, n, dim). `together` centres are computed at a time.
         """
         head = _heads(table, 0, 1)[0]
-        layers, groups = _layers(table, head.layer, head.depth), _groups(table, head.groups, 1)
-        products, dot_products = _products(table, head.product, 1), _dots(table, head.dot, 1)
+        layers, groups = (
+            _layers(table, head.layer, head.depth),
+            _groups(table, head.groups, 1),
+        )
+        products, dot_products = (
+            _products(table, head.product, 1),
+            _dots(table, head.dot, 1),
+        )
         dim, order, kept, entries, depth, n = (
             head.dim,
             head.order,
@@ -190,7 +257,18 @@ def _of(sources: int) -> Callable:
                 place = _Places(own, shared, onward, kept, head.rows, width)
                 of_z = own + (order + 1) * width
                 if layer:
-                    product(work, below_own, centres, below, numbers, of.forward, of.bias, above, work, of_z)
+                    product(
+                        work,
+                        below_own,
+                        centres,
+                        below,
+                        numbers,
+                        of.forward,
+                        of.bias,
+                        above,
+                        work,
+                        of_z,
+                    )
                     y = onward + centres * below
                     product(
                         work,
@@ -205,25 +283,73 @@ def _of(sources: int) -> Callable:
                         of_z + width,
                     )
                 else:
-                    product(at, start * dim, centres, dim, numbers, of.forward, of.bias, above, work, of_z)
+                    product(
+                        at,
+                        start * dim,
+                        centres,
+                        dim,
+                        numbers,
+                        of.forward,
+                        of.bias,
+                        above,
+                        work,
+                        of_z,
+                    )
                     for i in range(head.letters):
-                        to, given = own + table[head.letter + i] * width, i - head.constants
+                        to, given = (
+                            own + table[head.letter + i] * width,
+                            i - head.constants,
+                        )
                         if given >= 0:
                             y = (given * n + start) * dim
-                            product(directions, y, centres, dim, numbers, of.forward, head.zeros, above, work, to)
-                        # The same for all centres: such a row stays where it is while it keeps its length.
+                            product(
+                                directions,
+                                y,
+                                centres,
+                                dim,
+                                numbers,
+                                of.forward,
+                                head.zeros,
+                                above,
+                                work,
+                                to,
+                            )
+                        # The same for all centres: such a row stays where it is while
+                        # it keeps its length.
                         elif start == 0 or centres < together or not head.step:
-                            _repeat(row(work, to, width), numbers, head.constant + i * above, above)
+                            _repeat(
+                                row(work, to, width),
+                                numbers,
+                                head.constant + i * above,
+                                above,
+                            )
                 if not _finite(row(work, of_z, width)):
                     return False
                 for number in range(of.group, of.group + of.groups):
                     group = groups[number]
                     length = width if of.groups == 1 else group.length
-                    for column in range(group.begin, width, width if of.groups == 1 else above):
+                    for column in range(
+                        group.begin, width, width if of.groups == 1 else above
+                    ):
                         activate(
-                            group.code, group.parameter, work, own + column, shared + column, width, length, order + 2
+                            group.code,
+                            group.parameter,
+                            work,
+                            own + column,
+                            shared + column,
+                            width,
+                            length,
+                            order + 2,
                         )
-                        _play(products, group.product, group.products, work, place, column, length)
+                        _play(
+                            products,
+                            group.product,
+                            group.products,
+                            work,
+                            place,
+                            column,
+                            length,
+                        )
                 below_own = own
                 if not head.step:  # the next layer overwrites this one's rows
                     below_own = onward
@@ -238,7 +364,12 @@ def _of(sources: int) -> Callable:
                     above, width = of.above, centres * of.above
                     end -= kept * width * head.step
                     if layer == depth - 1:
-                        _repeat(row(work, shared, width), numbers, head.last + output * above, above)
+                        _repeat(
+                            row(work, shared, width),
+                            numbers,
+                            head.last + output * above,
+                            above,
+                        )
                     else:
                         beyond = layers[layer + 1]
                         product(
@@ -255,7 +386,18 @@ def _of(sources: int) -> Callable:
                         )
                     place = _Places(end, shared, onward, kept, head.rows, width)
                     _play(products, of.down, of.downs, work, place, 0, width)
-                    _add_dots(dot_products, of.dot, of.dots, work, place, centres, out, to, entries, spare)
+                    _add_dots(
+                        dot_products,
+                        of.dot,
+                        of.dots,
+                        work,
+                        place,
+                        centres,
+                        out,
+                        to,
+                        entries,
+                        spare,
+                    )
                     if not head.step:
                         break
                 if not _finite(row(out, to, centres * entries)):
@@ -263,8 +405,22 @@ def _of(sources: int) -> Callable:
                 for i in range(head.gradients):
                     of = layers[0]
                     x = onward + table[head.gradient + i] * centres * of.above
-                    to = head.outputs * n * entries + ((output * head.gradients + i) * n + start) * head.columns
-                    product(work, x, centres, of.above, numbers, of.backward, head.zeros, head.columns, out, to)
+                    to = (
+                        head.outputs * n * entries
+                        + ((output * head.gradients + i) * n + start) * head.columns
+                    )
+                    product(
+                        work,
+                        x,
+                        centres,
+                        of.above,
+                        numbers,
+                        of.backward,
+                        head.zeros,
+                        head.columns,
+                        out,
+                        to,
+                    )
                     if not _finite(row(out, to, centres * head.columns)):
                         return False
         return sources > 0
@@ -272,6 +428,11 @@ def _of(sources: int) -> Callable:
     return run
 
 
-_FILES = [Path(str(module.__file__)) for module in (jit, simd, bases, activations, layout, program)]
-_SOURCES = int.from_bytes(sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big")
+_FILES = [
+    Path(str(module.__file__))
+    for module in (jit, simd, bases, activations, layout, program)
+]
+_SOURCES = int.from_bytes(
+    sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big"
+)
 run = jit.jit(_of(_SOURCES), flags=frozenset({"contract"}))

@@ -28,14 +28,18 @@ def _record(names: str) -> np.dtype:
     return np.dtype([(name, "i8") for name in names.split()])
 
 
-# Records of the table: the head, a layer, a group of neurons. A name in the singular is where something begins in `numbers` or in
-# the table, its plural how many there are.
+# Records of the table: the head, a layer, a group of neurons. A name in the singular is
+# where something begins in `numbers` or in the table, its plural how many there are.
 HEAD = _record(
     "order dim outputs entries gradients columns letters constants forward adjoints kept rows depth widest total passed step"
     " constant last zeros letter gradient layer groups product dot"
 )
-LAYER = _record("below above forward bias backward group groups up ups down downs dot dots")
-GROUP = np.dtype([*_record("begin length product products code").descr, ("parameter", "f8")])
+LAYER = _record(
+    "below above forward bias backward group groups up ups down downs dot dots"
+)
+GROUP = np.dtype(
+    [*_record("begin length product products code").descr, ("parameter", "f8")]
+)
 
 
 class Layout(NamedTuple):
@@ -56,7 +60,8 @@ class Layout(NamedTuple):
 class _Layer(NamedTuple):
     """Where the neurons of a layer lie in a row, and the scalings of their activations."""
 
-    groups: list[tuple[int, int, Scaled]]  # where a group begins, its length, its activation
+    # Where a group begins, its length, its activation
+    groups: list[tuple[int, int, Scaled]]
     units: int
     places: Ints
     inner: Floats
@@ -77,10 +82,15 @@ def _layer(name: str, units: int) -> _Layer:
     return _Layer(groups, begin, np.array(places), np.array(inner), np.array(outer))
 
 
-def _joined(parts: dict[Any, np.ndarray]) -> tuple[np.ndarray, dict[Any, tuple[int, int]]]:
+def _joined(
+    parts: dict[Any, np.ndarray],
+) -> tuple[np.ndarray, dict[Any, tuple[int, int]]]:
     """One array of all parts, and the beginning and the length of each."""
     ends = np.cumsum([len(part) for part in parts.values()]).tolist()
-    places = {key: (end - len(part), len(part)) for (key, part), end in zip(parts.items(), ends)}
+    places = {
+        key: (end - len(part), len(part))
+        for (key, part), end in zip(parts.items(), ends)
+    }
     return np.concatenate(list(parts.values())), places
 
 
@@ -88,19 +98,41 @@ def _numbers(mlp: MLP, layers: list[_Layer], letters: Floats) -> dict[Any, Float
     """Weights and biases of filled layers, those of the inputs first, those of the outputs last."""
     slopes = np.zeros((len(letters), layers[1].units))
     slopes[:, layers[1].places] = layers[1].inner * letters
-    numbers: dict[Any, Any] = {"constant": slopes, "zeros": np.zeros(max(layer.units for layer in layers[:-1]))}
-    for n, (below, above, weights, bias) in enumerate(zip(layers, layers[1:], mlp.weights, mlp.biases)):
-        filled, biases = np.zeros((above.units, below.units)), np.ones(above.units)  # 1 is far from a kink
-        filled[np.ix_(above.places, below.places)] = above.inner[:, None] * weights * below.outer
+    numbers: dict[Any, Any] = {
+        "constant": slopes,
+        "zeros": np.zeros(max(layer.units for layer in layers[:-1])),
+    }
+    for n, (below, above, weights, bias) in enumerate(
+        zip(layers, layers[1:], mlp.weights, mlp.biases)
+    ):
+        # 1 is far from a kink
+        filled, biases = np.zeros((above.units, below.units)), np.ones(above.units)
+        filled[np.ix_(above.places, below.places)] = (
+            above.inner[:, None] * weights * below.outer
+        )
         biases[above.places] = above.inner * bias
-        numbers |= {("forward", n): filled.T, ("bias", n): biases, ("backward", n): filled}
-    return {key: np.pad(np.ravel(part), (0, -np.size(part) % LANES)) for key, part in numbers.items()}
+        numbers |= {
+            ("forward", n): filled.T,
+            ("bias", n): biases,
+            ("backward", n): filled,
+        }
+    return {
+        key: np.pad(np.ravel(part), (0, -np.size(part) % LANES))
+        for key, part in numbers.items()
+    }
 
 
 def _recurrence(base: str, order: int, kept: int) -> np.ndarray:
     """The products that make an activation's derivatives from the second on."""
     sums = recurrence(base, order, kept)
-    return np.array([(out, *rows, n == 0, by) for out, terms in sums for n, (*rows, by) in enumerate(terms)], PRODUCT)
+    return np.array(
+        [
+            (out, *rows, n == 0, by)
+            for out, terms in sums
+            for n, (*rows, by) in enumerate(terms)
+        ],
+        PRODUCT,
+    )
 
 
 def layout(mlp: MLP, request: Request, letters: Floats) -> Layout | None:
@@ -117,18 +149,38 @@ def layout(mlp: MLP, request: Request, letters: Floats) -> Layout | None:
     written = programs(request, LANES, mlp.depth)
     first = written[0]
     bases = {scaled.base for layer in hidden for *_, scaled in layer.groups}
-    rows = max(first.kept + max(spare_rows(base, first.order) for base in bases), *(each.rows for each in written))
+    rows = max(
+        first.kept + max(spare_rows(base, first.order) for base in bases),
+        *(each.rows for each in written),
+    )
 
-    parts: dict[Any, np.ndarray] = {base: _recurrence(base, first.order, first.kept) for base in bases}
-    products, of = _joined(parts | {(each, way): getattr(each, way) for each in written for way in ("up", "down")})
+    parts: dict[Any, np.ndarray] = {
+        base: _recurrence(base, first.order, first.kept) for base in bases
+    }
+    products, of = _joined(
+        parts
+        | {
+            (each, way): getattr(each, way)
+            for each in written
+            for way in ("up", "down")
+        }
+    )
     products["out"] -= np.where(products["out"] >= ONWARD, ONWARD - rows, 0)
     dots, of_dots = _joined({each: each.dots for each in written})
     weights = sum(below.units * above.units for below, above in zip(layers, layers[1:]))
-    validation.memory("mlp", 8 * (4 * weights + 2 * letters.size), "take a smaller network")
+    validation.memory(
+        "mlp", 8 * (4 * weights + 2 * letters.size), "take a smaller network"
+    )
     numbers, at = _joined(_numbers(mlp, layers, letters))
     groups, of_groups = _joined(
         {
-            n: np.array([(*group, *of[by.base], CODES[by.base], by.parameter) for *group, by in layer.groups], GROUP)
+            n: np.array(
+                [
+                    (*group, *of[by.base], CODES[by.base], by.parameter)
+                    for *group, by in layer.groups
+                ],
+                GROUP,
+            )
             for n, layer in enumerate(hidden)
         }
     )
@@ -146,17 +198,46 @@ def layout(mlp: MLP, request: Request, letters: Floats) -> Layout | None:
         "letter": np.array(first.letters, int),
         "gradient": np.array(first.gradients, int),
     }
-    sections |= {"layer": np.array(records, LAYER), "groups": groups, "product": products, "dot": dots}
-    table, begin = _joined({key: section.view(np.int64) for key, section in sections.items()})
+    sections |= {
+        "layer": np.array(records, LAYER),
+        "groups": groups,
+        "product": products,
+        "dot": dots,
+    }
+    table, begin = _joined(
+        {key: section.view(np.int64) for key, section in sections.items()}
+    )
 
     widest = max(layer.units for layer in layers[:-1])
     total = widest if first.forward_only else sum(layer.units for layer in hidden)
     passed = max(1 + first.forward, first.adjoints)
-    head = {name: getattr(first, name) for name in ("order", "entries", "forward", "adjoints", "kept")}
-    head |= {"dim": mlp.dim, "outputs": mlp.outputs, "depth": mlp.depth, "columns": inputs.units, "rows": rows}
-    head |= {"widest": widest, "total": total, "passed": passed, "step": not first.forward_only}
-    head |= {"letters": len(first.letters), "constants": len(letters), "gradients": len(first.gradients)}
-    head |= {"constant": at["constant"][0], "zeros": at["zeros"][0], "last": at["backward", mlp.depth][0]}
+    head = {
+        name: getattr(first, name)
+        for name in ("order", "entries", "forward", "adjoints", "kept")
+    }
+    head |= {
+        "dim": mlp.dim,
+        "outputs": mlp.outputs,
+        "depth": mlp.depth,
+        "columns": inputs.units,
+        "rows": rows,
+    }
+    head |= {
+        "widest": widest,
+        "total": total,
+        "passed": passed,
+        "step": not first.forward_only,
+    }
+    head |= {
+        "letters": len(first.letters),
+        "constants": len(letters),
+        "gradients": len(first.gradients),
+    }
+    head |= {
+        "constant": at["constant"][0],
+        "zeros": at["zeros"][0],
+        "last": at["backward", mlp.depth][0],
+    }
     head |= {key: place for key, (place, _) in begin.items() if key != "head"}
     table[: len(head)] = [head[name] for name in HEAD.names or ()]
 
@@ -164,7 +245,8 @@ def layout(mlp: MLP, request: Request, letters: Floats) -> Layout | None:
     together = (
         min(max(TOGETHER // work // 8, 1), 64) * 8 if work < LARGE else 4
     )  # matrix products take eight rows at a time
-    # And, for each centre, more than enough for the alignment, a vector of sums, and rows that are read beyond the last.
+    # And, for each centre, more than enough for the alignment, a vector of sums, and
+    # rows that are read beyond the last.
     work += LANES * (2 + widest)
     gradients, columns = len(first.gradients), inputs.units
     results = mlp.outputs * (first.entries + gradients * columns)

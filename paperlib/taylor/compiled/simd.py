@@ -1,8 +1,10 @@
 """Matrix products and elementwise operations on whole vectors, written as LLVM instructions for `interpreter`.
 
-This module needs numba. A block of a matrix product, two vectors in each of `ROWS` rows, stays in registers while the inner
-index runs: each loaded vector is used for all rows, each loaded number for both vectors. LLVM's vectoriser makes vectors of plain
-loops, but no such blocks, and a BLAS that does not know the processor reaches half of this speed.
+This module needs numba. A block of a matrix product, two vectors in each of `ROWS`
+rows, stays in registers while the inner index runs: each loaded vector is used for all
+rows, each loaded number for both vectors. LLVM's vectoriser makes vectors of plain
+loops, but no such blocks, and a BLAS that does not know the processor reaches half of
+this speed.
 
 Matrices and rows are given by their place in an array of one axis. The length of a row is a multiple of LANES; see `layout`.
 """
@@ -36,16 +38,24 @@ def _lanes(numbers: Any) -> Any:
 
 
 def everywhere(builder: Any, number: Any) -> Any:
-    first = builder.insert_element(ir.VectorType(number.type, LANES)(ir.Undefined), number, INDEX(0))
+    first = builder.insert_element(
+        ir.VectorType(number.type, LANES)(ir.Undefined), number, INDEX(0)
+    )
     return builder.shuffle_vector(first, first, _lanes([0] * LANES))
 
 
 def load(builder: Any, numbers: Any, place: Any, kind: ir.Type = VECTOR) -> Any:
-    return builder.load(builder.bitcast(builder.gep(numbers, [place]), kind.as_pointer()), align=8)
+    return builder.load(
+        builder.bitcast(builder.gep(numbers, [place]), kind.as_pointer()), align=8
+    )
 
 
 def store(builder: Any, vector: Any, numbers: Any, place: Any) -> None:
-    builder.store(vector, builder.bitcast(builder.gep(numbers, [place]), VECTOR.as_pointer()), align=8)
+    builder.store(
+        vector,
+        builder.bitcast(builder.gep(numbers, [place]), VECTOR.as_pointer()),
+        align=8,
+    )
 
 
 def writes(code: Callable) -> Any:
@@ -53,7 +63,11 @@ def writes(code: Callable) -> Any:
 
     def written(context: Any, builder: Any, types_of: Any, given: Any) -> Any:
         def part(kind: Any, value: Any) -> Any:
-            return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+            return (
+                context.make_array(kind)(context, builder, value).data
+                if isinstance(kind, types.Array)
+                else value
+            )
 
         code(builder, *map(part, types_of.args, given))
         return context.get_dummy_value()
@@ -67,7 +81,16 @@ def writes(code: Callable) -> Any:
 
 def _block(rows: int, vectors: int) -> Any:
     def code(
-        builder: Any, work: Any, x: Any, length: Any, numbers: Any, y: Any, start: Any, width: Any, out: Any, to: Any
+        builder: Any,
+        work: Any,
+        x: Any,
+        length: Any,
+        numbers: Any,
+        y: Any,
+        start: Any,
+        width: Any,
+        out: Any,
+        to: Any,
     ) -> None:
         """out[to + r width :][:w] = numbers[start:][:w] + sum over m of work[x + r length + m] numbers[y + m width:][:w].
 
@@ -75,32 +98,61 @@ def _block(rows: int, vectors: int) -> Any:
         """
         columns = [INDEX(v * LANES) for v in range(vectors)]
         lines = [builder.add(x, builder.mul(length, INDEX(r))) for r in range(rows)]
-        begin = [load(builder, numbers, builder.add(start, column)) for column in columns]
-        sums = [cgutils.alloca_once_value(builder, vector) for _ in lines for vector in begin]
+        begin = [
+            load(builder, numbers, builder.add(start, column)) for column in columns
+        ]
+        sums = [
+            cgutils.alloca_once_value(builder, vector)
+            for _ in lines
+            for vector in begin
+        ]
         with cgutils.for_range(builder, length) as loop:
             right = builder.add(y, builder.mul(loop.index, width))
-            loaded = [load(builder, numbers, builder.add(right, column)) for column in columns]
+            loaded = [
+                load(builder, numbers, builder.add(right, column)) for column in columns
+            ]
             for r, line in enumerate(lines):
-                number = everywhere(builder, load(builder, work, builder.add(line, loop.index), NUMBER))
+                number = everywhere(
+                    builder, load(builder, work, builder.add(line, loop.index), NUMBER)
+                )
                 for v, vector in enumerate(loaded):
                     _add_times(builder, sums[r * vectors + v], number, vector)
         for n, total in enumerate(sums):
             line = builder.add(to, builder.mul(width, INDEX(n // vectors)))
-            store(builder, builder.load(total), out, builder.add(line, columns[n % vectors]))
+            store(
+                builder,
+                builder.load(total),
+                out,
+                builder.add(line, columns[n % vectors]),
+            )
 
     return writes(code)
 
 
 def _multiply(add: bool) -> Any:
-    def code(builder: Any, work: Any, x: Any, y: Any, weight: Any, out: Any, width: Any) -> None:
+    def code(
+        builder: Any, work: Any, x: Any, y: Any, weight: Any, out: Any, width: Any
+    ) -> None:
         """work[out + j] = or, to add, += weight * work[x + j] * work[y + j], for j < width."""
         times = everywhere(builder, weight)
-        with cgutils.for_range_slice(builder, INDEX(0), width, INDEX(LANES), INDEX) as (j, _):
+        with cgutils.for_range_slice(builder, INDEX(0), width, INDEX(LANES), INDEX) as (
+            j,
+            _,
+        ):
             left, right, to = (builder.add(place, j) for place in (x, y, out))
             vector = builder.fmul(
-                builder.fmul(times, load(builder, work, left)), load(builder, work, right), flags=FLAGS
+                builder.fmul(times, load(builder, work, left)),
+                load(builder, work, right),
+                flags=FLAGS,
             )
-            store(builder, builder.fadd(load(builder, work, to), vector, flags=FLAGS) if add else vector, work, to)
+            store(
+                builder,
+                builder.fadd(load(builder, work, to), vector, flags=FLAGS)
+                if add
+                else vector,
+                work,
+                to,
+            )
 
     return writes(code)
 
@@ -120,16 +172,31 @@ def dots(
     some: Any,
 ) -> None:
     """out[to + i] += weight * work[x + i x_step :][:units] @ work[y + i y_step :][:units], for i < some; 0 from there to LANES."""
-    steps = [(builder.mul(x_step, INDEX(i)), builder.mul(y_step, INDEX(i))) for i in range(LANES)]
+    steps = [
+        (builder.mul(x_step, INDEX(i)), builder.mul(y_step, INDEX(i)))
+        for i in range(LANES)
+    ]
     starts = [(builder.add(x, a), builder.add(y, b)) for a, b in steps]
-    sums = [cgutils.alloca_once_value(builder, VECTOR([0.0] * LANES)) for _ in range(LANES)]
-    with cgutils.for_range_slice(builder, INDEX(0), units, INDEX(LANES), INDEX) as (j, _):
+    sums = [
+        cgutils.alloca_once_value(builder, VECTOR([0.0] * LANES)) for _ in range(LANES)
+    ]
+    with cgutils.for_range_slice(builder, INDEX(0), units, INDEX(LANES), INDEX) as (
+        j,
+        _,
+    ):
         for (a, b), total in zip(starts, sums):
-            _add_times(builder, total, *(load(builder, work, builder.add(place, j)) for place in (a, b)))
+            _add_times(
+                builder,
+                total,
+                *(load(builder, work, builder.add(place, j)) for place in (a, b)),
+            )
     each = [builder.load(total) for total in sums]
     while len(each) > 1:  # add neighbours, then neighbouring sums
         both = [
-            [builder.shuffle_vector(a, b, _lanes(range(side, 2 * LANES, 2))) for side in (0, 1)]
+            [
+                builder.shuffle_vector(a, b, _lanes(range(side, 2 * LANES, 2)))
+                for side in (0, 1)
+            ]
             for a, b in zip(each[::2], each[1::2])
         ]
         each = [builder.fadd(even, odd) for even, odd in both]
@@ -142,7 +209,9 @@ def dots(
 
 def _as_address(context: Any, array: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return builder.ptrtoint(context.make_array(array)(context, builder, given[0]).data, INDEX)
+        return builder.ptrtoint(
+            context.make_array(array)(context, builder, given[0]).data, INDEX
+        )
 
     return types.int64(array), code
 
@@ -163,7 +232,16 @@ _row_8, _row_2, _row_1 = (_block(1, vectors) for vectors in (8, 2, 1))
 
 @inner
 def product(
-    work: Floats, x: int, rows: int, length: int, numbers: Floats, y: int, start: int, width: int, out: Floats, to: int
+    work: Floats,
+    x: int,
+    rows: int,
+    length: int,
+    numbers: Floats,
+    y: int,
+    start: int,
+    width: int,
+    out: Floats,
+    to: int,
 ) -> None:
     """At `to` in `out` (rows, width) the row at `start` in `numbers`, plus x (rows, length) in `work` times y (length, width) there."""
     whole, j = rows - rows % ROWS, 0
@@ -171,19 +249,69 @@ def product(
         wide = width - j >= 2 * LANES
         for m in range(0, whole, ROWS):
             if wide:
-                _block_2(work, x + m * length, length, numbers, y + j, start + j, width, out, to + m * width + j)
+                _block_2(
+                    work,
+                    x + m * length,
+                    length,
+                    numbers,
+                    y + j,
+                    start + j,
+                    width,
+                    out,
+                    to + m * width + j,
+                )
             else:
-                _block_1(work, x + m * length, length, numbers, y + j, start + j, width, out, to + m * width + j)
+                _block_1(
+                    work,
+                    x + m * length,
+                    length,
+                    numbers,
+                    y + j,
+                    start + j,
+                    width,
+                    out,
+                    to + m * width + j,
+                )
         j += 2 * LANES if wide else LANES
     for m in range(whole, rows):
         j = 0
         while j < width:
             if width - j >= 8 * LANES:
-                _row_8(work, x + m * length, length, numbers, y + j, start + j, width, out, to + m * width + j)
+                _row_8(
+                    work,
+                    x + m * length,
+                    length,
+                    numbers,
+                    y + j,
+                    start + j,
+                    width,
+                    out,
+                    to + m * width + j,
+                )
                 j += 8 * LANES
             elif width - j >= 2 * LANES:
-                _row_2(work, x + m * length, length, numbers, y + j, start + j, width, out, to + m * width + j)
+                _row_2(
+                    work,
+                    x + m * length,
+                    length,
+                    numbers,
+                    y + j,
+                    start + j,
+                    width,
+                    out,
+                    to + m * width + j,
+                )
                 j += 2 * LANES
             else:
-                _row_1(work, x + m * length, length, numbers, y + j, start + j, width, out, to + m * width + j)
+                _row_1(
+                    work,
+                    x + m * length,
+                    length,
+                    numbers,
+                    y + j,
+                    start + j,
+                    width,
+                    out,
+                    to + m * width + j,
+                )
                 j += LANES
