@@ -104,7 +104,7 @@ test-long: .venv/.ready ## Run the tests of minutes to an hour: killed processes
 
 coverage: .venv/.ready ## Measure coverage of tests, notebooks and compiled loops run as Python; fails below 95 percent
 	rm -rf build/coverage
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest tests/physics/test_scattering.py tests/physics/test_shells.py tests/taylor/test_splits.py tests/taylor/test_loops.py
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest tests/physics/test_scattering.py tests/physics/test_shells.py tests/taylor/test_product_rule.py tests/taylor/test_product_rule_loops.py
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage run -m paperlib reproduce --profile quick --build build/coverage/run
 	$(BIN)/python -m coverage combine --quiet
