@@ -146,21 +146,41 @@ def test_equations_are_numbered_by_notebook_and_place(path):
     assert tags == [[f"{int(path.stem[:2])}.{k}"] for k in range(1, len(tags) + 1)]
 
 
-def test_notation_links_to_equations_and_names_that_exist():
-    page = (ROOT / "docs" / "notation.md").read_text("utf-8")
+def notation():
+    """Yield the cells of each row of the tables of docs/notation.md."""
+    for line in (ROOT / "docs" / "notation.md").read_text("utf-8").splitlines():
+        if line.startswith("| $"):
+            yield line.strip("| ").split(" | ")
+
+
+def test_notation_links_to_equations_that_exist():
     tags = {
         path.name: re.findall(r"\\tag\{(.*?)\}", "".join(equations(path)))
         for path in NOTEBOOKS
     }
+    page = (ROOT / "docs" / "notation.md").read_text("utf-8")
     links = re.findall(r"\[\((\d+\.\d+)\)\]\(\.\./notebooks/(.*?)\)", page)
     assert len(links) > 20 and all(number in tags[name] for number, name in links)
-    for name in re.findall(
-        r"`([A-Za-z_.]+)`", re.sub(r"^(?!\|).*", "", page, flags=re.MULTILINE)
-    ):
-        found = paperlib
-        for part in name.split("."):
-            fields = getattr(found, "__dataclass_fields__", {})
-            found = None if part in fields else getattr(found, part)
+
+
+def test_public_names_of_the_notation_exist():
+    for row in notation():
+        for name in re.findall(r"`([A-Za-z_.]+)`", row[3]):
+            value = paperlib
+            for part in name.split("."):
+                fields = getattr(value, "__dataclass_fields__", {})
+                value = None if part in fields else getattr(value, part)
+
+
+def test_variables_of_the_notation_occur_in_the_code():
+    names = set()
+    for path in (ROOT / "paperlib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names.add(getattr(node, "id", None) or getattr(node, "arg", None))
+            names.add(getattr(node, "attr", None) or getattr(node, "name", None))
+    variables = [re.findall(r"`([A-Za-z_]\w*)", row[4]) for row in notation()]
+    assert len(variables) > 20
+    assert all(name in names for row in variables for name in row)
 
 
 def test_every_notebook_has_a_stored_record_and_stored_figures():
