@@ -1,4 +1,4 @@
-"""Test docs/architecture.md: its table lists the layers and modules of the tree."""
+"""Test docs/architecture.md, a table of the modules, and docs/renames.md."""
 
 import re
 from pathlib import Path
@@ -43,3 +43,14 @@ def test_names_of_tests_and_modules_exist():
         assert (tests / "taylor" / name).exists(), name
     for name in re.findall(r"`((?:paperlib|tests)/[\w/.]+)`", PAGE):
         assert (HOME.parent / name).exists(), name
+
+
+def test_new_names_exist():
+    page = (HOME.parent / "docs" / "renames.md").read_text("utf-8")
+    table = page.split("## Public names")[1].split("## Commands")[0]
+    rows = re.findall(r"^\| (?:`.*`) \| `(?:paperlib\.)?([\w.]+)", table, re.MULTILINE)
+    assert len(rows) > 15
+    for name in rows:
+        value = paperlib
+        for part in name.split("."):
+            value = getattr(value, part)
