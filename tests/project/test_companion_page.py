@@ -1,4 +1,4 @@
-"""Test docs/companion.md, the instructions for a companion of another paper, in an empty folder."""
+"""Follow docs/companion.md, a companion of another paper, in an empty folder."""
 
 import json
 import os
@@ -19,36 +19,36 @@ FENCES = re.findall(
 
 
 def files():
-    """Return the code blocks that name a file in their first line, and the block of claims."""
-    found = {
+    """Return {file name: text} for blocks that begin with one, and for the claims."""
+    named = {
         match[1]: text
         for _, text in FENCES
         if (match := re.match(r"# (\S+\.(?:py|toml))\n", text))
     }
     [claims] = [text for kind, text in FENCES if kind == "json"]
-    return found | {"figures/claims.json": claims}
+    return named | {"figures/claims.json": claims}
 
 
 def notebook():
     """Return the notebook made of the page's Markdown and Python blocks."""
-    cells = [
+    blocks = [
         (kind, text)
         for kind, text in FENCES
         if kind in ("markdown", "python") and text not in files().values()
     ]
-    made = [
+    cells = [
         nbformat.v4.new_markdown_cell(text)
         if kind == "markdown"
         else nbformat.v4.new_code_cell(text.rstrip("\n"))
-        for kind, text in cells
+        for kind, text in blocks
     ]
-    made[1].metadata["tags"] = ["parameters"]
+    cells[1].metadata["tags"] = ["parameters"]
     python = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": python})
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": python})
 
 
 def commands():
-    """Return the page's commands after the installation. They are run with the interpreter of this test."""
+    """Return the page's commands after the installation."""
     lines = [line for kind, text in FENCES if not kind for line in text.splitlines()]
     return [
         line
@@ -57,7 +57,7 @@ def commands():
     ]
 
 
-def test_a_companion_of_another_paper_is_made_by_its_words(tmp_path):
+def test_the_page_makes_a_companion_of_another_paper(tmp_path):
     for name, text in files().items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
@@ -70,6 +70,7 @@ def test_a_companion_of_another_paper_is_made_by_its_words(tmp_path):
     assert len(others) == 4
 
     def run(line):
+        """Run a command of the page with the interpreter of this test."""
         words = shlex.split(
             line.replace("notebooks/*.ipynb", "notebooks/01_period.ipynb")
         )
@@ -78,13 +79,13 @@ def test_a_companion_of_another_paper_is_made_by_its_words(tmp_path):
             words, cwd=tmp_path, env=environment, capture_output=True, text=True
         )
 
-    made = run(first)
-    assert made.returncode == 1 and "made, but not stored" in made.stdout, (
-        made.stdout + made.stderr
+    unstored = run(first)
+    assert unstored.returncode == 1 and "made, but not stored" in unstored.stdout, (
+        unstored.stdout + unstored.stderr
     )
     for line in others:
-        done = run(line)
-        assert done.returncode == 0, line + done.stdout + done.stderr
+        completed = run(line)
+        assert completed.returncode == 0, line + completed.stdout + completed.stderr
     [claim] = json.loads((tmp_path / "figures" / "claims.json").read_text())["claims"]
     assert (
         claim["verdict"] == "holds"
