@@ -79,13 +79,13 @@ def test_the_page_makes_a_companion_of_another_paper(tmp_path):
             words, cwd=tmp_path, env=environment, capture_output=True, text=True
         )
 
-    unstored = run(first)
-    assert unstored.returncode == 1 and "made, but not stored" in unstored.stdout, (
-        unstored.stdout + unstored.stderr
+    made = run(first)
+    assert made.returncode == 1 and "made, but not stored" in made.stdout, (
+        made.stdout + made.stderr
     )
     for line in others:
-        completed = run(line)
-        assert completed.returncode == 0, line + completed.stdout + completed.stderr
+        done = run(line)
+        assert done.returncode == 0, line + done.stdout + done.stderr
     [claim] = json.loads((tmp_path / "figures" / "claims.json").read_text())["claims"]
     assert (
         claim["verdict"] == "holds"
