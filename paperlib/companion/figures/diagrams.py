@@ -1,4 +1,4 @@
-"""Draw the figures of the theory: a small network, the diagrams, and the contribution of each diagram."""
+"""Draw the figures of the theory: a small network, and diagrams with their shares."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +13,9 @@ from paperlib.companion.figures import style
 from paperlib.taylor.diagrams import Diagram, enumerate_diagrams
 
 __all__ = ["centroid_groups", "diagram_shares", "diagram_sheet", "small_network"]
+
+COLUMNS = 6
+_Row = list[tuple[Diagram, str]]  # diagrams with their titles
 
 
 @style.applied
@@ -50,87 +53,86 @@ def small_network(
     Examples
     --------
     >>> steps, errors = np.array([0.1, 0.2, 0.4]), np.array([[1e-3, 4e-3, 1.6e-2]])
-    >>> figure = small_network([np.ones((3, 2)), -np.ones((1, 3))], steps, errors, steps, errors)
+    >>> weights = [np.ones((3, 2)), -np.ones((1, 3))]
+    >>> figure = small_network(weights, steps, errors, steps, errors)
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(
-        1, 3, figsize=(style.WIDTH, 2.7), width_ratios=(1.1, 1, 1)
-    )
-    _draw_network(axes[0], weights)
-    for n, errors in enumerate(difference_errors):
-        axes[1].loglog(
+    figure, axes = style.panels(3, 2.7, width_ratios=(1.1, 1, 1))
+    network, differences, taylor = axes
+    _draw_network(network, weights)
+    for order, errors in enumerate(difference_errors, 1):
+        differences.loglog(
             steps,
             errors,
-            f"C{n}o-",
+            "o-",
             markersize=2.5,
             gid=style.ROUNDING,
-            label=f"order {n + 1}",
+            label=f"order {order}",
         )
-    axes[1].set(
+    differences.set(
         xlabel="step of the difference", ylabel="difference from the exact derivative"
     )
-    axes[1].legend()
+    differences.legend()
     for order, errors in enumerate(taylor_errors, 1):
-        axes[2].loglog(distances, errors, color=f"C{order - 1}", label=f"order {order}")
+        taylor.loglog(distances, errors, label=f"order {order}")
         guide = errors[0] * (distances / distances[0]) ** (order + 1)
-        axes[2].loglog(
+        taylor.plot(
             distances, guide, color="0.6", linewidth=0.7, linestyle=":", zorder=0
         )
-    axes[2].set(
+    taylor.set(
         xlabel="distance from the centre", ylabel="error of the Taylor polynomial"
     )
-    axes[2].set_ylim(taylor_errors.min() / 3, None)
-    axes[2].legend()
+    taylor.set_ylim(taylor_errors.min() / 3, None)
+    taylor.legend()
     return style.lettered(figure, axes)
 
 
 def _draw_network(axis: Axes, weights: Sequence[Floats]) -> None:
-    """Draw a network as a graph of its units.
+    """Draw a network as a graph of its units, one column for each layer.
 
-    `weights` has an array of shape (units out, units in) for each layer. A line's width is proportional to the
-    magnitude of its weight, up to an offset, and its colour shows the sign.
+    `weights` has an array of shape (units out, units in) for each layer.
     """
-    sizes = [weights[0].shape[1], *(len(weight) for weight in weights)]
-    places = [
-        [(layer, (size - 1) / 2 - unit) for unit in range(size)]
-        for layer, size in enumerate(sizes)
-    ]
+    sizes = [weights[0].shape[1], *map(len, weights)]
+    heights = [(size - 1) / 2 - np.arange(size) for size in sizes]
+    _draw_weights(axis, weights, heights)
+    for unit, y in enumerate(heights[0], 1):
+        _draw_unit(axis, 0, y, f"$x_{unit}$")
+    for layer in range(1, len(weights)):
+        for unit, y in enumerate(heights[layer], 1):
+            _draw_unit(axis, layer, y, f"$z^{layer}_{unit}$", face="0.9", fontsize=7)
+    for y in heights[-1]:
+        _draw_unit(axis, len(weights), y, "$f$")
+    top = max(sizes) / 2 + 0.1
+    axis.set(xlim=(-0.3, len(sizes) - 0.7), ylim=(-top, top))
+    axis.set_axis_off()
+
+
+def _draw_weights(
+    axis: Axes, weights: Sequence[Floats], heights: Sequence[Floats]
+) -> None:
+    """Draw a line for each weight, with the sign as its colour.
+
+    The width is proportional to the magnitude of the weight, up to an offset.
+    `heights` has the vertical positions of the units of each layer.
+    """
     largest = max(np.abs(weight).max() for weight in weights)
     for layer, weight in enumerate(weights):
         for (j, i), value in np.ndenumerate(weight):
-            (x0, y0), (x1, y1) = places[layer][i], places[layer + 1][j]
-            color = "C0" if value > 0 else "C1"
             axis.plot(
-                [x0, x1],
-                [y0, y1],
-                color=color,
+                [layer, layer + 1],
+                [heights[layer][i], heights[layer + 1][j]],
+                color="C0" if value > 0 else "C1",
                 linewidth=0.4 + 2.6 * abs(value) / largest,
                 zorder=1,
             )
-    for layer, points in enumerate(places):
-        hidden = 0 < layer < len(places) - 1
-        for unit, (x, y) in enumerate(points, 1):
-            face = "0.9" if hidden else "white"
-            axis.plot(
-                x,
-                y,
-                "o",
-                markersize=13,
-                markerfacecolor=face,
-                markeredgecolor="black",
-                zorder=2,
-            )
-            name = (
-                f"$z^{layer}_{unit}$" if hidden else "$f$" if layer else f"$x_{unit}$"
-            )
-            axis.annotate(
-                name, (x, y), ha="center", va="center", fontsize=7 if hidden else 8
-            )
-    axis.set(
-        xlim=(-0.3, len(sizes) - 0.7),
-        ylim=(-max(sizes) / 2 - 0.1, max(sizes) / 2 + 0.1),
-    )
-    axis.set_axis_off()
+
+
+def _draw_unit(
+    axis: Axes, x: float, y: float, name: str, face: str = "white", fontsize: float = 8
+) -> None:
+    """Draw a unit as a circle with its name inside."""
+    axis.plot(x, y, "o", markersize=13, markerfacecolor=face, markeredgecolor="black")
+    axis.annotate(name, (x, y), ha="center", va="center", fontsize=fontsize)
 
 
 @style.applied
@@ -152,21 +154,17 @@ def diagram_sheet(highest: int) -> Figure:
     >>> len(diagram_sheet(3).axes)
     6
     """
-    columns = 6
-    rows: list[list[tuple[Diagram, str]]] = [[]]
+    rows: list[_Row] = [[]]
     for order in range(1, highest + 1):
-        labelled = [
-            (diagram, f"order {order}" if not n else "")
-            for n, diagram in enumerate(enumerate_diagrams(order))
-        ]
-        if len(rows[-1]) + len(labelled) > columns:
-            rows.append([])
-        rows[-1] += labelled[:columns]
-        rows += [
-            labelled[first : first + columns]
-            for first in range(columns, len(labelled), columns)
-        ]
-    return _grid(rows, columns)
+        diagrams = enumerate_diagrams(order)
+        titles = [f"order {order}"] + [""] * (len(diagrams) - 1)
+        first, *others = _rows(list(zip(diagrams, titles, strict=True)))
+        if len(rows[-1]) + len(first) <= COLUMNS:
+            rows[-1] += first
+        else:
+            rows.append(first)
+        rows += others
+    return _grid(rows, COLUMNS)
 
 
 @style.applied
@@ -189,29 +187,33 @@ def centroid_groups(order: int) -> Figure:
     2
     """
 
-    def term(diagram: Diagram) -> str:
-        above, branches = diagram.centroid_split
-        factors = [
-            rf"\lambda_{{{above}}}" if above else r"\lambda",
-            rf"\varphi^{{({len(branches)})}}",
-        ]
-        return "$" + r"\,".join(factors + [f"z_{{{n}}}" for n in branches]) + "$"
-
     ordered = sorted(
         enumerate_diagrams(order), key=lambda diagram: diagram.centroid_split
     )
-    labelled = [(diagram, term(diagram)) for diagram in ordered]
-    columns = min(6, len(labelled))
-    return _grid(
-        [labelled[row] for row in chunks.slices(len(labelled), columns)], columns
-    )
+    labelled = [(diagram, _centroid_term(diagram)) for diagram in ordered]
+    return _grid(_rows(labelled), min(COLUMNS, len(labelled)))
 
 
-def _grid(rows: list[list[tuple[Diagram, str]]], columns: int) -> Figure:
+def _centroid_term(diagram: Diagram) -> str:
+    """Return the term of the centroid rule that contains a diagram, as mathtext."""
+    above, branches = diagram.centroid_split
+    factors = [
+        rf"\lambda_{{{above}}}" if above else r"\lambda",
+        rf"\varphi^{{({len(branches)})}}",
+        *(f"z_{{{n}}}" for n in branches),
+    ]
+    return "$" + r"\,".join(factors) + "$"
+
+
+def _rows(labelled: _Row) -> list[_Row]:
+    """Divide diagrams with titles into rows of `COLUMNS` entries."""
+    return [labelled[part] for part in chunks.slices(len(labelled), COLUMNS)]
+
+
+def _grid(rows: list[_Row], columns: int) -> Figure:
     """Draw rows of diagrams, each with its title."""
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=(style.WIDTH, 1.35 * len(rows)), squeeze=False
-    )
+    height = 1.35 * len(rows)
+    figure, axes = style.panels(columns, height, rows=len(rows), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for row, line in zip(rows, axes, strict=True):
@@ -241,7 +243,8 @@ def diagram_shares(
 
     Examples
     --------
-    >>> figure = diagram_shares({2: np.array([1.0]), 3: np.array([0.7, 0.3])}, {2: np.zeros(1), 3: np.zeros(2)})
+    >>> means = {2: np.array([1.0]), 3: np.array([0.7, 0.3])}
+    >>> figure = diagram_shares(means, {2: np.zeros(1), 3: np.zeros(2)})
     >>> plt.close(figure)
     """
     figure = plt.figure(figsize=(style.WIDTH, 2.9))

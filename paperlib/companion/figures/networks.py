@@ -1,8 +1,7 @@
-"""Draw figures of trained networks: their predictions, their derivatives, and the effects of their features."""
+"""Draw figures of trained networks: predictions, derivatives, and feature effects."""
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,7 +21,9 @@ def optimizers(
     errors: Floats,
     orders: Sequence[int] = (2, 3),
 ) -> Figure:
-    """Draw the error of learned tensors against training time, for several optimisers and fitted quantities.
+    """Draw the error of learned tensors against training time.
+
+    Optimisers and fitted quantities are compared.
 
     Parameters
     ----------
@@ -44,35 +45,33 @@ def optimizers(
 
     Examples
     --------
-    >>> seconds, errors = np.array([[[1.0, 2.0]]]), np.array([[[[[0.2, 0.3]] * 2, [[0.1, 0.2]] * 2]]])
-    >>> figure = optimizers(["Adam"], ["values"], seconds, errors, orders=(1, 2))
-    >>> plt.close(figure)
+    >>> seconds = np.array([[[1.0, 2.0]]])
+    >>> errors = np.array([[[[[0.2, 0.3]] * 2, [[0.1, 0.2]] * 2]]])
+    >>> len(optimizers(["Adam"], ["values"], seconds, errors, orders=(1, 2)).axes)
+    2
     """
-    figure, axes = plt.subplots(1, len(orders), figsize=(style.WIDTH, 3.1), sharex=True)
+    figure, axes = style.panels(len(orders), 3.1, sharex=True)
     for axis, order in zip(axes, orders, strict=True):
         for k, name in enumerate(names):
             for m, (fit, line) in enumerate(zip(fits, ("o:", "s--", "^-"))):
-                found = errors[k, m, :, order - 1]
-                middle = np.median(found, axis=-1)
-                spread = [middle - found.min(axis=-1), found.max(axis=-1) - middle]
-                look = {
-                    "color": style.hue(k),
-                    "markersize": 3.5,
-                    "linewidth": 1,
-                    "elinewidth": 0.7,
-                }
+                members = errors[k, m, :, order - 1]
+                middle = np.median(members, axis=-1)
+                ends = [members.min(axis=-1), members.max(axis=-1)]
                 axis.errorbar(
                     seconds[k, m],
                     middle,
-                    spread,
+                    np.abs(ends - middle),
                     fmt=line,
                     label=f"{name}, {fit}",
-                    **look,
+                    color=f"C{k}",
+                    markersize=3.5,
+                    linewidth=1,
+                    elinewidth=0.7,
                 )
         axis.set(xscale="log", yscale="log", xlabel="training time (s), all members")
         axis.set_ylabel(f"relative error, order {order}")
         axis.axhline(1, color="0.7", linewidth=0.6)
-    style.legend_above(axes[0], len(names))
+    style.shared_legend(axes[0], len(names))
     return style.lettered(figure, axes)
 
 
@@ -86,7 +85,10 @@ def overview(
     spread: Floats,
     trained: tuple[float, float],
 ) -> Figure:
-    """Draw a potential and its a_0 against the depth: exact, by orders of the Born series, and by networks.
+    """Draw a potential and its scattering length against the depth.
+
+    The scattering length is drawn exactly, to the first orders of the Born series, and
+    as networks predict it.
 
     Parameters
     ----------
@@ -115,45 +117,29 @@ def overview(
     --------
     >>> depths = np.linspace(0.1, 1.0, 4)
     >>> a0, born = -depths / 3, np.stack([-depths / 3], axis=1)
-    >>> figure = overview(np.ones(8), depths, a0, born, a0, 0.1 * depths, (0.2, 0.8))
-    >>> plt.close(figure)
+    >>> len(overview(np.ones(8), depths, a0, born, a0, 0.1 * depths, (0.2, 0.8)).axes)
+    2
     """
-    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.8), width_ratios=(1, 2))
-    axes[0].stairs(U, np.linspace(0, 1, len(U) + 1), fill=True, color="C5", alpha=0.6)
-    axes[0].set(
+    figure, (shape, lengths) = style.panels(2, 2.8, width_ratios=(1, 2))
+    style.shells(shape, U, fill=True, color="C5", alpha=0.6)
+    shape.set(
         xlabel="r / range",
         ylabel="U(r) at depth 1",
         xlim=(0, 1),
         ylim=(0, 1.05 * U.max()),
     )
-    axes[1].plot(depths, exact, **style.EXACT)
+    lengths.plot(depths, exact, **style.EXACT)
     for n, values in enumerate(born.T):
-        axes[1].plot(
-            depths, values, ("C2--", "C3-.", "C4:")[n % 3], label=f"Born {n + 1}"
-        )
-    axes[1].fill_between(
-        depths,
-        network - spread,
-        network + spread,
-        color=style.hue(1),
-        alpha=0.25,
-        linewidth=0,
-    )
-    axes[1].plot(depths, network, color="C1", label="networks")
-    axes[1].axvspan(*trained, color="0.93", linewidth=0, zorder=-1)
-    style.note(
-        axes[1],
-        "trained here",
-        (trained[1], 0),
-        (-4, -4),
-        ha="right",
-        va="top",
-        color="0.3",
-        fontsize=7,
-    )
-    axes[1].set(xlabel="depth", ylabel=r"$a_0$ / range", xlim=(0, depths[-1]))
-    axes[1].legend(loc="lower left")
-    return style.lettered(figure, axes)
+        line = ("C2--", "C3-.", "C4:")[n % 3]
+        lengths.plot(depths, values, line, label=f"Born {n + 1}")
+    style.band(lengths, depths, network - spread, network + spread, "C1")
+    lengths.plot(depths, network, color="C1", label="networks")
+    lengths.axvspan(*trained, color="0.93", linewidth=0, zorder=-1)
+    at = (trained[1], 0)
+    style.note(lengths, "trained here", at, (-4, -4), **style.LEFT_NOTE)
+    lengths.set(xlabel="depth", ylabel=r"$a_0$ / range", xlim=(0, depths[-1]))
+    lengths.legend(loc="lower left")
+    return style.lettered(figure, (shape, lengths))
 
 
 @style.applied
@@ -184,62 +170,54 @@ def trained_ensemble(
     --------
     >>> steps, loss = np.arange(3), np.full((3, 2), 0.1)
     >>> exact = np.linspace(-2.0, -1.0, 40)
-    >>> figure = trained_ensemble(steps, loss, loss, exact, np.stack([1.01 * exact, 0.98 * exact]))
-    >>> plt.close(figure)
+    >>> predicted = np.stack([1.01 * exact, 0.98 * exact])
+    >>> len(trained_ensemble(steps, loss, loss, exact, predicted).axes)
+    3
     """
-    figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 2.5))
+    figure, axes = style.panels(3, 2.5)
+    losses, predictions, relative = axes
     for curves, color, name in (
-        (loss, style.hue(0), "training"),
-        (validation, style.hue(1), "held out"),
+        (loss, "C0", "training"),
+        (validation, "C1", "held out"),
     ):
         rms = np.sqrt(curves)
-        axes[0].fill_between(
-            steps,
-            rms.min(axis=1),
-            rms.max(axis=1),
-            color=color,
-            alpha=0.25,
-            linewidth=0,
-        )
-        axes[0].semilogy(steps, np.median(rms, axis=1), color=color, label=name)
-    axes[0].set(
-        xlabel="steps", ylabel="rms error / spread of $a_0$", xlim=(0, steps[-1])
-    )
-    axes[0].legend()
+        style.band(losses, steps, rms.min(axis=1), rms.max(axis=1), color)
+        losses.semilogy(steps, np.median(rms, axis=1), color=color, label=name)
+    losses.set(xlabel="steps", ylabel="rms error / spread of $a_0$")
+    losses.set_xlim(0, steps[-1])
+    losses.legend()
     mean = predicted.mean(axis=0)
-    ends = [exact.min(), exact.max()]
-    axes[1].plot(exact, mean, ".", color="C0", markersize=1.5, rasterized=True)
-    axes[1].plot(ends, ends, color="black", linewidth=0.8)
-    axes[1].set(xlabel=r"exact $a_0$ / range", ylabel=r"ensemble mean of $a_0$ / range")
+    style.dots(predictions, exact, mean, "C0", size=1.5)
+    style.identity(predictions, exact)
+    predictions.set_ylabel(r"ensemble mean of $a_0$ / range")
+    _draw_relative_errors(relative, exact, predicted)
+    for axis in (predictions, relative):
+        axis.set_xlabel(r"exact $a_0$ / range")
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+    return style.lettered(figure, axes)
+
+
+def _draw_relative_errors(axis: Axes, exact: Floats, predicted: Floats) -> None:
+    """Draw the relative errors of all members and of their mean, in percent.
+
+    The arrays are those of `trained_ensemble`. Lines are averages over 20 bins.
+    """
     order = np.argsort(exact)
-    averaged = 100 * np.abs(mean / exact - 1)
-    axes[2].semilogy(
-        exact[order],
-        averaged[order],
-        ".",
-        color="0.8",
-        markersize=1.5,
-        rasterized=True,
-        zorder=0,
-    )
 
     def binned(values: Floats) -> list[float]:
         return [part.mean() for part in np.array_split(values[order], 20)]
 
+    of_mean = 100 * np.abs(predicted.mean(axis=0) / exact - 1)
+    style.dots(axis, exact[order], of_mean[order], "0.8", size=1.5, zorder=0)
     for number, errors in enumerate(100 * np.abs(predicted / exact - 1)):
         label = None if number else "members"
-        axes[2].semilogy(
-            binned(exact), binned(errors), color="C1", linewidth=0.9, label=label
-        )
-    axes[2].semilogy(
-        binned(exact), binned(averaged), color="C0", linewidth=2, label="ensemble mean"
+        axis.plot(binned(exact), binned(errors), color="C1", linewidth=0.9, label=label)
+    axis.plot(
+        binned(exact), binned(of_mean), color="C0", linewidth=2, label="ensemble mean"
     )
-    axes[2].set(xlabel=r"exact $a_0$ / range", ylabel="relative error (%)")
-    axes[2].set_ylim(averaged[averaged > 0].min() * 30, None)
-    axes[2].legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
-    for axis in axes[1:]:
-        axis.xaxis.set_major_locator(MaxNLocator(4))
-    return style.lettered(figure, axes)
+    axis.set(yscale="log", ylabel="relative error (%)")
+    axis.set_ylim(of_mean[of_mean > 0].min() * 30, None)
+    axis.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
 
 
 @style.applied
@@ -284,54 +262,56 @@ def interactions(
     >>> one, three = np.ones(2), np.ones(3)
     >>> names, shares = ["a", "b"], {"mean": np.array([[0.5, 0.1], [0.4, 0.2]])}
     >>> pairs, strengths = ["a, a", "a, b", "b, b"], {"Hessian": three, "other": three}
-    >>> figure = interactions(names, [one, 0.1 * one, one], np.eye(2), pairs, strengths, 0.1 * three, shares)
-    >>> plt.close(figure)
+    >>> slopes, errors = [one, 0.1 * one, one], 0.1 * three
+    >>> figure = interactions(
+    ...     names, slopes, np.eye(2), pairs, strengths, errors, shares
+    ... )
+    >>> len(figure.axes)  # four panels and a colour bar
+    5
     """
-    figure, grid = plt.subplots(
-        2, 2, figsize=(style.WIDTH, 5.4), width_ratios=(1, 1.15)
-    )
-    axes = grid.ravel()
-    rows = _bars(axes[0], features, np.abs(slopes[0]), slopes[1])
-    axes[0].plot(
+    figure, grid = style.panels(2, 5.4, rows=2, width_ratios=(1, 1.15))
+    main, matrix, products, remainders = grid.flat
+    rows = _bars(main, features, np.abs(slopes[0]), slopes[1])
+    main.plot(
         slopes[2], rows, "D", color="C1", markersize=4, label="permutation importance"
     )
-    axes[0].set(xlabel=r"main effect, $|g_i|\,\sigma_i$")
-    axes[0].legend(loc="lower right")
+    main.set(xlabel=r"main effect, $|g_i|\,\sigma_i$")
+    main.legend(loc="lower right")
 
-    style.signed_image(axes[1], hessian, label=r"$T_{ij}\,\sigma_i\sigma_j$")
-    axes[1].set_xticks(range(len(features)), features, rotation=90)
-    axes[1].set_yticks(range(len(features)), features)
+    style.signed_image(matrix, hessian, label=r"$T_{ij}\,\sigma_i\sigma_j$")
+    matrix.set_xticks(range(len(features)), features, rotation=90)
+    matrix.set_yticks(range(len(features)), features)
 
     (first, values), *others = strengths.items()
-    rows = _bars(axes[2], pairs, values, errors, label=first)
-    for number, (name, found) in enumerate(others, 1):
-        axes[2].plot(
-            found, rows, "sD"[number % 2], color=f"C{number}", markersize=4, label=name
-        )
+    rows = _bars(products, pairs, values, errors, label=first)
+    for number, (name, values) in enumerate(others, 1):
+        mark = "sD"[number % 2]
+        products.plot(values, rows, mark, color=f"C{number}", markersize=4, label=name)
     # leave space for the legend
-    axes[2].set(xlabel="strength of an interaction", ylim=(-len(pairs) - 2.7, 0.6))
-    axes[2].legend(loc="lower right")
+    products.set(xlabel="strength of an interaction", ylim=(-len(pairs) - 2.7, 0.6))
+    products.legend(loc="lower right")
 
+    _draw_unexplained(remainders, unexplained)
+    return style.lettered(figure, grid.flat)
+
+
+def _draw_unexplained(axis: Axes, unexplained: Mapping[str, Floats]) -> None:
+    """Draw the shares that expansions leave unexplained against the order.
+
+    Lines are means over the members, and bands reach from the least to the largest
+    share. `unexplained` is the argument of `interactions`.
+    """
     for number, (name, shares) in enumerate(unexplained.items()):
-        orders = np.arange(1, shares.shape[1] + 1)
-        least, most = shares.min(axis=0), shares.max(axis=0)
-        axes[3].fill_between(
-            orders, least, most, color=style.hue(number), alpha=0.2, linewidth=0
-        )
+        orders, color = np.arange(1, shares.shape[1] + 1), f"C{number}"
+        style.band(axis, orders, shares.min(axis=0), shares.max(axis=0), color, 0.2)
         line = ("o-", "s-")[number % 2]
-        axes[3].semilogy(
-            orders,
-            shares.mean(axis=0),
-            line,
-            color=f"C{number}",
-            markersize=4,
-            label=name,
+        axis.semilogy(
+            orders, shares.mean(axis=0), line, color=color, markersize=4, label=name
         )
-    axes[3].set(
+    axis.set(
         xlabel="order of the expansion", ylabel="share left unexplained", xticks=orders
     )
-    axes[3].legend()
-    return style.lettered(figure, axes)
+    axis.legend()
 
 
 def _bars(
@@ -339,15 +319,15 @@ def _bars(
 ) -> Floats:
     """Draw horizontal bars with error bars from the top down.
 
-    `names`, `values` and `errors` have an entry for each bar. Return the vertical positions of the bars, shape
-    (names,).
+    `names`, `values` and `errors` have an entry for each bar. Return the vertical
+    positions of the bars, shape (names,).
     """
     rows = style.named_rows(axis, names)
     axis.barh(
         rows,
         values,
         xerr=errors,
-        color=style.hue(0),
+        color="C0",
         alpha=0.55,
         height=0.65,
         error_kw={"linewidth": 0.9},
@@ -380,21 +360,17 @@ def retrainings(
 
     Examples
     --------
-    >>> figure = retrainings(["error"], [np.array([0.9, 1.0, 1.1])], [[1.5]])
-    >>> plt.close(figure)
+    >>> len(retrainings(["error"], [np.array([0.9, 1.0, 1.1])], [[1.5]]).axes)
+    1
     """
-    figure, axis = plt.subplots(figsize=(style.WIDTH, 0.17 * len(labels) + 0.9))
+    figure, axis = style.panels(1, 0.17 * len(labels) + 0.9)
     rows = style.named_rows(axis, labels, fontsize=6.5)
-    for row, found, bound in zip(rows, values, bounds, strict=True):
-        middle, width = np.log(found).mean(), np.log(found).std(ddof=1)
-        axis.hlines(
-            row,
-            *np.exp([middle - 3 * width, middle + 3 * width]),
-            color=style.hue(0),
-            linewidth=3,
-            alpha=0.25,
-        )
-        axis.plot(found, np.full(len(found), row), ".", color="C0", markersize=4)
+    for row, trained, bound in zip(rows, values, bounds, strict=True):
+        logs = np.log(trained)
+        middle, width = logs.mean(), 3 * logs.std(ddof=1)
+        ends = np.exp([middle - width, middle + width])
+        axis.hlines(row, *ends, color="C0", linewidth=3, alpha=0.25)
+        axis.plot(trained, np.full(len(trained), row), ".", color="C0", markersize=4)
         axis.plot(
             bound,
             np.full(len(bound), row),
@@ -403,7 +379,7 @@ def retrainings(
             markersize=8,
             markeredgewidth=1.5,
         )
-    axis.axvline(1, color="0.6", linewidth=0.7)
+    axis.axvline(1, **style.UNITY)
     axis.set(
         xscale="log", xlabel="in units of the stored number", ylim=(rows[-1] - 0.5, 0.5)
     )

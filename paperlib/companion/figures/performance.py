@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,7 +25,9 @@ _Lines = Mapping[str, tuple[Floats, Floats]]
 
 @style.applied
 def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figure:
-    """Draw the time of whole derivative tensors against the number of inputs, beside the time of JAX.
+    """Draw the times of whole derivative tensors against the number of inputs.
+
+    Times of JAX are drawn for comparison.
 
     Parameters
     ----------
@@ -43,26 +44,26 @@ def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figur
     Examples
     --------
     >>> seconds = np.array([[1e-5, 1e-4], [1e-4, 1e-2]])
-    >>> figure = derivative_costs([4, 16], seconds, 2 * seconds)
-    >>> plt.close(figure)
+    >>> len(derivative_costs([4, 16], seconds, 2 * seconds).axes)
+    2
     """
-    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0))
+    figure, (times, ratios) = style.panels(2, 3.0)
     for n, seconds in enumerate(ours.T):
-        axes[0].loglog(
-            dims, seconds, "o-", color=f"C{n}", markersize=3, label=f"order {n + 1}"
+        times.loglog(
+            dims, seconds, color=f"C{n}", label=f"order {n + 1}", **style.MEASURED
         )
     for n, seconds in enumerate(theirs.T):
-        axes[0].loglog(dims, seconds, "s--", color=f"C{n}", markersize=3, linewidth=0.9)
-        axes[1].loglog(dims, seconds / ours[:, n], "o-", color=f"C{n}", markersize=3)
-    axes[1].axhline(1, color="0.6", linewidth=0.7)
-    axes[0].set(ylabel="seconds a tensor (dashed: JAX)")
-    axes[1].set(ylabel="times faster than JAX")
-    _against_inputs(axes, dims)
-    style.legend_above(axes[0])
-    return style.lettered(figure, axes)
+        times.loglog(dims, seconds, color=f"C{n}", **style.COMPARED)
+        ratios.loglog(dims, seconds / ours[:, n], color=f"C{n}", **style.MEASURED)
+    ratios.axhline(1, **style.UNITY)
+    times.set_ylabel("seconds a tensor (dashed: JAX)")
+    ratios.set_ylabel("times faster than JAX")
+    _label_inputs((times, ratios), dims)
+    style.shared_legend(times)
+    return style.lettered(figure, (times, ratios))
 
 
-def _against_inputs(axes: Sequence[Axes], dims: Sequence[int]) -> None:
+def _label_inputs(axes: Sequence[Axes], dims: Sequence[int]) -> None:
     """Label the horizontal axis of each panel with the numbers of inputs."""
     for axis in axes:
         axis.set_xlabel("inputs d")
@@ -90,26 +91,15 @@ def speed_ratios(ratios: Mapping[str, float]) -> Figure:
     >>> speed_ratios({"order 1": 2.0, "order 2": 0.5})       # doctest: +ELLIPSIS
     <Figure size ... with 1 Axes>
     """
-    figure, axis = plt.subplots(figsize=(style.WIDTH, 0.32 * len(ratios) + 0.8))
+    figure, axis = style.panels(1, 0.32 * len(ratios) + 0.8)
     rows, values = style.named_rows(axis, list(ratios)), list(ratios.values())
-    axis.barh(
-        rows,
-        values,
-        color=["C0" if value >= 1 else "C1" for value in values],
-        height=0.6,
-    )
+    colors = ["C0" if value >= 1 else "C1" for value in values]
+    axis.barh(rows, values, color=colors, height=0.6)
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     for row, value in zip(rows, values, strict=True):
-        style.note(
-            axis,
-            f"{float(f'{value:.2g}'):,g}×",
-            (value, row),
-            (3, 0),
-            va="center",
-            fontsize=8,
-            bbox=white,
-        )
-    axis.axvline(1, color="black", linewidth=0.8)
+        text = f"{float(f'{value:.2g}'):,g}×"
+        style.note(axis, text, (value, row), (3, 0), va="center", bbox=white)
+    axis.axvline(1, **style.EQUAL)
     axis.set(
         xscale="log",
         xlabel="times faster",
@@ -135,37 +125,38 @@ def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
 
     Examples
     --------
-    >>> figure = speed_tables({"one": {"tanh": [2.0, 5.0]}, "two": {"tanh": [0.5, np.nan]}})
-    >>> plt.close(figure)
+    >>> one, two = {"tanh": [2.0, 5.0]}, {"tanh": [0.5, np.nan]}
+    >>> len(speed_tables({"one": one, "two": two}).axes)
+    2
     """
     most = max(map(len, tables.values()))
-    figure, axes = plt.subplots(
-        1, len(tables), figsize=(style.WIDTH, 0.3 * most + 0.7), sharey=True
-    )
+    figure, axes = style.panels(len(tables), 0.3 * most + 0.7, sharey=True)
     for axis, (title, rows) in zip(axes, tables.items(), strict=True):
-        values = np.array(list(rows.values()))
-        axis.imshow(
-            np.log10(values), cmap="RdBu", vmin=-1, vmax=1, aspect="auto", alpha=0.7
-        )
-        for (row, column), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                dark = {"color": "white"} if abs(np.log10(value)) > 0.75 else {}
-                axis.text(
-                    column,
-                    row,
-                    f"{float(f'{value:.2g}'):g}",
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    **dark,
-                )
-        axis.set_xticks(
-            range(values.shape[1]), [str(n + 1) for n in range(values.shape[1])]
-        )
+        logs = np.log10(list(rows.values()))
+        axis.imshow(logs, cmap="RdBu", vmin=-1, vmax=1, aspect="auto", alpha=0.7)
+        for row, ratios in enumerate(rows.values()):
+            _write_ratios(axis, row, ratios)
+        orders = range(1, logs.shape[1] + 1)
+        axis.set_xticks(range(logs.shape[1]), orders)
         axis.set_yticks(range(len(rows)), list(rows))
         axis.set(title=title, xlabel="order")
         axis.tick_params(length=0)
     return figure
+
+
+def _write_ratios(axis: Axes, row: int, ratios: Sequence[float]) -> None:
+    """Write the measured ratios into the cells of one row, in white on dark cells."""
+    for column, ratio in enumerate(ratios):
+        if np.isfinite(ratio):
+            dark = abs(np.log10(ratio)) > 0.75
+            axis.text(
+                column,
+                row,
+                f"{float(f'{ratio:.2g}'):g}",
+                ha="center",
+                va="center",
+                color="white" if dark else "black",
+            )
 
 
 def exponent(x: ArrayLike, y: ArrayLike) -> float:
@@ -189,18 +180,17 @@ def exponent(x: ArrayLike, y: ArrayLike) -> float:
     >>> round(exponent([1, 2, 4, 8], [1, 4, 16, 64]), 12)
     2.0
     """
-    logs = (
-        np.log(np.asarray(x, dtype=np.float64)),
-        np.log(np.asarray(y, dtype=np.float64)),
-    )
-    timed = np.flatnonzero(np.isfinite(logs[1]))
-    timed = timed[-max(3, len(timed) // 2) :]
-    return float(np.polyfit(logs[0][timed], logs[1][timed], 1)[0])
+    logs_x, logs_y = np.log(np.asarray([x, y], dtype=np.float64))
+    measured = np.flatnonzero(np.isfinite(logs_y))
+    upper = measured[-max(3, len(measured) // 2) :]
+    return float(np.polyfit(logs_x[upper], logs_y[upper], 1)[0])
 
 
 @style.applied
 def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
-    """Draw the growth of quantities on logarithmic axes, with fitted exponents in the legends.
+    """Draw the growth of quantities on logarithmic axes.
+
+    The legends contain fitted exponents.
 
     Parameters
     ----------
@@ -218,21 +208,16 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
     Examples
     --------
     >>> x = np.array([1.0, 2.0, 4.0])
-    >>> figure = growth({"inputs": {"square": (x, x**2)}, "units": {"linear": (x, x)}})
-    >>> plt.close(figure)
+    >>> len(growth({"inputs": {"square": (x, x**2)}, "units": {"linear": (x, x)}}).axes)
+    2
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(style.WIDTH, 3.1), sharey=True)
-    for axis, (against, lines) in zip(axes, panels.items(), strict=True):
-        for k, (name, (x, y)) in enumerate(lines.items()):
-            axis.loglog(
-                x,
-                y,
-                "o-",
-                color=f"C{k}",
-                markersize=3,
-                label=f"{name}\n$\\propto x^{{{exponent(x, y):.1f}}}$",
-            )
-        axis.set_xlabel(against)
+    figure, axes = style.panels(len(panels), 3.1, sharey=True)
+    for axis, (xlabel, lines) in zip(axes, panels.items(), strict=True):
+        for name, (x, y) in lines.items():
+            power = f"$\\propto x^{{{exponent(x, y):.1f}}}$"
+            axis.loglog(x, y, label=f"{name}\n{power}", **style.MEASURED)
+        axis.set_xlabel(xlabel)
+        # At most four labels, at the abscissae of the last line
         axis.set_xticks(list(x)[:: -(-len(x) // 4)])
         axis.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
         axis.minorticks_off()
@@ -251,7 +236,9 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
 def reach(
     dims: Sequence[int], sizes: Floats, tensors: _Lines, series: _Lines
 ) -> Figure:
-    """Draw memory and time of whole derivative tensors, beside the time of series along directions.
+    """Draw the memory and the time of whole derivative tensors.
+
+    Times of series along directions are drawn for comparison.
 
     Parameters
     ----------
@@ -273,24 +260,23 @@ def reach(
     Examples
     --------
     >>> d = np.array([4.0, 16.0, 64.0])
-    >>> figure = reach([4, 16, 64], np.stack([8 * d, 4 * d**2], axis=1), {"order 2": (d, d**2)}, {"order 2": (d, d)})
-    >>> plt.close(figure)
+    >>> sizes = np.stack([8 * d, 4 * d**2], axis=1)
+    >>> tensors, series = {"order 2": (d, d**2)}, {"order 2": (d, d)}
+    >>> len(reach([4, 16, 64], sizes, tensors, series).axes)
+    2
     """
-    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0))
+    figure, (memory, times) = style.panels(2, 3.0)
     for n, shade in enumerate(style.shades(sizes.shape[1])):
-        axes[0].loglog(dims, sizes[:, n], color=shade, label=f"order {n + 1}")
-    axes[0].axhspan(2**34, 1e24, color="0.5", alpha=0.15, linewidth=0)
-    style.note(axes[0], "more than 16 GiB", (dims[0], 2**34), (2, 3), fontsize=7)
-    for k, (name, (d, seconds)) in enumerate(tensors.items()):
-        axes[1].loglog(d, seconds, "o-", color=f"C{k}", markersize=3, label=name)
-    for k, (name, (d, seconds)) in enumerate(series.items(), len(tensors)):
-        axes[1].loglog(
-            d, seconds, "s--", color=f"C{k}", markersize=3, linewidth=0.9, label=name
-        )
-    axes[0].set(ylabel="bytes, packed", ylim=(10, 1e24))
-    axes[1].set(ylabel="seconds")
-    _against_inputs(axes, dims)
-    for axis in axes:
+        memory.loglog(dims, sizes[:, n], color=shade, label=f"order {n + 1}")
+    memory.axhspan(2**34, 1e24, color="0.5", alpha=0.15, linewidth=0)
+    style.note(memory, "more than 16 GiB", (dims[0], 2**34), (2, 3), fontsize=7)
+    for lines, look in ((tensors, style.MEASURED), (series, style.COMPARED)):
+        for name, (d, seconds) in lines.items():
+            times.loglog(d, seconds, label=name, **look)
+    memory.set(ylabel="bytes, packed", ylim=(10, 1e24))
+    times.set_ylabel("seconds")
+    _label_inputs((memory, times), dims)
+    for axis in (memory, times):
         axis.legend(
             loc="lower center",
             bbox_to_anchor=(0.5, 1.0),
@@ -298,4 +284,4 @@ def reach(
             fontsize=6,
             handlelength=1.2,
         )
-    return style.lettered(figure, axes)
+    return style.lettered(figure, (memory, times))

@@ -1,9 +1,10 @@
-"""Draw figures of perturbation theory: the series that networks learned, and its range of validity."""
+"""Draw figures of the series that networks learned, and of its range of validity."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paperlib._support.validation import Floats
@@ -22,7 +23,9 @@ __all__ = [
 
 @style.applied
 def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
-    """Draw the Taylor terms of networks at U = 0 against the Born terms, one dot for each potential.
+    """Draw the Taylor terms of networks at U = 0 against the Born terms.
+
+    Each dot is a potential.
 
     Parameters
     ----------
@@ -42,25 +45,18 @@ def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
     >>> figure = taylor_against_born(exact, {"networks": 1.1 * exact})
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(1, len(exact.T), figsize=(style.WIDTH, 2.7))
+    figure, axes = style.panels(len(exact.T), 2.7)
     for n, axis in enumerate(axes):
         for number, (name, terms) in enumerate(learned.items()):
-            axis.plot(
-                exact[:, n],
-                terms[:, n],
-                ".",
-                markersize=3,
-                color=f"C{1 - number}",
-                label=name,
-                rasterized=True,
-            )
-        ends = [exact[:, n].min(), exact[:, n].max()]
-        axis.plot(ends, ends, color="black", linewidth=0.8)
-        axis.set(xlabel=rf"Born term $a^{{({n + 1})}}$", xlim=(1.05 * ends[0], 0))
+            color = f"C{1 - number}"
+            style.dots(axis, exact[:, n], terms[:, n], color, label=name)
+        style.identity(axis, exact[:, n])
+        axis.set(xlabel=rf"Born term $a^{{({n + 1})}}$")
+        axis.set_xlim(1.05 * exact[:, n].min(), 0)
         axis.ticklabel_format(style="sci", scilimits=(-2, 2))
         axis.locator_params(nbins=4)
     axes[0].set_ylabel("Taylor term of the networks")
-    style.legend_above(axes[0], markerscale=3)
+    style.shared_legend(axes[0], markerscale=3)
     return style.lettered(figure, axes)
 
 
@@ -72,7 +68,7 @@ def local_interpretation(
     depths: Floats,
     centre_errors: Mapping[str, Floats],
 ) -> Figure:
-    """Draw the error of low orders against the largest Weinberg eigenvalue, and for several expansion points.
+    """Draw the errors of low orders against the eigenvalue and the expansion point.
 
     Parameters
     ----------
@@ -98,38 +94,31 @@ def local_interpretation(
     >>> figure = local_interpretation(x, errors, errors, x, {"U = 0": x**3})
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0), width_ratios=(1.2, 1))
+    figure, (local, expanded) = style.panels(2, 3.0, width_ratios=(1.2, 1))
     order = np.argsort(eigenvalues)
-    for n in range(network_errors.shape[1]):
-        axes[0].loglog(
-            eigenvalues,
-            network_errors[:, n],
-            ".",
-            color=f"C{n}",
-            markersize=3,
-            rasterized=True,
-        )
-        axes[0].loglog(
+    for n, (network, born) in enumerate(zip(network_errors.T, born_errors.T)):
+        style.dots(local, eigenvalues, network, f"C{n}")
+        local.loglog(
             eigenvalues[order],
-            born_errors[order, n],
+            born[order],
             color=f"C{n}",
             linewidth=0.8,
             label=f"order {n + 1}",
         )
-    axes[0].axvline(1, **style.RADIUS)
-    axes[0].set(xlabel="largest Weinberg eigenvalue", ylabel=r"relative error of $a_0$")
-    axes[0].legend(title="dots networks, lines Born", title_fontsize=7)
-    for number, (name, errors) in enumerate(centre_errors.items()):
-        axes[1].semilogy(depths, errors, color=f"C{number}", label=name)
-    axes[1].set(xlabel="depth of a square well", xlim=(depths[0], depths[-1]))
-    axes[1].set_ylabel(r"relative error of $a_0$, second order")
-    axes[1].legend(title="expanded around", title_fontsize=7)
-    return style.lettered(figure, axes)
+    local.axvline(1, **style.RADIUS)
+    local.set(xlabel="largest Weinberg eigenvalue", ylabel=r"relative error of $a_0$")
+    local.legend(title="dots networks, lines Born", title_fontsize=7)
+    for name, errors in centre_errors.items():
+        expanded.semilogy(depths, errors, label=name)
+    expanded.set(xlabel="depth of a square well", xlim=(depths[0], depths[-1]))
+    expanded.set_ylabel(r"relative error of $a_0$, second order")
+    expanded.legend(title="expanded around", title_fontsize=7)
+    return style.lettered(figure, (local, expanded))
 
 
 @style.applied
 def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
-    """Draw the error of the tensor of each order after each iteration of the perturbation theory.
+    """Draw the errors of the learned tensors after each iteration.
 
     Parameters
     ----------
@@ -148,26 +137,17 @@ def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     >>> iterations({"signed": rows, "attractive": rows})       # doctest: +ELLIPSIS
     <Figure size ... with 2 Axes>
     """
-    figure, axes = plt.subplots(1, len(errors), figsize=(style.WIDTH, 2.8), sharey=True)
+    figure, axes = style.panels(len(errors), 2.8, sharey=True)
     for axis, (name, rows) in zip(axes, errors.items(), strict=True):
         last = len(rows)
         for n in range(len(rows[-1])):
-            found = [row[n] for row in rows[n:]]
+            values, color = [row[n] for row in rows[n:]], f"C{n}"
+            mark = "os^Dv"[n % 5]
             axis.semilogy(
-                range(n + 1, last + 1),
-                found,
-                color=f"C{n}",
-                marker="os^Dv"[n % 5],
-                markersize=4,
+                range(n + 1, last + 1), values, color=color, marker=mark, markersize=4
             )
-            style.note(
-                axis,
-                f"order {n + 1}",
-                (last, found[-1]),
-                (6, 0),
-                va="center",
-                color=f"C{n}",
-            )
+            end = (last, values[-1])
+            style.note(axis, f"order {n + 1}", end, (6, 0), va="center", color=color)
         axis.set(xlabel=f"iterations, {name}", xticks=range(1, last + 1))
         axis.set_xlim(0.8, last + 1.0)
     axes[0].set_ylabel("relative error of the tensor")
@@ -202,32 +182,36 @@ def learned_tensors(
     >>> figure = learned_tensors(exact, [1.1 * tensor for tensor in exact], "B", 2)
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 4.3))
-    shells = np.arange(1, len(exact[0]) + 1)
-    axes[0, 0].plot(shells, exact[0], **style.EXACT)
-    axes[0, 0].plot(shells, learned[0], color="C1", linewidth=1, label="learned")
-    axes[0, 0].legend()
-    axes[1, 0].plot(
-        shells, (learned[0] - exact[0]) / np.abs(exact[0]).max(), color="C1"
-    )
-    axes[1, 0].ticklabel_format(style="sci", scilimits=(0, 0), axis="y")
-    plt.setp(axes[:, 0], xlabel="i", xlim=(1, len(shells)))
-    edges = (0.5, len(shells) + 0.5)
-    for column, (true, found) in zip(
-        axes.T[1:], zip(exact[1:], learned[1:], strict=True), strict=True
-    ):
-        for axis, values in zip(
-            column, (found, (found - true) / np.abs(true).max()), strict=True
-        ):
-            bar = style.signed_image(axis, values, extent=(*edges, *edges[::-1]))
-            bar.formatter.set_powerlimits((0, 0))  # type: ignore[attr-defined]  # a ScalarFormatter
-            axis.set(xlabel="j", ylabel="i")
-    for (above, below), indices in zip(
-        axes.T, ("i", "{ij}", f"{{ij,{at}}}"), strict=True
-    ):
-        above.set_title(f"${what}_{indices}$, learned", fontsize=8)
-        below.set_title(f"(learned − exact) / max |${what}_{indices}$|", fontsize=8)
+    figure, axes = style.panels(3, 4.3, rows=2)
+    d = len(exact[0])
+    curves, differences = axes[:, 0]
+    curves.plot(range(1, d + 1), exact[0], **style.EXACT)
+    curves.plot(range(1, d + 1), learned[0], color="C1", linewidth=1, label="learned")
+    curves.legend()
+    differences.plot(range(1, d + 1), _differences(exact[0], learned[0]), color="C1")
+    differences.ticklabel_format(style="sci", scilimits=(0, 0), axis="y")
+    plt.setp(axes[:, 0], xlabel="i", xlim=(1, d))
+    for n in (1, 2):
+        _draw_matrix(axes[0, n], learned[n])
+        _draw_matrix(axes[1, n], _differences(exact[n], learned[n]))
+    for n, indices in enumerate(("i", "{ij}", f"{{ij,{at}}}")):
+        symbol = f"${what}_{indices}$"
+        axes[0, n].set_title(f"{symbol}, learned", fontsize=8)
+        axes[1, n].set_title(f"(learned − exact) / max |{symbol}|", fontsize=8)
     return figure
+
+
+def _differences(exact: Floats, learned: Floats) -> Floats:
+    """Return the errors of a learned tensor in units of the largest exact entry."""
+    return (learned - exact) / np.abs(exact).max()
+
+
+def _draw_matrix(axis: Axes, values: Floats) -> None:
+    """Draw a matrix whose indices i and j count from 1."""
+    edges = (0.5, len(values) + 0.5)
+    bar = style.signed_image(axis, values, extent=(*edges, *edges[::-1]))
+    bar.formatter.set_powerlimits((0, 0))  # type: ignore[attr-defined]  # a ScalarFormatter
+    axis.set(xlabel="j", ylabel="i")
 
 
 @style.applied
@@ -239,7 +223,7 @@ def machine_learned_born(
     errors: Floats,
     names: Sequence[str],
 ) -> Figure:
-    """Draw machine-learned Born approximations of a_0 against the depth, and their errors on held-out potentials.
+    """Draw machine-learned Born approximations of a_0 and their errors.
 
     Parameters
     ----------
@@ -265,35 +249,35 @@ def machine_learned_born(
     --------
     >>> x = np.linspace(0.1, 1.0, 8)
     >>> a0, errors = -x, np.array([[0.01], [0.02]])
-    >>> figure = machine_learned_born(x, a0, 1.1 * a0[:, None], 1.2 * a0[:, None], errors, ["first order"])
+    >>> born, learned = 1.1 * a0[:, None], 1.2 * a0[:, None]
+    >>> figure = machine_learned_born(x, a0, born, learned, errors, ["first order"])
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9), width_ratios=(1.2, 1))
+    figure, (against_exact, against_born) = style.panels(2, 2.9, width_ratios=(1.2, 1))
+    born_errors = np.abs(born / a0[:, None] - 1)
+    learned_errors = np.abs(learned / a0[:, None] - 1)
     for n, name in enumerate(names):
-        axes[0].loglog(
-            depths, np.abs(born[:, n] / a0 - 1), color=f"C{n}", linewidth=1, label=name
+        color = f"C{n}"
+        against_exact.loglog(
+            depths, born_errors[:, n], color=color, linewidth=1, label=name
         )
-        axes[0].loglog(
-            depths[::4],
-            np.abs(learned[::4, n] / a0[::4] - 1),
-            "o",
-            color=f"C{n}",
-            markersize=3,
+        against_exact.plot(
+            depths[::4], learned_errors[::4, n], "o", color=color, markersize=3
         )
-    axes[0].set(
+    against_exact.set(
         xlabel="depth of a Gaussian",
         ylabel=r"relative error of $a_0$",
         xlim=(depths[0], depths[-1]),
     )
-    axes[0].legend(title="lines Born, dots learned", title_fontsize=7)
-    for n, ranked in enumerate(np.sort(errors, axis=0).T):
-        axes[1].semilogx(ranked, np.linspace(0, 1, len(ranked)), color=f"C{n}")
-    axes[1].set(
+    against_exact.legend(title="lines Born, dots learned", title_fontsize=7)
+    for ranked in np.sort(errors, axis=0).T:
+        against_born.semilogx(ranked, np.linspace(0, 1, len(ranked)))
+    against_born.set(
         xlabel="relative error, learned against Born",
         ylabel="share of held-out potentials",
         ylim=(0, 1),
     )
-    return style.lettered(figure, axes)
+    return style.lettered(figure, (against_exact, against_born))
 
 
 @style.applied
@@ -315,35 +299,31 @@ def protocols(labels: Sequence[str], errors: Floats) -> Figure:
 
     Examples
     --------
-    >>> figure = protocols(["values", "derivatives"], np.array([[[0.1, 0.2]], [[0.01, 0.02]]]))
+    >>> errors = np.array([[[0.1, 0.2]], [[0.01, 0.02]]])
+    >>> figure = protocols(["values", "derivatives"], errors)
     >>> plt.close(figure)
     """
-    figure, axis = plt.subplots(figsize=(style.WIDTH, 0.24 * len(labels) + 0.9))
+    figure, axis = style.panels(1, 0.24 * len(labels) + 0.9)
     rows = style.named_rows(axis, labels, fontsize=7)
     for n in range(errors.shape[1]):
-        found, shifted = errors[:, n], rows + 0.24 - 0.16 * n
-        axis.hlines(
-            shifted,
-            found.min(axis=1),
-            found.max(axis=1),
-            color=style.hue(n),
-            linewidth=1,
-        )
+        members, shifted, color = errors[:, n], rows + 0.24 - 0.16 * n, f"C{n}"
+        least, most = members.min(axis=1), members.max(axis=1)
+        axis.hlines(shifted, least, most, color=color, linewidth=1)
         axis.plot(
-            found.mean(axis=1),
+            members.mean(axis=1),
             shifted,
             "os^D"[n % 4],
-            color=f"C{n}",
+            color=color,
             markersize=3.5,
             label=f"order {n + 1}",
         )
-    axis.axvline(1, color="0.6", linewidth=0.7)
+    axis.axvline(1, **style.UNITY)
     for y in rows[:-1] - 0.5:
         axis.axhline(y, color="0.92", linewidth=0.6, zorder=0)
     axis.set(
         xscale="log", xlabel="relative error of the tensor", ylim=(rows[-1] - 0.5, 0.5)
     )
-    style.legend_above(axis)
+    style.shared_legend(axis)
     return figure
 
 
@@ -355,7 +335,7 @@ def beyond_the_radius(
     radius: float,
     largest: float,
 ) -> Figure:
-    """Draw a_0 of a square well through its first pole: exact, by a learned series, and by its Padé approximants.
+    """Draw a_0 of a square well through its first pole, exactly and by approximations.
 
     Parameters
     ----------
@@ -383,16 +363,17 @@ def beyond_the_radius(
     >>> figure = beyond_the_radius(depths, a0, {"learned": 1.1 * a0}, np.pi**2 / 4, 20.0)
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9))
-    axes[0].plot(depths, style.broken_at_poles(a0, largest), **style.EXACT)
+    figure, axes = style.panels(2, 2.9)
+    lengths, errors = axes
+    lengths.plot(depths, style.broken_at_poles(a0, largest), **style.EXACT)
     for number, (name, values) in enumerate(curves.items()):
         line = f"C{number}" + ("--", "-.", ":", "-")[number % 4]
-        axes[0].plot(depths, style.broken_at_poles(values, largest), line, label=name)
-        axes[1].semilogy(depths, np.abs(values / a0 - 1), line)
+        lengths.plot(depths, style.broken_at_poles(values, largest), line, label=name)
+        errors.semilogy(depths, np.abs(values / a0 - 1), line)
     for axis in axes:
         axis.axvline(radius, **style.RADIUS)
         axis.set(xlabel="depth of a square well", xlim=(depths[0], depths[-1]))
-    axes[0].set(ylabel=r"$a_0$ / range", ylim=(-largest, largest))
-    axes[1].set(ylabel=r"relative error of $a_0$", ylim=(None, 10))
-    style.legend_above(axes[0])
+    lengths.set(ylabel=r"$a_0$ / range", ylim=(-largest, largest))
+    errors.set(ylabel=r"relative error of $a_0$", ylim=(None, 10))
+    style.shared_legend(lengths)
     return style.lettered(figure, axes)

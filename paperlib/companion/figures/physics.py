@@ -1,9 +1,10 @@
-"""Draw figures of the physics: potentials, wave functions, scattering lengths, and the Born series."""
+"""Draw potentials, wave functions, scattering lengths, and the Born series."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paperlib._support.validation import Floats
@@ -27,7 +28,7 @@ def born_approximations(
     pade_name: str,
     radius: float,
 ) -> Figure:
-    """Draw Born approximations and a Padé approximant of a_0 beside the exact a_0, and their relative errors.
+    """Draw Born approximations and a Padé approximant of a_0 beside the exact a_0.
 
     Parameters
     ----------
@@ -53,50 +54,42 @@ def born_approximations(
     --------
     >>> depths = np.linspace(0.1, 3.0, 9)
     >>> a0 = 1 - np.tan(np.sqrt(depths)) / np.sqrt(depths)
-    >>> figure = born_approximations(depths, a0, -depths[:, None] / 3, 1.01 * a0, "Padé", np.pi**2 / 4)
+    >>> first, pade = -depths[:, None] / 3, 1.01 * a0
+    >>> figure = born_approximations(depths, a0, first, pade, "Padé", np.pi**2 / 4)
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 2.9))
-    orders = approximations.shape[1]
+    figure, axes = style.panels(2, 2.9)
+    lengths, errors = axes
     span = 1.15 * np.nanmax(np.abs(approximations[couplings <= radius]))
-    axes[0].plot(couplings, style.broken_at_poles(exact, 6 * span), **style.EXACT)
-    for n, shade in enumerate(style.shades(orders)):
-        axes[0].plot(
-            couplings, approximations[:, n], color=shade, label=f"Born {n + 1}"
-        )
-        axes[1].loglog(couplings, np.abs(approximations[:, n] / exact - 1), color=shade)
-    axes[0].plot(
-        couplings, style.broken_at_poles(pade, 6 * span), "C1--", label=pade_name
-    )
-    axes[1].loglog(couplings, np.abs(pade / exact - 1), "C1--")
+    lengths.plot(couplings, style.broken_at_poles(exact, 6 * span), **style.EXACT)
+    for n, shade in enumerate(style.shades(approximations.shape[1])):
+        sums = approximations[:, n]
+        lengths.plot(couplings, sums, color=shade, label=f"Born {n + 1}")
+        errors.loglog(couplings, np.abs(sums / exact - 1), color=shade)
+    pade_drawn = style.broken_at_poles(pade, 6 * span)
+    lengths.plot(couplings, pade_drawn, "C1--", label=pade_name)
+    errors.loglog(couplings, np.abs(pade / exact - 1), "C1--")
     for axis in axes:
         axis.axvline(radius, **style.RADIUS)
     at = (radius, 2.9 * span)
-    style.note(
-        axes[0],
-        "radius of\nconvergence",
-        at,
-        (-4, 0),
-        ha="right",
-        va="top",
-        color="0.3",
-        fontsize=7,
-    )
-    axes[0].set(
+    style.note(lengths, "radius of\nconvergence", at, (-4, 0), **style.LEFT_NOTE)
+    lengths.set(
         xlabel="depth",
         ylabel=r"$a_0$ / range",
         ylim=(-3 * span, 3 * span),
         xlim=(0, couplings[-1]),
     )
-    axes[1].set(xlabel="depth", ylabel=r"relative error of $a_0$", ylim=(1e-12, 1e3))
-    axes[1].set_xlim(couplings[0], couplings[-1])
-    style.legend_above(axes[0], handlelength=1.4, columnspacing=1.2)
+    errors.set(xlabel="depth", ylabel=r"relative error of $a_0$", ylim=(1e-12, 1e3))
+    errors.set_xlim(couplings[0], couplings[-1])
+    style.shared_legend(lengths, handlelength=1.4, columnspacing=1.2)
     return style.lettered(figure, axes)
 
 
 @style.applied
 def born_tensors(first: Floats, second: Floats) -> Figure:
-    """Draw the Born tensors of first and second order, scaled so that they do not depend on d.
+    """Draw the Born tensors of first and second order.
+
+    The tensors are scaled so that they do not depend on d.
 
     Parameters
     ----------
@@ -113,27 +106,24 @@ def born_tensors(first: Floats, second: Floats) -> Figure:
     Examples
     --------
     >>> from paperlib import born
-    >>> len(born_tensors(*(born.born_tensor(n, 8).full() for n in (1, 2))).axes)   # two panels and a colour bar
+    >>> first, second = (born.born_tensor(n, 8).full() for n in (1, 2))
+    >>> len(born_tensors(first, second).axes)   # two panels and a colour bar
     3
     """
     d = len(first)
     r = (np.arange(d) + 0.5) / d
-    figure, axes = plt.subplots(
-        1, 2, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.15)
-    )
-    axes[0].plot(r, -d * first, "o", color="C0", markersize=3.5, label=r"$-d\,B_i$")
-    axes[0].plot(r, r**2, color="C1", label=r"$r^2$")
-    axes[0].set(
+    figure, (vector, matrix) = style.panels(2, 2.9, width_ratios=(1, 1.15))
+    vector.plot(r, -d * first, "o", color="C0", markersize=3.5, label=r"$-d\,B_i$")
+    vector.plot(r, r**2, color="C1", label=r"$r^2$")
+    vector.set(
         xlabel="r / range of shell i", ylabel="first order", xlim=(0, 1), ylim=(0, None)
     )
-    axes[0].legend(loc="upper left")
-    picture = axes[1].imshow(
-        -(d**2) * second, origin="lower", extent=(0, 1, 0, 1), vmin=0
-    )
-    figure.colorbar(picture, ax=axes[1], label=r"second order, $-d^2 B_{ij}$")
-    axes[1].set(xlabel="r / range of shell i", ylabel="r / range of shell j")
-    axes[1].spines[:].set_visible(False)
-    return style.lettered(figure, axes)
+    vector.legend(loc="upper left")
+    image = matrix.imshow(-(d**2) * second, origin="lower", extent=(0, 1, 0, 1), vmin=0)
+    figure.colorbar(image, ax=matrix, label=r"second order, $-d^2 B_{ij}$")
+    matrix.set(xlabel="r / range of shell i", ylabel="r / range of shell j")
+    matrix.spines[:].set_visible(False)
+    return style.lettered(figure, (vector, matrix))
 
 
 @style.applied
@@ -147,14 +137,15 @@ def potentials_and_waves(
     lowest: float = -6,
     highest: float = 6,
 ) -> Figure:
-    """Draw potentials, their zero-energy wave functions and scattering lengths, and a_0 against the depth.
+    """Draw potentials, their zero-energy wave functions, and scattering lengths.
 
     Parameters
     ----------
     potentials : mapping of str to ndarray, shape (d,)
         Potentials by name.
     waves : mapping of str to tuple of two ndarrays
-        For each potential, r / range and u(r) inside the range, scaled to u'(1) = 1.
+        For each potential, the distances in units of the range and u(r) inside the
+        range, scaled to u'(1) = 1.
         Both have the same length.
     lengths : mapping of str to float
         The scattering length of each potential, in units of the range.
@@ -176,37 +167,23 @@ def potentials_and_waves(
     --------
     >>> r, depths = np.linspace(0, 1, 5), np.linspace(0.1, 2.0, 5)
     >>> U, wave, a0 = {"well": np.ones(4)}, {"well": (r, r)}, {"well": -0.5}
-    >>> figure = potentials_and_waves(U, wave, a0, depths, {"well": -depths / 3}, [np.pi**2 / 4])
+    >>> of_depth, resonances = {"well": -depths / 3}, [np.pi**2 / 4]
+    >>> figure = potentials_and_waves(U, wave, a0, depths, of_depth, resonances)
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(
-        1, 3, figsize=(style.WIDTH, 2.8), width_ratios=(1, 1.1, 1.3)
-    )
+    figure, axes = style.panels(3, 2.8, width_ratios=(1, 1.1, 1.3))
+    shapes, functions, by_depth = axes
     for number, (name, U) in enumerate(potentials.items()):
         color = f"C{number}"
-        axes[0].stairs(
-            U,
-            np.linspace(0, 1, len(U) + 1),
-            baseline=None,
-            color=color,
-            label=name,
-            linewidth=1.3,
-        )
-        axes[1].plot(*waves[name], color=color)
-        outside, inward = np.array([1.0, 2.2]), np.array([lengths[name], 1.0])
-        axes[1].plot(outside, outside - lengths[name], color=color)
-        axes[1].plot(
-            inward, inward - lengths[name], color=color, linestyle=":", linewidth=1
-        )
-        axes[1].plot(lengths[name], 0, "o", color=color, markersize=4)
-    axes[0].set(xlabel="r / range", ylabel="U(r)", ylim=(0, None), xlim=(0, 1))
-    style.legend_above(axes[0])
-    axes[1].axhline(0, color="0.6", linewidth=0.6)
-    axes[1].axvline(1, color="0.6", linewidth=0.6, linestyle="--")
-    axes[1].set(xlabel="r / range", ylabel="u(r),  scaled to u'(1) = 1")
-    axes[1].annotate(
+        style.shells(shapes, U, baseline=None, color=color, label=name, linewidth=1.3)
+        _draw_wave(functions, waves[name], lengths[name], color)
+    shapes.set(xlabel="r / range", ylabel="U(r)", ylim=(0, None), xlim=(0, 1))
+    style.shared_legend(shapes)
+    _draw_zero_and_range(functions)
+    functions.set(xlabel="r / range", ylabel="u(r),  scaled to u'(1) = 1")
+    functions.annotate(
         "range",
-        (1, axes[1].get_ylim()[1]),
+        (1, functions.get_ylim()[1]),
         ha="right",
         va="top",
         rotation=90,
@@ -214,13 +191,11 @@ def potentials_and_waves(
         fontsize=7,
     )
     for depth in resonances:
-        axes[2].axvline(depth, color="0.75", linewidth=0.8, linestyle="--")
-    for number, values in enumerate(lengths_of_depth.values()):
-        axes[2].plot(
-            depths, style.broken_at_poles(values, 4 * highest), color=f"C{number}"
-        )
-    axes[2].axhline(0, color="0.6", linewidth=0.6)
-    axes[2].set(
+        by_depth.axvline(depth, color="0.75", linewidth=0.8, linestyle="--")
+    for values in lengths_of_depth.values():
+        by_depth.plot(depths, style.broken_at_poles(values, 4 * highest))
+    by_depth.axhline(0, **style.ZERO)
+    by_depth.set(
         xlabel="depth",
         ylabel=r"$a_0$ / range",
         ylim=(lowest, highest),
@@ -229,11 +204,29 @@ def potentials_and_waves(
     return style.lettered(figure, axes)
 
 
+def _draw_wave(axis: Axes, wave: tuple[Floats, Floats], a0: float, color: str) -> None:
+    """Draw a zero-energy wave function, with a dot at the scattering length.
+
+    Outside the range the function is r - a_0. A dotted line continues it to its zero.
+    """
+    outside, inward = np.array([1.0, 2.2]), np.array([a0, 1.0])
+    axis.plot(*wave, color=color)
+    axis.plot(outside, outside - a0, color=color)
+    axis.plot(inward, inward - a0, color=color, linestyle=":", linewidth=1)
+    axis.plot(a0, 0, "o", color=color, markersize=4)
+
+
+def _draw_zero_and_range(axis: Axes) -> None:
+    """Draw the line at zero and the line at the range of the potential."""
+    axis.axhline(0, **style.ZERO)
+    axis.axvline(1, **style.ZERO, linestyle="--")
+
+
 @style.applied
 def lost_digits(
     panels: Mapping[tuple[str, str, str], tuple[Floats, Floats, Floats]],
 ) -> Figure:
-    """Draw the errors of numbers that nearly cancel, by paperlib and by a straightforward method.
+    """Draw the errors of differences of nearly equal numbers, by two methods.
 
     Parameters
     ----------
@@ -251,32 +244,31 @@ def lost_digits(
     Examples
     --------
     >>> x = np.array([1.0, 0.1])
-    >>> figure = lost_digits({(f"case {k}", "depth", "plain method"): (x, x, 10 * x) for k in range(4)})
+    >>> cases = [(f"case {k}", "depth", "plain method") for k in range(4)]
+    >>> figure = lost_digits({case: (x, x, 10 * x) for case in cases})
     >>> plt.close(figure)
     """
-    figure, grid = plt.subplots(
-        2, -(-len(panels) // 2), figsize=(style.WIDTH, 4.5), sharey=True
-    )
-    for axis, ((title, against, name), (x, ours, plain)) in zip(
-        grid.flat, panels.items(), strict=True
-    ):
+    columns = -(-len(panels) // 2)
+    figure, grid = style.panels(columns, 4.5, rows=2, sharey=True)
+    for axis, (titles, values) in zip(grid.flat, panels.items(), strict=True):
+        title, xlabel, name = titles
+        x, accurate, plain = values
         axis.plot(
-            x, plain, "s-", color="C1", markersize=3, linewidth=0.9, gid=style.ROUNDING
+            x,
+            plain,
+            "s-",
+            color="C1",
+            markersize=3,
+            linewidth=0.9,
+            gid=style.ROUNDING,
         )
-        axis.plot(x, ours, "o-", color="C0", markersize=3, gid=style.ROUNDING)
-        axis.set(yscale="log", ylim=(0.05, 2.0**54), xlabel=against)
+        axis.plot(x, accurate, color="C0", gid=style.ROUNDING, **style.MEASURED)
+        axis.set(yscale="log", ylim=(0.05, 2.0**54), xlabel=xlabel)
         axis.set_title(title, fontsize=8)
         # Text at fixed positions replaces a legend: matplotlib places a legend by the
         # data, and rounding errors differ between machines.
-        for y, text, number in ((0.9, name, 1), (0.8, "paperlib", 0)):
-            axis.text(
-                0.03,
-                y,
-                text,
-                transform=axis.transAxes,
-                color=style.hue(number),
-                fontsize=7,
-            )
+        style.corner_text(axis, 0.9, name, color="C1")
+        style.corner_text(axis, 0.8, "paperlib", color="C0")
         if np.max(x) / np.min(x) > 100:
             axis.set_xscale("log")
             axis.invert_xaxis()
@@ -298,15 +290,15 @@ def one_potential(
     learned: Floats,
     eigenvalue: float,
 ) -> Figure:
-    """Draw a potential with its zero-energy wave function, a_0 against the depth by orders, and the size of each order.
+    """Draw a potential, its wave function, and the orders of its scattering length.
 
     Parameters
     ----------
     potential : ndarray, shape (d,)
         The potential at `depth`.
     wave : tuple of two ndarrays
-        r / range and u(r) inside the range. The curve rises from the origin and has no
-        scale.
+        Distances in units of the range and u(r) inside the range. The curve rises from
+        the origin and has no scale.
     a0 : float
         The scattering length at `depth`, in units of the range.
     depth : float
@@ -334,38 +326,9 @@ def one_potential(
     >>> figure = one_potential(**vars(explorer.view("Yukawa")))
     >>> plt.close(figure)
     """
-    figure, (shape, lengths, sizes) = plt.subplots(
-        1, 3, figsize=(style.WIDTH, 2.9), width_ratios=(1, 1.4, 1)
-    )
-    height, outside = np.abs(potential).max() or 1.0, np.array([1.0, 2.0])
-    r, u = np.append(wave[0], outside), np.append(wave[1], outside - a0)
-    shape.axhline(0, color="0.6", linewidth=0.6)
-    shape.axvline(1, color="0.6", linewidth=0.6, linestyle="--")
-    shape.stairs(
-        potential,
-        np.linspace(0, 1, len(potential) + 1),
-        fill=True,
-        color=style.hue(5),
-        alpha=0.6,
-    )
-    shape.plot(r, np.copysign(height / np.abs(u).max(), u[1]) * u, color="C0")
-    shape.plot(a0, 0, "o", color="black", markersize=4)
-    shape.set(
-        xlabel="r / range",
-        ylabel="U(r)",
-        xlim=(-1, 2),
-        xticks=(-1, 0, 1, 2),
-        ylim=(-1.1 * height, 1.1 * height),
-    )
-    shape.locator_params(axis="y", nbins=4)
-    shape.text(
-        0.03,
-        0.97,
-        "line: u(r),\nno scale\ndot: a₀",
-        transform=shape.transAxes,
-        va="top",
-        fontsize=7,
-    )
+    figure, axes = style.panels(3, 2.9, width_ratios=(1, 1.4, 1))
+    shape, lengths, sizes = axes
+    _draw_potential(shape, potential, wave, a0)
 
     shades = style.shades(len(terms))
     lengths.plot(depths, style.broken_at_poles(exact, 40), **style.EXACT)
@@ -376,13 +339,10 @@ def one_potential(
         )
     lengths.plot([], "o", color="0.4", markersize=2.5, label="networks")
     lengths.axvline(depth, color="C1", linewidth=1)
-    radius = np.divide(
-        depth, abs(eigenvalue), out=np.array(np.nan), where=eigenvalue != 0
-    )
-    for sign, label in ((-1, None), (1, "radius")):
-        lengths.axvline(
-            sign * radius, color="0.4", linewidth=0.9, linestyle=":", label=label
-        )
+    # The eigenvalue is proportional to the depth, and is 1 in magnitude at the radius.
+    radius = abs(depth / eigenvalue) if eigenvalue else np.nan
+    for x, label in ((-radius, None), (radius, "radius")):
+        lengths.axvline(x, color="0.4", linewidth=0.9, linestyle=":", label=label)
     lengths.set(
         xlabel="depth",
         ylabel="a₀ / range",
@@ -397,22 +357,38 @@ def one_potential(
         orders, np.abs(terms), 60, facecolors="none", edgecolors=shades, linewidths=1.3
     )
     sizes.scatter(orders, np.abs(learned), 8, color=shades)
-    sizes.set(
-        xlabel="order",
-        ylabel="|term| / range",
-        xticks=orders,
-        xlim=(0.5, len(terms) + 0.5),
-    )
-    sizes.set(yscale="log", ylim=(1e-6, 1e3))
+    sizes.set(xlabel="order", xticks=orders, xlim=(0.5, len(terms) + 0.5))
+    sizes.set(ylabel="|term| / range", yscale="log", ylim=(1e-6, 1e3))
 
     verdict = "converges" if abs(eigenvalue) < 1 else "diverges"
-    title = f"a₀ = {a0:.4f} ranges,  largest Weinberg eigenvalue {eigenvalue:.3f}: the Born series {verdict}"
-    figure.suptitle(title.replace("-", "−"), fontsize=9)
-    figure.legend(
-        *lengths.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=9,
-        handlelength=1.4,
-        columnspacing=1.2,
+    title = (
+        f"a₀ = {a0:.4f} ranges,  "
+        f"largest Weinberg eigenvalue {eigenvalue:.3f}: the Born series {verdict}"
     )
-    return style.lettered(figure, (shape, lengths, sizes))
+    figure.suptitle(title.replace("-", "−"), fontsize=9)
+    style.shared_legend(lengths, 9, "lower", handlelength=1.4, columnspacing=1.2)
+    return style.lettered(figure, axes)
+
+
+def _draw_potential(
+    axis: Axes, potential: Floats, wave: tuple[Floats, Floats], a0: float
+) -> None:
+    """Draw a potential, its zero-energy wave function, and a dot at a_0.
+
+    The arguments are those of `one_potential`.
+    """
+    height, outside = np.abs(potential).max() or 1.0, np.array([1.0, 2.0])
+    r, u = np.append(wave[0], outside), np.append(wave[1], outside - a0)
+    _draw_zero_and_range(axis)
+    style.shells(axis, potential, fill=True, color="C5", alpha=0.6)
+    axis.plot(r, np.copysign(height / np.abs(u).max(), u[1]) * u, color="C0")
+    axis.plot(a0, 0, "o", color="black", markersize=4)
+    axis.set(
+        xlabel="r / range",
+        ylabel="U(r)",
+        xlim=(-1, 2),
+        xticks=(-1, 0, 1, 2),
+        ylim=(-1.1 * height, 1.1 * height),
+    )
+    axis.locator_params(axis="y", nbins=4)
+    style.corner_text(axis, 0.97, "line: u(r),\nno scale\ndot: a₀", va="top")

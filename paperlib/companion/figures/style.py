@@ -14,22 +14,42 @@ from typing import Any, ParamSpec
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from paperlib._support.validation import Floats
+
+Look = dict[str, Any]
 
 STYLE = str(files(__package__) / "paper.mplstyle")
 WIDTH = 7.1
 """The width of a figure in inches: the text width of a two-column journal."""
-EXACT: dict[str, Any] = {"color": "black", "linewidth": 2.2, "label": "exact"}
-"""The line style of exact values."""
-RADIUS: dict[str, Any] = {"color": "0.5", "linewidth": 0.8, "linestyle": ":"}
-"""The line style of a radius of convergence."""
+
+EXACT: Look = {"color": "black", "linewidth": 2.2, "label": "exact"}
+"""The line of exact values."""
+EQUAL: Look = {"color": "black", "linewidth": 0.8}
+"""The line on which two quantities are equal."""
+RADIUS: Look = {"color": "0.5", "linewidth": 0.8, "linestyle": ":"}
+"""The line at a radius of convergence."""
+UNITY: Look = {"color": "0.6", "linewidth": 0.7}
+"""The line at one, on an axis of ratios."""
+ZERO: Look = {"color": "0.6", "linewidth": 0.6}
+"""The line at zero."""
+MEASURED: Look = {"marker": "o", "markersize": 3}
+"""The line through measured values."""
+COMPARED: Look = {"marker": "s", "markersize": 3, "linestyle": "--", "linewidth": 0.9}
+"""The line through the values of another method, beside `MEASURED`."""
+LEFT_NOTE: Look = {"ha": "right", "va": "top", "color": "0.3", "fontsize": 7}
+"""The look of a note to the left of a vertical line, below its point."""
 ROUNDING = "rounding"
-"""The gid of a line that shows rounding errors. They differ between machines, so the line's data are not compared."""
+"""The gid of a line that shows rounding errors.
+
+Rounding errors differ between machines, so the line's data are not compared.
+"""
 
 _Arguments = ParamSpec("_Arguments")
 
@@ -37,46 +57,82 @@ _Arguments = ParamSpec("_Arguments")
 def applied(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
     """Decorate a function that draws a figure, so that the figure has the package's style.
 
-    The caller's style has no effect. The colours of lines are replaced by their RGBA values, because matplotlib
-    resolves the name of a colour, such as "C0", only when it renders the figure, and by then the caller's style is
-    active again.
+    The caller's style has no effect. The names of colours, such as "C0", are replaced
+    by RGBA values, because matplotlib resolves them only when it renders the figure. By
+    then the caller's style is active again.
     """
 
     @wraps(draw)
     def drawn(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
         with plt.style.context(["default", STYLE]):
             figure = draw(*args, **kwargs)
-            for line in figure.findobj(Line2D):
-                line.set_color(to_rgba(line.get_color()))
+            for artist in (*figure.findobj(Line2D), *figure.findobj(Text)):
+                artist.set_color(to_rgba(artist.get_color()))
+            for collection in figure.findobj(Collection):
+                collection.set_facecolor(collection.get_facecolor())
+                collection.set_edgecolor(collection.get_edgecolor())
             return figure
 
     return drawn
 
 
-def hue(number: int) -> tuple[float, float, float, float]:
-    """Return the RGBA values of a colour of the cycle.
+def panels(
+    columns: int, height: float, rows: int = 1, **layout: Any
+) -> tuple[Figure, Any]:
+    """Make a figure of the common width with `rows` times `columns` panels.
 
-    Bands and bars need RGBA values, because matplotlib resolves the name of a colour only when it renders the
-    figure, under the style that is active then.
+    `height` is in inches. `layout` is passed to ``plt.subplots``, whose two results are
+    returned: the figure, and one panel or an array of panels.
     """
-    return to_rgba(f"C{number}")
+    return plt.subplots(rows, columns, figsize=(WIDTH, height), **layout)
 
 
 def shades(number: int) -> Floats:
-    """Return `number` colours for the orders of a series, from light to dark, shape (number, 4)."""
+    """Return `number` colours for the orders of a series, from light to dark.
+
+    The shape is (number, 4).
+    """
     return np.asarray(plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, number)))
 
 
-def lettered(figure: Figure, panels: Iterable[Axes]) -> Figure:
+def lettered(figure: Figure, axes: Iterable[Axes]) -> Figure:
     """Label the panels (a), (b), .. as journals do, and return the figure."""
-    for axis, name in zip(panels, "abcdefgh", strict=False):
+    for axis, name in zip(axes, "abcdefgh", strict=False):
         axis.set_title(f"({name})", loc="left", fontweight="bold")
     return figure
 
 
 def broken_at_poles(values: Floats, largest: float) -> Floats:
-    """Replace values of magnitude above `largest` by NaN, so that no line is drawn across a pole."""
+    """Replace values of magnitude above `largest` by NaN.
+
+    No line is then drawn across a pole.
+    """
     return np.where(np.abs(values) > largest, np.nan, values)
+
+
+def shells(axis: Axes, U: Floats, **look: Any) -> None:
+    """Draw a potential as steps, one for each of its equal shells inside the range."""
+    axis.stairs(U, np.linspace(0, 1, len(U) + 1), **look)
+
+
+def band(
+    axis: Axes, x: Floats, low: Floats, high: Floats, color: str, alpha: float = 0.25
+) -> None:
+    """Fill the area between two curves, `low` and `high`, of the same x."""
+    axis.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
+
+
+def dots(
+    axis: Axes, x: Floats, y: Floats, color: str, size: float = 3, **look: Any
+) -> None:
+    """Draw many points as pixels, so that a file of vector graphics stays small."""
+    axis.plot(x, y, ".", color=color, markersize=size, rasterized=True, **look)
+
+
+def identity(axis: Axes, values: Floats) -> None:
+    """Draw the line y = x over the range of `values`."""
+    ends = [values.min(), values.max()]
+    axis.plot(ends, ends, **EQUAL)
 
 
 def note(
@@ -84,42 +140,50 @@ def note(
     text: str,
     at: tuple[float, float],
     offset: tuple[float, float],
-    **style: Any,
+    **look: Any,
 ) -> None:
     """Write a text beside the data point `at`, displaced by `offset` points."""
-    axis.annotate(text, at, xytext=offset, textcoords="offset points", **style)
+    axis.annotate(text, at, xytext=offset, textcoords="offset points", **look)
 
 
-def legend_above(axis: Axes, columns: int | None = None, **style: Any) -> None:
-    """Draw the legend of one panel above all panels of the figure, for all of them.
+def corner_text(axis: Axes, y: float, text: str, **look: Any) -> None:
+    """Write a text at the left of a panel, at the height `y` from 0 to 1."""
+    axis.text(0.03, y, text, transform=axis.transAxes, fontsize=7, **look)
 
-    The legend has one row, unless `columns` is given.
+
+def shared_legend(
+    axis: Axes, columns: int | None = None, place: str = "upper", **look: Any
+) -> None:
+    """Draw the legend of one panel for all panels of the figure.
+
+    The legend is above the panels, or below them if `place` is "lower". It has one row,
+    unless `columns` is given.
     """
     handles, labels = axis.get_legend_handles_labels()
+    columns = columns or len(labels)
     axis.figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=columns or len(labels),
-        **style,
+        handles, labels, loc=f"outside {place} center", ncols=columns, **look
     )
 
 
 def signed_image(
-    axis: Axes, values: Floats, label: str = "", **placed: Any
+    axis: Axes, values: Floats, label: str = "", **layout: Any
 ) -> Colorbar:
     """Draw a matrix as an image with a colour bar, and return the colour bar.
 
     Positive entries are red, negative entries blue, and zero is white.
     """
     largest = np.abs(values).max()
-    image = axis.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, **placed)
+    image = axis.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, **layout)
     return axis.figure.colorbar(image, ax=axis, shrink=0.85, label=label)
 
 
-def named_rows(axis: Axes, names: Sequence[str], **style: Any) -> Floats:
-    """Label rows of the vertical axis from the top down, and return their positions, shape (names,)."""
+def named_rows(axis: Axes, names: Sequence[str], **look: Any) -> Floats:
+    """Label rows of the vertical axis from the top down.
+
+    Return the positions of the rows, shape (names,).
+    """
     rows = -np.arange(len(names), dtype=np.float64)
-    axis.set_yticks(rows, names, **style)
+    axis.set_yticks(rows, names, **look)
     axis.tick_params(axis="y", length=0)
     return rows
