@@ -84,7 +84,7 @@ def small_network(
     )
     taylor.set_ylim(taylor_errors.min() / 3, None)
     taylor.legend()
-    return style.lettered(figure, axes)
+    return figure
 
 
 def _draw_network(axis: Axes, weights: Sequence[Floats]) -> None:
@@ -158,7 +158,7 @@ def diagram_sheet(highest: int) -> Figure:
     for order in range(1, highest + 1):
         diagrams = enumerate_diagrams(order)
         titles = [f"order {order}"] + [""] * (len(diagrams) - 1)
-        first, *others = _rows(list(zip(diagrams, titles, strict=True)))
+        first, *others = _rows(list(zip(diagrams, titles)))
         if len(rows[-1]) + len(first) <= COLUMNS:
             rows[-1] += first
         else:
@@ -212,12 +212,13 @@ def _rows(labelled: _Row) -> list[_Row]:
 
 def _grid(rows: list[_Row], columns: int) -> Figure:
     """Draw rows of diagrams, each with its title."""
-    height = 1.35 * len(rows)
-    figure, axes = style.panels(columns, height, rows=len(rows), squeeze=False)
+    figure, axes = style.panels(
+        columns, 1.35 * len(rows), rows=len(rows), letters=False, squeeze=False
+    )
     for axis in axes.flat:
         axis.set_axis_off()
-    for row, line in zip(rows, axes, strict=True):
-        for axis, (diagram, title) in zip(line, row, strict=False):
+    for row, line in zip(rows, axes):
+        for axis, (diagram, title) in zip(line, row):
             diagram.draw(axis)
             axis.set_title(title, loc="left", fontweight="bold")
     return figure

@@ -51,7 +51,7 @@ def optimizers(
     2
     """
     figure, axes = style.panels(len(orders), 3.1, sharex=True)
-    for axis, order in zip(axes, orders, strict=True):
+    for axis, order in zip(axes, orders):
         for k, name in enumerate(names):
             for m, (fit, line) in enumerate(zip(fits, ("o:", "s--", "^-"))):
                 members = errors[k, m, :, order - 1]
@@ -72,7 +72,7 @@ def optimizers(
         axis.set_ylabel(f"relative error, order {order}")
         axis.axhline(1, color="0.7", linewidth=0.6)
     style.shared_legend(axes[0], len(names))
-    return style.lettered(figure, axes)
+    return figure
 
 
 @style.applied
@@ -132,14 +132,14 @@ def overview(
     for n, values in enumerate(born.T):
         line = ("C2--", "C3-.", "C4:")[n % 3]
         lengths.plot(depths, values, line, label=f"Born {n + 1}")
-    style.band(lengths, depths, network - spread, network + spread, "C1")
+    style.band(lengths, depths, [network - spread, network + spread], "C1")
     lengths.plot(depths, network, color="C1", label="networks")
     lengths.axvspan(*trained, color="0.93", linewidth=0, zorder=-1)
     at = (trained[1], 0)
     style.note(lengths, "trained here", at, (-4, -4), **style.LEFT_NOTE)
     lengths.set(xlabel="depth", ylabel=r"$a_0$ / range", xlim=(0, depths[-1]))
     lengths.legend(loc="lower left")
-    return style.lettered(figure, (shape, lengths))
+    return figure
 
 
 @style.applied
@@ -181,7 +181,7 @@ def trained_ensemble(
         (validation, "C1", "held out"),
     ):
         rms = np.sqrt(curves)
-        style.band(losses, steps, rms.min(axis=1), rms.max(axis=1), color)
+        style.band(losses, steps, rms.T, color)
         losses.semilogy(steps, np.median(rms, axis=1), color=color, label=name)
     losses.set(xlabel="steps", ylabel="rms error / spread of $a_0$")
     losses.set_xlim(0, steps[-1])
@@ -194,7 +194,7 @@ def trained_ensemble(
     for axis in (predictions, relative):
         axis.set_xlabel(r"exact $a_0$ / range")
         axis.xaxis.set_major_locator(MaxNLocator(4))
-    return style.lettered(figure, axes)
+    return figure
 
 
 def _draw_relative_errors(axis: Axes, exact: Floats, predicted: Floats) -> None:
@@ -292,7 +292,7 @@ def interactions(
     products.legend(loc="lower right")
 
     _draw_unexplained(remainders, unexplained)
-    return style.lettered(figure, grid.flat)
+    return figure
 
 
 def _draw_unexplained(axis: Axes, unexplained: Mapping[str, Floats]) -> None:
@@ -303,7 +303,7 @@ def _draw_unexplained(axis: Axes, unexplained: Mapping[str, Floats]) -> None:
     """
     for number, (name, shares) in enumerate(unexplained.items()):
         orders, color = np.arange(1, shares.shape[1] + 1), f"C{number}"
-        style.band(axis, orders, shares.min(axis=0), shares.max(axis=0), color, 0.2)
+        style.band(axis, orders, shares, color, alpha=0.2)
         line = ("o-", "s-")[number % 2]
         axis.semilogy(
             orders, shares.mean(axis=0), line, color=color, markersize=4, label=name

@@ -60,7 +60,7 @@ def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figur
     ratios.set_ylabel("times faster than JAX")
     _label_inputs((times, ratios), dims)
     style.shared_legend(times)
-    return style.lettered(figure, (times, ratios))
+    return figure
 
 
 def _label_inputs(axes: Sequence[Axes], dims: Sequence[int]) -> None:
@@ -96,7 +96,7 @@ def speed_ratios(ratios: Mapping[str, float]) -> Figure:
     colors = ["C0" if value >= 1 else "C1" for value in values]
     axis.barh(rows, values, color=colors, height=0.6)
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-    for row, value in zip(rows, values, strict=True):
+    for row, value in zip(rows, values):
         text = f"{float(f'{value:.2g}'):,g}×"
         style.note(axis, text, (value, row), (3, 0), va="center", bbox=white)
     axis.axvline(1, **style.EQUAL)
@@ -130,8 +130,10 @@ def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     2
     """
     most = max(map(len, tables.values()))
-    figure, axes = style.panels(len(tables), 0.3 * most + 0.7, sharey=True)
-    for axis, (title, rows) in zip(axes, tables.items(), strict=True):
+    figure, axes = style.panels(
+        len(tables), 0.3 * most + 0.7, letters=False, sharey=True
+    )
+    for axis, (title, rows) in zip(axes, tables.items()):
         logs = np.log10(list(rows.values()))
         axis.imshow(logs, cmap="RdBu", vmin=-1, vmax=1, aspect="auto", alpha=0.7)
         for row, ratios in enumerate(rows.values()):
@@ -212,7 +214,7 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
     2
     """
     figure, axes = style.panels(len(panels), 3.1, sharey=True)
-    for axis, (xlabel, lines) in zip(axes, panels.items(), strict=True):
+    for axis, (xlabel, lines) in zip(axes, panels.items()):
         for name, (x, y) in lines.items():
             power = f"$\\propto x^{{{exponent(x, y):.1f}}}$"
             axis.loglog(x, y, label=f"{name}\n{power}", **style.MEASURED)
@@ -229,7 +231,7 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
             handlelength=1.2,
         )
     axes[0].set_ylabel(label)
-    return style.lettered(figure, axes)
+    return figure
 
 
 @style.applied
@@ -284,4 +286,4 @@ def reach(
             fontsize=6,
             handlelength=1.2,
         )
-    return style.lettered(figure, (memory, times))
+    return figure

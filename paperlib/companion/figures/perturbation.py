@@ -1,6 +1,7 @@
 """Draw figures of the series that networks learned, and of its range of validity."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -57,7 +58,7 @@ def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
         axis.locator_params(nbins=4)
     axes[0].set_ylabel("Taylor term of the networks")
     style.shared_legend(axes[0], markerscale=3)
-    return style.lettered(figure, axes)
+    return figure
 
 
 @style.applied
@@ -110,10 +111,10 @@ def local_interpretation(
     local.legend(title="dots networks, lines Born", title_fontsize=7)
     for name, errors in centre_errors.items():
         expanded.semilogy(depths, errors, label=name)
-    expanded.set(xlabel="depth of a square well", xlim=(depths[0], depths[-1]))
+    expanded.set(xlabel="depth of a square well", xlim=depths[[0, -1]])
     expanded.set_ylabel(r"relative error of $a_0$, second order")
     expanded.legend(title="expanded around", title_fontsize=7)
-    return style.lettered(figure, (local, expanded))
+    return figure
 
 
 @style.applied
@@ -138,7 +139,7 @@ def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     <Figure size ... with 2 Axes>
     """
     figure, axes = style.panels(len(errors), 2.8, sharey=True)
-    for axis, (name, rows) in zip(axes, errors.items(), strict=True):
+    for axis, (name, rows) in zip(axes, errors.items()):
         last = len(rows)
         for n in range(len(rows[-1])):
             values, color = [row[n] for row in rows[n:]], f"C{n}"
@@ -151,7 +152,7 @@ def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
         axis.set(xlabel=f"iterations, {name}", xticks=range(1, last + 1))
         axis.set_xlim(0.8, last + 1.0)
     axes[0].set_ylabel("relative error of the tensor")
-    return style.lettered(figure, axes)
+    return figure
 
 
 @style.applied
@@ -182,7 +183,7 @@ def learned_tensors(
     >>> figure = learned_tensors(exact, [1.1 * tensor for tensor in exact], "B", 2)
     >>> plt.close(figure)
     """
-    figure, axes = style.panels(3, 4.3, rows=2)
+    figure, axes = style.panels(3, 4.3, rows=2, letters=False)
     d = len(exact[0])
     curves, differences = axes[:, 0]
     curves.plot(range(1, d + 1), exact[0], **style.EXACT)
@@ -267,7 +268,7 @@ def machine_learned_born(
     against_exact.set(
         xlabel="depth of a Gaussian",
         ylabel=r"relative error of $a_0$",
-        xlim=(depths[0], depths[-1]),
+        xlim=depths[[0, -1]],
     )
     against_exact.legend(title="lines Born, dots learned", title_fontsize=7)
     for ranked in np.sort(errors, axis=0).T:
@@ -277,7 +278,7 @@ def machine_learned_born(
         ylabel="share of held-out potentials",
         ylim=(0, 1),
     )
-    return style.lettered(figure, (against_exact, against_born))
+    return figure
 
 
 @style.applied
@@ -366,14 +367,13 @@ def beyond_the_radius(
     figure, axes = style.panels(2, 2.9)
     lengths, errors = axes
     lengths.plot(depths, style.broken_at_poles(a0, largest), **style.EXACT)
-    for number, (name, values) in enumerate(curves.items()):
-        line = f"C{number}" + ("--", "-.", ":", "-")[number % 4]
+    for (name, values), line in zip(curves.items(), cycle(("--", "-.", ":", "-"))):
         lengths.plot(depths, style.broken_at_poles(values, largest), line, label=name)
         errors.semilogy(depths, np.abs(values / a0 - 1), line)
     for axis in axes:
         axis.axvline(radius, **style.RADIUS)
-        axis.set(xlabel="depth of a square well", xlim=(depths[0], depths[-1]))
+        axis.set(xlabel="depth of a square well", xlim=depths[[0, -1]])
     lengths.set(ylabel=r"$a_0$ / range", ylim=(-largest, largest))
     errors.set(ylabel=r"relative error of $a_0$", ylim=(None, 10))
     style.shared_legend(lengths)
-    return style.lettered(figure, axes)
+    return figure

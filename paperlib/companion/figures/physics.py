@@ -80,9 +80,9 @@ def born_approximations(
         xlim=(0, couplings[-1]),
     )
     errors.set(xlabel="depth", ylabel=r"relative error of $a_0$", ylim=(1e-12, 1e3))
-    errors.set_xlim(couplings[0], couplings[-1])
+    errors.set_xlim(couplings[[0, -1]])
     style.shared_legend(lengths, handlelength=1.4, columnspacing=1.2)
-    return style.lettered(figure, axes)
+    return figure
 
 
 @style.applied
@@ -123,7 +123,7 @@ def born_tensors(first: Floats, second: Floats) -> Figure:
     figure.colorbar(image, ax=matrix, label=r"second order, $-d^2 B_{ij}$")
     matrix.set(xlabel="r / range of shell i", ylabel="r / range of shell j")
     matrix.spines[:].set_visible(False)
-    return style.lettered(figure, (vector, matrix))
+    return figure
 
 
 @style.applied
@@ -201,7 +201,7 @@ def potentials_and_waves(
         ylim=(lowest, highest),
         xlim=(0, depths[-1]),
     )
-    return style.lettered(figure, axes)
+    return figure
 
 
 def _draw_wave(axis: Axes, wave: tuple[Floats, Floats], a0: float, color: str) -> None:
@@ -250,7 +250,7 @@ def lost_digits(
     """
     columns = -(-len(panels) // 2)
     figure, grid = style.panels(columns, 4.5, rows=2, sharey=True)
-    for axis, (titles, values) in zip(grid.flat, panels.items(), strict=True):
+    for axis, (titles, values) in zip(grid.flat, panels.items()):
         title, xlabel, name = titles
         x, accurate, plain = values
         axis.plot(
@@ -273,7 +273,7 @@ def lost_digits(
             axis.set_xscale("log")
             axis.invert_xaxis()
     plt.setp(grid[:, 0], ylabel=r"relative error / $\epsilon$")
-    return style.lettered(figure, grid.flat)
+    return figure
 
 
 @style.applied
@@ -367,7 +367,7 @@ def one_potential(
     )
     figure.suptitle(title.replace("-", "−"), fontsize=9)
     style.shared_legend(lengths, 9, "lower", handlelength=1.4, columnspacing=1.2)
-    return style.lettered(figure, axes)
+    return figure
 
 
 def _draw_potential(

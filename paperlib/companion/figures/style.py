@@ -6,7 +6,7 @@ References
   https://jfly.uni-koeln.de/color/
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib.resources import files
 from typing import Any, ParamSpec
@@ -20,6 +20,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from numpy.typing import ArrayLike
 
 from paperlib._support.validation import Floats
 
@@ -77,14 +78,19 @@ def applied(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
 
 
 def panels(
-    columns: int, height: float, rows: int = 1, **layout: Any
+    columns: int, height: float, rows: int = 1, letters: bool = True, **layout: Any
 ) -> tuple[Figure, Any]:
     """Make a figure of the common width with `rows` times `columns` panels.
 
-    `height` is in inches. `layout` is passed to ``plt.subplots``, whose two results are
-    returned: the figure, and one panel or an array of panels.
+    Return the figure, and its only panel or the array of its panels. More panels than
+    one are labelled (a), (b), .. as journals do, unless `letters` is false. `height` is
+    in inches. `layout` is passed to ``plt.subplots``.
     """
-    return plt.subplots(rows, columns, figsize=(WIDTH, height), **layout)
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), **layout)
+    if letters and len(figure.axes) > 1:
+        for axis, letter in zip(figure.axes, "abcdefgh"):
+            axis.set_title(f"({letter})", loc="left", fontweight="bold")
+    return figure, axes
 
 
 def shades(number: int) -> Floats:
@@ -93,13 +99,6 @@ def shades(number: int) -> Floats:
     The shape is (number, 4).
     """
     return np.asarray(plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, number)))
-
-
-def lettered(figure: Figure, axes: Iterable[Axes]) -> Figure:
-    """Label the panels (a), (b), .. as journals do, and return the figure."""
-    for axis, name in zip(axes, "abcdefgh", strict=False):
-        axis.set_title(f"({name})", loc="left", fontweight="bold")
-    return figure
 
 
 def broken_at_poles(values: Floats, largest: float) -> Floats:
@@ -116,9 +115,13 @@ def shells(axis: Axes, U: Floats, **look: Any) -> None:
 
 
 def band(
-    axis: Axes, x: Floats, low: Floats, high: Floats, color: str, alpha: float = 0.25
+    axis: Axes, x: Floats, curves: ArrayLike, color: str, alpha: float = 0.25
 ) -> None:
-    """Fill the area between two curves, `low` and `high`, of the same x."""
+    """Fill the area between the least and the largest of several curves.
+
+    `curves` has shape (curves, points), and `x` has shape (points,).
+    """
+    low, high = np.min(curves, axis=0), np.max(curves, axis=0)
     axis.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
 
 
