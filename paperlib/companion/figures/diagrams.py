@@ -259,7 +259,6 @@ def diagram_shares(
             range(len(values)),
             values,
             yerr=spreads[order],
-            color="C0",
             width=0.6,
             error_kw={"linewidth": 0.8},
         )

@@ -136,7 +136,7 @@ def overview(
     lengths.plot(depths, network, color="C1", label="networks")
     lengths.axvspan(*trained, color="0.93", linewidth=0, zorder=-1)
     at = (trained[1], 0)
-    style.note(lengths, "trained here", at, (-4, -4), **style.LEFT_NOTE)
+    lengths.annotate("trained here", at, (-4, -4), **style.LEFT_NOTE)
     lengths.set(xlabel="depth", ylabel=r"$a_0$ / range", xlim=(0, depths[-1]))
     lengths.legend(loc="lower left")
     return figure
@@ -187,7 +187,7 @@ def trained_ensemble(
     losses.set_xlim(0, steps[-1])
     losses.legend()
     mean = predicted.mean(axis=0)
-    style.dots(predictions, exact, mean, "C0", size=1.5)
+    style.dots(predictions, exact, mean, "C0", markersize=1.5)
     style.identity(predictions, exact)
     predictions.set_ylabel(r"ensemble mean of $a_0$ / range")
     _draw_relative_errors(relative, exact, predicted)
@@ -208,10 +208,12 @@ def _draw_relative_errors(axis: Axes, exact: Floats, predicted: Floats) -> None:
         return [part.mean() for part in np.array_split(values[order], 20)]
 
     of_mean = 100 * np.abs(predicted.mean(axis=0) / exact - 1)
-    style.dots(axis, exact[order], of_mean[order], "0.8", size=1.5, zorder=0)
-    for number, errors in enumerate(100 * np.abs(predicted / exact - 1)):
-        label = None if number else "members"
-        axis.plot(binned(exact), binned(errors), color="C1", linewidth=0.9, label=label)
+    style.dots(axis, exact[order], of_mean[order], "0.8", markersize=1.5, zorder=0)
+    of_members = [binned(errors) for errors in 100 * np.abs(predicted / exact - 1)]
+    first, *_ = axis.plot(
+        binned(exact), np.transpose(of_members), color="C1", linewidth=0.9
+    )
+    first.set_label("members")  # one entry of the legend for all members
     axis.plot(
         binned(exact), binned(of_mean), color="C0", linewidth=2, label="ensemble mean"
     )
@@ -327,7 +329,6 @@ def _bars(
         rows,
         values,
         xerr=errors,
-        color="C0",
         alpha=0.55,
         height=0.65,
         error_kw={"linewidth": 0.9},

@@ -49,12 +49,10 @@ def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figur
     """
     figure, (times, ratios) = style.panels(2, 3.0)
     for n, seconds in enumerate(ours.T):
-        times.loglog(
-            dims, seconds, color=f"C{n}", label=f"order {n + 1}", **style.MEASURED
-        )
+        times.loglog(dims, seconds, "o-", color=f"C{n}", label=f"order {n + 1}")
     for n, seconds in enumerate(theirs.T):
         times.loglog(dims, seconds, color=f"C{n}", **style.COMPARED)
-        ratios.loglog(dims, seconds / ours[:, n], color=f"C{n}", **style.MEASURED)
+        ratios.loglog(dims, seconds / ours[:, n], "o-", color=f"C{n}")
     ratios.axhline(1, **style.UNITY)
     times.set_ylabel("seconds a tensor (dashed: JAX)")
     ratios.set_ylabel("times faster than JAX")
@@ -98,7 +96,14 @@ def speed_ratios(ratios: Mapping[str, float]) -> Figure:
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     for row, value in zip(rows, values):
         text = f"{float(f'{value:.2g}'):,g}×"
-        style.note(axis, text, (value, row), (3, 0), va="center", bbox=white)
+        axis.annotate(
+            text,
+            (value, row),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            bbox=white,
+        )
     axis.axvline(1, **style.EQUAL)
     axis.set(
         xscale="log",
@@ -217,7 +222,7 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
     for axis, (xlabel, lines) in zip(axes, panels.items()):
         for name, (x, y) in lines.items():
             power = f"$\\propto x^{{{exponent(x, y):.1f}}}$"
-            axis.loglog(x, y, label=f"{name}\n{power}", **style.MEASURED)
+            axis.loglog(x, y, "o-", label=f"{name}\n{power}")
         axis.set_xlabel(xlabel)
         # At most four labels, at the abscissae of the last line
         axis.set_xticks(list(x)[:: -(-len(x) // 4)])
@@ -271,10 +276,11 @@ def reach(
     for n, shade in enumerate(style.shades(sizes.shape[1])):
         memory.loglog(dims, sizes[:, n], color=shade, label=f"order {n + 1}")
     memory.axhspan(2**34, 1e24, color="0.5", alpha=0.15, linewidth=0)
-    style.note(memory, "more than 16 GiB", (dims[0], 2**34), (2, 3), fontsize=7)
-    for lines, look in ((tensors, style.MEASURED), (series, style.COMPARED)):
-        for name, (d, seconds) in lines.items():
-            times.loglog(d, seconds, label=name, **look)
+    memory.annotate("more than 16 GiB", (dims[0], 2**34), (2, 3), **style.NOTE)
+    for name, (d, seconds) in tensors.items():
+        times.loglog(d, seconds, "o-", label=name)
+    for name, (d, seconds) in series.items():
+        times.loglog(d, seconds, label=name, **style.COMPARED)
     memory.set(ylabel="bytes, packed", ylim=(10, 1e24))
     times.set_ylabel("seconds")
     _label_inputs((memory, times), dims)

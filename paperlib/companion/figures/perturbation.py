@@ -108,12 +108,12 @@ def local_interpretation(
         )
     local.axvline(1, **style.RADIUS)
     local.set(xlabel="largest Weinberg eigenvalue", ylabel=r"relative error of $a_0$")
-    local.legend(title="dots networks, lines Born", title_fontsize=7)
+    local.legend(title="dots networks, lines Born")
     for name, errors in centre_errors.items():
         expanded.semilogy(depths, errors, label=name)
     expanded.set(xlabel="depth of a square well", xlim=depths[[0, -1]])
     expanded.set_ylabel(r"relative error of $a_0$, second order")
-    expanded.legend(title="expanded around", title_fontsize=7)
+    expanded.legend(title="expanded around")
     return figure
 
 
@@ -148,7 +148,14 @@ def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
                 range(n + 1, last + 1), values, color=color, marker=mark, markersize=4
             )
             end = (last, values[-1])
-            style.note(axis, f"order {n + 1}", end, (6, 0), va="center", color=color)
+            axis.annotate(
+                f"order {n + 1}",
+                end,
+                (6, 0),
+                textcoords="offset points",
+                va="center",
+                color=color,
+            )
         axis.set(xlabel=f"iterations, {name}", xticks=range(1, last + 1))
         axis.set_xlim(0.8, last + 1.0)
     axes[0].set_ylabel("relative error of the tensor")
@@ -197,8 +204,8 @@ def learned_tensors(
         _draw_matrix(axes[1, n], _differences(exact[n], learned[n]))
     for n, indices in enumerate(("i", "{ij}", f"{{ij,{at}}}")):
         symbol = f"${what}_{indices}$"
-        axes[0, n].set_title(f"{symbol}, learned", fontsize=8)
-        axes[1, n].set_title(f"(learned − exact) / max |{symbol}|", fontsize=8)
+        axes[0, n].set_title(f"{symbol}, learned")
+        axes[1, n].set_title(f"(learned − exact) / max |{symbol}|")
     return figure
 
 
@@ -262,15 +269,13 @@ def machine_learned_born(
         against_exact.loglog(
             depths, born_errors[:, n], color=color, linewidth=1, label=name
         )
-        against_exact.plot(
-            depths[::4], learned_errors[::4, n], "o", color=color, markersize=3
-        )
+        against_exact.plot(depths[::4], learned_errors[::4, n], "o", color=color)
     against_exact.set(
         xlabel="depth of a Gaussian",
         ylabel=r"relative error of $a_0$",
         xlim=depths[[0, -1]],
     )
-    against_exact.legend(title="lines Born, dots learned", title_fontsize=7)
+    against_exact.legend(title="lines Born, dots learned")
     for ranked in np.sort(errors, axis=0).T:
         against_born.semilogx(ranked, np.linspace(0, 1, len(ranked)))
     against_born.set(
@@ -305,7 +310,7 @@ def protocols(labels: Sequence[str], errors: Floats) -> Figure:
     >>> plt.close(figure)
     """
     figure, axis = style.panels(1, 0.24 * len(labels) + 0.9)
-    rows = style.named_rows(axis, labels, fontsize=7)
+    rows = style.named_rows(axis, labels)
     for n in range(errors.shape[1]):
         members, shifted, color = errors[:, n], rows + 0.24 - 0.16 * n, f"C{n}"
         least, most = members.min(axis=1), members.max(axis=1)

@@ -72,7 +72,7 @@ def born_approximations(
     for axis in axes:
         axis.axvline(radius, **style.RADIUS)
     at = (radius, 2.9 * span)
-    style.note(lengths, "radius of\nconvergence", at, (-4, 0), **style.LEFT_NOTE)
+    lengths.annotate("radius of\nconvergence", at, (-4, 0), **style.LEFT_NOTE)
     lengths.set(
         xlabel="depth",
         ylabel=r"$a_0$ / range",
@@ -113,7 +113,7 @@ def born_tensors(first: Floats, second: Floats) -> Figure:
     d = len(first)
     r = (np.arange(d) + 0.5) / d
     figure, (vector, matrix) = style.panels(2, 2.9, width_ratios=(1, 1.15))
-    vector.plot(r, -d * first, "o", color="C0", markersize=3.5, label=r"$-d\,B_i$")
+    vector.plot(r, -d * first, "o", markersize=3.5, label=r"$-d\,B_i$")
     vector.plot(r, r**2, color="C1", label=r"$r^2$")
     vector.set(
         xlabel="r / range of shell i", ylabel="first order", xlim=(0, 1), ylim=(0, None)
@@ -258,13 +258,12 @@ def lost_digits(
             plain,
             "s-",
             color="C1",
-            markersize=3,
             linewidth=0.9,
             gid=style.ROUNDING,
         )
-        axis.plot(x, accurate, color="C0", gid=style.ROUNDING, **style.MEASURED)
+        axis.plot(x, accurate, "o-", color="C0", gid=style.ROUNDING)
         axis.set(yscale="log", ylim=(0.05, 2.0**54), xlabel=xlabel)
-        axis.set_title(title, fontsize=8)
+        axis.set_title(title)
         # Text at fixed positions replaces a legend: matplotlib places a legend by the
         # data, and rounding errors differ between machines.
         style.corner_text(axis, 0.9, name, color="C1")
@@ -365,7 +364,7 @@ def one_potential(
         f"a₀ = {a0:.4f} ranges,  "
         f"largest Weinberg eigenvalue {eigenvalue:.3f}: the Born series {verdict}"
     )
-    figure.suptitle(title.replace("-", "−"), fontsize=9)
+    figure.suptitle(title.replace("-", "−"))
     style.shared_legend(lengths, 9, "lower", handlelength=1.4, columnspacing=1.2)
     return figure
 
@@ -381,7 +380,7 @@ def _draw_potential(
     r, u = np.append(wave[0], outside), np.append(wave[1], outside - a0)
     _draw_zero_and_range(axis)
     style.shells(axis, potential, fill=True, color="C5", alpha=0.6)
-    axis.plot(r, np.copysign(height / np.abs(u).max(), u[1]) * u, color="C0")
+    axis.plot(r, np.copysign(height / np.abs(u).max(), u[1]) * u)
     axis.plot(a0, 0, "o", color="black", markersize=4)
     axis.set(
         xlabel="r / range",

@@ -40,12 +40,12 @@ UNITY: Look = {"color": "0.6", "linewidth": 0.7}
 """The line at one, on an axis of ratios."""
 ZERO: Look = {"color": "0.6", "linewidth": 0.6}
 """The line at zero."""
-MEASURED: Look = {"marker": "o", "markersize": 3}
-"""The line through measured values."""
-COMPARED: Look = {"marker": "s", "markersize": 3, "linestyle": "--", "linewidth": 0.9}
-"""The line through the values of another method, beside `MEASURED`."""
-LEFT_NOTE: Look = {"ha": "right", "va": "top", "color": "0.3", "fontsize": 7}
-"""The look of a note to the left of a vertical line, below its point."""
+COMPARED: Look = {"marker": "s", "linestyle": "--", "linewidth": 0.9}
+"""The line through values of another method, for comparison."""
+NOTE: Look = {"textcoords": "offset points", "fontsize": 7}
+"""A note at a distance in points from the point that it describes."""
+LEFT_NOTE: Look = NOTE | {"ha": "right", "va": "top", "color": "0.3"}
+"""A note to the left of its point."""
 ROUNDING = "rounding"
 """The gid of a line that shows rounding errors.
 
@@ -125,28 +125,15 @@ def band(
     axis.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
 
 
-def dots(
-    axis: Axes, x: Floats, y: Floats, color: str, size: float = 3, **look: Any
-) -> None:
+def dots(axis: Axes, x: Floats, y: Floats, color: str, **look: Any) -> None:
     """Draw many points as pixels, so that a file of vector graphics stays small."""
-    axis.plot(x, y, ".", color=color, markersize=size, rasterized=True, **look)
+    axis.plot(x, y, ".", color=color, rasterized=True, **look)
 
 
 def identity(axis: Axes, values: Floats) -> None:
     """Draw the line y = x over the range of `values`."""
     ends = [values.min(), values.max()]
     axis.plot(ends, ends, **EQUAL)
-
-
-def note(
-    axis: Axes,
-    text: str,
-    at: tuple[float, float],
-    offset: tuple[float, float],
-    **look: Any,
-) -> None:
-    """Write a text beside the data point `at`, displaced by `offset` points."""
-    axis.annotate(text, at, xytext=offset, textcoords="offset points", **look)
 
 
 def corner_text(axis: Axes, y: float, text: str, **look: Any) -> None:
