@@ -1,4 +1,7 @@
-"""Draw the figures of the notebooks: each function takes plain arrays and returns a matplotlib Figure."""
+"""Draw the figures of the notebooks.
+
+Each function takes plain arrays and returns a matplotlib Figure.
+"""
 # ruff: noqa: F403
 
 from paperlib.companion.figures import (

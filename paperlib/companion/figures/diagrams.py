@@ -186,7 +186,6 @@ def centroid_groups(order: int) -> Figure:
     >>> len(centroid_groups(3).axes)
     2
     """
-
     ordered = sorted(
         enumerate_diagrams(order), key=lambda diagram: diagram.centroid_split
     )

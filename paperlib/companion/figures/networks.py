@@ -71,7 +71,7 @@ def optimizers(
         axis.set(xscale="log", yscale="log", xlabel="training time (s), all members")
         axis.set_ylabel(f"relative error, order {order}")
         axis.axhline(1, color="0.7", linewidth=0.6)
-    style.shared_legend(axes[0], len(names))
+    style.shared_legend(axes[0], ncols=len(names))
     return figure
 
 
@@ -146,7 +146,7 @@ def overview(
 def trained_ensemble(
     steps: Floats, loss: Floats, validation: Floats, exact: Floats, predicted: Floats
 ) -> Figure:
-    """Draw learning curves, predicted against exact scattering lengths, and relative errors of the predictions.
+    """Draw the learning curves of an ensemble and the errors of its predictions.
 
     Parameters
     ----------
@@ -342,7 +342,7 @@ def _bars(
 def retrainings(
     labels: Sequence[str], values: Sequence[Floats], bounds: Sequence[Sequence[float]]
 ) -> Figure:
-    """Draw numbers over repeated trainings as multiples of the stored number, with their bounds.
+    """Draw numbers over repeated trainings, in units of the stored number.
 
     Parameters
     ----------

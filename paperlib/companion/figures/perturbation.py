@@ -166,7 +166,7 @@ def iterations(errors: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
 def learned_tensors(
     exact: Sequence[Floats], learned: Sequence[Floats], what: str, at: int
 ) -> Figure:
-    """Draw learned tensors of orders 1 to 3 and their differences from the exact tensors.
+    """Draw learned tensors of orders 1 to 3 and their errors.
 
     Parameters
     ----------
@@ -366,7 +366,8 @@ def beyond_the_radius(
     --------
     >>> depths = np.linspace(1.0, 5.0, 9)
     >>> a0 = 1 - np.tan(np.sqrt(depths)) / np.sqrt(depths)
-    >>> figure = beyond_the_radius(depths, a0, {"learned": 1.1 * a0}, np.pi**2 / 4, 20.0)
+    >>> curves, radius = {"learned": 1.1 * a0}, np.pi**2 / 4
+    >>> figure = beyond_the_radius(depths, a0, curves, radius, 20.0)
     >>> plt.close(figure)
     """
     figure, axes = style.panels(2, 2.9)

@@ -365,7 +365,9 @@ def one_potential(
         f"largest Weinberg eigenvalue {eigenvalue:.3f}: the Born series {verdict}"
     )
     figure.suptitle(title.replace("-", "−"))
-    style.shared_legend(lengths, 9, "lower", handlelength=1.4, columnspacing=1.2)
+    style.shared_legend(
+        lengths, loc="outside lower center", handlelength=1.4, columnspacing=1.2
+    )
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Define the common style of all figures and the drawing helpers that several figures use.
+"""Define the common style of all figures and the helpers that several of them use.
 
 References
 ----------
@@ -56,7 +56,7 @@ _Arguments = ParamSpec("_Arguments")
 
 
 def applied(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
-    """Decorate a function that draws a figure, so that the figure has the package's style.
+    """Decorate a function that draws a figure, so that it draws in the package's style.
 
     The caller's style has no effect. The names of colours, such as "C0", are replaced
     by RGBA values, because matplotlib resolves them only when it renders the figure. By
@@ -67,7 +67,8 @@ def applied(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
     def drawn(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
         with plt.style.context(["default", STYLE]):
             figure = draw(*args, **kwargs)
-            for artist in (*figure.findobj(Line2D), *figure.findobj(Text)):
+            artists: list[Line2D | Text] = figure.findobj(Line2D) + figure.findobj(Text)
+            for artist in artists:
                 artist.set_color(to_rgba(artist.get_color()))
             for collection in figure.findobj(Collection):
                 collection.set_facecolor(collection.get_facecolor())
@@ -141,19 +142,14 @@ def corner_text(axis: Axes, y: float, text: str, **look: Any) -> None:
     axis.text(0.03, y, text, transform=axis.transAxes, fontsize=7, **look)
 
 
-def shared_legend(
-    axis: Axes, columns: int | None = None, place: str = "upper", **look: Any
-) -> None:
+def shared_legend(axis: Axes, **look: Any) -> None:
     """Draw the legend of one panel for all panels of the figure.
 
-    The legend is above the panels, or below them if `place` is "lower". It has one row,
-    unless `columns` is given.
+    By default the legend is above the panels and has one row.
     """
     handles, labels = axis.get_legend_handles_labels()
-    columns = columns or len(labels)
-    axis.figure.legend(
-        handles, labels, loc=f"outside {place} center", ncols=columns, **look
-    )
+    look = {"loc": "outside upper center", "ncols": len(labels), **look}
+    axis.figure.legend(handles, labels, **look)
 
 
 def signed_image(

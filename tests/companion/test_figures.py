@@ -1,0 +1,69 @@
+"""Test that the figures do not depend on the style of the caller."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+import matplotlib.pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from paperlib import figures
+from paperlib.companion.figures import style
+
+
+def pixels(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())
+
+
+def iterations():
+    """A figure with lines and with texts in their colours."""
+    rows = [[0.1], [0.1, 0.3]]
+    return figures.iterations({"signed": rows, "attractive": rows})
+
+
+def protocols():
+    """A figure with line collections and a legend."""
+    errors = np.array([[[0.1, 0.2]], [[0.01, 0.02]]])
+    return figures.protocols(["values", "derivatives"], errors)
+
+
+def overview():
+    """A figure with steps, a band and a span."""
+    depths = np.linspace(0.1, 1.0, 4)
+    born = np.stack([-depths / 3, -depths / 2], axis=1)
+    return figures.overview(
+        np.ones(8), depths, -depths, born, -depths, 0.1 * depths, (0.2, 0.8)
+    )
+
+
+@pytest.mark.parametrize("draw", [iterations, protocols, overview])
+def test_colours_of_the_package_under_another_style(draw):
+    """Draw and render under a style whose colour cycle has one colour only."""
+    with plt.style.context(["default", figures.STYLE]):
+        expected = pixels(draw())
+    magenta = {"axes.prop_cycle": plt.cycler("color", ["#ff00ff"])}
+    with plt.style.context(["default", figures.STYLE, magenta]):
+        assert np.array_equal(pixels(draw()), expected)
+    plt.close("all")
+
+
+def test_only_several_panels_have_letters():
+    figure, axis = style.panels(1, 2.0)
+    assert axis.get_title(loc="left") == ""
+    figure, axes = style.panels(2, 2.0)
+    assert [axis.get_title(loc="left") for axis in axes] == ["(a)", "(b)"]
+    figure, axes = style.panels(2, 2.0, letters=False)
+    assert [axis.get_title(loc="left") for axis in axes] == ["", ""]
+    plt.close("all")
+
+
+def test_a_band_reaches_over_all_curves():
+    figure, axis = style.panels(1, 2.0)
+    style.band(axis, np.arange(3.0), [[1, 5, 2], [3, 4, 0], [2, 2, 9]], "C0")
+    (path,) = axis.collections[0].get_paths()
+    heights = {x: set(path.vertices[path.vertices[:, 0] == x, 1]) for x in (0, 1, 2)}
+    assert heights == {0: {1, 3}, 1: {2, 5}, 2: {0, 9}}
+    plt.close(figure)
