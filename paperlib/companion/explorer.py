@@ -1,19 +1,24 @@
-r"""Show a potential and the orders of its scattering length, with sliders for the potential.
+r"""Show a potential and the orders of its scattering length, with sliders.
 
 The potential is U = depth * v(r) with a fixed shape v(r). Terms of order n, of the Born
 series and of the networks alike, grow as the n-th power of the depth. Weinberg
 eigenvalues grow linearly.
 
-.. math:: a^{(n)}[\lambda v] = \lambda^n a^{(n)}[v], \qquad \eta[\lambda v] = \lambda\, \eta[v]
+.. math::
+   a^{(n)}[\lambda v] = \lambda^n a^{(n)}[v], \qquad
+   \eta[\lambda v] = \lambda\, \eta[v]
 
-Potentials have 64 shells because the pretrained networks (those of notebook 07) have 64 inputs. `explorer.js` draws the
-sliders and the picture. The same file runs in JupyterLab and in a static HTML page. It computes the physics itself and
-receives from Python the terms that the networks learned of each shape, for every step of the shape's parameters.
+Potentials have 64 shells because the pretrained networks (those of notebook 07) have 64
+inputs. `explorer.js` draws the sliders and the picture, in JupyterLab and in a static
+HTML page. A page has no Python, so the file computes the physics itself. `data` passes
+it the rest: the ranges of the sliders, the text of the report, and the terms that the
+networks learned of each shape, for every step of the shape's parameters.
 """
 
 import json
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -50,6 +55,15 @@ __all__ = [
 
 SHELLS = 64
 ORDER = 4
+DEPTHS = 241
+
+# The text of the report. Python formats it, and `explorer.js` replaces its fields.
+SUMMARY = (
+    "a_0 = {a0:.5f} ranges; largest Weinberg eigenvalue {eigenvalue:.5f}: "
+    "the Born series {verdict}"
+)
+VERDICTS = ("diverges", "converges")
+COLUMNS = ("order", "Born term", "networks", "Born sum", "networks")
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ class Shape:
         ]
 
 
-WIDE, NARROW = (0.2, 0.4, 1.0, 0.01), (0.1, 0.25, 1.0, 0.01)
+WIDE = (0.2, 0.4, 1.0, 0.01)
 SHAPES = {
     "square well": Shape(
         potentials.square_well,
@@ -109,7 +123,9 @@ SHAPES = {
     ),
     "Gaussian": Shape(potentials.gaussian, (-40.0, 10.0, 40.0, 0.4), {"width": WIDE}),
     "exponential": Shape(
-        potentials.exponential, (-60.0, 15.0, 60.0, 0.5), {"width": NARROW}
+        potentials.exponential,
+        (-60.0, 15.0, 60.0, 0.5),
+        {"width": (0.1, 0.25, 1.0, 0.01)},
     ),
     "Yukawa": Shape(
         potentials.yukawa, (-20.0, 5.0, 20.0, 0.2), {"width": (0.1, 0.5, 1.0, 0.01)}
@@ -138,8 +154,8 @@ class View:
     potential : ndarray, shape (64,)
         The potential U in its shells, dimensionless.
     wave : tuple of two ndarrays, shape (257,) each
-        The distances r / range and the zero-energy wave function u(r), scaled to u'(1)
-        = 1.
+        The distances in units of the range, and the zero-energy wave function u(r),
+        scaled to u'(1) = 1.
     a0 : float
         The scattering length in units of the range.
     depth : float
@@ -185,23 +201,27 @@ def _series() -> LearnedSeries:
 def _checked(
     shape: str, depth: float | None, parameters: dict[str, float]
 ) -> dict[str, float]:
-    """Return the depth and all parameters of a shape by name, checked against the ranges of their sliders.
+    """Return the depth and all parameters of a shape by name.
 
-    A depth of None and parameters that are not given take their initial values.
+    A depth of None and missing parameters take their initial values. Raise ValueError
+    or TypeError if the shape is unknown, if it has no such parameter, or if a value is
+    outside the range of its slider.
     """
-    of = SHAPES[validation.choice("shape", shape, tuple(SHAPES))]
-    if unknown := sorted(parameters.keys() - of.parameters.keys()):
-        has = ", ".join(of.parameters)
+    chosen = SHAPES[validation.choice("shape", shape, tuple(SHAPES))]
+    if unknown := sorted(parameters.keys() - chosen.parameters.keys()):
+        allowed = ", ".join(chosen.parameters)
         raise ValueError(
-            f"{unknown[0]}: no parameter of shape = {shape!r}; it has {has}"
+            f"{unknown[0]}: no parameter of shape = {shape!r}; it has {allowed}"
         )
     given = parameters if depth is None else {"depth": depth, **parameters}
+    ranges = {"depth": chosen.depth, **chosen.parameters}
     values = {}
-    for name, (least, first, most, _) in {"depth": of.depth, **of.parameters}.items():
-        values[name] = validation.number(name, given.get(name, first))
+    for name, (least, initial, most, _) in ranges.items():
+        values[name] = validation.number(name, given.get(name, initial))
         if not least <= values[name] <= most:
             raise ValueError(
-                f"{name} = {given[name]}: must be from {least:g} to {most:g} for shape = {shape!r}"
+                f"{name} = {given[name]}: must be from {least:g} to {most:g} "
+                f"for shape = {shape!r}"
             )
     return values
 
@@ -245,8 +265,10 @@ def view(
     values = _checked(shape, depth, parameters)
     depth = values.pop("depth")
     v = SHAPES[shape].potential(1.0, SHELLS, **values)
-    depths, powers = np.linspace(*SHAPES[shape].depth[::2], 241), np.arange(ORDER + 1)
-    terms, learned, U = born.born_terms(v, ORDER), _series().terms(v), depth * v
+    U = depth * v
+    depths = np.linspace(*SHAPES[shape].depth[::2], DEPTHS)
+    powers = np.arange(ORDER + 1)
+    terms, learned = born.born_terms(v, ORDER), _series().terms(v)
     return View(
         potential=U,
         wave=scattering.wave_function(U, 4),
@@ -308,15 +330,15 @@ def report(seen: View) -> str:
     Examples
     --------
     >>> print(report(view("square well", 1.0)))   # doctest: +ELLIPSIS
-    a_0 = -0.55741 ranges; largest Weinberg eigenvalue 0.40528: the Born series converges
+    a_0 = -0.55741 ranges; largest Weinberg eigenvalue 0.40528: the Born series conv...
     order   Born term    networks    Born sum    networks
         1    -0.33333    -0.33333    -0.33333    -0.33333
     ...
     """
-    verdict = "converges" if abs(seen.eigenvalue) < 1 else "diverges"
-    eigenvalue = f"largest Weinberg eigenvalue {seen.eigenvalue:.5f}"
-    lines = [f"a_0 = {seen.a0:.5f} ranges; {eigenvalue}: the Born series {verdict}"]
-    lines.append("order   Born term    networks    Born sum    networks")
+    verdict = VERDICTS[abs(seen.eigenvalue) < 1]
+    summary = SUMMARY.format(a0=seen.a0, eigenvalue=seen.eigenvalue, verdict=verdict)
+    first, *others = COLUMNS
+    lines = [summary, first + "".join(f"{name:>12}" for name in others)]
     columns = (seen.terms, seen.learned, np.cumsum(seen.terms), np.cumsum(seen.learned))
     # Rounding first and adding 0.0 avoids printing a negative zero.
     for order, row in enumerate(np.round(columns, 5).T + 0.0, 1):
@@ -324,18 +346,19 @@ def report(seen: View) -> str:
     return "\n".join(lines)
 
 
-@cache
 def data() -> dict[str, Any]:
     """Return the data that `explorer.js` receives.
 
     Returns
     -------
     dict
-        `shells` and `order` are the numbers of shells and of orders. `shapes` has for
-        each shape the ranges of its sliders, `depth` and `parameters`, and the table
-        `networks`. Row k of the table belongs to entry k of `Shape.grid`. It has the
-        terms of orders 0 to `ORDER` that the networks learned, at depth one, with
-        twelve digits.
+        `shells`, `order` and `depths` are the numbers of shells, of orders and of the
+        depths at which curves are computed. `summary`, `verdicts` and `columns` are the
+        text of the report. `shapes` has for each shape the ranges of its sliders,
+        `depth` and `parameters`, and the table `networks`. Row k of the table belongs
+        to entry k of `Shape.grid`. It has the terms of orders 0 to `ORDER` that the
+        networks learned, at depth one, with twelve digits. Each call returns a new
+        dictionary.
 
     Examples
     --------
@@ -344,20 +367,30 @@ def data() -> dict[str, Any]:
     >>> len(data()["shapes"]["Gaussian"]["networks"])
     81
     """
+    return deepcopy(_data())
+
+
+@cache
+def _data() -> dict[str, Any]:
+    """Compute the dictionary that `data` copies."""
     shapes = {}
     for name, shape in SHAPES.items():
-        v = np.array(
-            [shape.potential(1.0, SHELLS, **parameters) for parameters in shape.grid()]
-        )
-        networks = [
-            [float(f"{term:.11e}") for term in row] for row in _series().terms(v)
-        ]
+        v = [shape.potential(1.0, SHELLS, **parameters) for parameters in shape.grid()]
+        terms = _series().terms(np.array(v))
         shapes[name] = {
             "depth": shape.depth,
             "parameters": shape.parameters,
-            "networks": networks,
+            "networks": [[float(f"{term:.11e}") for term in row] for row in terms],
         }
-    return {"shells": SHELLS, "order": ORDER, "shapes": shapes}
+    return {
+        "shells": SHELLS,
+        "order": ORDER,
+        "depths": DEPTHS,
+        "summary": SUMMARY,
+        "verdicts": VERDICTS,
+        "columns": COLUMNS,
+        "shapes": shapes,
+    }
 
 
 def script() -> str:
@@ -413,21 +446,25 @@ def page(
     >>> '"Yukawa", {"depth": 1.0, "width": 0.5}' in page("Yukawa", depth=1.0)
     True
     """
-    opened = (data(), shape, _checked(shape, depth, parameters))
+    arguments = (data(), shape, _checked(shape, depth, parameters))
+    call = ", ".join(json.dumps(value, ensure_ascii=False) for value in arguments)
     # A page opened from a file may not import modules from other files, so the module
     # is written into the page.
-    call = ", ".join(json.dumps(value, ensure_ascii=False) for value in opened)
-    start = f'mount(document.querySelector(".explorer-here:empty"), {call});'
-    none = "<noscript>Sliders, and a picture that they move, are here where scripts run.</noscript>"
-    return f'{none}<div class="explorer-here"></div><script type="module">\n{script()}\n{start}\n</script>'
+    return f"""<noscript>The sliders and their picture need JavaScript.</noscript>
+<div class="explorer-here"></div>
+<script type="module">
+{script()}
+mount(document.querySelector(".explorer-here:empty"), {call});
+</script>"""
 
 
 def sliders(
     shape: str = "Gaussian", depth: float | None = None, **parameters: float
 ) -> "AnyWidget":
-    """Return the sliders and their picture as a widget for JupyterLab or another front end that supports widgets.
+    """Return the sliders and their picture as a widget for JupyterLab.
 
-    The sliders open at the step nearest to the given values.
+    Other front ends that support widgets can display it too. The sliders open at the
+    step nearest to the given values.
 
     Parameters
     ----------
@@ -472,10 +509,11 @@ def sliders(
 def explore(
     shape: str = "Gaussian", depth: float | None = None, **parameters: float
 ) -> "AnyWidget | Figure":
-    """Return the sliders if the notebook is used interactively, else print the numbers and return the static picture.
+    """Return the sliders in an interactive notebook, and a static picture elsewhere.
 
-    The static picture shows the initial state of the sliders. It is returned if the
-    notebook is run by nbconvert, papermill or nbval, or if anywidget is not installed.
+    The static picture shows the initial state of the sliders, and the numbers are
+    printed. It is returned if the notebook is run by nbconvert, papermill or nbval, or
+    if anywidget is not installed.
 
     Parameters
     ----------
@@ -506,17 +544,17 @@ def explore(
     a_0 = -0.02...
     <Figure size ... with 3 Axes>
     """
-    if find_spec("anywidget") and _someone_is_there():
+    if find_spec("anywidget") and _is_interactive():
         return sliders(shape, depth, **parameters)
     seen = view(shape, depth, **parameters)
     print(report(seen))
     return picture(seen)
 
 
-def _someone_is_there() -> bool:
+def _is_interactive() -> bool:
     """Return whether the front end of the running cell accepts input from a user.
 
-    Front ends that run notebooks unattended send cells with ``allow_stdin`` set to False.
+    Programs that run notebooks unattended send cells with ``allow_stdin`` set to False.
     """
     # A front end has loaded IPython before it runs cells
     ipython = sys.modules.get("IPython")

@@ -1,4 +1,4 @@
-"""Test the explorer: its numbers, the ranges of its sliders, and the static picture without widgets."""
+"""Test the explorer: its numbers, its sliders, and its static picture."""
 
 import subprocess
 import sys
@@ -40,10 +40,11 @@ TENSORS = [born.born_tensor(n, 64) for n in (1, 2, 3)]
 
 @settings(max_examples=40)
 @given(chosen())
-def test_what_is_shown_is_the_librarys_by_another_road(at):
-    """Compare terms with closed tensors, the eigenvalue with that of U itself, and a_0 with the wave function.
+def test_view_against_results_at_the_depth_itself(at):
+    """Compare a view with results that are not scaled from depth one.
 
-    The explorer scales all results from depth one instead.
+    Terms are compared with the closed tensors, the eigenvalue with that of U, and a_0
+    with the wave function.
     """
     seen = explorer.view(**at)
     parameters = {
@@ -78,7 +79,7 @@ def test_what_is_shown_is_the_librarys_by_another_road(at):
     )
 
 
-def test_the_networks_terms_are_their_tensors_contracted():
+def test_learned_terms_are_contracted_tensors():
     series = LearnedSeries(
         tuple(pretrained.ensemble(f"born_signed_{n}") for n in range(1, ORDER + 1)),
         ORDER,
@@ -92,18 +93,15 @@ def test_the_networks_terms_are_their_tensors_contracted():
         np.testing.assert_allclose(seen.networks[last, -1], series(scaled), rtol=1e-9)
 
 
-def test_what_does_not_converge_is_said():
-    inside, outside = (
-        explorer.view("square well", 2.46),
-        explorer.view("square well", 2.48),
-    )
-    assert "converges" in explorer.report(inside) and "diverges" in explorer.report(
-        outside
-    )
+def test_report_states_whether_the_series_converges():
+    inside = explorer.view("square well", 2.46)
+    outside = explorer.view("square well", 2.48)
+    assert "converges" in explorer.report(inside)
+    assert "diverges" in explorer.report(outside)
     assert f"{inside.a0:.5f}" in explorer.report(inside)
 
 
-def test_an_infinite_length_is_drawn_without_a_word(recwarn):
+def test_infinite_scattering_length_is_drawn_without_a_warning(recwarn):
     seen = vars(explorer.view("square well", 2.0)) | {
         "a0": np.inf,
         "wave": (np.linspace(0, 1, 9), np.full(9, np.nan)),
@@ -139,18 +137,42 @@ def test_bad_input(opened, wrong, message):
         opened(**wrong)
 
 
-def test_what_moves_goes_in_whole_steps_from_end_to_end():
+def test_sliders_have_whole_steps():
     for name, shape in SHAPES.items():
         for least, first, most, step in (shape.depth, *shape.parameters.values()):
             steps = np.array([first - least, most - first]) / step
             np.testing.assert_allclose(steps, np.round(steps), atol=1e-9)
         rows = explorer.data()["shapes"][name]["networks"]
-        assert len(rows) == len(shape.grid()) and {len(row) for row in rows} == {
-            ORDER + 1
-        }
+        assert len(rows) == len(shape.grid())
+        assert {len(row) for row in rows} == {ORDER + 1}
 
 
-def test_the_terms_handed_to_the_page_are_those_of_the_view():
+def test_data_is_a_new_dictionary_at_each_call():
+    """Change everything that a caller can change, and compare with the next call."""
+    changed, unchanged = explorer.data(), explorer.data()
+    for shape in changed["shapes"].values():
+        shape["depth"] = None
+        shape["parameters"].clear()
+        shape["networks"][0][0] = np.nan
+        shape["networks"].pop()
+    changed["shapes"].clear()
+    changed.clear()
+    assert explorer.data() == unchanged
+    assert all(shape.parameters for shape in SHAPES.values())
+
+
+def test_the_page_and_the_report_have_the_same_text():
+    """`explorer.js` receives the text of the report, and contains none of its own."""
+    data = explorer.data()
+    report = explorer.report(explorer.view())
+    assert all(name in report for name in data["columns"])
+    assert any(verdict in report for verdict in data["verdicts"])
+    for text in (" ranges;", "Born term", "Born sum", *data["verdicts"]):
+        assert text not in explorer.script()
+        assert text in explorer.page()
+
+
+def test_terms_of_the_page_are_those_of_the_view():
     for name in ("Yukawa", "Woods-Saxon"):
         for number, parameters in list(enumerate(SHAPES[name].grid()))[::97]:
             row = explorer.data()["shapes"][name]["networks"][number]
@@ -159,13 +181,13 @@ def test_the_terms_handed_to_the_page_are_those_of_the_view():
             )
 
 
-def test_the_page_needs_nothing_else():
+def test_page_loads_nothing_else():
     page = explorer.page("Yukawa", 3.0, width=0.3)
     assert "://" not in page and page.count("</script>") == 1
     assert '"Yukawa", {"depth": 3.0, "width": 0.3}' in page
 
 
-def test_where_no_one_moves_sliders_it_is_the_static_picture(capsys):
+def test_without_a_user_explore_returns_the_static_picture(capsys):
     figure = explorer.explore("Gaussian", 8.0)
     seen = explorer.view("Gaussian", 8.0)
     assert capsys.readouterr().out.strip() == explorer.report(seen)
@@ -181,45 +203,50 @@ def kernel():
     manager.shutdown_kernel()
 
 
-def shown_by(client, code, someone):
-    """Return the MIME types of a cell's value, with or without a front end that accepts input."""
-    forms = []
+def mime_types(client, code, interactive):
+    """Return the MIME types of a cell's value.
+
+    The front end accepts input from a user if `interactive` is true.
+    """
+    types = []
 
     def collect(message):
         assert message["msg_type"] != "error", message["content"]
-        forms.extend(
+        types.extend(
             message["content"].get("data", {})
             if message["msg_type"] == "execute_result"
             else ()
         )
 
     client.execute_interactive(
-        code, allow_stdin=someone, output_hook=collect, timeout=120
+        code, allow_stdin=interactive, output_hook=collect, timeout=120
     )
-    return set(forms)
+    return set(types)
 
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def test_sliders_where_someone_is_there_a_picture_elsewhere(kernel):
+def test_sliders_for_a_user_and_a_picture_for_programs(kernel):
     code = "from paperlib import explorer; explorer.explore()"
-    assert WIDGET in shown_by(kernel, code, someone=True)
-    assert shown_by(kernel, code, someone=False) == {"image/png", "text/plain"}
+    assert WIDGET in mime_types(kernel, code, interactive=True)
+    assert mime_types(kernel, code, interactive=False) == {"image/png", "text/plain"}
     without = (
         "import sys; sys.modules['anywidget'] = None  # as if it were not installed\n"
         + code
     )
-    assert shown_by(kernel, without, someone=True) == {"image/png", "text/plain"}
+    assert mime_types(kernel, without, interactive=True) == {"image/png", "text/plain"}
 
 
 def test_without_ipython_or_anywidget():
     code = "import sys; sys.modules |= {'anywidget': None, 'IPython': None}; "
-    code += "from paperlib import explorer; assert type(explorer.explore()).__name__ == 'Figure'"
+    code += "from paperlib import explorer; "
+    code += "assert type(explorer.explore()).__name__ == 'Figure'"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_opening_it_imports_nothing_heavy():
+def test_a_view_imports_neither_tensorflow_nor_matplotlib():
     code = "import sys; from paperlib import explorer; explorer.view(); "
-    code += "assert not {'tensorflow', 'matplotlib', 'anywidget', 'IPython'} & set(sys.modules)"
+    code += "heavy = {'tensorflow', 'matplotlib', 'anywidget', 'IPython'}; "
+    code += "assert not heavy & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
