@@ -62,7 +62,7 @@ SUMMARY = (
     "a_0 = {a0:.5f} ranges; largest Weinberg eigenvalue {eigenvalue:.5f}: "
     "the Born series {verdict}"
 )
-VERDICTS = ("diverges", "converges")
+VERDICTS = ("diverges", "converges")  # the index is whether the series converges
 COLUMNS = ("order", "Born term", "networks", "Born sum", "networks")
 
 
@@ -211,7 +211,7 @@ def _checked(
     if unknown := sorted(parameters.keys() - chosen.parameters.keys()):
         allowed = ", ".join(chosen.parameters)
         raise ValueError(
-            f"{unknown[0]}: no parameter of shape = {shape!r}; it has {allowed}"
+            f"{unknown[0]}: must be a parameter of shape = {shape!r}: {allowed}"
         )
     given = parameters if depth is None else {"depth": depth, **parameters}
     ranges = {"depth": chosen.depth, **chosen.parameters}

@@ -119,7 +119,7 @@ def test_infinite_scattering_length_is_drawn_without_a_warning(recwarn):
         ),
         (
             {"shape": "square well", "width": 0.4},
-            r"width: no parameter of shape = 'square well'; it has radius$",
+            r"width: must be a parameter of shape = 'square well': radius$",
         ),
         ({"depth": 41}, r"depth = 41: must be from -40 to 40 for shape = 'Gaussian'"),
         ({"depth": float("nan")}, r"depth = nan: must be a finite number"),
@@ -167,7 +167,7 @@ def test_the_page_and_the_report_have_the_same_text():
     report = explorer.report(explorer.view())
     assert all(name in report for name in data["columns"])
     assert any(verdict in report for verdict in data["verdicts"])
-    for text in (" ranges;", "Born term", "Born sum", *data["verdicts"]):
+    for text in (" ranges;", '"Born term"', '"Born sum"', *data["verdicts"]):
         assert text not in explorer.script()
         assert text in explorer.page()
 

@@ -207,18 +207,22 @@ def _draw_relative_errors(axis: Axes, exact: Floats, predicted: Floats) -> None:
     def binned(values: Floats) -> list[float]:
         return [part.mean() for part in np.array_split(values[order], 20)]
 
-    of_mean = 100 * np.abs(predicted.mean(axis=0) / exact - 1)
-    style.dots(axis, exact[order], of_mean[order], "0.8", markersize=1.5, zorder=0)
-    of_members = [binned(errors) for errors in 100 * np.abs(predicted / exact - 1)]
+    mean_errors = 100 * np.abs(predicted.mean(axis=0) / exact - 1)
+    style.dots(axis, exact[order], mean_errors[order], "0.8", markersize=1.5, zorder=0)
+    member_errors = [binned(errors) for errors in 100 * np.abs(predicted / exact - 1)]
     first, *_ = axis.plot(
-        binned(exact), np.transpose(of_members), color="C1", linewidth=0.9
+        binned(exact), np.transpose(member_errors), color="C1", linewidth=0.9
     )
     first.set_label("members")  # one entry of the legend for all members
     axis.plot(
-        binned(exact), binned(of_mean), color="C0", linewidth=2, label="ensemble mean"
+        binned(exact),
+        binned(mean_errors),
+        color="C0",
+        linewidth=2,
+        label="ensemble mean",
     )
     axis.set(yscale="log", ylabel="relative error (%)")
-    axis.set_ylim(of_mean[of_mean > 0].min() * 30, None)
+    axis.set_ylim(mean_errors[mean_errors > 0].min() * 30, None)
     axis.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
 
 

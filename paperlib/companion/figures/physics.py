@@ -250,7 +250,7 @@ def lost_digits(
     """
     columns = -(-len(panels) // 2)
     figure, grid = style.panels(columns, 4.5, rows=2, sharey=True)
-    for axis, (titles, values) in zip(grid.flat, panels.items()):
+    for axis, (titles, values) in zip(grid.flat, panels.items(), strict=True):
         title, xlabel, name = titles
         x, accurate, plain = values
         axis.plot(
@@ -333,15 +333,13 @@ def one_potential(
     lengths.plot(depths, style.broken_at_poles(exact, 40), **style.EXACT)
     for n, shade in enumerate(shades):
         lengths.plot(depths, born[:, n], color=shade, label=f"Born {n + 1}")
-        lengths.plot(
-            depths[5::10], networks[5::10, n], "o", color=shade, markersize=2.5
-        )
-    lengths.plot([], "o", color="0.4", markersize=2.5, label="networks")
+        lengths.plot(depths[5::10], networks[5::10, n], "o", color=shade)
+    lengths.plot([], "o", color="0.4", label="networks")
     lengths.axvline(depth, color="C1", linewidth=1)
     # The eigenvalue is proportional to the depth, and is 1 in magnitude at the radius.
     radius = abs(depth / eigenvalue) if eigenvalue else np.nan
     for x, label in ((-radius, None), (radius, "radius")):
-        lengths.axvline(x, color="0.4", linewidth=0.9, linestyle=":", label=label)
+        lengths.axvline(x, **style.RADIUS, label=label)
     lengths.set(
         xlabel="depth",
         ylabel="a₀ / range",
