@@ -70,7 +70,8 @@ def small_network(
             label=f"order {order}",
         )
     differences.set(
-        xlabel="step of the difference", ylabel="difference from the exact derivative"
+        xlabel="step of the finite difference",
+        ylabel="difference from the exact derivative",
     )
     differences.legend()
     for order, errors in enumerate(taylor_errors, 1):
@@ -80,7 +81,8 @@ def small_network(
             distances, guide, color="0.6", linewidth=0.7, linestyle=":", zorder=0
         )
     taylor.set(
-        xlabel="distance from the centre", ylabel="error of the Taylor polynomial"
+        xlabel="distance from the expansion point",
+        ylabel="error of the Taylor polynomial",
     )
     taylor.set_ylim(taylor_errors.min() / 3, None)
     taylor.legend()

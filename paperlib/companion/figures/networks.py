@@ -183,7 +183,7 @@ def trained_ensemble(
         rms = np.sqrt(curves)
         style.band(losses, steps, rms.T, color)
         losses.semilogy(steps, np.median(rms, axis=1), color=color, label=name)
-    losses.set(xlabel="steps", ylabel="rms error / spread of $a_0$")
+    losses.set(xlabel="steps", ylabel="rms error / standard deviation")
     losses.set_xlim(0, steps[-1])
     losses.legend()
     mean = predicted.mean(axis=0)

@@ -54,7 +54,7 @@ def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figur
         times.loglog(dims, seconds, color=f"C{n}", **style.COMPARED)
         ratios.loglog(dims, seconds / ours[:, n], "o-", color=f"C{n}")
     ratios.axhline(1, **style.UNITY)
-    times.set_ylabel("seconds a tensor (dashed: JAX)")
+    times.set_ylabel("seconds per tensor (dashed: JAX)")
     ratios.set_ylabel("times faster than JAX")
     _label_inputs((times, ratios), dims)
     style.shared_legend(times)

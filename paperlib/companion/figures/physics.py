@@ -338,7 +338,7 @@ def one_potential(
     lengths.axvline(depth, color="C1", linewidth=1)
     # The eigenvalue is proportional to the depth, and is 1 in magnitude at the radius.
     radius = abs(depth / eigenvalue) if eigenvalue else np.nan
-    for x, label in ((-radius, None), (radius, "radius")):
+    for x, label in ((-radius, None), (radius, "radius of convergence")):
         lengths.axvline(x, **style.RADIUS, label=label)
     lengths.set(
         xlabel="depth",
