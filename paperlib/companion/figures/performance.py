@@ -277,6 +277,7 @@ def reach(
         memory.loglog(dims, sizes[:, n], color=shade, label=f"order {n + 1}")
     memory.axhspan(2**34, 1e24, color="0.5", alpha=0.15, linewidth=0)
     memory.annotate("more than 16 GiB", (dims[0], 2**34), (2, 3), **style.NOTE)
+    # The cycle of colours runs on from the tensors to the series.
     for name, (d, seconds) in tensors.items():
         times.loglog(d, seconds, "o-", label=name)
     for name, (d, seconds) in series.items():
