@@ -1,20 +1,19 @@
-"""The Taylor series of a network: propagators and vertices, diagrams, tensors, series along directions."""
+"""The derivatives of a network: propagators, diagrams, tensors, series along directions."""
 
 from paperlib.taylor import diagrams, symmetric
 from paperlib.taylor.compilation import compile
-from paperlib.taylor.series import (
-    TaylorExpansion,
-    directional_derivatives,
-    propagator,
-    taylor_expand,
-    vertices,
-)
 from paperlib.taylor.operators import (
     bilaplacian,
     hvp,
     laplacian,
     mixed_derivative,
     partial_derivatives,
+)
+from paperlib.taylor.propagators import propagator, vertices
+from paperlib.taylor.series import (
+    TaylorExpansion,
+    directional_derivatives,
+    taylor_expand,
 )
 from paperlib.taylor.tensors import derivative_tensor
 

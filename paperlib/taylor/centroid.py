@@ -1,23 +1,30 @@
-"""The centroid rule: the derivative tensor of order n from derivatives of order n/2.
+"""The centroid rule: derivatives of order n from derivatives of order n/2 at most.
 
-Every diagram with n leaves has one vertex, its centroid, from which each branch below
-carries at most n/2 leaves and the part above fewer than n/2. Summing over where it is
-meets every diagram once. With z_B the derivatives of a layer's pre-activations by the
-inputs in B, and lambda_S those of the adjoint lambda^l = d output / d y^l by the inputs
-in S,
+The derivatives of order n are a sum over diagrams, which are trees with n leaves (see
+`diagrams`). The *centroid* of a tree is the vertex where each branch below carries at
+most n/2 of the leaves and the part above carries fewer than n/2. Every tree with n >= 2
+leaves has exactly one centroid. The sum over trees is therefore a sum over the layer l
+and the neuron j of the centroid, and over the ways to distribute the indices I of the
+derivative to the part above, S, and to the branches below, B1 .. Bm:
 
-    T_n[I] = sum over layers l, neurons j, and splits I = S + B1 + .. + Bm  of  lambda_S phi^(m)(z_j) z_B1 .. z_Bm,
-             m >= 2,  |S| <= floor((n - 1) / 2),  |Bi| <= floor(n / 2).
+    T_I = sum over l, j and I = S + B1 + .. + Bm of lambda_S phi^(m)(z_j) z_B1 .. z_Bm,
+          m >= 2,  |S| <= floor((n - 1) / 2),  |Bi| <= floor(n / 2).
 
-It is Wigner's 2 n + 1 theorem for networks: order n needs the forward derivatives to
-floor(n/2) and the adjoint's to floor((n-1)/2) only. Each term's pieces are dealt into
-two groups of about n/2 indices, so that each term is one contracted product of two
-matrices of features, the packed tensors of each group, with all neurons of all layers
-side by side.
+All trees of a branch B add up to z_B, the derivative of the pre-activation z_j by the
+inputs in B. All trees of the part above add up to lambda_S, the derivative of the
+adjoint lambda_j = d output / d y_j by the inputs in S. So order n needs forward
+derivatives to order floor(n/2) and derivatives of the adjoint to floor((n - 1)/2). This
+is Wigner's 2 n + 1 theorem for networks.
 
-A group is written (s, blocks): `blocks` the sizes of its z's, largest first, and s the
-size of S, or None if lambda is not in it. Tensors are arrays (..., C, units), see
-`product_rule`; order 0 has one entry.
+The factors of each term are divided into two groups of about n/2 indices. The product
+of a group is a packed tensor for each neuron. The tensors of all neurons of all layers
+are the columns of one matrix for each group, and the sum over j and l is the product of
+the two matrices.
+
+A group of factors is written (s, blocks). Here `blocks` are the numbers of indices of
+its z factors, in descending order, and s is the number of indices of lambda, or None if
+lambda is not in the group. Tensors are arrays (..., C, units) of C packed entries, see
+`product_rule`. A tensor of order 0 has one entry.
 
 References
 ----------
@@ -30,7 +37,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from itertools import product
 from math import comb, prod
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -49,11 +56,20 @@ from paperlib.taylor.symmetric import entries
 
 Group: TypeAlias = tuple[int | None, tuple[int, ...]]
 
-CHUNK_BYTES = 2**23
+CHUNK_BYTES = 2**23  # the temporary arrays of the centres that are computed together
+
+
+class _Partner(NamedTuple):
+    """The right group of a term, multiplied by weight * phi^(m)."""
+
+    weight: float
+    m: int
+    group: Group
 
 
 def _terms(order: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Return each (s, blocks) of the centroid rule. No block has all indices."""
+    """Return (|S|, (|B1|, .., |Bm|)) of each term of the centroid rule."""
+    # No block has all indices, hence m >= 2
     return [
         (s, blocks)
         for s in range((order - 1) // 2 + 1)
@@ -66,51 +82,66 @@ def _indices(group: Group) -> int:
     return (s or 0) + sum(blocks)
 
 
-def _groups(blocks: tuple[int, ...]) -> Iterator[tuple]:
-    """Yield the ways to take some of the blocks: (taken, left over, ways to choose among equal blocks)."""
-    counts = Counter(blocks)
-    for taken in product(*(range(count + 1) for count in counts.values())):
-        chosen = Counter(dict(zip(counts, taken)))
-        left, right = (
-            tuple(sorted(part.elements(), reverse=True))
-            for part in (chosen, counts - chosen)
-        )
-        yield left, right, prod(comb(counts[size], chosen[size]) for size in counts)
+def _divisions(blocks: tuple[int, ...]) -> Iterator[tuple]:
+    """Yield the ways to divide blocks into two parts, as tuples (left, right, ways).
 
-
-@lru_cache(maxsize=64)
-def _plan(order: int) -> dict:
-    """Return how the terms are divided in two: {p: {left group: [(weight, m, right group)]}}, p indices on the left.
-
-    Each assignment of indices to a term's pieces is counted once for each way to take the left group's blocks
-    among equal ones, hence the weight. lambda stays on the right, except where a term splits evenly. Such terms are
-    a symmetric form in all groups of n/2 indices, and each pair stands under both of its groups. The splits of I
-    are then counted unordered, so that a pair of equal groups is counted half as often.
+    Blocks of one size are not distinguished. `ways` is the number of divisions of
+    distinguished blocks that (left, right) stands for.
     """
-    plan: dict = {}
+    counts = Counter(blocks)
+    for numbers in product(*(range(count + 1) for count in counts.values())):
+        left = Counter(dict(zip(counts, numbers)))
+        ways = prod(map(comb, counts.values(), numbers))
+        yield tuple(left.elements()), tuple((counts - left).elements()), ways
+
+
+@cache
+def _plan(order: int) -> dict[int, dict[Group, list[_Partner]]]:
+    """Divide the factors of each term into two groups of about order / 2 indices.
+
+    Returns {p: {left group of p indices: its partners}}. The factor lambda is in the
+    partner.
+
+    The contracted product sums over all sets A of p indices for the left group. It
+    meets one distribution of the indices once for each way to choose the blocks of the
+    left group among blocks of equal size, hence the weight 1 / ways.
+
+    An even split, p = order / 2, takes half the time: `contracted_product` then counts
+    each pair {A, B} once, but it needs a form that is symmetric in A and B. Therefore
+    each pair of different groups is listed twice, with either group on the left. A pair
+    of equal groups is symmetric by itself and counted half as often, hence its weight
+    2 / ways. Products with p = 1 are too small to gain.
+    """
+    plan: dict[int, dict[Group, list[_Partner]]] = {}
     for s, blocks in _terms(order):
         m = len(blocks)
-        taken, rest, ways = min(
-            _groups(blocks),
-            key=lambda group: (abs(2 * sum(group[0]) - order), sum(group[0]), group),
+        left, right, ways = min(
+            _divisions(blocks),
+            key=lambda division: (
+                abs(2 * sum(division[0]) - order),
+                sum(division[0]),
+                division,
+            ),
         )
-        p = sum(taken)
-        rows = plan.setdefault(p, {})
+        p = sum(left)
         even = 2 * p == order and p > 1
-        same = even and s == 0 and taken == rest
-        rows.setdefault((None, taken), []).append(
-            ((2 if same else 1) / ways, m, (s, rest))
-        )
-        if even and not same:
-            rows.setdefault((s or None, rest), []).append(
-                (1 / ways, m, (None if s else 0, taken))
-            )
+        equal = even and s == 0 and left == right
+        rows = plan.setdefault(p, {})
+        partner = _Partner((2 if equal else 1) / ways, m, (s, right))
+        rows.setdefault((None, left), []).append(partner)
+        if even and not equal:
+            # lambda of order 0 is a number for each neuron and stays in the partner
+            partner = _Partner(1 / ways, m, (None if s else 0, left))
+            rows.setdefault((s or None, right), []).append(partner)
     return plan
 
 
 @lru_cache(maxsize=64)
 def _curved(name: str | activations.Custom, units: int) -> tuple[Any, int]:
-    """Return the neurons of a layer that are not linear, as an index, and their number."""
+    """Return an index of the neurons of a layer that are not linear, and their number.
+
+    Only these neurons have vertices of two legs or more.
+    """
     kinds = [
         each for each, count in activations.groups(name) for _ in range(count or 0)
     ]
@@ -119,7 +150,19 @@ def _curved(name: str | activations.Custom, units: int) -> tuple[Any, int]:
 
 
 class _Layer:
-    """The derivatives of one hidden layer by the inputs. Their products are formed at the first use and kept."""
+    """The derivatives of one hidden layer by the inputs, and products of them.
+
+    Attributes
+    ----------
+    phi : array of float64, shape (order + 1, ..., 1, units)
+        The derivatives of the activation.
+    features : dict of {Group: array of float64, shape (..., C, units)}
+        The product of the factors of a group, summed over the ways to distribute the
+        indices to the factors. At first these are single factors, z_B and lambda_S. A
+        factor that is zero is left out. `feature` adds the products.
+    curved, units : index, int
+        The neurons that are not linear, and their number.
+    """
 
     def __init__(
         self,
@@ -128,185 +171,203 @@ class _Layer:
         phi: Floats,
         z: dict[int, Floats],
     ) -> None:
-        self.dim, self.phi = dim, phi  # phi[m] is (..., 1, units)
-        # The neurons that have vertices, and their number
+        self.dim = dim
+        self.phi = phi
         self.curved, self.units = _curved(name, phi.shape[-1])
-        self.z, self.adjoint = (
-            z,
-            dict[int, Floats](),
-        )  # {order: (..., C, units)}; a derivative that vanishes is left out
-        self._features: dict[Group, Floats] = {}
+        self.features: dict[Group, Floats] = {(None, ()): np.ones((1, 1))}
+        self.features |= {(None, (size,)): value for size, value in z.items()}
 
     def has(self, group: Group) -> bool:
+        """Return whether no factor of the group is zero."""
         s, blocks = group
-        return all(size in self.z for size in blocks) and (
-            s is None or s in self.adjoint
+        return (s is None or (s, ()) in self.features) and all(
+            (None, (size,)) in self.features for size in blocks
         )
 
     def feature(self, group: Group) -> Floats:
-        """Return lambda_S z_B1 .. z_Bm, summed over the ways to distribute the indices to S and the blocks."""
-        s, blocks = group
-        if not blocks:
-            return np.ones((1, 1)) if s is None else self.adjoint[s]
-        if s is None and len(blocks) == 1:
-            return self.z[blocks[0]]
-        if group not in self._features:
-            if s is None:  # equal blocks take turns in being the first
+        """Return the feature of a group, and store it in `features`."""
+        if group not in self.features:
+            s, blocks = group
+            if s is None:
+                # The product counts a distribution once for each block of this size
                 size, rest = blocks[0], blocks[1:]
-                first = self.z[size] / blocks.count(size)
+                x = self.features[None, (size,)] / blocks.count(size)
             else:
-                size, rest, first = s, blocks, self.adjoint[s]
-            self._features[group] = symmetric_product(
-                first, self.feature((None, rest)), size, sum(rest), self.dim
-            )
-        return self._features[group]
+                size, rest = s, blocks
+                x = self.features[s, ()]
+            y = self.feature((None, rest))
+            self.features[group] = symmetric_product(x, y, size, sum(rest), self.dim)
+        return self.features[group]
 
-    def total(self, terms: Iterable[tuple]) -> Any:
-        """Return the sum of coefficient times lambda_S z_B1 .. z_Bm over (coefficient, (s, blocks)), or None if all vanish.
+    def total(self, terms: Iterable[tuple[Floats, Group]]) -> Any:
+        """Return the sum of coefficient * feature over (coefficient, group).
 
-        Features that are formed already are used. The others have the highest order. Of these, the terms with a
-        common factor are summed before the sum is multiplied by the factor.
+        The features of highest order are not formed. Of these, the terms with a common
+        factor are summed without it first, and the sum is multiplied by the factor.
+
+        Returns an array (..., C, units), or None if all terms are zero.
         """
         out = None
-        factored: dict = {}
+        cofactors: dict[Group, list[tuple[Floats, Group]]] = {}
         for coefficient, (s, blocks) in terms:
             if s == 0:
-                coefficient, s = coefficient * self.adjoint[0], None
-            if not self.has((s, blocks)):
+                coefficient, s = coefficient * self.features[0, ()], None
+            if (s, blocks) in self.features:
+                value = coefficient * self.features[s, blocks]
+                out = value if out is None else np.add(out, value, out=out)
+            elif not self.has((s, blocks)):
                 continue
-            if (s, blocks) in self._features or len(blocks) + (s is not None) < 2:
-                feature = self.feature((s, blocks))
-                out = (
-                    coefficient * feature
-                    if out is None
-                    else np.add(out, coefficient * feature, out=out)
-                )
             elif s is None or 1 in blocks:
-                factor, rest = blocks[-1], (s, blocks[:-1])
-                factored.setdefault((None, factor), []).append(
-                    (coefficient / blocks.count(factor), rest)
-                )
+                coefficient = coefficient / blocks.count(blocks[-1])
+                cofactor = (coefficient, (s, blocks[:-1]))
+                cofactors.setdefault((None, blocks[-1:]), []).append(cofactor)
             else:
-                factored.setdefault((s, s), []).append((coefficient, (None, blocks)))
-        for (s, size), rest in factored.items():
-            x, y, q = (
-                self.z[size] if s is None else self.adjoint[s],
-                self.total(rest),
-                _indices(rest[0][1]),
-            )
+                cofactor = (coefficient, (None, blocks))
+                cofactors.setdefault((s, ()), []).append(cofactor)
+        for factor, others in cofactors.items():
+            x, y = self.features[factor], self.total(others)
+            sizes = _indices(factor), _indices(others[0][1]), self.dim
             if out is None:
-                out = symmetric_product(x, y, size, q, self.dim)
+                out = symmetric_product(x, y, *sizes)
             else:
-                add_product(out, x, y, size, q, self.dim)
+                add_product(out, x, y, *sizes)
         return out
+
+    def partner_total(self, partners: Iterable[_Partner]) -> Any:
+        """Return the sum of weight * phi^(m) * feature over partners, see `total`."""
+        return self.total(
+            (weight * self.phi[m], group) for weight, m, group in partners
+        )
 
 
 def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
-    """Return the layers with z_B for |B| up to order // 2."""
+    """Return the hidden layers with z_B for |B| up to order // 2."""
     layers: list[_Layer] = []
-    slopes: dict = {}
+    slopes: dict[int, Floats] = {}  # the derivatives of the layer's outputs y
     for name, phi, weight in zip(
         mlp.activations, activation_derivatives(mlp, at, order), mlp.weights
     ):
-        z = (
-            {k: slope @ weight.T for k, slope in slopes.items()}
-            if layers
-            else {1: weight.T.copy()}
-        )
+        if layers:
+            z = {k: slope @ weight.T for k, slope in slopes.items()}
+        else:
+            z = {1: weight.T.copy()}
         layer = _Layer(mlp.dim, name, phi[..., None, :], z)
         layers.append(layer)
-        slopes = {}
         for k in range(1, order // 2 + 1):
-            groups = [
-                group
-                for blocks in partitions(k, k)
-                if layer.has(group := (None, blocks))
-            ]
+            groups: list[Group] = [(None, blocks) for blocks in partitions(k, k)]
+            groups = [group for group in groups if layer.has(group)]
             for group in groups:
-                layer.feature(group)  # the sum at the end needs all of them
+                layer.feature(group)  # all are needed for the tensor
             slopes[k] = layer.total(
-                [(layer.phi[len(group[1])], group) for group in groups]
+                (layer.phi[len(group[1])], group) for group in groups
             )
     return layers
 
 
 def _backward(mlp: MLP, order: int, layers: list[_Layer]) -> dict[int, Floats]:
-    """Set lambda_S of all layers for |S| up to (order - 1) // 2, and return lambda_S of the inputs."""
+    """Add lambda_S for |S| up to (order - 1) // 2 to all layers.
+
+    Returns {|S|: lambda_S at the inputs}, of which the entry 0 is the gradient.
+    """
     adjoint = {0: mlp.weights[-1][:, None, :] if mlp.outputs > 1 else mlp.weights[-1]}
     for layer, weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
-        layer.adjoint = adjoint
+        layer.features |= {(s, ()): value for s, value in adjoint.items()}
         adjoint = {}
         for k in range((order - 1) // 2 + 1):
-            terms = [
+            total = layer.total(
                 (layer.phi[len(blocks) + 1], (s, blocks))
                 for s in range(k + 1)
                 for blocks in partitions(k - s, k)
-            ]
-            total = layer.total(terms)
+            )
             if total is not None:
                 adjoint[k] = total @ weight
     return adjoint
 
 
 def _work_bytes(mlp: MLP, order: int) -> int:
-    """Return a bound on the memory of the larger arrays of `_tensors` for one centre, without the result."""
-    units, work = sum(map(len, mlp.biases[:-1])), [0]
-    formed = 0
+    """Return a bound on the memory of `_tensors` for one centre, without the result."""
+    units = sum(map(len, mlp.biases[:-1]))
+    features = largest = 0
     for p, rows in _plan(order).items():
         left, right = (
             entries(mlp.dim, size) * len(rows) * units for size in (p, order - p)
         )
-        formed += left
-        work.append(left + right + largest_block(p, order - p, mlp.dim))
-    return 8 * mlp.outputs * (formed + max(work))
+        features += left
+        block = largest_block(p, order - p, mlp.dim)
+        largest = max(largest, left + right + block)
+    return 8 * mlp.outputs * (features + largest)
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Make the C library keep freed blocks for later calls, because to touch fresh memory takes as long as the sums.
+    """Make the C library keep freed blocks of memory for later calls.
 
-    glibc returns a freed block to the system at once, unless a larger block was freed before, of at most 32 MiB. Other
-    libraries are not affected. The setting lasts as long as the process. A test fails if it has no effect.
+    The first access to fresh memory takes as long as the sums. glibc returns a freed
+    block of up to 32 MiB to the system at once, unless a larger block was freed before.
+    This function frees a block of that size. Other C libraries are not affected. The
+    setting lasts as long as the process. A test fails if it has no effect.
     """
     np.empty(2**25 - 2**16, dtype=np.uint8)
 
 
+def _columns(
+    layers: list[_Layer], rows: dict[Group, list[_Partner]]
+) -> Iterator[tuple[_Layer, Group, list[_Partner]]]:
+    """Yield (layer, left group, partners) of the products that are not zero."""
+    for layer, (left, partners) in product(layers, rows.items()):
+        if layer.has(left) and any(layer.has(partner.group) for partner in partners):
+            yield layer, left, partners
+
+
+def _beside(
+    shape: tuple[int, ...], layers: list[_Layer], features: Iterable[Floats]
+) -> Floats:
+    """Return features side by side, without the neurons that are linear.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The shape of the result but the last axis, which has all neurons.
+    layers : list of _Layer
+        The layer of each feature.
+    features : iterable of array of float64, shape (..., C, units)
+        They are broadcast to `shape`.
+    """
+    ends = np.cumsum([layer.units for layer in layers])
+    out = np.empty((*shape, ends[-1]))
+    for part, layer, feature in zip(
+        np.split(out, ends[:-1], axis=-1), layers, features
+    ):
+        part[...] = feature[..., layer.curved]
+    return out
+
+
 def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
-    """Return the packed tensors at centres whose arrays fit into memory together: (..., dim) -> (..., C)."""
+    """Return the packed tensors at centres, (..., dim) -> (..., C).
+
+    The arrays of all centres are in memory together, see `_work_bytes`.
+    """
     layers = _forward(mlp, order, at)
     gradient = _backward(mlp, order, layers)
-    batch = np.broadcast_shapes(
-        at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
-    )
+    batch = at.shape[:-1]
+    if mlp.outputs > 1:
+        batch = np.broadcast_shapes(batch, (mlp.outputs,))
     if order == 1:
-        # never a view of the weights
+        # A copy: never a view of the weights
         return np.array(np.broadcast_to(gradient[0][..., 0, :], (*batch, mlp.dim)))
     out = np.zeros((*batch, entries(mlp.dim, order)))
     for p, rows in _plan(order).items():
-        # Each layer and left group with terms that do not vanish is a block of columns
-        # of both matrices
-        columns = []
-        for layer, (left, terms) in product(layers, rows.items()):
-            present = [term for term in terms if layer.has(term[-1])]
-            if present and layer.has(left):
-                columns.append((layer, left, present))
+        columns = list(_columns(layers, rows))
         if not columns:
             continue
-        ends = np.cumsum([layer.units for layer, *_ in columns])
-        x, y = (
-            np.empty((*batch, entries(mlp.dim, size), ends[-1]))
-            for size in (p, order - p)
-        )
-        for part, (layer, left, _) in zip(np.split(x, ends[:-1], axis=-1), columns):
-            part[...] = layer.feature(left)[..., layer.curved]
-        for part, (layer, _, terms) in zip(np.split(y, ends[:-1], axis=-1), columns):
-            total = layer.total(
-                [(weight * layer.phi[m], right) for weight, m, right in terms]
-            )
-            part[...] = total[..., layer.curved]
-        contracted_product(
-            out, x, y, p, order - p, mlp.dim, unordered=2 * p == order and p > 1
-        )
+        q = order - p
+        own = [layer for layer, _, _ in columns]
+        lefts = (layer.feature(left) for layer, left, _ in columns)
+        rights = (layer.partner_total(partners) for layer, _, partners in columns)
+        x = _beside((*batch, entries(mlp.dim, p)), own, lefts)
+        y = _beside((*batch, entries(mlp.dim, q)), own, rights)
+        unordered = 2 * p == order and p > 1
+        contracted_product(out, x, y, p, q, mlp.dim, unordered=unordered)
     return out
 
 
@@ -319,7 +380,7 @@ def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
     order : int
         From 1. It is not checked.
     at : array of float64, shape (..., dim)
-        The centre, or a batch of them. It is not checked.
+        The centre, or a batch of centres. It is not checked.
 
     Returns
     -------
@@ -328,33 +389,30 @@ def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
     Raises
     ------
     ValueError
-        If the memory does not suffice, before any is taken, or if a neuron sits at a
-        kink.
+        If the arrays need more memory than is free (nothing has been allocated then),
+        or if a neuron sits at a kink.
 
     Notes
     -----
-    From order 4 on most of the time is spent in matrix products, 2 C(dim + p - 1, p) C(dim + q - 1, q) units flops for
-    each left group, p + q = order, and half of that for an even split. At orders 2 and 3 it is spent in forming the
-    features and in the calls themselves.
+    From order 4 on, most of the time is spent in matrix products. A left group of p
+    indices needs 2 C(dim + p - 1, p) C(dim + q - 1, q) floating-point operations for
+    each neuron, with q = order - p, and half of that for an even split. At orders 2 and
+    3 most of the time is spent in forming the features and in function calls.
     """
     keep_freed_memory()
-    batch, several = at.shape[:-1], (mlp.outputs,) if mlp.outputs > 1 else ()
+    batch = at.shape[:-1]
+    outputs = (mlp.outputs,) if mlp.outputs > 1 else ()
     size, centres = entries(mlp.dim, order), prod(batch)
-    result = 8 * mlp.outputs * centres * size
-    validation.memory(f"order = {order}", result, "use .terms of taylor_expand")
     work = _work_bytes(mlp, order)
     together = max(1, CHUNK_BYTES // max(work, 1))
-    validation.memory(
-        f"order = {order}",
-        result + min(together, centres) * work,
-        "use .terms of taylor_expand",
-    )
-    if several:
+    needed = 8 * mlp.outputs * centres * size + min(together, centres) * work
+    validation.memory(f"order = {order}", needed, "use .terms of taylor_expand")
+    if outputs:
         at = at[..., None, :]  # the outputs are one more axis of the batch
     if not batch:
         return np.moveaxis(_tensors(mlp, order, at), -1, 0)
     points = at.reshape(-1, *at.shape[len(batch) :])
-    out = np.empty((centres, *several, size))
+    out = np.empty((centres, *outputs, size))
     for part in chunks.slices(centres, together):
         out[part] = _tensors(mlp, order, points[part])
-    return np.moveaxis(out.reshape(*batch, *several, size), -1, 0)
+    return np.moveaxis(out.reshape(*batch, *outputs, size), -1, 0)

@@ -1,17 +1,21 @@
-"""The diagrams of a network's derivatives: each is a tree, a rule, a number, and a picture.
+"""The diagrams of a network's derivatives: their trees, rules, values and pictures.
 
-The n-th derivatives of an MLP are the sum over all rooted trees with n leaves in which
-every inner node has two branches or more (series-reduced trees). The leaves are the
-inputs, the root's line leads up to the output, and the rules are
+The derivative of order n by the inputs i1 .. in is the sum of all diagrams of order n.
+A diagram is a rooted tree with n leaves. Each inner node, called a vertex, has two
+branches or more. The leaves are inputs, and a line leads from the root to the output.
+The rules for the value of a diagram are:
 
-    vertex with k branches at neuron j of layer l      phi^(k)(z^l_j)
-    line from layer l down to layer m, or input m = 0  G^(l<-m) = d z^l / d y^m = P^(l<-m+1) W^(m+1)
-    sum over the neurons of every vertex, and over their layers, strictly descending from the root
-    sum over the ``n! / |Aut|`` different ways to put the indices i1 .. in on the leaves.
+- A vertex with k branches at neuron j of layer l is the factor phi^(k)(z^l_j).
+- A line from layer l down to layer m is the factor G^(l<-m) = d z^l / d y^m. The
+  inputs are layer 0.
+- Sum over the neuron of every vertex, and over the layers of the vertices. The layers
+  decrease strictly along each path from the root to a leaf.
+- Sum over the ``n! / |Aut|`` different ways to put the inputs i1 .. in on the leaves.
 
-P is `taylor.propagator`; the line G stops short of the factor phi' of its lower end,
-because the vertex there has phi^(k) in its place. Unlabelled trees are counted by OEIS
-A000669, the ways to label them, in sum, by A000311.
+A line is G^(l<-m) = P^(l<-m+1) W^(m+1) with the propagator P (see `propagators`) and
+the weights W. It lacks the factor phi' of its lower end, because the vertex at this end
+has the factor phi^(k). The numbers of trees with 1, 2, .. leaves are the sequence
+A000669 of the OEIS. The numbers of trees with inputs on their leaves are A000311.
 
 References
 ----------
@@ -20,7 +24,7 @@ References
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from itertools import combinations_with_replacement, product
 from math import factorial, prod
 from typing import TYPE_CHECKING, Any
@@ -32,7 +36,7 @@ from paperlib._support import validation
 from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, expansion_point
 from paperlib.taylor.product_rule import partitions, symmetric_product
-from paperlib.taylor.series import propagator, vertices
+from paperlib.taylor.propagators import propagator, vertices
 from paperlib.taylor.symmetric import (
     SymmetricTensor,
     entries,
@@ -57,6 +61,10 @@ def _height(tree: tuple) -> int:
     return 1 + max(map(_height, tree)) if tree else 0
 
 
+def _vertex_sizes(tree: tuple) -> set[int]:
+    return {len(tree)}.union(*map(_vertex_sizes, tree)) if tree else set()
+
+
 def _automorphisms(tree: tuple) -> int:
     return prod(
         factorial(count) * _automorphisms(branch) ** count
@@ -64,79 +72,110 @@ def _automorphisms(tree: tuple) -> int:
     )
 
 
-@lru_cache(maxsize=16)
+@cache
 def _trees(leaves: int) -> tuple:
-    """Return the series-reduced trees. A tree is the tuple of its branches, the largest first, and a leaf has none."""
+    """Return all trees with this number of leaves, each as in `Diagram.tree`."""
     if leaves == 1:
         return (LEAF,)
-    found = []
+    trees = []
     for sizes in partitions(leaves, leaves - 1):
         choices = [
             combinations_with_replacement(_trees(size), count)
             for size, count in Counter(sizes).items()
         ]
-        found += [sum(branches, ()) for branches in product(*choices)]
-    return tuple(found)
+        trees += [sum(branches, ()) for branches in product(*choices)]
+    return tuple(trees)
 
 
-def _centroid(tree: tuple) -> tuple[int, ...]:
-    """Return the path to the centroid. It goes down while one branch carries more than half of the leaves."""
-    half = _leaves(tree) / 2
-    path: tuple = ()
-    while heavy := [
-        number for number, branch in enumerate(tree) if _leaves(branch) > half
-    ]:
-        path, tree = (*path, heavy[0]), tree[heavy[0]]
-    return path
+def _centroid(tree: tuple, half: float) -> tuple:
+    """Return the part of a tree from its centroid down; `half` of the leaves is n/2."""
+    for branch in tree:
+        if _leaves(branch) > half:
+            return _centroid(branch, half)
+    return tree
 
 
 @dataclass(frozen=True)
 class Diagram:
-    """One diagram; made by `enumerate_diagrams`.
+    """One diagram. `enumerate_diagrams` returns all diagrams of an order.
 
-    `tree` is the tuple of the root's branches, each the tuple of its own; a leaf is ().
+    Parameters
+    ----------
+    tree : tuple
+        The tuple of the root's branches. Each branch is the tuple of its own branches,
+        and a leaf is the empty tuple. Branches with more leaves come first.
 
     Examples
     --------
+    The root has two branches, a vertex with two leaves and a leaf:
+
     >>> diagram = enumerate_diagrams(3)[0]
-    >>> diagram.tree, diagram.symmetry_factor, diagram.multiplicity
-    ((((), ()), ()), 2, 3)
+    >>> diagram.tree
+    (((), ()), ())
+    >>> diagram.symmetry_factor, diagram.multiplicity
+    (2, 3)
     """
 
     tree: tuple
 
     @property
     def order(self) -> int:
-        """The number of leaves, which is the order of the derivative."""
+        """The number of leaves, which is the order of the derivative.
+
+        Examples
+        --------
+        >>> Diagram((((), ()), ())).order
+        3
+        """
         return _leaves(self.tree)
 
     @property
     def symmetry_factor(self) -> int:
-        """``|Aut|``, the number of permutations of equal branches that leave the tree as it is."""
+        """``|Aut|``, the number of permutations of branches that do not change the tree.
+
+        Examples
+        --------
+        >>> Diagram((((), ()), ((), ()))).symmetry_factor
+        8
+        """
         return _automorphisms(self.tree)
 
     @property
     def multiplicity(self) -> int:
-        """``n! / |Aut|``, the number of different ways to put n indices on the leaves."""
+        """``n! / |Aut|``, the number of different ways to put n inputs on the leaves.
+
+        Examples
+        --------
+        >>> Diagram((((), ()), ((), ()))).multiplicity
+        3
+        """
         return factorial(self.order) // self.symmetry_factor
 
     @property
     def centroid_split(self) -> tuple[int, tuple[int, ...]]:
-        """The leaves around the centroid: (leaves above it, (leaves on each branch below, in descending order)).
+        """The numbers of leaves around the centroid, (above, (on each branch below)).
+
+        The centroid is the vertex where each branch below carries at most n/2 of the n
+        leaves and the part above carries fewer than n/2. The numbers below are in
+        descending order. For n = 1 there is no vertex, and the pair is (1, ()).
 
         Examples
         --------
         >>> [diagram.centroid_split for diagram in enumerate_diagrams(4)[:3]]
         [(1, (2, 1)), (1, (1, 1, 1)), (0, (2, 2))]
         """
-        tree = self.tree
-        for number in _centroid(tree):
-            tree = tree[number]
+        tree = _centroid(self.tree, self.order / 2)
         branches = tuple(sorted(map(_leaves, tree), reverse=True))
         return self.order - sum(branches), branches
 
     def rule(self) -> str:
-        r"""Return the rule as LaTeX, for one way to put indices i_1 .. i_n on the leaves; o is the output.
+        r"""Return the value of the diagram as a LaTeX formula.
+
+        Returns
+        -------
+        str
+            The formula for one way to put the inputs i_1 .. i_n on the leaves. The
+            output is o. Vertex number k is at neuron j_k of layer l_k.
 
         Examples
         --------
@@ -146,46 +185,69 @@ class Diagram:
         factors: list[str] = []
         layers: list[str] = []
         neurons: list[str] = []
-        leaves = iter(range(1, self.order + 1))
+        inputs = iter(range(1, self.order + 1))
 
-        def walk(tree: tuple, above: str, above_neuron: str) -> None:
+        def add(tree: tuple, layer_above: str, neuron_above: str) -> None:
+            """Append the factors of a branch and of the line above it."""
             if tree:
-                layer, neuron = f"l_{{{len(neurons) + 1}}}", f"j_{{{len(neurons) + 1}}}"
-                layers.append(f"{above} > {layer}" if neurons else layer)
+                number = len(neurons) + 1
+                layer, neuron = f"l_{{{number}}}", f"j_{{{number}}}"
+                layers.append(f"{layer_above} > {layer}" if neurons else layer)
                 neurons.append(neuron)
             else:
-                layer, neuron = "0", f"i_{{{next(leaves)}}}"
-            factors.append(
-                rf"G^{{({above} \leftarrow {layer})}}_{{{above_neuron} {neuron}}}"
-            )
+                layer, neuron = "0", f"i_{{{next(inputs)}}}"
+            line = rf"G^{{({layer_above} \leftarrow {layer})}}"
+            factors.append(f"{line}_{{{neuron_above} {neuron}}}")
             if tree:
                 factors.append(rf"\phi^{{({len(tree)})}}(z^{{{layer}}}_{{{neuron}}})")
             for branch in tree:
-                walk(branch, layer, neuron)
+                add(branch, layer, neuron)
 
-        walk(self.tree, "L+1", "o")
-        sums = (
-            [
-                rf"\sum_{{{', '.join(layers[1:] or layers)}}} \sum_{{{' '.join(neurons)}}}"
-            ]
-            if neurons
-            else []
-        )
-        return " ".join(sums + factors)
+        add(self.tree, "L+1", "o")
+        if neurons:
+            conditions = ", ".join(layers[1:] or layers)
+            sums = rf"\sum_{{{conditions}}} \sum_{{{' '.join(neurons)}}}"
+            factors.insert(0, sums)
+        return " ".join(factors)
 
     def evaluate(self, mlp: MLP, at: ArrayLike | None = None) -> SymmetricTensor:
-        """Return the value at a centre (..., dim): summed over layers, neurons, and ways to put indices on the leaves.
+        """Return the value of the diagram, summed over the inputs on its leaves.
 
-        The diagrams of an order sum to `taylor.derivative_tensor`, which computes the
-        sum faster. The code here follows the rules. The origin is the centre if none is
-        given. A ValueError if a neuron sits at a kink.
+        The values of all diagrams of an order sum to `taylor.derivative_tensor`, which
+        computes the sum faster. This method follows the rules of the diagrams.
+
+        Parameters
+        ----------
+        mlp : MLP
+            The network.
+        at : array_like of float, shape (..., dim), optional
+            The centre, or a batch of centres. The default is the origin.
+
+        Returns
+        -------
+        SymmetricTensor
+            A tensor of order n over `mlp.dim` indices. Its `packed` has shape
+            (C(dim + n - 1, n), ..., [outputs]).
+
+        Raises
+        ------
+        TypeError
+            If an argument has the wrong type.
+        ValueError
+            If `at` has another shape, a neuron sits at the kink of its activation
+            (n >= 2), or the value overflows float64.
 
         Examples
         --------
+        The third derivative of exp(exp(x + 2 y)) by x at the origin is 5 e:
+
         >>> from paperlib.networks.mlp import MLP
-        >>> mlp = MLP([[[1.0, 2.0]], [[1.0]], [[1.0]]], [[0.0], [0.0], [0.0]], "exp")     # exp(exp(x + 2 y))
-        >>> [round(float(d.evaluate(mlp)[0, 0, 0]) / np.e, 9) for d in enumerate_diagrams(3)]
-        [3.0, 2.0]
+        >>> weights = [[[1.0, 2.0]], [[1.0]], [[1.0]]]
+        >>> mlp = MLP(weights, [[0.0], [0.0], [0.0]], "exp")
+        >>> for diagram in enumerate_diagrams(3):
+        ...     print(round(diagram.evaluate(mlp)[0, 0, 0] / np.e, 9))
+        3.0
+        2.0
         """
         at = expansion_point(mlp, at)
         phi = {legs: vertices(mlp, at, legs) for legs in _vertex_sizes(self.tree)}
@@ -194,120 +256,164 @@ class Diagram:
         def line(above: int, below: int) -> Floats:
             return propagator(mlp, at, above, below + 1) @ mlp.weights[below]
 
-        def seen_from(layer: int, tree: tuple) -> Any:
-            """Return the branch as `layer` sees it, (..., C, units). The number 0 if no layers are left for it."""
+        def branch_value(layer: int, tree: tuple) -> Any:
+            """Return a branch with the line up to `layer`, (..., C, units of layer).
+
+            Return 0 if there are fewer layers below than vertices on a path.
+            """
             if not tree:
                 return line(layer, 0).swapaxes(-1, -2)
-            layers = range(_height(tree), layer)
             return sum(
-                at_vertex(below, tree) @ line(layer, below).swapaxes(-1, -2)
-                for below in layers
+                vertex_value(below, tree) @ line(layer, below).swapaxes(-1, -2)
+                for below in range(_height(tree), layer)
             )
 
-        def at_vertex(layer: int, tree: tuple) -> Floats:
+        def vertex_value(layer: int, tree: tuple) -> Floats:
+            """Return a branch whose vertex is in `layer`, without the line above."""
             value, leaves = phi[len(tree)][layer - 1][..., None, :], 0
             for branch, count in Counter(tree).items():
-                seen = seen_from(layer, branch)
-                # equal branches in any order are one way to label, not k
+                factor = branch_value(layer, branch)
+                # Permuting k equal branches gives the same diagram: divide by k!
                 for k in range(1, count + 1):
                     value = symmetric_product(
-                        value, seen / k, leaves, _leaves(branch), mlp.dim
+                        value, factor / k, leaves, _leaves(branch), mlp.dim
                     )
                     leaves += _leaves(branch)
             return value
 
         shape = (*at.shape[:-1], entries(mlp.dim, self.order), mlp.outputs)
-        value = np.moveaxis(
-            np.broadcast_to(seen_from(mlp.depth + 1, self.tree), shape), -2, 0
-        )
-        return SymmetricTensor(
-            self.order, mlp.dim, value[..., 0] if mlp.outputs == 1 else value
-        )
+        value = np.broadcast_to(branch_value(mlp.depth + 1, self.tree), shape)
+        packed = np.moveaxis(value, -2, 0)
+        if mlp.outputs == 1:
+            packed = packed[..., 0]
+        return SymmetricTensor(self.order, mlp.dim, packed)
 
     def draw(self, ax: "Axes") -> "Axes":
-        """Draw the diagram on axes: inputs at the bottom, vertices as dots, the centroid ringed, the output on top."""
-        height, centroid, leaves = (
-            _height(self.tree),
-            _centroid(self.tree),
-            iter(range(self.order)),
-        )
+        """Draw the diagram with the inputs at the bottom and the output at the top.
 
-        def place(tree: tuple, path: tuple) -> float:
-            below = [
-                place(branch, (*path, number)) for number, branch in enumerate(tree)
-            ]
-            x, level = (
-                sum(below) / len(below) if below else float(next(leaves)),
-                _height(tree),
-            )
-            for branch, other in zip(tree, below):
-                ax.plot(
-                    [x, other],
-                    [level, _height(branch)],
-                    color=INK,
-                    lw=1.2,
-                    solid_capstyle="round",
-                    zorder=2,
-                )
-            style = {"ms": 5.5} if tree else {"ms": 4.5, "mfc": "white", "mew": 1.1}
-            ax.plot(x, level, "o", color=INK, zorder=4, **style)
-            if tree and path == centroid:
+        Vertices are dots, and the centroid has a ring around it. Dashed lines mark the
+        levels of vertices. The multiplicity, if above 1, stands beside the root.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes
+            The axes to draw on.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The given axes.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> axes = enumerate_diagrams(3)[0].draw(Figure().add_subplot())
+        >>> [text.get_text() for text in axes.texts]
+        ['×3']
+        """
+        height = _height(self.tree)
+        centroid = _centroid(self.tree, self.order / 2)
+        inputs = iter(range(self.order))
+
+        def line(x: list[float], y: list[float]) -> None:
+            ax.plot(x, y, color=INK, lw=1.2, solid_capstyle="round", zorder=2)
+
+        def draw_branch(tree: tuple) -> float:
+            """Draw a branch and return the horizontal position of its top."""
+            if not tree:
+                x = float(next(inputs))
+                ax.plot(x, 0, "o", color=INK, mfc="white", ms=4.5, mew=1.1, zorder=4)
+                return x
+            ends = [draw_branch(branch) for branch in tree]
+            x, level = sum(ends) / len(ends), _height(tree)
+            for branch, end in zip(tree, ends):
+                line([x, end], [level, _height(branch)])
+            ax.plot(x, level, "o", color=INK, ms=5.5, zorder=4)
+            # No other branch is equal: this one has more than half of the leaves
+            if tree == centroid:
                 ax.plot(x, level, "o", mfc="none", mec=MARK, mew=1.3, ms=11, zorder=3)
             return x
 
         for level in range(1, height + 1):
             ax.axhline(level, color=FAINT, lw=0.8, ls=(0, (4, 3)), zorder=0)
-        x, top = place(self.tree, ()), height + 0.7
-        ax.plot([x, x], [height, top], color=INK, lw=1.2, zorder=1)
+        x, top = draw_branch(self.tree), height + 0.7
+        line([x, x], [height, top])
         ax.plot(x, top, "s", color=INK, ms=4, zorder=4)
         if self.multiplicity > 1:
-            ax.text(
-                x - 0.25,
-                height + 0.4,
-                f"×{self.multiplicity}",
-                ha="right",
-                va="center",
-                fontsize=9,
-            )
-        ax.set_xlim(-0.6, self.order - 0.4)
-        ax.set_ylim(-0.4, height + 1.0)
+            text = f"×{self.multiplicity}"
+            ax.text(x - 0.25, height + 0.4, text, ha="right", va="center", fontsize=9)
+        ax.set(xlim=(-0.6, self.order - 0.4), ylim=(-0.4, height + 1.0))
         ax.set_axis_off()
         return ax
 
 
-def _vertex_sizes(tree: tuple) -> set[int]:
-    return {len(tree)}.union(*map(_vertex_sizes, tree)) if tree else set()
-
-
 def enumerate_diagrams(order: int) -> tuple[Diagram, ...]:
-    """Return the diagrams of one order; there are 1, 1, 2, 5, 12, 33, 90, .. of them (OEIS A000669).
+    """Return all diagrams of one order.
 
-    Their multiplicities sum to 1, 1, 4, 26, 236, 2752, .. (A000311). The order goes
-    from 1 to 15: there are 699,534 diagrams of order 15, and about three times as many
-    of each order more.
+    Parameters
+    ----------
+    order : int
+        The order of the derivative, from 1 to 15. There are 699,534 diagrams of order
+        15, and the number grows by a factor of about three with each order.
+
+    Returns
+    -------
+    tuple of Diagram
+        There are 1, 1, 2, 5, 12, 33, 90, .. diagrams of order 1, 2, .. (OEIS A000669).
+        Their multiplicities sum to 1, 1, 4, 26, 236, 2752, .. (OEIS A000311).
+
+    Raises
+    ------
+    TypeError
+        If `order` is not an integer.
+    ValueError
+        If `order` is out of range.
 
     Examples
     --------
     >>> [len(enumerate_diagrams(n)) for n in range(1, 8)]
     [1, 1, 2, 5, 12, 33, 90]
     """
-    return tuple(
-        map(Diagram, _trees(validation.integer("order", order, minimum=1, maximum=15)))
-    )
+    order = validation.integer("order", order, minimum=1, maximum=15)
+    return tuple(map(Diagram, _trees(order)))
 
 
 @without_warnings
 def shares(mlp: MLP, order: int, at: ArrayLike | None = None) -> Floats:
-    """Return each diagram's share of an order's norm, <T_D, T> / <T, T>, where T = sum of T_D at a centre or a batch of them.
+    """Return the share of each diagram in the derivatives of one order.
 
-    The shares sum to 1. If one is above 1 or below 0, diagrams cancel. Shape (diagrams,
-    ...), in the order of `enumerate_diagrams`; NaN where T = 0. It has the trailing
-    axes of `derivative_tensor`; the origin is the centre if none is given.
+    The share of diagram D is <T_D, T> / <T, T>. Here T_D is the value of the diagram, T
+    is the sum over all diagrams, and < , > sums products of entries over all indices.
+
+    Parameters
+    ----------
+    mlp : MLP
+        The network.
+    order : int
+        The order of the derivative, from 1 to 15.
+    at : array_like of float, shape (..., dim), optional
+        The centre, or a batch of centres. The default is the origin.
+
+    Returns
+    -------
+    array of float64, shape (diagrams, ..., [outputs])
+        The shares in the order of `enumerate_diagrams`. They sum to 1. A share above 1
+        or below 0 means that diagrams cancel. Shares are NaN where T = 0.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If `at` has another shape, `order` is out of range, a neuron sits at the kink of
+        its activation (order 2 or higher), or the value of a diagram overflows float64.
 
     Examples
     --------
     >>> from paperlib.networks.mlp import MLP
-    >>> shares(MLP([[[1.0, 2.0]], [[1.0]], [[1.0]]], [[0.0], [0.0], [0.0]], "exp"), 3).round(9)
+    >>> weights = [[[1.0, 2.0]], [[1.0]], [[1.0]]]
+    >>> mlp = MLP(weights, [[0.0], [0.0], [0.0]], "exp")    # exp(exp(x + 2 y))
+    >>> shares(mlp, 3).round(9)
     array([0.6, 0.4])
     """
     values = np.stack(

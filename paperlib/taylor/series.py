@@ -1,7 +1,8 @@
-"""The Taylor expansion of a network: propagators, vertices, derivative tensors, series along directions.
+"""Taylor polynomials of a network, and its derivatives along directions.
 
-The derivatives of an MLP are sums of tree diagrams. Their edges are propagators P^(l<-m) = d z^l / d z^m,
-their dots are vertices phi^(k)(z^l_j) with k legs. `diagrams` evaluates them one by one, `tensors` all at once.
+Both are computed from power series in one variable t, without any tensor. In each layer
+the series of the pre-activations along at + t v is inserted into the series of the
+activation (see `product_rule_loops.compose`).
 """
 
 from dataclasses import dataclass
@@ -18,116 +19,36 @@ from paperlib.taylor.symmetric import SymmetricTensor, without_warnings
 from paperlib.taylor.tensors import derivative_tensor
 
 CHUNK_BYTES = 2**22
-FEW = 20  # orders of a series whose coefficients keep their digits as they are
-
-
-@without_warnings
-def propagator(
-    mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int
-) -> Floats:
-    """Return P^(l<-m), the derivatives of the pre-activations of layer l by those of layer m.
-
-    P^(l<-m) = d z^l / d z^m = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m,  D^k = diag
-    phi'(z^k_j),  P^(l<-l) = 1.
-
-    Layer 0 is the input, z^0 = x with D^0 = 1; layers 1 .. L are hidden; layer L + 1 is
-    the output.
-
-    Parameters
-    ----------
-    mlp : MLP
-    at : array_like of float, shape (..., dim), or None for the origin
-        Where to expand.
-    to_layer, from_layer : int
-        l and m, 0 <= m <= l <= L + 1.
-
-    Returns
-    -------
-    array of float64, shape (..., units of l, units of m)
-
-    Examples
-    --------
-    >>> mlp = MLP([[[1.0, -1.0], [2.0, 0.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.5]], "tanh")
-    >>> propagator(mlp, None, 2, 0)                 # the gradient of the output at x = 0
-    array([[ 3., -1.]])
-    """
-    at = expansion_point(mlp, at)
-    to_layer = validation.integer(
-        "to_layer", to_layer, minimum=0, maximum=mlp.depth + 1
-    )
-    from_layer = validation.integer(
-        "from_layer", from_layer, minimum=0, maximum=to_layer
-    )
-    identity = np.eye((mlp.dim, *map(len, mlp.biases))[from_layer])
-    chain = np.broadcast_to(identity, (*at.shape[:-1], *identity.shape))
-    slopes = [
-        np.ones(at.shape),
-        *(phi[1] for phi in activation_derivatives(mlp, at, 1)),
-    ]
-    for layer in range(from_layer, to_layer):
-        chain = mlp.weights[layer] @ (slopes[layer][..., None] * chain)
-    return validation.representable("mlp, at", chain, SMALLER)
-
-
-@without_warnings
-def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
-    """Return phi^(k)(z^l_j), the vertex of k legs at each neuron j of each hidden layer l = 1 .. L.
-
-    Parameters
-    ----------
-    mlp : MLP
-    at : array_like of float, shape (..., dim), or None for the origin
-    legs : int
-        k from 1 to 170. One leg is the factor of a propagator; a diagram's vertices
-        have two or more.
-
-    Returns
-    -------
-    tuple of L arrays of float64, shapes (..., units of l)
-
-    Raises
-    ------
-    ValueError
-        If k >= 2 and a neuron with a kink sits at its kink, or if a result overflows
-        float64.
-
-    Examples
-    --------
-    >>> mlp = MLP([[[1.0], [2.0]], [[1.0, 1.0]]], [[0.5, 1.0], [0.0]], "tanh")
-    >>> [v.round(4).tolist() for v in vertices(mlp, None, 2)]        # phi'' = -2 t (1 - t^2), t = tanh(z)
-    [[-0.7269, -0.6397]]
-    """
-    at, legs = (
-        expansion_point(mlp, at),
-        validation.integer("legs", legs, minimum=1, limit=validation.SERIES_ORDER),
-    )
-    return tuple(
-        validation.representable("mlp, at", phi[legs], SMALLER)
-        for phi in activation_derivatives(mlp, at, legs)
-    )
+MAX_UNSCALED_ORDER = 20  # to this order, t^n / n! stays within float64
 
 
 def _series(
     mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats
 ) -> Floats:
-    """Return the coefficients of t^n in mlp(at + t direction): at (1 or P, dim) -> (order + 1, P, outputs)."""
+    """Return the Taylor coefficients in t of mlp(at + t v) for P directions v.
+
+    Parameters
+    ----------
+    at : array of float64, shape (1, dim) or (P, dim)
+    directions : array of float64, shape (P, dim)
+    work : array of float64, shape (2, n)
+        Memory for the series of a layer, n >= order * P * (the largest layer's units).
+
+    Returns
+    -------
+    array of float64, shape (order + 1, P, outputs)
+    """
     scale = np.array([1.0 / factorial(k) for k in range(order + 1)])[:, None, None]
     y, slopes = at, directions[None][:order]
     for phi, weight in zip(activation_derivatives(mlp, at, order), mlp.weights):
         y = phi[0]
-        shapes = [
-            (orders, len(directions), len(weight)) for orders in (len(slopes), order)
-        ]
-        z, composed = (
-            buffer[: prod(shape)].reshape(shape) for buffer, shape in zip(work, shapes)
-        )
-        np.matmul(
-            slopes.reshape(-1, slopes.shape[-1]),
-            weight.T,
-            out=z.reshape(-1, len(weight)),
-        )
-        compose(composed, phi * scale, z)
-        slopes = composed
+        layer = (len(directions), len(weight))
+        # The coefficients of t, t^2, ..: only those that are not zero for z
+        z = work[0, : len(slopes) * prod(layer)].reshape(-1, *layer)
+        flat = slopes.reshape(-1, slopes.shape[-1])
+        np.matmul(flat, weight.T, out=z.reshape(-1, len(weight)))
+        slopes = work[1, : order * prod(layer)].reshape(-1, *layer)
+        compose(slopes, phi * scale, z)
     out = np.zeros((order + 1, len(directions), mlp.outputs))
     out[0] = y @ mlp.weights[-1].T + mlp.biases[-1]
     out[1 : 1 + len(slopes)] = slopes @ mlp.weights[-1].T
@@ -135,7 +56,11 @@ def _series(
 
 
 def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
-    """Return e (P,) for directions (P, dim): the largest slope of a pre-activation is from 2^e to 2^(e + 1)."""
+    """Return the size of each direction as an exponent of two, (P, dim) -> (P,).
+
+    The largest slope of a pre-activation along the direction is between 2^e and
+    2^(e + 1).
+    """
     slopes, largest = directions, np.zeros(len(directions))
     for phi, weight in zip(activation_derivatives(mlp, at, 1), mlp.weights):
         slopes = slopes @ weight.T
@@ -144,37 +69,46 @@ def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
     return np.frexp(largest)[1] - 1
 
 
-def _coefficients(
-    mlp: MLP, order: int, directions: Floats, at: Floats, times: Floats | float = 1.0
+def _scaled_series(
+    mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats, factors: Floats
 ) -> Floats:
-    """Return `_series` times a number for each order, for any leading axes, (..., order + 1), in chunks that fit the cache."""
+    """Return `_series` times a factor for each order, with shape (P, outputs, order + 1).
+
+    At high orders 1/n! times the n-th power of a small number underflows long before
+    the derivative does. Directions are therefore divided by a power of two, and the
+    coefficients are multiplied by its n-th power at the end.
+    """
+    if order <= MAX_UNSCALED_ORDER:
+        series = _series(mlp, order, at, directions, work)
+        return np.moveaxis(series, 0, -1) * factors
+    exponents = _exponents(mlp, at, directions)[:, None]
+    series = _series(mlp, order, at, np.ldexp(directions, -exponents), work)
+    mantissas, powers = np.frexp(factors)
+    powers = powers + exponents[:, None] * np.arange(order + 1)
+    return np.ldexp(np.moveaxis(series, 0, -1) * mantissas, powers)
+
+
+def _coefficients(
+    mlp: MLP, order: int, directions: Floats, at: Floats, factors: Floats
+) -> Floats:
+    """Return `_scaled_series` for any leading axes, in chunks that fit into the cache.
+
+    The arrays `directions` and `at`, (..., dim), broadcast. The result has the shape
+    (..., [outputs,] order + 1).
+    """
     batch = np.broadcast_shapes(at.shape[:-1], directions.shape[:-1])
     points = np.broadcast_to(directions, (*batch, mlp.dim)).reshape(-1, mlp.dim)
-    centres = (
-        at[None]
-        if at.ndim == 1
-        else np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
-    )
+    centres = at[None]  # one centre for all directions
+    if at.ndim > 1:
+        centres = np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
     out = np.empty((len(points), mlp.outputs, order + 1))
     widest = max(mlp.dim, *map(len, mlp.biases))
     rows = min(len(points), max(1, CHUNK_BYTES // (8 * widest * (order + 1))))
-    # For all chunks: to touch fresh memory costs more than the sums
+    # For all chunks: the first access to fresh memory takes longer than the sums
     work = np.empty((2, rows * widest * order))
     for part in chunks.slices(len(points), rows):
-        some, there = points[part], centres if len(centres) == 1 else centres[part]
-        if order > FEW:
-            # 1/n! times a small number to the power n underflows long before the
-            # derivative does, so rescale directions.
-            sizes = _exponents(mlp, there, some)[:, None]
-            some = np.ldexp(some, -sizes)
-        found = np.moveaxis(_series(mlp, order, there, some, work), 0, -1)
-        if order > FEW:
-            mantissas, exponents = np.frexp(times)
-            out[part] = np.ldexp(
-                found * mantissas, sizes[:, None] * np.arange(order + 1) + exponents
-            )
-        else:
-            out[part] = found * times
+        own = centres if len(centres) == 1 else centres[part]
+        out[part] = _scaled_series(mlp, order, own, points[part], work, factors)
     out = out.reshape(*batch, mlp.outputs, order + 1)
     return out[..., 0, :] if mlp.outputs == 1 else out
 
@@ -183,59 +117,73 @@ def _coefficients(
 def directional_derivatives(
     mlp: MLP, order: int, directions: ArrayLike, at: ArrayLike | None = None
 ) -> Floats:
-    """Return the derivatives along directions, without any tensor.
+    """Return the derivatives of a network along directions.
 
-    They are D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at t = 0, for n = 0 .. order. In
-    each layer the truncated power series in t of the pre-activations is put into the
-    series of the activation.
+    The derivative of order n along v is D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at
+    t = 0. No tensor is computed. Time and memory grow as the square of the order.
 
     Parameters
     ----------
     mlp : MLP
+        The network f.
     order : int
-        Highest order, from 0 to 170.
+        The highest order, from 0 to 170.
     directions : array_like of float, shape (..., dim)
+        The directions v.
     at : array_like of float, shape (..., dim), optional
-        The centre, or centres that broadcast with `directions`; the origin if not
-        given.
+        The centre, or centres that broadcast with `directions`. The default is the
+        origin.
 
     Returns
     -------
     array of float64, shape (..., [outputs,] order + 1)
+        The derivatives of orders 0, 1, .., `order`.
 
     Raises
     ------
+    TypeError
+        If an argument has the wrong type.
     ValueError
-        If order >= 2 and a neuron sits at a kink, or if a result overflows float64.
+        If the shapes do not broadcast, `order` is out of range, a neuron sits at the
+        kink of its activation (order 2 or higher), or a result overflows float64.
 
     Examples
     --------
-    >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")
+    >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
     >>> directional_derivatives(mlp, 3, [[1.0, 0.0], [1.0, 1.0]])
     array([[ 1.,  1.,  1.,  1.],
            [ 1.,  3.,  9., 27.]])
     """
-    at, order = (
-        expansion_point(mlp, at),
-        validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER),
-    )
+    at = expansion_point(mlp, at)
+    order = validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER)
     directions = validation.real_array("directions", directions, last=mlp.dim)
     validation.broadcast("directions", directions, "at", at)
-    found = _coefficients(
-        mlp,
-        order,
-        directions,
-        at,
-        np.array([float(factorial(k)) for k in range(order + 1)]),
-    )
-    return validation.representable("directions, order", found, SMALLER)
+    factors = np.array([float(factorial(k)) for k in range(order + 1)])
+    result = _coefficients(mlp, order, directions, at, factors)
+    return validation.representable("directions, order", result, SMALLER)
 
 
 @dataclass(frozen=True, eq=False)
 class TaylorExpansion:
-    """The Taylor polynomial of a network around a centre, made by `taylor_expand`.
+    """The Taylor polynomial of a network around a centre. `taylor_expand` returns it.
 
-    `at`, of shape (..., dim), is the centre, or several, which then broadcast with the points.
+    Parameters
+    ----------
+    mlp : MLP
+        The network f.
+    order : int
+        The highest order.
+    at : array of float64, shape (..., dim)
+        The centre, or centres that broadcast with the points. It is copied.
+
+    Examples
+    --------
+    exp(x) is approximated by 1 + x + x^2/2:
+
+    >>> mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
+    >>> expansion = TaylorExpansion(mlp, 2, np.zeros(1))
+    >>> expansion([2.0])
+    array(5.)
     """
 
     mlp: MLP
@@ -247,66 +195,139 @@ class TaylorExpansion:
 
     @without_warnings
     def terms(self, x: ArrayLike) -> Floats:
-        """Return the terms of the polynomial at x (..., dim), one for each order; shape (..., [outputs,] order + 1).
+        """Return the terms of the polynomial at points.
 
-        Term n is D^n f(at)[x - at, .., x - at] / n!. At the origin it is homogeneous of degree n in x, the network's
-        n-th order Born approximation. No tensor is built: cost and memory grow as the square of the order.
+        Term n is D^n f(at)[x - at, .., x - at] / n!. At the origin it is homogeneous of
+        degree n in x: the n-th Born term of the network. No tensor is computed. Time
+        and memory grow as the square of the order.
+
+        Parameters
+        ----------
+        x : array_like of float, shape (..., dim)
+            The points. They broadcast with `at`.
+
+        Returns
+        -------
+        array of float64, shape (..., [outputs,] order + 1)
+            The terms of orders 0, 1, .., `order`.
+
+        Raises
+        ------
+        TypeError
+            If `x` is not an array of real numbers.
+        ValueError
+            If the shapes do not broadcast, or a term overflows float64.
+
+        Examples
+        --------
+        >>> mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
+        >>> taylor_expand(mlp, 2).terms([2.0])
+        array([1., 2., 2.])
         """
         x = validation.real_array("x", x, last=self.mlp.dim)
         validation.broadcast("x", x, "at", self.at)
-        return validation.representable(
-            "x", _coefficients(self.mlp, self.order, x - self.at, self.at), SMALLER
-        )
+        ones = np.ones(self.order + 1)
+        terms = _coefficients(self.mlp, self.order, x - self.at, self.at, ones)
+        return validation.representable("x", terms, SMALLER)
 
     @without_warnings
     def __call__(self, x: ArrayLike) -> Floats:
-        """Return the polynomial at the point `x` (..., dim): the sum of its terms."""
+        """Return the polynomial at points: the sum of its terms.
+
+        Parameters
+        ----------
+        x : array_like of float, shape (..., dim)
+            The points. They broadcast with `at`.
+
+        Returns
+        -------
+        array of float64, shape (..., [outputs])
+
+        Raises
+        ------
+        TypeError
+            If `x` is not an array of real numbers.
+        ValueError
+            If the shapes do not broadcast, or a result overflows float64.
+
+        Examples
+        --------
+        >>> mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
+        >>> taylor_expand(mlp, 2)([2.0])
+        array(5.)
+        """
         return validation.representable("x", self.terms(x).sum(axis=-1), SMALLER)
 
     def tensor(self, n: int) -> SymmetricTensor:
-        """Return the n-th partial derivatives at the centre, n <= order and 20; see `derivative_tensor`."""
+        """Return the tensor of all derivatives of order n at the centre.
+
+        Parameters
+        ----------
+        n : int
+            From 0 to `order`, and at most 20.
+
+        Returns
+        -------
+        SymmetricTensor
+            Without the factor 1/n!, see `derivative_tensor`.
+
+        Raises
+        ------
+        TypeError
+            If `n` is not an integer.
+        ValueError
+            If `n` is out of range, a derivative overflows float64, or the tensor needs
+            more memory than is free.
+
+        Examples
+        --------
+        >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")
+        >>> taylor_expand(mlp, 2).tensor(2).packed
+        array([1., 2., 4.])
+        """
         highest = min(self.order, validation.TENSOR_ORDER)
-        return derivative_tensor(
-            self.mlp, validation.integer("n", n, minimum=0, maximum=highest), self.at
-        )
+        n = validation.integer("n", n, minimum=0, maximum=highest)
+        return derivative_tensor(self.mlp, n, self.at)
 
 
 @without_warnings
 def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorExpansion:
-    """Return the Taylor expansion of a network, f(x) = sum_n D^n f(at)[x - at, .., x - at] / n!
+    """Return the Taylor polynomial of a network around a centre.
 
-    The expansion is a function of x. `.terms(x)` returns the term of each order,
-    `.tensor(n)` the derivatives of order n.
+    The polynomial is f(x) = sum over n of D^n f(at)[x - at, .., x - at] / n!.
 
     Parameters
     ----------
     mlp : MLP
+        The network f.
     order : int
-        Highest order kept, from 0 to 170.
+        The highest order, from 0 to 170.
     at : array_like of float, shape (..., dim), optional
-        The centre; the origin if not given.
+        The centre, or a batch of centres. The default is the origin.
 
     Returns
     -------
     TaylorExpansion
+        A function of x. Its method `terms` returns the term of each order, and `tensor`
+        the derivatives of one order.
 
     Raises
     ------
+    TypeError
+        If an argument has the wrong type.
     ValueError
-        If order >= 2 and a neuron sits at a kink at the centre.
+        If `at` has another shape, `order` is out of range, or a neuron sits at the kink
+        of its activation at the centre (order 2 or higher).
 
     Examples
     --------
-    >>> expansion = taylor_expand(MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "sin"), 5)
-    >>> expansion.terms([2.0]).round(4)
+    >>> mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "sin")
+    >>> taylor_expand(mlp, 5).terms([2.0]).round(4)
     array([ 0.    ,  2.    ,  0.    , -1.3333,  0.    ,  0.2667])
     """
-    at, order = (
-        expansion_point(mlp, at),
-        validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER),
-    )
-    for _ in activation_derivatives(
-        mlp, at, order
-    ):  # an expansion that cannot be taken is refused here, not at its first use
+    at = expansion_point(mlp, at)
+    order = validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER)
+    # Raise an error about a kink here, not at the first use of the polynomial
+    for _ in activation_derivatives(mlp, at, order):
         pass
     return TaylorExpansion(mlp, order, at)
