@@ -1,4 +1,4 @@
-"""The derivatives of a network: propagators, diagrams, tensors, series along directions."""
+"""Derivatives of a network: propagators, diagrams, tensors, directional series."""
 
 from paperlib.taylor import diagrams, symmetric
 from paperlib.taylor.compilation import compile

@@ -254,12 +254,11 @@ def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
         layer = _Layer(mlp.dim, name, phi[..., None, :], z)
         layers.append(layer)
         for k in range(1, order // 2 + 1):
-            groups: list[Group] = [(None, blocks) for blocks in partitions(k, k)]
-            groups = [group for group in groups if layer.has(group)]
-            for group in groups:
-                layer.feature(group)  # all are needed for the tensor
+            for blocks in partitions(k, k):
+                if layer.has((None, blocks)):
+                    layer.feature((None, blocks))  # the tensor needs all of them
             slopes[k] = layer.total(
-                (layer.phi[len(group[1])], group) for group in groups
+                (layer.phi[len(blocks)], (None, blocks)) for blocks in partitions(k, k)
             )
     return layers
 

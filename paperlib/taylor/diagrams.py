@@ -131,7 +131,7 @@ class Diagram:
 
     @property
     def symmetry_factor(self) -> int:
-        """``|Aut|``, the number of permutations of branches that do not change the tree.
+        """``|Aut|``, the number of permutations of branches that keep the tree.
 
         Examples
         --------

@@ -1,7 +1,8 @@
-r"""Chosen partial derivatives and differential operators of a network, without its tensors.
+"""Chosen partial derivatives and differential operators of a network.
 
-Each function is batched over centres. It computes only the derivatives that it needs (see `program`). Its compiled request is
-cached for each network (see `compilation`), so that a loop over calls compiles once.
+No tensors are computed, and no derivatives that are not needed (see `program`). Each
+function accepts a batch of centres. The compiled request is cached for each network
+(see `compilation`), so that a loop over calls compiles once.
 """
 
 from collections.abc import Sequence
@@ -19,29 +20,33 @@ from paperlib.taylor.requests import Key, Sum, indices_of, sum_of
 def partial_derivatives(
     mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = None
 ) -> Floats:
-    """Return chosen partial derivatives, of one order or of several.
+    """Return chosen partial derivatives, of one order or of several orders.
 
-    A derivative of order n is computed from derivatives of order n/2. What several
-    tuples need is computed once.
+    A derivative of order n is computed from derivatives of order n/2 at most.
+    Derivatives that several results need are computed once.
 
     Parameters
     ----------
     mlp : MLP
+        The network f.
     indices : sequence of sequence of int
-        One tuple for each derivative: (0, 0, 2) stands for d^3 output / d x_0 d x_0 d
-        x_2. A tuple has 1 to 20 indices, of which at most ten are different.
+        One tuple of input numbers for each derivative. (0, 0, 2) stands for the third
+        derivative twice by x_0 and once by x_2. A tuple has 1 to 20 numbers, and at
+        most ten different ones.
     at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of centres; the origin if not given.
+        The centre, or a batch of centres. The default is the origin.
 
     Returns
     -------
-    ndarray of float64, shape (..., [outputs,] number of tuples)
+    array of float64, shape (..., [outputs,] number of tuples)
 
     Raises
     ------
+    TypeError
+        If an argument has the wrong type.
     ValueError
-        If an index is not an input's, a neuron sits at a kink (order 2 or higher), or a
-        derivative overflows float64.
+        If `at` has another shape, an index is out of range, a neuron sits at the kink
+        of its activation (order 2 or higher), or a derivative overflows float64.
 
     Examples
     --------
@@ -49,74 +54,80 @@ def partial_derivatives(
     >>> partial_derivatives(mlp, [(0,), (1, 1), (0, 1, 1, 1)])
     array([1., 4., 8.])
     """
-    where = centres(mlp, at)
-    return _evaluated(mlp, indices_of("indices", indices, mlp.dim), where)
+    points = centres(mlp, at)
+    return _evaluate(mlp, indices_of("indices", indices, mlp.dim), points)
 
 
-def _evaluated(mlp: MLP, key: Key, at: Floats, *directions: Floats) -> Floats:
+def _evaluate(mlp: MLP, key: Key, at: Floats, *directions: Floats) -> Floats:
     return evaluate(mlp, key, prepare(mlp, key), at, directions)
 
 
 def mixed_derivative(
     mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | None = None
 ) -> Floats:
-    """Return the derivative along several directions, D^n f[v_1, .., v_n].
+    """Return the derivative along several directions, D^n f(at)[v_1, .., v_n].
 
-    For one direction n times, `directional_derivatives` takes less time.
+    If all directions are the same, `directional_derivatives` takes less time.
 
     Parameters
     ----------
     mlp : MLP
+        The network f.
     directions : sequence of array_like of float, each of shape (..., dim)
-        One to ten directions, which broadcast with each other and with `at`.
+        The directions v_1, .., v_n, from 1 to 10. They broadcast with `at`.
     at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of centres; the origin if not given.
+        The centre, or a batch of centres. The default is the origin.
 
     Returns
     -------
-    ndarray of float64, shape (..., [outputs])
+    array of float64, shape (..., [outputs])
 
     Raises
     ------
+    TypeError
+        If an argument has the wrong type.
     ValueError
-        If the shapes do not broadcast, a neuron sits at a kink (two directions or
-        more), or the derivative overflows float64.
+        If the shapes do not broadcast, a neuron sits at the kink of its activation (two
+        directions or more), or the derivative overflows float64.
 
     Examples
     --------
     >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
-    >>> mixed_derivative(mlp, [[1.0, 0.0], [1.0, 1.0]])              # f_xx + f_xy
+    >>> mixed_derivative(mlp, [[1.0, 0.0], [1.0, 1.0]])    # f_xx + f_xy
     array(3.)
     """
-    where = centres(mlp, at)
-    given: list[Any] = validation.sequence("directions", directions)
-    if not 1 <= len(given) <= 10:
-        raise ValueError(f"directions: {len(given)} of them; must be 1 to 10")
-    names = tuple(f"directions[{k}]" for k in range(len(given)))
-    vectors = [array(name, vector, mlp.dim) for name, vector in zip(names, given)]
-    return _evaluated(mlp, (names,), where, *vectors)[..., 0]
+    points = centres(mlp, at)
+    items: list[Any] = validation.sequence("directions", directions)
+    if not 1 <= len(items) <= 10:
+        raise ValueError(f"directions: {len(items)} directions; must be 1 to 10")
+    names = tuple(f"directions[{k}]" for k in range(len(items)))
+    vectors = [array(name, item, mlp.dim) for name, item in zip(names, items)]
+    return _evaluate(mlp, (names,), points, *vectors)[..., 0]
 
 
 def hvp(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Floats:
-    """Return the Hessian times a direction, D^2 f[v, .], without the Hessian.
+    """Return the product of the Hessian and a direction, without the Hessian.
 
     Parameters
     ----------
     mlp : MLP
+        The network f.
     v : array_like of float, shape (..., dim)
-        The direction, or directions that broadcast with `at`.
+        The direction, or directions, which broadcast with `at`.
     at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of centres; the origin if not given.
+        The centre, or a batch of centres. The default is the origin.
 
     Returns
     -------
-    ndarray of float64, shape (..., [outputs,] dim)
+    array of float64, shape (..., [outputs,] dim)
 
     Raises
     ------
+    TypeError
+        If an argument has the wrong type.
     ValueError
-        If the shapes do not broadcast, a neuron sits at a kink, or the product
-        overflows float64.
+        If the shapes do not broadcast, a neuron sits at the kink of its activation, or
+        the product overflows float64.
 
     Examples
     --------
@@ -124,40 +135,44 @@ def hvp(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Floats:
     >>> hvp(mlp, [1.0, 1.0])
     array([3., 6.])
     """
-    where, vector = centres(mlp, at), array("v", v, mlp.dim)
-    validation.broadcast("v", vector, "at", where)
-    return _evaluated(mlp, (("v", ...),), where, vector)[..., 0, :]
+    points = centres(mlp, at)
+    vector = array("v", v, mlp.dim)
+    validation.broadcast("v", vector, "at", points)
+    return _evaluate(mlp, (("v", ...),), points, vector)[..., 0, :]
 
 
 def laplacian(
     mlp: MLP, at: ArrayLike | None = None, metric: ArrayLike | None = None
 ) -> Floats:
-    r"""Return the sum of second derivatives, or a weighted sum.
+    r"""Return the Laplacian, or a weighted sum of second derivatives.
 
     .. math:: \Delta f = \sum_{i j} g_{i j}\, \partial_i \partial_j f
 
-    It is carried forward through the layers beside the first derivatives, as in the
-    forward Laplacian. The number of directions that are carried is at most the number
-    of units of the first layer.
+    The Laplacian of each layer is computed from that of the layer before, together with
+    first derivatives along directions (the forward Laplacian). The number of directions
+    is at most the number of units of the first layer.
 
     Parameters
     ----------
     mlp : MLP
+        The network f.
     at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of centres; the origin if not given.
+        The centre, or a batch of centres. The default is the origin.
     metric : array_like of float, shape (dim,) or (dim, dim), optional
-        The weights g_i of the second derivatives by one input, or g_ij of all; the
-        symmetric part counts. All g_ii are 1 if not given.
+        The weights g_ii, or all weights g_ij, of which the symmetric part matters. The
+        default is the unit matrix.
 
     Returns
     -------
-    ndarray of float64, shape (..., [outputs])
+    array of float64, shape (..., [outputs])
 
     Raises
     ------
+    TypeError
+        If an argument has the wrong type.
     ValueError
-        If the metric has another shape, a neuron sits at a kink, or the sum overflows
-        float64.
+        If `at` or the metric has another shape, a neuron sits at the kink of its
+        activation, or the sum overflows float64.
 
     References
     ----------
@@ -170,32 +185,36 @@ def laplacian(
     >>> laplacian(mlp), laplacian(mlp, metric=[1.0, -1.0])
     (array(5.), array(-3.))
     """
-    where = centres(mlp, at)
-    return _evaluated(mlp, sum_of(mlp, 1, metric), where)
+    points = centres(mlp, at)
+    return _evaluate(mlp, sum_of(mlp, 1, metric), points)
 
 
 def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
-    r"""Return the Laplacian of the Laplacian, the sum of the fourth derivatives by i, i, j and j.
+    r"""Return the Laplacian of the Laplacian, a sum of fourth derivatives.
 
     .. math:: \Delta^2 f = \sum_{i j} \partial_i^2 \partial_j^2 f
 
-    Second derivatives of pre-activations are carried forward for each pair of
-    directions; see `laplacian`.
+    The computation is that of `laplacian`, with second derivatives for each pair of
+    directions.
 
     Parameters
     ----------
     mlp : MLP
+        The network f.
     at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of centres; the origin if not given.
+        The centre, or a batch of centres. The default is the origin.
 
     Returns
     -------
-    ndarray of float64, shape (..., [outputs])
+    array of float64, shape (..., [outputs])
 
     Raises
     ------
+    TypeError
+        If an argument has the wrong type.
     ValueError
-        If a neuron sits at a kink, the sum overflows float64, or memory is short.
+        If `at` has another shape, a neuron sits at the kink of its activation, the sum
+        overflows float64, or it needs more memory than is free.
 
     Examples
     --------
@@ -203,4 +222,4 @@ def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
     >>> bilaplacian(mlp)
     array(25.)
     """
-    return _evaluated(mlp, Sum(2), centres(mlp, at))
+    return _evaluate(mlp, Sum(2), centres(mlp, at))

@@ -1,13 +1,19 @@
-"""Sums over the ways to split a set of indices in two: the product rule, on packed symmetric tensors.
+"""The product rule on packed symmetric tensors.
 
-Both products of this module are sums over all I = A + B with |A| = p, |B| = q, of x[A]
-y[B]. They go slab by slab over the smallest index a of I. Either a is in A, and then
-x[(a, .)] is a slab of x and B runs over a tail of y; or a is in B. Slabs and tails are
-contiguous, and each pair is the same problem with one index less. So no index tables
+The derivative of a product x y by the inputs I is the sum of x[A] y[B] over all ways to
+split I into A and B. Both products of this module are such sums over I = A + B, with p
+indices in A and q indices in B. They differ in what is done with the neurons:
+`symmetric_product` keeps them, and `contracted_product` sums over them.
+
+A product is computed slab by slab. A slab has all sets I whose smallest index is a.
+Either a is in A, then the other indices belong to a slab of x and a tail of y, or a is
+in B, and x and y change their places. Slabs and tails are contiguous (see `symmetric`),
+and each pair is a product of the same kind with one index less. So no tables of indices
 are needed, and the arrays of one step fit into the cache.
 
-Tensors are arrays (..., C, units): C_p = C(dim + p - 1, p) packed entries, then the neurons of a
-layer; leading axes are batches and broadcast.
+Tensors are arrays (..., C, units). C = C(dim + p - 1, p) is the number of packed
+entries, and `units` is the number of neurons of a layer. The other axes are batches,
+which broadcast.
 """
 
 from collections.abc import Iterator
@@ -20,12 +26,24 @@ from paperlib._support.validation import Floats
 from paperlib.taylor.product_rule_loops import add_heads, add_pairs
 from paperlib.taylor.symmetric import entries, tail_starts
 
-BLOCK = 2**22
-SHARED = 4
+MAX_BLOCK = 2**22  # entries of one matrix product
+SHARED_SLABS = 4
 
 
 def partitions(n: int, largest: int) -> Iterator[tuple[int, ...]]:
-    """Yield the partitions of n into parts <= largest, each with its largest part first.
+    """Yield the ways to write n as a sum of positive integers.
+
+    Parameters
+    ----------
+    n : int
+        From 0.
+    largest : int
+        The largest integer in the sum.
+
+    Yields
+    ------
+    tuple of int
+        The integers in descending order.
 
     Examples
     --------
@@ -41,9 +59,11 @@ def partitions(n: int, largest: int) -> Iterator[tuple[int, ...]]:
 
 @lru_cache(maxsize=1024)
 def _parts(p: int, q: int, dim: int) -> list[tuple]:
-    """Return the smaller products that a product consists of, for each smallest index a: a is in A, then a is in B.
+    """Return the smaller products that make up a product.
 
-    A part is (entries of the result, of x, and of y; p, q and dim of the smaller product).
+    For each smallest index a there are two parts, first with a in A, then with a in B.
+    A part is (entries of the result, entries of x, entries of y, sizes). The first
+    three are slices. `sizes` are p, q and dim of the smaller product.
     """
     whole, left, right = (tail_starts(dim, order).tolist() for order in (p + q, p, q))
     parts = []
@@ -57,7 +77,7 @@ def _parts(p: int, q: int, dim: int) -> list[tuple]:
 
 
 def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> None:
-    """Add sum over I = A + B of x[A] y[B], elementwise in the neurons, to `out`; shapes as in `symmetric_product`."""
+    """Add the result of `symmetric_product` to `out`, which has its shape."""
     if p == 0 or q == 0:
         out += x * y
     elif p == q == 1:
@@ -68,12 +88,27 @@ def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> 
 
 
 def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
-    """Return the sum over I = A + B of x[A] y[B], elementwise in the neurons: (..., C_p, units), (..., C_q, units) -> (..., C_(p+q), units).
+    """Return the sum of x[A] y[B] over all I = A + B, separately for each neuron.
+
+    Parameters
+    ----------
+    x : array of float64, shape (..., C(dim + p - 1, p), units)
+    y : array of float64, shape (..., C(dim + q - 1, q), units)
+    p, q : int
+        The orders of x and y.
+    dim : int
+        The number of values of an index.
+
+    Returns
+    -------
+    array of float64, shape (..., C(dim + p + q - 1, p + q), units)
 
     Examples
     --------
+    The entries 00, 01 and 11 of x_i y_j + x_j y_i:
+
     >>> x, y = np.array([[1.0], [2.0]]), np.array([[5.0], [7.0]])
-    >>> symmetric_product(x, y, 1, 1, 2)[:, 0]            # 1 5 twice, 1 7 + 2 5, 2 7 twice
+    >>> symmetric_product(x, y, 1, 1, 2)[:, 0]
     array([10., 17., 28.])
     """
     if p == 0 or q == 0:
@@ -85,7 +120,7 @@ def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
 
 
 def _add_merged(out: Floats, m: Floats, p: int, q: int, dim: int) -> None:
-    """Add sum over I = A + B of m[A, B]."""
+    """Add the sum of m[A, B] over I = A + B, m (..., C_p, C_q) -> out (..., C_p+q)."""
     if p == 0 or q == 0:
         out += m.reshape(out.shape)
     elif p + q <= 3:
@@ -95,22 +130,26 @@ def _add_merged(out: Floats, m: Floats, p: int, q: int, dim: int) -> None:
             _add_merged(out[..., whole], m[..., left, right], *sizes)
 
 
-def _evaluated(p: int, q: int, dim: int) -> bool:
-    """Return whether x[A] y[B] is one matrix product. A long row alone would be a matrix times a vector."""
-    return min(p, q) <= 1 or entries(dim, p) * entries(dim, q) <= BLOCK
+def _is_one_block(p: int, q: int, dim: int) -> bool:
+    """Return whether all products x[A] y[B] are computed by one matrix product.
+
+    A tensor of order 1 is not divided into slabs. Its slabs are single rows, and the
+    product of a matrix and a row is slow.
+    """
+    return min(p, q) <= 1 or entries(dim, p) * entries(dim, q) <= MAX_BLOCK
 
 
 def largest_block(p: int, q: int, dim: int) -> int:
-    """Return a bound on the entries of the matrix products that `contracted_product` forms."""
-    if _evaluated(p, q, dim):
+    """Return a bound on the entries of a matrix product in `contracted_product`."""
+    if _is_one_block(p, q, dim):
         return entries(dim, p) * entries(dim, q)
-    return max(BLOCK, dim * entries(dim, max(p, q)))
+    return max(MAX_BLOCK, dim * entries(dim, max(p, q)))
 
 
 def _add_contracted(
     out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int
 ) -> None:
-    if _evaluated(p, q, dim):
+    if _is_one_block(p, q, dim):
         _add_merged(out, x @ y.swapaxes(-1, -2), p, q, dim)
     else:
         for whole, left, right, sizes in _parts(p, q, dim):
@@ -127,36 +166,46 @@ def contracted_product(
     *,
     unordered: bool = False,
 ) -> None:
-    """Add the sum over I = A + B of sum_j x_j[A] y_j[B] to `out` (..., C_(p+q)); x (..., C_p, units), y (..., C_q, units).
+    """Add the sum of x[A] y[B] over all I = A + B and over the neurons to an array.
 
-    If `unordered`, each {A, B} is counted once. Then p = q, and sum_j x_j[A] y_j[B]
-    must be symmetric.
+    Parameters
+    ----------
+    out : array of float64, shape (..., C(dim + p + q - 1, p + q))
+        The array to add to. It has no axis of neurons.
+    x : array of float64, shape (..., C(dim + p - 1, p), units)
+    y : array of float64, shape (..., C(dim + q - 1, q), units)
+    p, q : int
+        The orders of x and y.
+    dim : int
+        The number of values of an index.
+    unordered : bool, optional
+        Whether the splits (A, B) and (B, A) are counted as one. This takes half the
+        time. It needs p = q, and the sum of x[A] y[B] over the neurons must not change
+        if A and B are exchanged.
 
     Examples
     --------
-    >>> out = np.zeros(3)
-    >>> contracted_product(out, np.array([[1.0], [2.0]]), np.array([[5.0], [7.0]]), 1, 1, 2)
+    >>> x, y, out = np.array([[1.0], [2.0]]), np.array([[5.0], [7.0]]), np.zeros(3)
+    >>> contracted_product(out, x, y, 1, 1, 2)
     >>> out
     array([10., 17., 28.])
     """
     if not unordered:
         _add_contracted(out, x, y, p, q, dim)
         return
-    # by symmetry the smallest index may be taken to lie in A
+    # By symmetry only the splits with the smallest index in A are needed
     slabs = _parts(p, q, dim)[::2]
-    if not _evaluated(p - 1, q, dim):
+    if not _is_one_block(p - 1, q, dim):
         for whole, slab, tail, sizes in slabs:
             _add_contracted(out[..., whole], x[..., slab, :], y[..., tail, :], *sizes)
         return
-    # One slab is too thin for a fast matrix product, so some share one. The products of
-    # later slabs with earlier tails are not needed, but they are few.
-    for part in chunks.slices(dim, SHARED):
+    # The matrix product of one slab has too few rows to be fast, so several slabs share
+    # one. It also has products of later slabs with earlier tails, which are not needed,
+    # but they are few.
+    for part in chunks.slices(dim, SHARED_SLABS):
         group = slabs[part]
         row, column = group[0][1].start, group[0][2].start
         m = x[..., row : group[-1][1].stop, :] @ y[..., column:, :].swapaxes(-1, -2)
         for whole, slab, tail, sizes in group:
-            _add_merged(
-                out[..., whole],
-                m[..., slab.start - row : slab.stop - row, tail.start - column :],
-                *sizes,
-            )
+            rows = slice(slab.start - row, slab.stop - row)
+            _add_merged(out[..., whole], m[..., rows, tail.start - column :], *sizes)

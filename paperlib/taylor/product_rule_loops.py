@@ -1,8 +1,10 @@
-"""Three inner loops, for which NumPy needs temporary arrays, compiled if numba is installed.
+"""Three inner loops, compiled if numba is installed.
 
-Each loop has a NumPy form, which computes the same sums in the same order, so that all bits of the results are the
-same. The NumPy form is used if numba is missing, and until an array is large enough to pay for loading numba, which
-takes about a second, and some seconds more if its cache on disk is empty.
+In NumPy these loops need temporary arrays. Each loop also has a NumPy version, which
+computes the same sums in the same order, so that the results have the same bits. The
+NumPy version is used if numba is not installed, and until an array is large enough to
+pay for loading numba. Loading takes about a second, and a few seconds more if numba's
+cache on disk is empty.
 """
 
 from collections.abc import Callable
@@ -16,33 +18,35 @@ from paperlib._support import jit
 from paperlib._support.validation import Floats
 from paperlib.taylor.symmetric import entries, index_table, packed_position
 
-WORTH_COMPILING = 2**15
-WORTH_A_CALL = 2**8
+MIN_SIZE_TO_COMPILE = 2**15
+MIN_SIZE_TO_CALL = 2**8  # of a loop that is compiled already
 MAX_ORDERS = 20  # a longer series takes too long to compile
 MIN_COLUMNS = 8  # the numbers in a vector
 
 
-# Rows have names before the innermost loop, or the compiler does not vectorise it.
-
-
 def _add_pairs(out: Floats, x: Floats, y: Floats) -> None:
+    """Add x_a y_b + x_b y_a for a <= b; see `add_pairs`.
+
+    x and y have the shape (n, dim, units), and out has (n, C(dim + 1, 2), units).
+    """
     for n in range(len(out)):
         row = 0
         for a in range(x.shape[1]):
             for b in range(a, x.shape[1]):
-                pair, x_a, x_b, y_a, y_b = (
-                    out[n, row],
-                    x[n, a],
-                    x[n, b],
-                    y[n, a],
-                    y[n, b],
-                )
+                # The compiler vectorises the innermost loop only if its rows have names
+                pair = out[n, row]
+                x_a, x_b = x[n, a], x[n, b]
+                y_a, y_b = y[n, a], y[n, b]
                 for j in range(len(pair)):
                     pair[j] = pair[j] + x_a[j] * y_b[j] + x_b[j] * y_a[j]
                 row += 1
 
 
 def _add_triples(out: Floats, m: Floats) -> None:
+    """Add m_{a,bc} + m_{b,ac} + m_{c,ab} for a <= b <= c; see `add_heads`.
+
+    m has the shape (n, dim, C(dim + 1, 2)), and out has (n, C(dim + 2, 3)).
+    """
     for n in range(len(out)):
         dim, row = m.shape[1], 0
         for a in range(dim):
@@ -61,18 +65,26 @@ def _add_triples(out: Floats, m: Floats) -> None:
 
 
 def _horner(phi: Any, z: Any, multiply: Callable, add: Callable) -> list:
-    """Return the coefficients of t, t^2, .. in phi_1 z(t) + phi_2 z(t)^2 + .. by Horner's scheme.
+    """Return the coefficients of t, t^2, .. in phi_1 z(t) + phi_2 z(t)^2 + ..
 
     Parameters
     ----------
-    phi, z : sequences of numbers
-        phi_1, phi_2, .. and the coefficients of t, t^2, .. in z(t). Numbers are arrays,
-        or values in LLVM's code.
+    phi : sequence
+        phi_1, phi_2, .., as arrays or as values in LLVM code.
+    z : sequence
+        The coefficients of t, t^2, .. in z(t), of the same kind. z(t) has no constant
+        term. It may have fewer coefficients than phi.
     multiply, add : callable
-        The product and the sum of two numbers.
+        The product and the sum of two arrays or values.
+
+    Returns
+    -------
+    list
+        The coefficients of t, .., t^n, if phi has n items.
     """
     series: list = []
-    # z has no constant term, so each product determines one more degree
+    # Horner's scheme: multiply by z(t) and add phi_k in turn. Each product has one more
+    # coefficient, because z(t) begins with t
     for constant in reversed(phi):
         series = [constant, *series]
         series = [
@@ -82,7 +94,11 @@ def _horner(phi: Any, z: Any, multiply: Callable, add: Callable) -> list:
 
 
 def _composition(orders: int, terms: int) -> Callable:
-    """Compile `compose` for series of these lengths. Every coefficient of a vector of columns stays in a register."""
+    """Compile `compose` for `orders` coefficients of phi and `terms` coefficients of z.
+
+    The number of columns is not fixed. Columns are processed in vectors, and all
+    coefficients of a vector of columns stay in the processor's registers.
+    """
     import numba
 
     from paperlib.taylor.compiled.simd import INDEX, LANES, load, store, writes
@@ -91,47 +107,52 @@ def _composition(orders: int, terms: int) -> Callable:
     def block(
         builder: Any, out: Any, phi: Any, z: Any, width: Any, columns: Any
     ) -> None:
-        activation_derivatives, zs = (
-            [load(builder, rows, builder.mul(step, INDEX(k))) for k in range(count)]
-            for rows, step, count in ((phi, width, orders), (z, columns, terms))
+        def rows(array: Any, step: Any, count: int) -> list:
+            return [
+                load(builder, array, builder.mul(step, INDEX(k))) for k in range(count)
+            ]
+
+        series = _horner(
+            rows(phi, width, orders),
+            rows(z, columns, terms),
+            builder.fmul,
+            builder.fadd,
         )
-        for k, value in enumerate(
-            _horner(activation_derivatives, zs, builder.fmul, builder.fadd)
-        ):
+        for k, value in enumerate(series):
             store(builder, value, out, builder.mul(columns, INDEX(k)))
 
     @numba.njit("void(f8[:, ::1], f8[:, ::1], f8[:, ::1])", error_model="numpy")
     def loop(out: Floats, phi: Floats, z: Floats) -> None:
         width, columns = phi.shape[1], out.shape[1]
         for begin in range(0, columns, width):
-            # The last vector, and the last row, may overlap the one before
+            # The last row, and the last vector of a row, may overlap the one before
             first = min(begin, columns - width)
             for j in range(0, width, LANES):
-                own = min(j, width - LANES)
-                block(
-                    out[:, first + own :],
-                    phi[:, own:],
-                    z[:, first + own :],
-                    width,
-                    columns,
-                )
+                unit = min(j, width - LANES)
+                column = first + unit
+                block(out[:, column:], phi[:, unit:], z[:, column:], width, columns)
 
     return loop
 
 
-def _loop(size: int, make: Callable, *given: Any) -> Any:
-    """Return the compiled loop `make(*given)`. Return None if NumPy is faster, or if numba does not compile it."""
+def _loop(size: int, compile_loop: Callable, *arguments: Any) -> Any:
+    """Return the loop that `compile_loop(*arguments)` compiles.
 
-    def made(_: Any) -> Any:
-        # The internals of numba may have changed, for which `compilation` warns
+    Return None if NumPy is faster for `size` numbers, or if numba is not installed or
+    does not compile the loop.
+    """
+
+    def compiled(_: Any) -> Any:
+        # The internals of numba may have changed: `compilation` warns about that
         with suppress(Exception):
-            return make(*given)
+            return compile_loop(*arguments)
 
-    return jit.loop((make, *given), made, size, WORTH_COMPILING, WORTH_A_CALL)
+    key = (compile_loop, *arguments)
+    return jit.loop(key, compiled, size, MIN_SIZE_TO_COMPILE, MIN_SIZE_TO_CALL)
 
 
 def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
-    """Broadcast the leading axes to `batch` and flatten them."""
+    """Broadcast all axes but the last `axes` to `batch`, and flatten them to one."""
     entry = array.shape[-axes:]
     if array.shape[:-axes] != batch:
         array = np.ascontiguousarray(np.broadcast_to(array, batch + entry))
@@ -139,7 +160,22 @@ def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
 
 
 def add_pairs(out: Floats, x: Floats, y: Floats) -> None:
-    """Add x_a y_b + x_b y_a: x, y (..., dim, units) -> out (..., C(dim + 1, 2), units)."""
+    """Add the products x_a y_b + x_b y_a, a <= b, to a packed tensor of order 2.
+
+    Parameters
+    ----------
+    out : array of float64, shape (..., C(dim + 1, 2), units)
+        The array to add to.
+    x, y : array of float64, shape (..., dim, units)
+        Tensors of order 1.
+
+    Examples
+    --------
+    >>> out = np.zeros((3, 1))
+    >>> add_pairs(out, np.array([[1.0], [2.0]]), np.array([[5.0], [7.0]]))
+    >>> out[:, 0]
+    array([10., 17., 28.])
+    """
     loop = _loop(out.size, jit.jit, _add_pairs)
     if loop:
         batch = out.shape[:-2]
@@ -156,7 +192,11 @@ def add_pairs(out: Floats, x: Floats, y: Floats) -> None:
 
 @lru_cache(maxsize=8)
 def _heads(dim: int, order: int) -> np.ndarray:
-    """Return the position of m[i, rest] in a flat (dim, C) array, for each index i of a sorted tuple; (order, C')."""
+    """Return the positions of all m[i, rest] in a flattened array m of shape (dim, C).
+
+    Row k of the result is for i as the index number k of a sorted tuple, and for `rest`
+    as the other indices. Its columns are the tuples of `order` indices, packed.
+    """
     table, rests = index_table(dim, order), entries(dim, order - 1)
     return np.stack(
         [
@@ -167,7 +207,27 @@ def _heads(dim: int, order: int) -> np.ndarray:
 
 
 def add_heads(out: Floats, m: Floats, q: int) -> None:
-    """Add m_{a,b} + m_{b,a} (q = 1) or m_{a,bc} + m_{b,ac} + m_{c,ab} (q = 2): (..., dim, C) -> (..., C')."""
+    """Add the sum over the ways to put one index before the others.
+
+    The sum is m_{a,b} + m_{b,a} for q = 1, and m_{a,bc} + m_{b,ac} + m_{c,ab} for
+    q = 2, with a <= b <= c.
+
+    Parameters
+    ----------
+    out : array of float64, shape (..., C(dim + q, q + 1))
+        The packed tensor to add to.
+    m : array of float64, shape (..., dim, C(dim + q - 1, q))
+        One index, then q indices that are packed.
+    q : int
+        1 or 2.
+
+    Examples
+    --------
+    >>> out = np.zeros(3)
+    >>> add_heads(out, np.array([[1.0, 2.0], [3.0, 4.0]]), 1)
+    >>> out
+    array([2., 5., 8.])
+    """
     loop = _loop(out.size, jit.jit, _add_triples) if q == 2 else None
     if loop:
         loop(_flat(out, 1, out.shape[:-1]), _flat(m, 2, out.shape[:-1]))
@@ -178,23 +238,36 @@ def add_heads(out: Floats, m: Floats, q: int) -> None:
 
 
 def compose(out: Floats, phi: Floats, z: Floats) -> None:
-    """Put the coefficients of t, t^2, .. in sum_m phi_m z(t)^m into `out`.
+    """Insert the power series z(t) into the Taylor series of an activation.
+
+    The result is the coefficients of t, t^2, .. in the sum over m of phi_m z(t)^m.
 
     Parameters
     ----------
     out : array of float64, shape (orders, points, units)
+        The result is written to this array.
     phi : array of float64, shape (orders + 1, 1 or points, units)
-        The Taylor coefficients of an activation at the centre or the centres.
+        The Taylor coefficients of the activation at the centre or the centres.
     z : array of float64, shape (terms, points, units)
-        The coefficients of t, .., t^terms.
+        The coefficients of t, .., t^terms. There is no constant term.
+
+    Examples
+    --------
+    exp(t + t^2) = 1 + t + 3/2 t^2 + ..:
+
+    >>> out = np.empty((2, 1, 1))
+    >>> compose(out, np.array([[[1.0]], [[1.0]], [[0.5]]]), np.ones((2, 1, 1)))
+    >>> out.ravel()
+    array([1. , 1.5])
     """
     orders, points, units = out.shape
     compilable = orders <= MAX_ORDERS and points * units >= MIN_COLUMNS
     loop = _loop(out.size, _composition, orders, len(z)) if compilable else None
     if not loop:
-        for row, coefficient in zip(out, _horner(phi[1:], z, np.multiply, np.add)):
+        series = _horner(phi[1:], z, np.multiply, np.add)
+        for row, coefficient in zip(out, series):
             row[...] = coefficient
         return
-    if phi[0].size < MIN_COLUMNS:
+    if phi[0].size < MIN_COLUMNS:  # a vector needs columns of more points
         phi = np.repeat(phi, min(points, MIN_COLUMNS), axis=1)
     loop(*(series.reshape(len(series), -1) for series in (out, phi[1:], z)))

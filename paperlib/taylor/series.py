@@ -72,7 +72,7 @@ def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
 def _scaled_series(
     mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats, factors: Floats
 ) -> Floats:
-    """Return `_series` times a factor for each order, with shape (P, outputs, order + 1).
+    """Return `_series` times a factor for each order, as (P, outputs, order + 1).
 
     At high orders 1/n! times the n-th power of a small number underflows long before
     the derivative does. Directions are therefore divided by a power of two, and the
@@ -182,8 +182,8 @@ class TaylorExpansion:
 
     >>> mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
     >>> expansion = TaylorExpansion(mlp, 2, np.zeros(1))
-    >>> expansion([2.0])
-    array(5.)
+    >>> expansion([[2.0], [0.0]])
+    array([5., 1.])
     """
 
     mlp: MLP
@@ -253,8 +253,8 @@ class TaylorExpansion:
         Examples
         --------
         >>> mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
-        >>> taylor_expand(mlp, 2)([2.0])
-        array(5.)
+        >>> taylor_expand(mlp, 2)([[2.0], [0.0]])
+        array([5., 1.])
         """
         return validation.representable("x", self.terms(x).sum(axis=-1), SMALLER)
 

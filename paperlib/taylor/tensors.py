@@ -11,46 +11,54 @@ from paperlib.taylor.symmetric import SymmetricTensor
 def derivative_tensor(
     mlp: MLP, order: int, at: ArrayLike | None = None
 ) -> SymmetricTensor:
-    """Return all partial derivatives of one order.
+    """Return the tensor of all partial derivatives of one order.
 
-    T_{i1..in} = d^n output / d x_i1 .. d x_in at x = `at`, without 1/n!; order 0 is the
-    output itself.
+    Its entries are T_{i1 .. in} = d^n f / d x_i1 .. d x_in, without the factor 1/n!.
+    Order 0 is the output itself.
 
     Parameters
     ----------
     mlp : MLP
+        The network f.
     order : int
-        n from 0 to 20.
+        The order n, from 0 to 20.
     at : array_like of float, shape (..., dim), optional
-        The centre, or a batch of them; the origin if not given.
+        The centre, or a batch of centres. The default is the origin.
 
     Returns
     -------
     SymmetricTensor
-        Over `mlp.dim` indices; `packed` has the batch axes of `at` after its first,
-        then one of length `outputs` if the network has several.
+        A tensor of order n over `mlp.dim` indices. Its `packed` has shape
+        (C(dim + n - 1, n), ..., [outputs]).
 
     Raises
     ------
+    TypeError
+        If an argument has the wrong type.
     ValueError
-        If `at` does not fit the network, `order` < 0, a neuron with a kink sits at it
-        (order >= 2), a derivative overflows, or the tensor needs more memory than is
-        free: the message says how much, before any is taken.
+        If `at` has another shape, `order` is out of range, a neuron sits at the kink of
+        its activation (order 2 or higher), a derivative overflows float64, or the
+        tensor needs more memory than is free. In the last case nothing is allocated.
 
     Notes
     -----
-    By the centroid rule (see `paperlib.taylor.centroid`): order n takes forward
-    derivatives to order floor(n/2) and the adjoint's to floor((n-1)/2). From order 4
-    on, most of the time is spent in matrix products. Activations are differentiated
-    without cancellation: in the tails, where derivatives fall as ``exp(-|z|)``, they
-    keep their digits. A batch is computed by `compile`, if numba is installed; one
-    centre is not, so that its bits do not depend on numba. Whoever needs many single
-    centres saves most of a call with `compile`.
+    The centroid rule (see `paperlib.taylor.centroid`) computes order n from derivatives
+    of order n/2 at most. From order 4 on, most of the time is spent in matrix products.
+
+    Derivatives of activations are computed without cancellation. They keep their digits
+    in the tails, where they fall as ``exp(-|z|)``.
+
+    If numba is installed, a batch of centres is computed by a compiled loop, as in
+    `compile`. A single centre is always computed by NumPy, so that its bits do not
+    depend on numba. For many calls with single centres, `compile` saves most of the
+    time.
 
     Examples
     --------
-    >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
-    >>> derivative_tensor(mlp, 3).packed                             # xxx, xxy, xyy, yyy
+    The derivatives xxx, xxy, xyy and yyy of exp(x + 2 y) at the origin:
+
+    >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")
+    >>> derivative_tensor(mlp, 3).packed
     array([1., 2., 4., 8.])
     """
     order = validation.integer("order", order, minimum=0, limit=validation.TENSOR_ORDER)

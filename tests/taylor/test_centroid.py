@@ -1,4 +1,4 @@
-"""The centroid rule against the enumeration of diagrams, and its tensors against the plain recursion."""
+"""Compare the centroid rule with all diagrams, and its tensors with a recursion."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ def relative_error(got, expected):
 
 @pytest.mark.parametrize("order", range(2, 11))
 def test_the_rule_has_a_term_for_each_centroid(order):
-    """What lies around the centroids of all diagrams, counted from the trees, is what the rule sums over."""
+    """The numbers of leaves around the centroids, counted from all trees."""
     assert set(centroid._terms(order)) == {
         diagram.centroid_split for diagram in enumerate_diagrams(order)
     }
@@ -33,14 +33,14 @@ def test_the_rule_has_a_term_for_each_centroid(order):
     "widths",
     [[3, 4, 1], [3, 4, 3, 1], [3, 4, 3, 3, 1], [3, 3, 3, 3, 3, 1], [3, 4, 3, 2]],
 )
-def test_against_the_plain_recursion(random_mlp, widths, activation):
+def test_tensors_agree_with_a_plain_recursion(random_mlp, widths, activation):
     mlp = random_mlp(widths, activation, seed=1)
     for order, full in enumerate(derivative_tensors(mlp, 7, AT)):
         got = derivative_tensor(mlp, order, AT).packed
         assert relative_error(got, packed_entries(full, order, 3, mlp.outputs)) < 1e-12
 
 
-def test_order_8_against_the_plain_recursion(random_mlp):
+def test_order_8_agrees_with_a_plain_recursion(random_mlp):
     mlp = random_mlp([3, 4, 3, 3, 1], "tanh", seed=2)
     full = derivative_tensors(mlp, 8, AT)[8]
     assert (
@@ -49,15 +49,15 @@ def test_order_8_against_the_plain_recursion(random_mlp):
     )
 
 
-def test_past_the_size_of_one_matrix_product(random_mlp, monkeypatch):
+def test_products_that_are_divided_into_several_blocks(random_mlp, monkeypatch):
     mlp = random_mlp([5, 4, 4, 1], "gelu")
     expected = [derivative_tensor(mlp, order).packed for order in (4, 5, 6, 7)]
-    monkeypatch.setattr("paperlib.taylor.product_rule.BLOCK", 8)
+    monkeypatch.setattr("paperlib.taylor.product_rule.MAX_BLOCK", 8)
     for order, entries in zip((4, 5, 6, 7), expected):
         assert relative_error(derivative_tensor(mlp, order).packed, entries) < 1e-13
 
 
-def test_the_rule_needs_no_order_above_half():
+def test_all_orders_in_the_rule_are_at_most_half():
     for order in range(2, 13):
         for s, blocks in centroid._terms(order):
             assert s + sum(blocks) == order
@@ -72,18 +72,19 @@ from paperlib.taylor.diagrams import enumerate_diagrams
 
 {first}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for size in range(2**18, 2**21, 2**16):  # blocks from 2 to 16 MiB, each larger than any freed before
+# Blocks from 2 to 16 MiB, each larger than all that were freed before
+for size in range(2**18, 2**21, 2**16):
     np.ones(size)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 @pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="the habit of one C library"
+    platform.libc_ver()[0] != "glibc", reason="only glibc has this setting"
 )
-def test_freed_memory_is_touched_once():
-    """The reason of `keep_freed_memory`: when glibc keeps large freed blocks by itself, or no longer after it, this fails."""
-    # dask sets one
+def test_freed_memory_is_used_again():
+    """Page faults show whether `keep_freed_memory` has an effect, and is needed."""
+    # dask sets such a variable
     environment = {
         name: value
         for name, value in os.environ.items()

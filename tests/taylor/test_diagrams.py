@@ -1,4 +1,4 @@
-"""Diagrams: counts of OEIS, symmetry by brute force, values by the rule as printed, and their sum."""
+"""Test the counts, symmetries, rules, values, sum and pictures of diagrams."""
 
 import re
 from itertools import permutations, product
@@ -8,7 +8,7 @@ import pytest
 
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.diagrams import _centroid, enumerate_diagrams, shares
-from paperlib.taylor.series import propagator, vertices
+from paperlib.taylor.propagators import propagator, vertices
 from paperlib.taylor.tensors import derivative_tensor
 
 A000669 = [1, 1, 2, 5, 12, 33, 90, 261, 766, 2312]
@@ -24,7 +24,7 @@ def test_counts(order):
 
 
 def labelled(tree, labels):
-    """The tree with labels on its leaves, as nested frozensets: equal when the labellings are."""
+    """Return the tree with labels on its leaves, as nested frozensets."""
     return (
         next(labels)
         if not tree
@@ -45,20 +45,20 @@ def leaves(tree):
 
 @pytest.mark.parametrize("order", range(2, 10))
 def test_exactly_one_vertex_is_the_centroid(order):
-    def vertices_of(tree, path=()):
+    def vertices_of(tree):
         if tree:
-            yield path, tree
-            for number, branch in enumerate(tree):
-                yield from vertices_of(branch, (*path, number))
+            yield tree
+            for branch in tree:
+                yield from vertices_of(branch)
 
     for diagram in enumerate_diagrams(order):
-        found = [
-            path
-            for path, tree in vertices_of(diagram.tree)
+        centroids = [
+            tree
+            for tree in vertices_of(diagram.tree)
             if order - leaves(tree) < order / 2
             and all(leaves(branch) <= order / 2 for branch in tree)
         ]
-        assert found == [_centroid(diagram.tree)]
+        assert centroids == [_centroid(diagram.tree, order / 2)]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_diagrams_of_an_order_sum_to_the_derivatives(random_mlp, widths, bat
 
 
 def by_the_printed_rule(rule, mlp, at, multiplicity, order):
-    """Read the LaTeX back and sum it, term by term, over layers, neurons and labellings."""
+    """Parse the LaTeX, and sum over layers, neurons and labellings."""
     lines = re.findall(r"G\^\{\((\S+) \\leftarrow (\S+)\)\}_\{(\S+) (\S+)\}", rule)
     dots = re.findall(r"\\phi\^\{\((\d+)\)\}\(z\^\{(\S+)\}_\{(\S+)\}\)", rule)
     names = sorted({layer for _, layer, _ in dots})
@@ -149,7 +149,7 @@ def test_shares(random_mlp):
     assert shares(random_mlp([5, 6, 6, 2]), 3, np.zeros((4, 5))).shape == (2, 4, 2)
 
 
-def test_refused(random_mlp):
+def test_wrong_arguments_raise(random_mlp):
     for order in (0, 16):
         with pytest.raises(
             ValueError, match=f"order = {order}: must be an integer from 1 to 15"
@@ -178,8 +178,8 @@ def test_drawing():
 
 
 @pytest.mark.parametrize("order", range(1, 6))
-def test_a_drawing_read_back_is_the_diagram(order):
-    """Its marks and lines alone give the tree, the centroid and the multiplicity."""
+def test_a_drawing_contains_the_diagram(order):
+    """The marks and lines give the tree, the centroid and the multiplicity."""
     matplotlib = pytest.importorskip(
         "matplotlib.figure", reason="drawing needs the [notebooks] extra"
     )
@@ -188,13 +188,10 @@ def test_a_drawing_read_back_is_the_diagram(order):
         assert diagram.draw(ax) is ax and not ax.axison
         marks = {}
         for line in ax.lines:
-            what = (
-                "level" if line.get_linestyle() == "--" else line.get_marker(),
-                line.get_markerfacecolor(),
-            )
-            marks.setdefault(what if what[0] in ("o", "s") else what[0], []).append(
-                line.get_xydata()
-            )
+            kind = "level" if line.get_linestyle() == "--" else line.get_marker()
+            if kind in ("o", "s"):
+                kind = (kind, line.get_markerfacecolor())
+            marks.setdefault(kind, []).append(line.get_xydata())
         inputs, dots, rings, (output,) = (
             [tuple(place) for (place,) in marks.get(key, [])]
             for key in [("o", "white"), ("o", "black"), ("o", "none"), ("s", "black")]
@@ -206,7 +203,7 @@ def test_a_drawing_read_back_is_the_diagram(order):
             branches[high].append(low)
 
         def read(place):
-            """Branches in the order that the tree has them: the drawing's, from left to right."""
+            """Return the branch below a mark, from left to right."""
             return tuple(read(below) for below in sorted(branches.get(place, [])))
 
         assert read(output) == (diagram.tree,)

@@ -1,4 +1,4 @@
-"""Chosen derivatives and operators against sums over whole tensors, against JAX, and where no tensor could be made."""
+"""Compare chosen derivatives and operators with whole tensors, series and JAX."""
 
 import threading
 from itertools import combinations_with_replacement
@@ -24,18 +24,20 @@ def network(sizes, activation="tanh", seed=0):
     return MLP(weights, [random.standard_normal(o) / 4 for o in sizes[1:]], activation)
 
 
-def entry(mlp, word, at):
-    """The derivative of a tuple, of the whole tensor."""
-    tensor = taylor.derivative_tensor(mlp, len(word), at)
-    return tensor[word]
+def entry(mlp, index, at):
+    """Return the derivative of a multi-index as an entry of the tensor."""
+    return taylor.derivative_tensor(mlp, len(index), at)[index]
 
 
 SHAPES = [(3, 1), (3, 5, 1), (3, 5, 4, 1), (2, 4, 4, 4, 1), (3, 4, 5, 2)]
 
 
-def close(found, right, digits=1e-11):
+def assert_close(result, expected, tolerance=1e-11):
     np.testing.assert_allclose(
-        found, right, rtol=digits, atol=digits * (np.abs(right).max() + 1e-300)
+        result,
+        expected,
+        rtol=tolerance,
+        atol=tolerance * (np.abs(expected).max() + 1e-300),
     )
 
 
@@ -53,14 +55,14 @@ def test_partials_are_entries_of_the_tensors(sizes, activation, seed, batch, dat
         )
     )
     at = np.random.default_rng(seed).uniform(-1, 1, (*batch, sizes[0]))
-    right = np.stack([entry(mlp, tuple(word), at) for word in tuples], axis=-1)
-    found = taylor.partial_derivatives(mlp, tuples, at)
-    assert found.shape == right.shape
+    expected = np.stack([entry(mlp, tuple(index), at) for index in tuples], axis=-1)
+    result = taylor.partial_derivatives(mlp, tuples, at)
+    assert result.shape == expected.shape
     scale = [
-        taylor.derivative_tensor(mlp, len(word), at).norm().max() + 1e-300
-        for word in tuples
+        taylor.derivative_tensor(mlp, len(index), at).norm().max() + 1e-300
+        for index in tuples
     ]
-    assert (np.abs(found - right) <= 1e-12 * np.array(scale)).all()
+    assert (np.abs(result - expected) <= 1e-12 * np.array(scale)).all()
 
 
 @given(
@@ -75,20 +77,20 @@ def test_mixed_derivative_is_the_contracted_tensor(sizes, order, seed, batch):
         random.uniform(-1, 1, (*batch, sizes[0])),
         random.standard_normal((order, sizes[0])),
     )
-    right = taylor.derivative_tensor(mlp, order, at).full()
+    expected = taylor.derivative_tensor(mlp, order, at).full()
     for v in directions:
-        right = np.tensordot(v, right, axes=(0, 0))
-    close(taylor.mixed_derivative(mlp, list(directions), at), right, 1e-10)
+        expected = np.tensordot(v, expected, axes=(0, 0))
+    assert_close(taylor.mixed_derivative(mlp, list(directions), at), expected, 1e-10)
 
 
-def test_mixed_derivative_along_one_direction_is_the_directional_one():
+def test_mixed_derivative_along_equal_directions():
     mlp, v, at = (
         network((4, 8, 8, 1)),
         RANDOM.standard_normal((7, 4)),
         RANDOM.uniform(-1, 1, (7, 4)),
     )
     for n in range(1, 8):
-        close(
+        assert_close(
             taylor.mixed_derivative(mlp, [v] * n, at),
             taylor.directional_derivatives(mlp, n, v, at)[..., n],
         )
@@ -103,16 +105,16 @@ def test_operators_are_sums_over_the_tensors(sizes, batch):
         RANDOM.standard_normal(sizes[0]),
         RANDOM.standard_normal((sizes[0], sizes[0])),
     )
-    close(taylor.laplacian(mlp, at), np.einsum("ii...->...", hessian))
-    close(
+    assert_close(taylor.laplacian(mlp, at), np.einsum("ii...->...", hessian))
+    assert_close(
         taylor.laplacian(mlp, at, weights), np.einsum("i,ii...->...", weights, hessian)
     )
-    close(
+    assert_close(
         taylor.laplacian(mlp, at, matrix), np.einsum("ij,ij...->...", matrix, hessian)
     )
-    close(taylor.bilaplacian(mlp, at), np.einsum("iijj...->...", fourth), 1e-10)
+    assert_close(taylor.bilaplacian(mlp, at), np.einsum("iijj...->...", fourth), 1e-10)
     v = RANDOM.standard_normal(sizes[0])
-    close(
+    assert_close(
         taylor.hvp(mlp, v, at),
         np.moveaxis(np.tensordot(v, hessian, axes=(0, 0)), 0, -1),
     )
@@ -131,38 +133,38 @@ def test_against_jax():
         def trace(g):
             return lambda x: jax.numpy.trace(jax.hessian(g)(x))
 
-        close(taylor.laplacian(mlp, at), np.array(jax.vmap(trace(f))(at)))
-        close(
+        assert_close(taylor.laplacian(mlp, at), np.array(jax.vmap(trace(f))(at)))
+        assert_close(
             taylor.bilaplacian(mlp, at), np.array(jax.vmap(trace(trace(f)))(at)), 1e-10
         )
         v = RANDOM.standard_normal((6, 4))
         products = jax.vmap(lambda x, v: jax.jvp(jax.grad(f), (x,), (v,))[1])(at, v)
-        close(taylor.hvp(mlp, v, at), np.array(products))
+        assert_close(taylor.hvp(mlp, v, at), np.array(products))
 
 
 def test_a_thousand_inputs():
-    """Where a Hessian has a million entries: against series along the axes."""
+    """A Hessian has a million entries here. Compare with series along the axes."""
     mlp, at = network((1000, 16, 16, 1)), RANDOM.uniform(-1, 1, (3, 1000))
     axes = taylor.directional_derivatives(mlp, 4, np.eye(1000), at[:, None])
-    close(taylor.laplacian(mlp, at), axes[..., 2].sum(axis=-1))
+    assert_close(taylor.laplacian(mlp, at), axes[..., 2].sum(axis=-1))
     diagonal = taylor.partial_derivatives(
         mlp, [(i, i) for i in range(1000)] + [(i,) * 4 for i in range(0, 1000, 100)], at
     )
-    close(diagonal[:, :1000], axes[..., 2])
-    close(diagonal[:, 1000:], axes[:, ::100, 4], 1e-10)
-    close(taylor.laplacian(mlp, at), axes[..., 2].sum(axis=-1))
+    assert_close(diagonal[:, :1000], axes[..., 2])
+    assert_close(diagonal[:, 1000:], axes[:, ::100, 4], 1e-10)
+    assert_close(taylor.laplacian(mlp, at), axes[..., 2].sum(axis=-1))
 
 
 def test_pure_derivatives_to_the_twentieth_order():
     mlp = MLP([[[0.5, 1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
-    found = taylor.partial_derivatives(
+    result = taylor.partial_derivatives(
         mlp, [(0,) * 20, (1,) * 20, (0,) * 10 + (1,) * 10], [0.2, -0.1]
     )
-    np.testing.assert_allclose(found, [0.5**20, 1.0, 0.5**10], rtol=1e-9)
+    np.testing.assert_allclose(result, [0.5**20, 1.0, 0.5**10], rtol=1e-9)
 
 
-def test_only_what_is_asked_for_is_computed():
-    """Of a thousand inputs three are asked for: no program has more than the derivatives that these need."""
+def test_only_needed_derivatives_are_computed():
+    """Three of a thousand inputs are requested, and programs have no others."""
     mlp = network((1000, 8, 8, 1))
     assert all(
         program(request(mlp, [(5, 5, 999), (17, 5)]), 8, first).kept == 3 + 2 + 3
@@ -172,28 +174,28 @@ def test_only_what_is_asked_for_is_computed():
     assert program(request(mlp, "laplacian"), 8).forward == 8 + 1
 
 
-def request(mlp, asked):
-    return taylor.compile(mlp, asked)._ready.request
+def request(mlp, key):
+    return taylor.compile(mlp, key)._ready.request
 
 
 def test_tuples_in_any_order_and_twice():
     mlp = network((3, 6, 6, 1))
-    found = taylor.partial_derivatives(
+    result = taylor.partial_derivatives(
         mlp, [(0, 2, 1), (2, 1, 0), [1, 0, 2]], np.full(3, 0.3)
     )
-    assert found[0] == found[1] == found[2]
+    assert result[0] == result[1] == result[2]
     every = list(combinations_with_replacement(range(3), 3))
-    close(
+    assert_close(
         taylor.partial_derivatives(mlp, every), taylor.derivative_tensor(mlp, 3).packed
     )
 
 
 def test_from_many_threads_at_once():
     mlp, at = network((8, 16, 16, 1)), RANDOM.uniform(-1, 1, (50, 8))
-    right, found = taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at), []
+    expected, result = taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at), []
     threads = [
         threading.Thread(
-            target=lambda: found.append(
+            target=lambda: result.append(
                 taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at)
             )
         )
@@ -203,7 +205,7 @@ def test_from_many_threads_at_once():
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 8 and all((each == right).all() for each in found)
+    assert len(result) == 8 and all((each == expected).all() for each in result)
 
 
 RELU = MLP([[[1.0, -1.0]], [[1.0]]], [[0.0], [0.0]], "relu")
@@ -220,7 +222,7 @@ NET = network((3, 4, 1))
         (lambda: taylor.partial_derivatives(network((12, 2, 1)), [tuple(range(12))]), ValueError, "of which at most ten differ"),
         (lambda: taylor.partial_derivatives(NET, []), ValueError, "must be one tuple or more"),
         (lambda: taylor.partial_derivatives(NET, [(0,)], [1.0]), ValueError, "at: shape"),
-        (lambda: taylor.mixed_derivative(NET, []), ValueError, "directions: 0 of them; must be 1 to 10"),
+        (lambda: taylor.mixed_derivative(NET, []), ValueError, "directions: 0 directions; must be 1 to 10"),
         (lambda: taylor.mixed_derivative(NET, [np.ones(3), np.ones((2, 3)), np.ones((4, 3))]), ValueError,
          r"directions: shapes \(3,\), \(2, 3\), \(4, 3\); must broadcast with at, \(3,\)"),
         (lambda: taylor.mixed_derivative(NET, [np.ones(2)]), ValueError, r"directions\[0\]: shape \(2,\)"),

@@ -1,4 +1,4 @@
-"""Products of packed tensors against itertools.combinations."""
+"""Compare products of packed tensors with sums over itertools.combinations."""
 
 from itertools import combinations
 
@@ -36,14 +36,14 @@ def operands(p, q, dim, batches, units=3, seed=0):
 sizes = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 4))
 
 
-@given(sizes, st.sampled_from(BATCHES), st.sampled_from([8, product_rule.BLOCK]))
+@given(sizes, st.sampled_from(BATCHES), st.sampled_from([8, product_rule.MAX_BLOCK]))
 @settings(max_examples=150)
 def test_products(size, batches, block):
     p, q, dim = size
     x, y = operands(p, q, dim, batches)
     expected = summed_over_splits(x, y, p, q, dim)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(product_rule, "BLOCK", block)
+        patch.setattr(product_rule, "MAX_BLOCK", block)
         assert np.allclose(
             product_rule.symmetric_product(x, y, p, q, dim),
             expected,
@@ -59,7 +59,7 @@ def test_products(size, batches, block):
     st.integers(2, 3),
     st.integers(1, 7),
     st.sampled_from(BATCHES),
-    st.sampled_from([8, product_rule.BLOCK]),
+    st.sampled_from([8, product_rule.MAX_BLOCK]),
 )
 def test_unordered_splits(p, dim, batches, block):
     x, y = operands(p, p, dim, batches)
@@ -69,7 +69,7 @@ def test_unordered_splits(p, dim, batches, block):
     x, y = np.broadcast_arrays(x, y)
     out = np.zeros(expected.shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(product_rule, "BLOCK", block)
+        patch.setattr(product_rule, "MAX_BLOCK", block)
         product_rule.contracted_product(
             out,
             np.concatenate([x, y], -1),

@@ -1,4 +1,4 @@
-"""The inner loops against sums written out, and compiled ones against their NumPy forms."""
+"""Compare the compiled inner loops with their NumPy versions, bit by bit."""
 
 import itertools
 import sys
@@ -12,20 +12,20 @@ from paperlib.taylor import product_rule_loops
 
 @pytest.fixture
 def both(monkeypatch):
-    """Return a function that calls another with NumPy and with compiled loops."""
+    """Return a function that yields results with NumPy and with compiled loops."""
     pytest.importorskip("numba", reason="the compiled loops need the [fast] extra")
 
     def results(function):
         for size in (10**9, 0):
-            monkeypatch.setattr(product_rule_loops, "WORTH_A_CALL", size)
-            monkeypatch.setattr(product_rule_loops, "WORTH_COMPILING", size)
+            monkeypatch.setattr(product_rule_loops, "MIN_SIZE_TO_CALL", size)
+            monkeypatch.setattr(product_rule_loops, "MIN_SIZE_TO_COMPILE", size)
             yield function()
         assert product_rule_loops._loop(1, jit.jit, product_rule_loops._add_pairs)
 
     return results
 
 
-def test_compiled_loops_equal_their_numpy_forms_to_the_bit(both):
+def test_compiled_loops_give_the_bits_of_numpy(both):
     rng = np.random.default_rng(0)
     x, y, m = (
         rng.standard_normal((2, 5, 7)),
@@ -49,8 +49,8 @@ def test_compiled_loops_equal_their_numpy_forms_to_the_bit(both):
 @pytest.mark.parametrize(
     "points, units", [(1, 7), (1, 9), (4, 7), (9, 1), (11, 3), (2, 16), (3, 21)]
 )
-def test_compiled_series_equal_numpy_s_to_the_bit(both, orders, points, units):
-    """Also the signs of zeros, and for all numbers of columns: nothing is written before or after a series."""
+def test_compiled_series_give_the_bits_of_numpy(both, orders, points, units):
+    """Signs of zeros agree too, and nothing is written before or after a series."""
     rng = np.random.default_rng(orders)
     for terms, centres in itertools.product(
         {1, (orders + 1) // 2, orders}, {1, points}
@@ -91,7 +91,7 @@ def test_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setattr(jit, "_made", {})
     monkeypatch.setattr(jit, "numba", jit.numba.__wrapped__)
-    monkeypatch.setattr(product_rule_loops, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(product_rule_loops, "MIN_SIZE_TO_COMPILE", 0)
     x, y = np.random.default_rng(0).standard_normal((2, 4, 3))
     pairs = np.zeros((10, 3))
     product_rule_loops.add_pairs(pairs, x, y)

@@ -1,4 +1,4 @@
-"""The expansion against nested JAX, closed forms, finite differences, its remainder."""
+"""Compare tensors and series with JAX, closed forms and finite differences."""
 
 import dataclasses
 import warnings
@@ -16,12 +16,8 @@ from reference_recursion import packed_entries
 from paperlib.networks.activations import SMOOTH
 from paperlib.networks.mlp import MLP
 from paperlib.taylor import series
-from paperlib.taylor.series import (
-    directional_derivatives,
-    propagator,
-    taylor_expand,
-    vertices,
-)
+from paperlib.taylor.propagators import propagator, vertices
+from paperlib.taylor.series import directional_derivatives, taylor_expand
 from paperlib.taylor.symmetric import index_table
 from paperlib.taylor.tensors import derivative_tensor
 
@@ -96,7 +92,7 @@ def test_against_nested_jax(jax, random_mlp, widths, activation, highest):
     st.integers(0, 99),
 )
 @settings(max_examples=60)
-def test_contracted_it_is_the_directional_derivative(order, dim, hidden, seed):
+def test_a_contracted_tensor_is_the_directional_derivative(order, dim, hidden, seed):
     rng = np.random.default_rng(seed)
     widths = [dim, *hidden, 1]
     mlp = MLP(
@@ -142,7 +138,7 @@ def test_one_input_gives_the_univariate_series(name):
 
 
 @given(st.integers(1, 5), st.sampled_from(["tanh", "gelu", "sin"]), st.integers(0, 20))
-def test_the_remainder_falls_as_the_next_power(order, activation, seed):
+def test_the_remainder_scales_as_the_next_power(order, activation, seed):
     rng = np.random.default_rng(seed)
     widths = [4, 5, 5, 1]
     weights = [rng.standard_normal((b, a)) / 2 for a, b in zip(widths, widths[1:])]
@@ -185,7 +181,7 @@ def test_terms_and_tensors_agree(random_mlp):
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_a_batch_of_centres_is_each_of_them(random_mlp, outputs):
+def test_a_batch_of_centres_agrees_with_single_centres(random_mlp, outputs):
     mlp = random_mlp([3, 5, 4, outputs], "gelu")
     at = np.random.default_rng(0).standard_normal((2, 4, 3))
     directions = np.random.default_rng(1).standard_normal((2, 4, 3))
@@ -207,7 +203,7 @@ def test_a_batch_of_centres_is_each_of_them(random_mlp, outputs):
     assert np.allclose(expansion(at), mlp(at), rtol=1e-14)
 
 
-def test_many_directions_in_parts(random_mlp, monkeypatch):
+def test_many_directions_in_chunks(random_mlp, monkeypatch):
     mlp = random_mlp([5, 7, 7, 1])
     directions = np.random.default_rng(0).standard_normal((301, 5))
     expected = directional_derivatives(mlp, 5, directions)
@@ -244,7 +240,7 @@ def test_terms_build_no_tensor(random_mlp):
     assert np.isclose(taylor_expand(mlp, 8).terms(x)[1], slope, rtol=1e-7)
 
 
-def test_too_large_an_order_is_refused_before_memory_is_taken(random_mlp):
+def test_too_large_a_tensor_raises_before_memory_is_allocated(random_mlp):
     mlp = random_mlp([1000, 8, 8, 1])
     with pytest.raises(
         ValueError,
@@ -326,20 +322,20 @@ def test_kinks(random_mlp):
     assert np.allclose(
         propagator(at_kink, None, 3, 0)[0], derivative_tensor(at_kink, 1).packed
     )
-    for ask in (derivative_tensor, taylor_expand):
+    for call in (derivative_tensor, taylor_expand):
         with pytest.raises(
             ValueError, match="order 2: neuron 2 of layer 1 sits at the kink of relu"
         ):
-            ask(at_kink, 2)
+            call(at_kink, 2)
     with pytest.raises(
         ValueError, match="order 3: neuron 2 of layer 1 sits at the kink of relu"
     ):
         vertices(at_kink, None, 3)
 
 
-def test_refused(random_mlp):
+def test_wrong_arguments_raise(random_mlp):
     mlp = random_mlp([3, 2, 1])
-    for message, ask in {
+    for message, call in {
         r"at: shape \(4,\); the last axis must be 3 long": lambda: derivative_tensor(
             mlp, 2, np.zeros(4)
         ),
@@ -358,10 +354,10 @@ def test_refused(random_mlp):
         "legs = 0": lambda: vertices(mlp, None, 0),
     }.items():
         with pytest.raises(refusal(message), match=message):
-            ask()
+            call()
 
 
-def test_derivatives_beyond_double_precision_are_said():
+def test_a_tensor_that_overflows_raises():
     steep = MLP([[[1e120, 1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
     with pytest.raises(
         ValueError, match="^mlp, at: derivatives of order 3 are beyond 1.8e308; [^\n]*$"
@@ -370,9 +366,9 @@ def test_derivatives_beyond_double_precision_are_said():
 
 
 @pytest.mark.parametrize("order", [-1, 171, 2.0, True, "2", None])
-def test_orders_that_there_are_not_are_refused(random_mlp, order):
+def test_orders_out_of_range_raise(random_mlp, order):
     mlp = random_mlp([3, 2, 1])
-    for name, ask in {
+    for name, call in {
         "order": lambda: taylor_expand(mlp, order),
         "order ": lambda: directional_derivatives(mlp, order, np.ones(3)),
         "legs": lambda: vertices(mlp, None, order),
@@ -381,7 +377,7 @@ def test_orders_that_there_are_not_are_refused(random_mlp, order):
             ValueError if type(order) is int else TypeError,
             match=f"^{name.strip()} = {order!r}: must be [^\n]*$",
         ):
-            ask()
+            call()
     with pytest.raises(ValueError, match="^order = 21: must be at most 20$"):
         derivative_tensor(mlp, 21)
     assert taylor_expand(mlp, 170).terms(np.ones(3)).shape == (171,)
@@ -389,13 +385,13 @@ def test_orders_that_there_are_not_are_refused(random_mlp, order):
         taylor_expand(mlp, 30).tensor(21)
 
 
-def test_results_beyond_a_double_are_refused_without_a_warning():
-    """Sums of infinities of both signs too."""
+def test_overflow_raises_without_a_warning():
+    """Some of the sums have infinities of both signs."""
     steep = MLP(
         [[[1e200, 0.0], [0.0, 1e200]], [[1e200, -1e200]]], [[1.0, 1.0], [0.0]], "exp"
     )
     x = np.array([1e200, 1e200])
-    for name, ask in {
+    for name, call in {
         "mlp, at": lambda: propagator(steep, None, 2, 0),
         "mlp, at: derivatives of order 2 are": lambda: derivative_tensor(steep, 2),
         "directions, order": lambda: directional_derivatives(steep, 2, x),
@@ -415,7 +411,7 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
             with pytest.raises(
                 ValueError, match=f"^{name.strip()}[^\n]* beyond [^\n]*$"
             ):
-                ask()
+                call()
 
 
 def test_centres_and_directions_broadcast(random_mlp):
@@ -440,7 +436,7 @@ def test_centres_and_directions_broadcast(random_mlp):
         directional_derivatives(mlp, 4, directions, centres[:, 0])
 
 
-def test_the_series_of_order_nought_is_the_value(random_mlp):
+def test_the_expansion_of_order_zero_is_the_value(random_mlp):
     for widths in ([3, 2], [3, 4, 1]):
         mlp = random_mlp(widths)
         x = np.ones((2, 3))
@@ -455,11 +451,11 @@ def test_the_series_of_order_nought_is_the_value(random_mlp):
 
 
 def test_layers_are_counted_from_one_in_messages():
-    """The kink sits in the second layer: the first one's neurons are off theirs."""
+    """A neuron of the second layer sits at its kink, and none of the first layer."""
     mlp = MLP(
         [[[1.0]], [[1.0], [1.0]], [[1.0, 1.0]]], [[1.0], [2.0, -1.0], [0.0]], "relu"
     )
-    for ask in (
+    for call in (
         lambda: vertices(mlp, None, 2),
         lambda: taylor_expand(mlp, 2),
         lambda: derivative_tensor(mlp, 2),
@@ -467,17 +463,17 @@ def test_layers_are_counted_from_one_in_messages():
         with pytest.raises(
             ValueError, match="^order 2: neuron 1 of layer 2 sits at the kink of relu"
         ):
-            ask()
+            call()
 
 
-def test_an_expansion_stays_the_one_of_its_point(random_mlp):
+def test_an_expansion_is_frozen_and_hashable(random_mlp):
     expansion = taylor_expand(random_mlp([3, 2, 1]), 2)
     with pytest.raises(dataclasses.FrozenInstanceError):
         expansion.order = 3
     assert {expansion: 1}[expansion] == 1
 
 
-def test_an_expansion_does_not_follow_the_array_of_its_centre(random_mlp):
+def test_an_expansion_copies_its_centre(random_mlp):
     at, x = np.full(3, 0.5), np.ones(3)
     expansion = taylor_expand(random_mlp([3, 2, 1]), 2, at)
     before = expansion.terms(x)
@@ -488,7 +484,11 @@ def test_an_expansion_does_not_follow_the_array_of_its_centre(random_mlp):
 
 
 def test_high_orders_along_short_directions_do_not_underflow():
-    """exp along x has x^n; tanh's are 2^(n+1) n!/pi^(n+1) sums over odd numbers; 1/n! alone times x^n would be zero."""
+    """Compare with closed forms, where x^n / n! alone would be zero.
+
+    The n-th derivative of exp along x is x^n. The derivatives of tanh at 0 are
+    2^(n+1) n! / pi^(n+1) times sums over odd numbers.
+    """
     exp, tanh = (
         MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name) for name in ("exp", "tanh")
     )
@@ -512,12 +512,12 @@ def test_high_orders_along_short_directions_do_not_underflow():
         )
 
 
-def test_the_size_of_a_direction_is_taken_out_to_the_bit(monkeypatch):
+def test_scaling_the_directions_does_not_change_bits(monkeypatch):
     random = np.random.default_rng(3)
     weights = [random.standard_normal(shape) / 2 for shape in ((8, 5), (8, 8), (1, 8))]
     mlp = MLP(weights, [np.zeros(8), np.zeros(8), np.zeros(1)], "tanh")
     v = random.standard_normal((6, 5)) * np.geomspace(1e-2, 10, 6)[:, None]
     found = directional_derivatives(mlp, 60, v), taylor_expand(mlp, 60).terms(v)
-    monkeypatch.setattr(series, "FEW", 60)
+    monkeypatch.setattr(series, "MAX_UNSCALED_ORDER", 60)
     assert (found[0] == directional_derivatives(mlp, 60, v)).all()
     assert (found[1] == taylor_expand(mlp, 60).terms(v)).all()
