@@ -17,13 +17,15 @@ derivatives to order floor(n/2) and derivatives of the adjoint to floor((n - 1)/
 is Wigner's 2 n + 1 theorem for networks.
 
 The factors of each term are divided into two groups of about n/2 indices. The product
-of a group is a packed tensor for each neuron. The tensors of all neurons of all layers
-are the columns of one matrix for each group, and the sum over j and l is the product of
-the two matrices.
+of the factors of a group, summed over the ways to distribute indices to the factors, is
+called a *feature*. It is a packed tensor for each neuron. The features of all neurons
+of all layers are the columns of two matrices, one for each group. The sum over j and l
+is then the product of one matrix and the other one, transposed.
 
 A group of factors is written (s, blocks). Here `blocks` are the numbers of indices of
 its z factors, in descending order, and s is the number of indices of lambda, or None if
-lambda is not in the group. Tensors are arrays (..., C, units) of C packed entries, see
+lambda is not in the group. For example, (None, (2, 1)) stands for z_B1 z_B2 with two
+indices in B1 and one in B2. Tensors are arrays (..., C, units) of C packed entries, see
 `product_rule`. A tensor of order 0 has one entry.
 
 References
@@ -60,11 +62,14 @@ CHUNK_BYTES = 2**23  # the temporary arrays of the centres that are computed tog
 
 
 class _Partner(NamedTuple):
-    """The right group of a term, multiplied by weight * phi^(m)."""
+    """The right group of a term, with the other factors weight and phi^(m)."""
 
     weight: float
     m: int
     group: Group
+
+
+Rows: TypeAlias = dict[Group, list[_Partner]]  # the partners of each left group
 
 
 def _terms(order: int) -> list[tuple[int, tuple[int, ...]]]:
@@ -96,23 +101,23 @@ def _divisions(blocks: tuple[int, ...]) -> Iterator[tuple]:
 
 
 @cache
-def _plan(order: int) -> dict[int, dict[Group, list[_Partner]]]:
+def _plan(order: int) -> dict[int, Rows]:
     """Divide the factors of each term into two groups of about order / 2 indices.
 
-    Returns {p: {left group of p indices: its partners}}. The factor lambda is in the
-    partner.
+    Returns {p: rows} for the left groups of p indices. A left group has lambda only in
+    the second entry of an even split.
 
-    The contracted product sums over all sets A of p indices for the left group. It
-    meets one distribution of the indices once for each way to choose the blocks of the
-    left group among blocks of equal size, hence the weight 1 / ways.
+    The weight 1 / ways: `contracted_product` sums over all sets of p indices for the
+    left group. If blocks of one size are in both groups, exchanging two of them gives
+    the same factors, so that each product occurs `ways` times in this sum.
 
-    An even split, p = order / 2, takes half the time: `contracted_product` then counts
-    each pair {A, B} once, but it needs a form that is symmetric in A and B. Therefore
-    each pair of different groups is listed twice, with either group on the left. A pair
-    of equal groups is symmetric by itself and counted half as often, hence its weight
-    2 / ways. Products with p = 1 are too small to gain.
+    An even split, p = order / 2, takes half the time, because `contracted_product` then
+    counts each pair {A, B} of index sets once. This needs a sum that stays the same if
+    A and B are exchanged. Therefore a pair of different groups has two entries, one
+    with either group on the left. A pair of equal groups stays the same by itself. It
+    is now counted once instead of twice, hence its weight 2 / ways.
     """
-    plan: dict[int, dict[Group, list[_Partner]]] = {}
+    plan: dict[int, Rows] = {}
     for s, blocks in _terms(order):
         m = len(blocks)
         left, right, ways = min(
@@ -124,7 +129,7 @@ def _plan(order: int) -> dict[int, dict[Group, list[_Partner]]]:
             ),
         )
         p = sum(left)
-        even = 2 * p == order and p > 1
+        even = 2 * p == order and p > 1  # for p = 1 there is nothing to gain
         equal = even and s == 0 and left == right
         rows = plan.setdefault(p, {})
         partner = _Partner((2 if equal else 1) / ways, m, (s, right))
@@ -157,9 +162,8 @@ class _Layer:
     phi : array of float64, shape (order + 1, ..., 1, units)
         The derivatives of the activation.
     features : dict of {Group: array of float64, shape (..., C, units)}
-        The product of the factors of a group, summed over the ways to distribute the
-        indices to the factors. At first these are single factors, z_B and lambda_S. A
-        factor that is zero is left out. `feature` adds the products.
+        At first these are the features of single factors, z_B and lambda_S. A factor
+        that is zero is left out. The method `feature` adds products.
     curved, units : index, int
         The neurons that are not linear, and their number.
     """
@@ -189,7 +193,7 @@ class _Layer:
         if group not in self.features:
             s, blocks = group
             if s is None:
-                # The product counts a distribution once for each block of this size
+                # In the sum each of the equal blocks is the first one in turn
                 size, rest = blocks[0], blocks[1:]
                 x = self.features[None, (size,)] / blocks.count(size)
             else:
@@ -202,8 +206,9 @@ class _Layer:
     def total(self, terms: Iterable[tuple[Floats, Group]]) -> Any:
         """Return the sum of coefficient * feature over (coefficient, group).
 
-        The features of highest order are not formed. Of these, the terms with a common
-        factor are summed without it first, and the sum is multiplied by the factor.
+        A feature that is not in `features` is not formed, because it is needed once.
+        Instead, the terms with a common factor are summed without this factor, and the
+        sum is multiplied by it.
 
         Returns an array (..., C, units), or None if all terms are zero.
         """
@@ -310,7 +315,7 @@ def keep_freed_memory() -> None:
 
 
 def _columns(
-    layers: list[_Layer], rows: dict[Group, list[_Partner]]
+    layers: list[_Layer], rows: Rows
 ) -> Iterator[tuple[_Layer, Group, list[_Partner]]]:
     """Yield (layer, left group, partners) of the products that are not zero."""
     for layer, (left, partners) in product(layers, rows.items()):
@@ -318,19 +323,22 @@ def _columns(
             yield layer, left, partners
 
 
-def _beside(
+def _side_by_side(
     shape: tuple[int, ...], layers: list[_Layer], features: Iterable[Floats]
 ) -> Floats:
-    """Return features side by side, without the neurons that are linear.
+    """Return one matrix of all features, without the neurons that are linear.
 
     Parameters
     ----------
     shape : tuple of int
-        The shape of the result but the last axis, which has all neurons.
+        (..., C), to which all features broadcast.
     layers : list of _Layer
         The layer of each feature.
     features : iterable of array of float64, shape (..., C, units)
-        They are broadcast to `shape`.
+
+    Returns
+    -------
+    array of float64, shape (..., C, sum of units)
     """
     ends = np.cumsum([layer.units for layer in layers])
     out = np.empty((*shape, ends[-1]))
@@ -363,8 +371,8 @@ def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
         own = [layer for layer, _, _ in columns]
         lefts = (layer.feature(left) for layer, left, _ in columns)
         rights = (layer.partner_total(partners) for layer, _, partners in columns)
-        x = _beside((*batch, entries(mlp.dim, p)), own, lefts)
-        y = _beside((*batch, entries(mlp.dim, q)), own, rights)
+        x = _side_by_side((*batch, entries(mlp.dim, p)), own, lefts)
+        y = _side_by_side((*batch, entries(mlp.dim, q)), own, rights)
         unordered = 2 * p == order and p > 1
         contracted_product(out, x, y, p, q, mlp.dim, unordered=unordered)
     return out

@@ -192,10 +192,11 @@ def test_tuples_in_any_order_and_twice():
 
 def test_from_many_threads_at_once():
     mlp, at = network((8, 16, 16, 1)), RANDOM.uniform(-1, 1, (50, 8))
-    expected, result = taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at), []
+    expected = taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at)
+    results = []
     threads = [
         threading.Thread(
-            target=lambda: result.append(
+            target=lambda: results.append(
                 taylor.partial_derivatives(mlp, [(0, 1), (2, 2, 3)], at)
             )
         )
@@ -205,7 +206,7 @@ def test_from_many_threads_at_once():
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(result) == 8 and all((each == expected).all() for each in result)
+    assert len(results) == 8 and all((each == expected).all() for each in results)
 
 
 RELU = MLP([[[1.0, -1.0]], [[1.0]]], [[0.0], [0.0]], "relu")
