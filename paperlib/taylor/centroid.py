@@ -72,7 +72,7 @@ class _Partner(NamedTuple):
 Rows: TypeAlias = dict[Group, list[_Partner]]  # the partners of each left group
 
 
-def _terms(order: int) -> list[tuple[int, tuple[int, ...]]]:
+def _terms(order: int) -> list[tuple]:
     """Return (|S|, (|B1|, .., |Bm|)) of each term of the centroid rule."""
     # No block has all indices, hence m >= 2
     return [
@@ -213,36 +213,28 @@ class _Layer:
         Returns an array (..., C, units), or None if all terms are zero.
         """
         out = None
-        cofactors: dict[Group, list[tuple[Floats, Group]]] = {}
+        cofactors: dict[Group, list] = {}
         for coefficient, (s, blocks) in terms:
             if s == 0:
                 coefficient, s = coefficient * self.features[0, ()], None
             if (s, blocks) in self.features:
                 value = coefficient * self.features[s, blocks]
                 out = value if out is None else np.add(out, value, out=out)
-            elif not self.has((s, blocks)):
-                continue
-            elif s is None or 1 in blocks:
-                coefficient = coefficient / blocks.count(blocks[-1])
-                cofactor = (coefficient, (s, blocks[:-1]))
-                cofactors.setdefault((None, blocks[-1:]), []).append(cofactor)
-            else:
-                cofactor = (coefficient, (None, blocks))
-                cofactors.setdefault((s, ()), []).append(cofactor)
+            elif self.has((s, blocks)):
+                factor: Group = (s, ())
+                rest: Group = (None, blocks)
+                if s is None or 1 in blocks:
+                    factor, rest = (None, blocks[-1:]), (s, blocks[:-1])
+                    coefficient = coefficient / blocks.count(blocks[-1])
+                cofactors.setdefault(factor, []).append((coefficient, rest))
         for factor, others in cofactors.items():
             x, y = self.features[factor], self.total(others)
-            sizes = _indices(factor), _indices(others[0][1]), self.dim
+            p, q = _indices(factor), _indices(others[0][1])
             if out is None:
-                out = symmetric_product(x, y, *sizes)
+                out = symmetric_product(x, y, p, q, self.dim)
             else:
-                add_product(out, x, y, *sizes)
+                add_product(out, x, y, p, q, self.dim)
         return out
-
-    def partner_total(self, partners: Iterable[_Partner]) -> Any:
-        """Return the sum of weight * phi^(m) * feature over partners, see `total`."""
-        return self.total(
-            (weight * self.phi[m], group) for weight, m, group in partners
-        )
 
 
 def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
@@ -370,7 +362,10 @@ def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
         q = order - p
         own = [layer for layer, _, _ in columns]
         lefts = (layer.feature(left) for layer, left, _ in columns)
-        rights = (layer.partner_total(partners) for layer, _, partners in columns)
+        rights = (
+            layer.total((weight * layer.phi[m], group) for weight, m, group in partners)
+            for layer, _, partners in columns
+        )
         x = _side_by_side((*batch, entries(mlp.dim, p)), own, lefts)
         y = _side_by_side((*batch, entries(mlp.dim, q)), own, rights)
         unordered = 2 * p == order and p > 1

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Diagram", "enumerate_diagrams", "shares"]
 
-LEAF: tuple = ()
 INK, MARK, FAINT = "black", "#D55E00", "0.85"
 
 
@@ -76,7 +75,7 @@ def _automorphisms(tree: tuple) -> int:
 def _trees(leaves: int) -> tuple:
     """Return all trees with this number of leaves, each as in `Diagram.tree`."""
     if leaves == 1:
-        return (LEAF,)
+        return ((),)  # a leaf
     trees = []
     for sizes in partitions(leaves, leaves - 1):
         choices = [
@@ -254,7 +253,8 @@ class Diagram:
 
         @cache
         def line(above: int, below: int) -> Floats:
-            return propagator(mlp, at, above, below + 1) @ mlp.weights[below]
+            g = propagator(mlp, at, above, below + 1) @ mlp.weights[below]
+            return g.swapaxes(-1, -2)
 
         def branch_value(layer: int, tree: tuple) -> Any:
             """Return a branch with the line up to `layer`, (..., C, units of layer).
@@ -262,9 +262,9 @@ class Diagram:
             Return 0 if there are fewer layers below than vertices on a path.
             """
             if not tree:
-                return line(layer, 0).swapaxes(-1, -2)
+                return line(layer, 0)
             return sum(
-                vertex_value(below, tree) @ line(layer, below).swapaxes(-1, -2)
+                vertex_value(below, tree) @ line(layer, below)
                 for below in range(_height(tree), layer)
             )
 

@@ -6,7 +6,7 @@ activation (see `product_rule_loops.compose`).
 """
 
 from dataclasses import dataclass
-from math import factorial, prod
+from math import factorial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from paperlib._support import chunks, validation
 from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, SMALLER, activation_derivatives, expansion_point
+from paperlib.taylor.centroid import keep_freed_memory
 from paperlib.taylor.product_rule_loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor, without_warnings
 from paperlib.taylor.tensors import derivative_tensor
@@ -22,17 +23,13 @@ CHUNK_BYTES = 2**22
 MAX_UNSCALED_ORDER = 20  # to this order, t^n / n! stays within float64
 
 
-def _series(
-    mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats
-) -> Floats:
+def _series(mlp: MLP, order: int, at: Floats, directions: Floats) -> Floats:
     """Return the Taylor coefficients in t of mlp(at + t v) for P directions v.
 
     Parameters
     ----------
     at : array of float64, shape (1, dim) or (P, dim)
     directions : array of float64, shape (P, dim)
-    work : array of float64, shape (2, n)
-        Memory for the series of a layer, n >= order * P * (the largest layer's units).
 
     Returns
     -------
@@ -42,12 +39,10 @@ def _series(
     y, slopes = at, directions[None][:order]
     for phi, weight in zip(activation_derivatives(mlp, at, order), mlp.weights):
         y = phi[0]
-        layer = (len(directions), len(weight))
-        # The coefficients of t, t^2, ..: only those that are not zero for z
-        z = work[0, : len(slopes) * prod(layer)].reshape(-1, *layer)
-        flat = slopes.reshape(-1, slopes.shape[-1])
-        np.matmul(flat, weight.T, out=z.reshape(-1, len(weight)))
-        slopes = work[1, : order * prod(layer)].reshape(-1, *layer)
+        # One product of two matrices is faster than one for each coefficient of t^n
+        z = slopes.reshape(-1, slopes.shape[-1]) @ weight.T
+        z = z.reshape(len(slopes), len(directions), len(weight))
+        slopes = np.empty((order, *z.shape[1:]))
         compose(slopes, phi * scale, z)
     out = np.zeros((order + 1, len(directions), mlp.outputs))
     out[0] = y @ mlp.weights[-1].T + mlp.biases[-1]
@@ -70,7 +65,7 @@ def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
 
 
 def _scaled_series(
-    mlp: MLP, order: int, at: Floats, directions: Floats, work: Floats, factors: Floats
+    mlp: MLP, order: int, at: Floats, directions: Floats, factors: Floats
 ) -> Floats:
     """Return `_series` times a factor for each order, as (P, outputs, order + 1).
 
@@ -79,10 +74,10 @@ def _scaled_series(
     coefficients are multiplied by its n-th power at the end.
     """
     if order <= MAX_UNSCALED_ORDER:
-        series = _series(mlp, order, at, directions, work)
+        series = _series(mlp, order, at, directions)
         return np.moveaxis(series, 0, -1) * factors
     exponents = _exponents(mlp, at, directions)[:, None]
-    series = _series(mlp, order, at, np.ldexp(directions, -exponents), work)
+    series = _series(mlp, order, at, np.ldexp(directions, -exponents))
     mantissas, powers = np.frexp(factors)
     powers = powers + exponents[:, None] * np.arange(order + 1)
     return np.ldexp(np.moveaxis(series, 0, -1) * mantissas, powers)
@@ -96,20 +91,17 @@ def _coefficients(
     The arrays `directions` and `at`, (..., dim), broadcast. The result has the shape
     (..., [outputs,] order + 1).
     """
-    batch = np.broadcast_shapes(at.shape[:-1], directions.shape[:-1])
-    points = np.broadcast_to(directions, (*batch, mlp.dim)).reshape(-1, mlp.dim)
-    centres = at[None]  # one centre for all directions
-    if at.ndim > 1:
-        centres = np.broadcast_to(at, (*batch, mlp.dim)).reshape(-1, mlp.dim)
+    keep_freed_memory()
+    every_direction, every_centre = np.broadcast_arrays(directions, at)
+    points = every_direction.reshape(-1, mlp.dim)
+    # One centre for all directions takes less time
+    centres = at[None] if at.ndim == 1 else every_centre.reshape(-1, mlp.dim)
     out = np.empty((len(points), mlp.outputs, order + 1))
     widest = max(mlp.dim, *map(len, mlp.biases))
-    rows = min(len(points), max(1, CHUNK_BYTES // (8 * widest * (order + 1))))
-    # For all chunks: the first access to fresh memory takes longer than the sums
-    work = np.empty((2, rows * widest * order))
-    for part in chunks.slices(len(points), rows):
+    for part in chunks.slices(len(points), CHUNK_BYTES // (8 * widest * (order + 1))):
         own = centres if len(centres) == 1 else centres[part]
-        out[part] = _scaled_series(mlp, order, own, points[part], work, factors)
-    out = out.reshape(*batch, mlp.outputs, order + 1)
+        out[part] = _scaled_series(mlp, order, own, points[part], factors)
+    out = out.reshape(*every_centre.shape[:-1], mlp.outputs, order + 1)
     return out[..., 0, :] if mlp.outputs == 1 else out
 
 
