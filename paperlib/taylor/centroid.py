@@ -19,8 +19,9 @@ is Wigner's 2 n + 1 theorem for networks.
 The factors of each term are divided into two groups of about n/2 indices. The product
 of the factors of a group, summed over the ways to distribute indices to the factors, is
 called a *feature*. It is a packed tensor for each neuron. The features of all neurons
-of all layers are the columns of two matrices, one for each group. The sum over j and l
-is then the product of one matrix and the other one, transposed.
+of all layers are the columns of two matrices, one for each group. The product of the
+first matrix and the transpose of the second contains the sums over j and l. Its entries
+are added up over the ways to divide I between the two groups.
 
 A group of factors is written (s, blocks). Here `blocks` are the numbers of indices of
 its z factors, in descending order, and s is the number of indices of lambda, or None if
@@ -193,7 +194,7 @@ class _Layer:
         if group not in self.features:
             s, blocks = group
             if s is None:
-                # In the sum each of the equal blocks is the first one in turn
+                # The sum has each product once for each of the equal blocks as first
                 size, rest = blocks[0], blocks[1:]
                 x = self.features[None, (size,)] / blocks.count(size)
             else:

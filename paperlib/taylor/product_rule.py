@@ -2,14 +2,15 @@
 
 The derivative of a product x y by the inputs I is the sum of x[A] y[B] over all ways to
 split I into A and B. Both products of this module are such sums over I = A + B, with p
-indices in A and q indices in B. They differ in what is done with the neurons:
-`symmetric_product` keeps them, and `contracted_product` sums over them.
+indices in A and q indices in B. The function `symmetric_product` returns the sum for
+each neuron, and `contracted_product` also sums over the neurons.
 
-A product is computed slab by slab. A slab has all sets I whose smallest index is a.
-Either a is in A, then the other indices belong to a slab of x and a tail of y, or a is
-in B, and x and y change their places. Slabs and tails are contiguous (see `symmetric`),
-and each pair is a product of the same kind with one index less. So no tables of indices
-are needed, and the arrays of one step fit into the cache.
+A product is computed slab by slab. Slab a of a packed tensor has the entries whose
+smallest index is a, and tail a has those whose indices are all >= a. Both are
+contiguous (see `symmetric`). If a is the smallest index of I and belongs to A, then x is
+needed in slab a and y in tail a. If a belongs to B, then x is needed in tail a and y in
+slab a. Each pair of slab and tail is a product of the same kind with one index less. So
+no tables of indices are needed, and the arrays of one step fit into the cache.
 
 Tensors are arrays (..., C, units). C = C(dim + p - 1, p) is the number of packed
 entries, and `units` is the number of neurons of a layer. The other axes are batches,

@@ -96,7 +96,7 @@ def _horner(phi: Any, z: Any, multiply: Callable, add: Callable) -> list:
 def _composition(orders: int, terms: int) -> Callable:
     """Compile `compose` for `orders` coefficients of phi and `terms` coefficients of z.
 
-    The number of columns is not fixed. Columns are processed in vectors, and all
+    A column is one neuron at one point. Columns are processed in vectors, and all
     coefficients of a vector of columns stay in the processor's registers.
     """
     import numba
@@ -107,17 +107,9 @@ def _composition(orders: int, terms: int) -> Callable:
     def block(
         builder: Any, out: Any, phi: Any, z: Any, width: Any, columns: Any
     ) -> None:
-        def rows(array: Any, step: Any, count: int) -> list:
-            return [
-                load(builder, array, builder.mul(step, INDEX(k))) for k in range(count)
-            ]
-
-        series = _horner(
-            rows(phi, width, orders),
-            rows(z, columns, terms),
-            builder.fmul,
-            builder.fadd,
-        )
+        phis = [load(builder, phi, builder.mul(width, INDEX(k))) for k in range(orders)]
+        zs = [load(builder, z, builder.mul(columns, INDEX(k))) for k in range(terms)]
+        series = _horner(phis, zs, builder.fmul, builder.fadd)
         for k, value in enumerate(series):
             store(builder, value, out, builder.mul(columns, INDEX(k)))
 
@@ -125,7 +117,9 @@ def _composition(orders: int, terms: int) -> Callable:
     def loop(out: Floats, phi: Floats, z: Floats) -> None:
         width, columns = phi.shape[1], out.shape[1]
         for begin in range(0, columns, width):
-            # The last row, and the last vector of a row, may overlap the one before
+            # phi has columns for one centre or for all points, and z is processed in
+            # rows of this width. The last row, and the last vector of a row, may overlap
+            # the one before
             first = min(begin, columns - width)
             for j in range(0, width, LANES):
                 unit = min(j, width - LANES)

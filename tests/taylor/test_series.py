@@ -34,7 +34,7 @@ def jax():
 
 
 def jax_function(jax, mlp):
-    activation_derivatives = {
+    functions = {
         "tanh": jax.numpy.tanh,
         "sigmoid": jax.nn.sigmoid,
         "softplus": jax.nn.softplus,
@@ -53,7 +53,7 @@ def jax_function(jax, mlp):
 
     def function(x):
         for weight, bias, name in zip(mlp.weights, mlp.biases, mlp.activations):
-            x = activation_derivatives[name](weight @ x + bias)
+            x = functions[name](weight @ x + bias)
         y = mlp.weights[-1] @ x + mlp.biases[-1]
         return y[0] if mlp.outputs == 1 else y
 
