@@ -11,11 +11,11 @@ def pytest_configure(config):
     """Replace the environment variables by those of an isolated kernel if nbval is enabled."""
     if not config.getoption("nbval", False):
         return
-    from paperlib.companion.reproduction import kernels
+    from paperlib.companion.reproduction import run_notebooks
 
     config.option.nbval_current_env = True
     folder = tempfile.TemporaryDirectory()
     config.add_cleanup(folder.cleanup)
-    own = kernels.environment(folder.name)
+    own = run_notebooks.kernel_environment(folder.name)
     os.environ.clear()
     os.environ.update(own)

@@ -1,6 +1,6 @@
 """Test that changing the input lists of a table does not change the table."""
 
-from paperlib.companion.reproduction.table import Table
+from paperlib.companion.reproduction.records import Table
 
 
 def test_a_table_does_not_follow_the_lists_it_was_given():

@@ -14,6 +14,7 @@ from paperlib.companion.reproduction.comparison import (
 )
 from paperlib.companion.reproduction.records import (
     Number,
+    Table,
     errors_by_order,
     read_record,
     record,
@@ -31,7 +32,6 @@ from paperlib.companion.reproduction.seed_variation import (
     measure_seed_variation,
     read_seed_variation,
 )
-from paperlib.companion.reproduction.table import Table
 
 __all__ = [
     "ARITHMETIC",

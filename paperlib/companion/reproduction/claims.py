@@ -12,8 +12,11 @@ from typing import Any
 
 from paperlib._support import validation
 from paperlib._support.files import atomically, write_json
-from paperlib.companion.reproduction import schemas
-from paperlib.companion.reproduction.records import Number, read_record
+from paperlib.companion.reproduction.records import (
+    Number,
+    read_record,
+    read_validated,
+)
 
 CLAIMS = "claims.json"
 
@@ -116,7 +119,7 @@ def read_claims(folder: str | Path) -> list[Claim]:
     ['not yet shown']
     """
     claims, path = [], validation.path("folder", folder) / CLAIMS
-    for entry in schemas.read(path, "claims")["claims"]:
+    for entry in read_validated(path, "claims")["claims"]:
         record = path.parent / "numbers" / f"{entry['notebook']}.json"
         recorded = read_record(record).numbers if record.exists() else {}
         numbers = {name: recorded.get(name) for name in entry["numbers"]}
@@ -163,7 +166,7 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
     ['holds']
     """
     claims, path = read_claims(folder), Path(folder) / CLAIMS
-    content = schemas.read(path, "claims")
+    content = read_validated(path, "claims")
     for claim, entry in zip(claims, content["claims"], strict=True):
         for name, number in (
             claim.numbers.items() if any(claim.numbers.values()) else ()

@@ -4,21 +4,96 @@ Numbers are written to a small JSON file, and figures to PNG files. The JSON fil
 that each figure plots.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
+from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from paperlib._support import validation
-from paperlib._support.files import atomically, write_json
+from paperlib._support.files import atomically, read_json, write_json
 from paperlib.companion import pretrained
-from paperlib.companion.reproduction import schemas
-from paperlib.companion.reproduction.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """A table of numbers with a heading for each column.
+
+    Parameters
+    ----------
+    title : str
+        The meaning of the numbers. It stands above the names of the rows.
+    columns : sequence of str
+        The headings.
+    rows : mapping of str to sequence
+        The cells of each row by name, at most one for each column. A cell is a number,
+        or a text that is shown unchanged.
+    fmt : str
+        The format specification of the numbers. It decides which digits are compared.
+
+    Examples
+    --------
+    >>> Table("relative error", ["1st", "2nd"], {"Adam": [0.0123, 1.5], "SOAP": [2e-4, "-"]}, ".1e")
+    relative error      1st      2nd
+    Adam            1.2e-02  1.5e+00
+    SOAP            2.0e-04        -
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Any]]
+    fmt: str = ".1e"
+
+    def __post_init__(self) -> None:
+        rows = {name: tuple(cells) for name, cells in self.rows.items()}
+        for name, value in (("columns", tuple(self.columns)), ("rows", rows)):
+            object.__setattr__(self, name, value)
+
+    def _lines(self) -> list[list[str]]:
+        """Return the cells of the heading and of all rows as text."""
+        written = [
+            [
+                name,
+                *(
+                    cell if isinstance(cell, str) else format(cell, self.fmt)
+                    for cell in cells
+                ),
+            ]
+            for name, cells in self.rows.items()
+        ]
+        return [[self.title, *self.columns], *written]
+
+    def __repr__(self) -> str:
+        lines = self._lines()
+        widths = [
+            max(len(line[k]) for line in lines if k < len(line))
+            for k in range(len(lines[0]))
+        ]
+        return "\n".join(
+            "  ".join(
+                [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]
+            ).rstrip()
+            for line in lines
+        )
+
+    def _repr_html_(self) -> str:
+        head, *rows = ([escape(cell) for cell in line] for line in self._lines())
+        top = f"<th style='text-align: left'>{head[0]}</th>" + "".join(
+            f"<th>{cell}</th>" for cell in head[1:]
+        )
+        body = [
+            f"<tr><td style='text-align: left'>{name}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+            for name, *cells in rows
+        ]
+        return "\n".join(["<table>", f"<tr>{top}</tr>", *body, "</table>"])
 
 
 @dataclass(frozen=True)
@@ -269,6 +344,55 @@ def _shortest(number: Number) -> dict[str, Any]:
     }
 
 
+@cache
+def _validator(kind: str) -> Callable[[Any], Any]:
+    """Compile the schema in KIND.schema.json to a function that validates JSON content."""
+    import fastjsonschema
+
+    schema = (files(__package__) / f"{kind}.schema.json").read_text(encoding="utf-8")
+    return fastjsonschema.compile(json.loads(schema))
+
+
+def read_validated(path: str | Path, kind: str) -> Any:
+    """Read a JSON file and validate it.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    kind : str
+        The name of the schema: "record", "seed_variation" or "claims".
+
+    Returns
+    -------
+    dict
+        The content of the file.
+
+    Raises
+    ------
+    ValueError
+        If the file does not follow the schema.
+    ModuleNotFoundError
+        If fastjsonschema is not installed.
+    """
+    try:
+        from fastjsonschema import JsonSchemaValueException
+    except ModuleNotFoundError:
+        needs = "records are read with it; pip install 'neural-born-series[notebooks]'"
+        raise ModuleNotFoundError(f"fastjsonschema: {needs}") from None
+    content = read_json(path)
+    try:
+        return _validator(kind)(content)
+    except JsonSchemaValueException as error:
+        # The error's own message does not contain the value. A name in its path may be
+        # long or have several lines.
+        place = validation.brief(str(error.name).replace("data", kind, 1))[1:-1]
+        allowed = error.definition["description"]
+        raise ValueError(
+            f"{path}: {place} = {validation.brief(error.value)}: must be {allowed}"
+        ) from None
+
+
 def read_record(path: str | Path) -> Record:
     """Read the record of a notebook.
 
@@ -297,7 +421,7 @@ def read_record(path: str | Path) -> Record:
     ...     read_record(f"{folder}/numbers/01_test.json").numbers["a"].value
     1.0
     """
-    content = schemas.read(path, "record")
+    content = read_validated(path, "record")
     known = {field.name for field in fields(Number)}
     numbers = {
         name: Number(**{key: value for key, value in number.items() if key in known})

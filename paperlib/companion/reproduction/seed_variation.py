@@ -19,8 +19,11 @@ import numpy as np
 from paperlib._support import validation
 from paperlib._support.files import write_json
 from paperlib._support.validation import Floats
-from paperlib.companion.reproduction import schemas
-from paperlib.companion.reproduction.records import Number, read_record
+from paperlib.companion.reproduction.records import (
+    Number,
+    read_record,
+    read_validated,
+)
 from paperlib.companion.reproduction.run_notebooks import reproduce
 
 FILE = "seed_variation.json"
@@ -122,7 +125,7 @@ def read_seed_variation(folder: str | Path) -> dict[str, dict[str, Floats]]:
     path = validation.path("folder", folder) / FILE
     if not path.exists():
         return {}
-    content = schemas.read(path, "seed_variation")
+    content = read_validated(path, "seed_variation")
     return {
         notebook: {name: np.array(row, float) for name, row in numbers.items()}
         for notebook, numbers in content.items()
