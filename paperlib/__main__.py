@@ -1,12 +1,13 @@
-"""The command line: python -m paperlib list | reproduce | check | store | seed-variation | train | sweep | determinism."""
+"""The command line of the companion: python -m paperlib COMMAND."""
 
 import os
 import sys
 import time
 from argparse import REMAINDER, ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from paperlib._support import determinism
 from paperlib._support.files import read_json
@@ -18,108 +19,103 @@ TRAINING = ("reproduce", "seed-variation", "train", "sweep")
 
 
 def _parser() -> ArgumentParser:
-    """Return the parser of the command line. A command's help text is the docstring of its function."""
+    """Return the parser of the command line."""
     parser = ArgumentParser(prog="python -m paperlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(run: Callable[[Namespace], int], example: str) -> ArgumentParser:
-        """Add a command, named by the first word of its example."""
-        what, end = run.__doc__, f"example: python -m paperlib {example}"
-        sub = commands.add_parser(
+    options = _checkout_options() | _training_options()
+    for run, names, example in _COMMANDS:
+        # The docstring of the function describes the command, and the example begins
+        # with its name.
+        description = str(run.__doc__)
+        command = commands.add_parser(
             example.split()[0],
-            help=what,
-            description=what,
-            epilog=end,
+            help=description.splitlines()[0],
+            description=description,
+            epilog=f"example: python -m paperlib {example}",
             allow_abbrev=False,
         )
-        sub.set_defaults(run=run)
-        return sub
-
-    def of_a_checkout(
-        run: Callable[[Namespace], int], example: str, *, only: bool = True
-    ) -> ArgumentParser:
-        """Add a command with the option --root and, unless `only` is false, the option --only."""
-        sub = command(run, example)
-        sub.add_argument(
-            "--root",
-            type=Path,
-            default=Path.cwd(),
-            help="the checkout (default: this folder)",
-        )
-        if only:
-            sub.add_argument(
-                "--only",
-                metavar="NN",
-                help="notebooks whose name begins so, such as 02",
-            )
-        return sub
-
-    of_a_checkout(_list, "list --only 02")
-    sub = of_a_checkout(_reproduce, "reproduce --only 02 --profile quick")
-    profiles = "; ".join(
-        f"{name}: {text}" for name, text in reproduction.PROFILES.items()
-    )
-    sub.add_argument(
-        "--profile",
-        choices=tuple(reproduction.PROFILES),
-        default=os.environ.get("PROFILE") or "standard",
-        help=f"{profiles} (default: $PROFILE, or standard)",
-    )
-    sub.add_argument(
-        "--build", type=Path, help="where results go (default: ROOT/build)"
-    )
-    for run, name in ((_check, "check"), (_store, "store")):
-        sub = of_a_checkout(run, f"{name} --results build/results")
-        sub.add_argument(
-            "--results",
-            type=Path,
-            help="the run's folder (default: ROOT/build/results)",
-        )
-    sub = of_a_checkout(_seed_variation, "seed-variation --trainings 8", only=False)
-    sub.add_argument(
-        "--build", type=Path, help="where results go, to go on in (default: ROOT/build)"
-    )
-    default = reproduction.seed_variation.TRAININGS
-    sub.add_argument(
-        "--trainings", type=int, default=default, help=f"how many (default: {default})"
-    )
-    sub = command(_train, "train mine.json --orders 2 --output mine")
-    sub.add_argument(
-        "config",
-        type=Path,
-        help='JSON of TrainingConfig\'s fields, such as {"d": 16, "sampling": "signed"}',
-    )
-    sub.add_argument(
-        "--orders",
-        type=int,
-        default=1,
-        help="how many orders, one ensemble each (default: 1)",
-    )
-    sub.add_argument(
-        "--output",
-        type=Path,
-        default=Path("trained"),
-        help="a folder (default: trained), to go on in",
-    )
-    sub = command(_sweep, "sweep grid.json --table widths.parquet")
-    what = 'a JSON file such as {"fixed": {"d": 16}, "grid": {"hidden": [[32], [64]], "seeds": [[0], [1]]}}'
-    sub.add_argument("grid", type=Path, help=what)
-    sub.add_argument(
-        "--table",
-        type=Path,
-        default=Path("sweep.parquet"),
-        help="the table (default: sweep.parquet)",
-    )
-    sub.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="of dask (default: a cluster of this machine's cores)",
-    )
-    sub = command(_deterministic, "deterministic jupyter lab notebooks")
-    sub.add_argument(
-        "command_line", nargs=REMAINDER, metavar="COMMAND ...", help="what to run"
-    )
+        command.set_defaults(run=run)
+        for name in names.split():
+            command.add_argument(name, **options[name])
     return parser
+
+
+def _checkout_options() -> dict[str, dict[str, Any]]:
+    """Return the arguments of `add_argument` for the options of checkouts and runs."""
+    profiles = reproduction.PROFILES
+    texts = [f"{name}: {text}" for name, text in profiles.items()]
+    return {
+        "--root": {
+            "type": Path,
+            "default": Path.cwd(),
+            "help": "the checkout (default: this folder)",
+        },
+        "--only": {
+            "metavar": "NN",
+            "help": "the beginning of the names of the notebooks, such as 02",
+        },
+        "--profile": {
+            "choices": tuple(profiles),
+            "default": os.environ.get("PROFILE") or "standard",
+            "help": f"{'; '.join(texts)} (default: $PROFILE, or standard)",
+        },
+        "--build": {
+            "type": Path,
+            "help": "the folder of all results; an interrupted run in it is continued "
+            "(default: ROOT/build)",
+        },
+        "--results": {
+            "type": Path,
+            "help": "the results of a run (default: ROOT/build/results)",
+        },
+        "--trainings": {
+            "type": int,
+            "default": reproduction.seed_variation.TRAININGS,
+            "help": "the number of trainings (default: %(default)s)",
+        },
+    }
+
+
+def _training_options() -> dict[str, dict[str, Any]]:
+    """Return the arguments of `add_argument` for all other options and arguments."""
+    return {
+        "config": {
+            "type": Path,
+            "help": "a JSON file with fields of TrainingConfig, such as "
+            '{"d": 16, "sampling": "signed"}',
+        },
+        "--orders": {
+            "type": int,
+            "default": 1,
+            "help": "the number of orders, one ensemble each (default: %(default)s)",
+        },
+        "--output": {
+            "type": Path,
+            "default": "trained",
+            "help": "the folder of all results; an interrupted run in it is continued "
+            "(default: %(default)s)",
+        },
+        "grid": {
+            "type": Path,
+            "help": 'a JSON file such as {"fixed": {"d": 16}, '
+            '"grid": {"hidden": [[32], [64]], "seeds": [[0], [1]]}}',
+        },
+        "--table": {
+            "type": Path,
+            "default": "sweep.parquet",
+            "help": "the table to write or to continue (default: %(default)s)",
+        },
+        "--scheduler": {
+            "metavar": "ADDRESS",
+            "help": "the address of a dask scheduler (default: a new cluster of this "
+            "machine's cores)",
+        },
+        "command_line": {
+            "nargs": REMAINDER,
+            "metavar": "COMMAND ...",
+            "help": "the command to run",
+        },
+    }
 
 
 def _log(line: str) -> None:
@@ -131,81 +127,88 @@ def _names(options: Namespace) -> list[str] | None:
     """Return the names of the notebooks that --only selects, or None for all."""
     if options.only is None:
         return None
-    return [
-        path.stem
-        for path in reproduction.notebooks(options.root / "notebooks", options.only)
-    ]
+    paths = reproduction.notebooks(options.root / "notebooks", options.only)
+    return [path.stem for path in paths]
+
+
+def _results(options: Namespace) -> Path:
+    """Return the results folder of the options."""
+    return options.results or options.root / "build" / "results"
 
 
 def _list(options: Namespace) -> int:
     """List the notebooks, their titles and parameters."""
     for path in reproduction.notebooks(options.root / "notebooks", options.only):
-        cells = read_json(path)["cells"]
-        title = "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")
+        heading = "".join(read_json(path)["cells"][0]["source"]).splitlines()[0]
         parameters = ", ".join(
-            f"{k} = {v}" for k, v in reproduction.notebook_parameters(path).items()
+            f"{name} = {value}"
+            for name, value in reproduction.notebook_parameters(path).items()
         )
-        print(f"{path.stem}: {title}\n    parameters: {parameters or 'none'}")
+        print(f"{path.stem}: {heading.lstrip('# ')}")
+        print(f"    parameters: {parameters or 'none'}")
     return 0
 
 
 def _reproduce(options: Namespace) -> int:
-    """Run the notebooks, compare, and write build/report.html."""
-    build, stored, started = (
-        options.build or options.root / "build",
-        options.root / "figures",
-        time.monotonic(),
-    )
+    """Run the notebooks, compare their results, and write build/report.html.
+
+    The results are compared with the stored figures, numbers and claims.
+    """
+    started = time.monotonic()
+    build = options.build or options.root / "build"
+    stored = options.root / "figures"
     results = reproduction.reproduce(
         options.root, build, profile=options.profile, only=options.only, log=_log
     )
     verdicts = reproduction.compare(results, stored, _names(options))
     networks = reproduction.compare_networks(results)
-    facts = reproduction.provenance(
-        options.root, options.profile, time.monotonic() - started, networks
-    )
-    reproduction.write_report(
-        build / "report.html", [*networks, *verdicts], results, stored, facts
-    )
-    print(f"networks: {facts['networks']}\nreport: {build / 'report.html'}")
+    seconds = time.monotonic() - started
+    facts = reproduction.provenance(options.root, options.profile, seconds, networks)
+    report = build / "report.html"
+    reproduction.write_report(report, [*networks, *verdicts], results, stored, facts)
+    print(f"networks: {facts['networks']}\nreport: {report}")
     return _summary(verdicts)
 
 
 def _check(options: Namespace) -> int:
     """Compare the results of a run with the stored figures and numbers."""
-    results = options.results or options.root / "build" / "results"
-    return _summary(
-        reproduction.compare(results, options.root / "figures", _names(options))
-    )
+    stored = options.root / "figures"
+    return _summary(reproduction.compare(_results(options), stored, _names(options)))
 
 
 def _store(options: Namespace) -> int:
-    """Store the results of a run, after you have looked at them, in ROOT/figures."""
-    results = options.results or options.root / "build" / "results"
-    for name in reproduction.store(results, options.root / "figures", _names(options)):
+    """Store the results of a run in ROOT/figures.
+
+    Newly trained networks replace the pretrained networks. Look at the new figures
+    before you store them.
+    """
+    results, stored = _results(options), options.root / "figures"
+    for name in reproduction.store(results, stored, _names(options)):
         print(f"stored figures/{name}")
-    if (options.root / "figures" / reproduction.claims.CLAIMS).exists():
+    if (stored / reproduction.claims.CLAIMS).exists():
         readme = options.root / "README.md"
-        for claim in reproduction.write_claims(
-            options.root / "figures", readme if readme.exists() else None
-        ):
+        page = readme if readme.exists() else None
+        for claim in reproduction.write_claims(stored, page):
             print(f"claim {claim.id} {claim.because}")
     if (results / "networks").exists() and options.only is None:
         for path in pretrained.ship(results / "networks"):
-            print(f"ships {path.name}")
+            print(f"stored the pretrained networks {path.name}")
     return 0
 
 
 def _seed_variation(options: Namespace) -> int:
-    """Retrain everything with other seeds, in an hour and a half, and write how far its numbers lie apart
-    to figures/seed_variation.json.
+    """Train all networks again with other seeds (an hour and a half).
+
+    Write the seed-to-seed variation of every number to figures/seed_variation.json.
     """
     build = options.build or options.root / "build"
-    measured = reproduction.measure_seed_variation(
+    variation = reproduction.measure_seed_variation(
         options.root, build, options.trainings, log=_log
     )
+    count = sum(map(len, variation.values()))
     print(
-        f"stored figures/seed_variation.json: {sum(map(len, measured.values()))} numbers of {len(measured)} notebooks"
+        f"stored figures/seed_variation.json: {count} numbers "
+        f"of {len(variation)} notebooks"
     )
     return 0
 
@@ -228,38 +231,61 @@ def _train(options: Namespace) -> int:
 
 
 def _sweep(options: Namespace) -> int:
-    """Train a grid of networks on a_0 by dask, into a parquet table; a second run goes on where the first stopped."""
+    """Train a grid of networks on a_0 with dask, and write a parquet table.
+
+    A second run continues where the first run stopped.
+    """
     from paperlib.learning import sweep
 
-    sweep.sweep(
-        sweep.read_grid(options.grid), options.table, scheduler=options.scheduler
-    )
+    grid = sweep.read_grid(options.grid)
+    sweep.sweep(grid, options.table, scheduler=options.scheduler)
     return 0
 
 
 def _deterministic(options: Namespace) -> int:
-    """Run a command in the one arithmetic, in which trainings give the same bits everywhere; alone, show what it fixes."""
-    if not options.command_line:
-        print(
-            "\n".join(
-                f"{name}={value}\n    {determinism.WHY[name]}"
-                for name, value in determinism.FIXED.items()
-            )
-        )
-        return 0
-    determinism.become(options.command_line)
+    """Run a command in deterministic mode.
+
+    Deterministic mode gives the same training bits on every machine that supports it.
+    Without a command, list the environment variables that it sets.
+    """
+    if options.command_line:
+        determinism.become(options.command_line)
+    for name, value in determinism.FIXED.items():
+        print(f"{name}={value}\n    {determinism.WHY[name]}")
+    return 0
 
 
 def _summary(verdicts: list[Verdict]) -> int:
-    """Print failed comparisons and the counts; return 0, or 1 if one failed or none was made."""
+    """Print failed comparisons and the counts.
+
+    Return 0, or 1 if a comparison failed or nothing was compared.
+    """
     failed = [verdict for verdict in verdicts if not verdict.passed]
     for verdict in failed:
         print(
-            f"FAILED {verdict.notebook} {verdict.kind} {verdict.name}: stored {verdict.stored or '-'}, "
-            f"new {verdict.new or '-'}, allowed {verdict.allowed or '-'}. {verdict.note}"
+            f"FAILED {verdict.notebook} {verdict.kind} {verdict.name}: "
+            f"stored {verdict.stored or '-'}, new {verdict.new or '-'}, "
+            f"allowed {verdict.allowed or '-'}. {verdict.note}"
         )
     print(f"{len(verdicts) - len(failed)} comparisons passed, {len(failed)} failed")
     return 1 if failed or not verdicts else 0
+
+
+# The function of each command, its options, and an example.
+_COMMANDS = [
+    (_list, "--root --only", "list --only 02"),
+    (
+        _reproduce,
+        "--root --only --profile --build",
+        "reproduce --only 02 --profile quick",
+    ),
+    (_check, "--root --only --results", "check --results build/results"),
+    (_store, "--root --only --results", "store --results build/results"),
+    (_seed_variation, "--root --build --trainings", "seed-variation --trainings 8"),
+    (_train, "config --orders --output", "train mine.json --orders 2 --output mine"),
+    (_sweep, "grid --table --scheduler", "sweep grid.json --table widths.parquet"),
+    (_deterministic, "command_line", "deterministic jupyter lab notebooks"),
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -290,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2
     """
     options = _parser().parse_args(arguments)
-    # A character that the terminal cannot encode is replaced
+    # A character that the terminal cannot encode is replaced.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

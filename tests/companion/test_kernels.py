@@ -46,7 +46,7 @@ def hostile(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_kernel_is_this_interpreter_and_sees_none_of_it(hostile):
+def test_a_kernel_is_this_interpreter_without_the_users_settings(hostile):
     cells = [("", ["parameters"]), (SEEN, [])]
     code = {"cell_type": "code", "outputs": [], "execution_count": None}
     cells = [
@@ -72,7 +72,7 @@ def test_a_kernel_is_this_interpreter_and_sees_none_of_it(hostile):
     ) and "inline" in backend
 
 
-def test_stored_cells_are_green_in_such_a_shell(hostile):
+def test_stored_cells_pass_with_the_users_settings(hostile):
     notebook = ROOT / "notebooks" / "04_propagators_and_vertices.ipynb"
     command = [
         sys.executable,
@@ -88,7 +88,7 @@ def test_stored_cells_are_green_in_such_a_shell(hostile):
     assert ended.returncode == 0, ended.stdout
 
 
-def test_titles_are_listed_on_a_terminal_that_lacks_their_letters():
+def test_titles_are_listed_on_an_ascii_terminal():
     command = [
         sys.executable,
         "-m",

@@ -17,7 +17,7 @@ from paperlib.learning.training import TrainingConfig, train_ensemble
 NETWORKS = manifest.read()["networks"]
 
 
-def test_every_network_that_ships_is_named_by_its_bits():
+def test_the_manifest_has_the_hash_of_every_pretrained_network():
     shipped = {path.stem for path in manifest.MANIFEST.parent.glob("*.npz")}
     # running times, and results of other libraries
     measured = {"accuracy", "own_network", "performance"}
@@ -28,7 +28,7 @@ def test_every_network_that_ships_is_named_by_its_bits():
         )
 
 
-def test_the_stored_records_were_made_from_them():
+def test_the_stored_records_used_the_pretrained_networks():
     folder = Path(__file__).parents[2] / "figures" / "numbers"
     records = [reproduction.read_record(path) for path in sorted(folder.glob("*.json"))]
     assert sum(bool(record.networks) for record in records) == 5
@@ -38,7 +38,7 @@ def test_the_stored_records_were_made_from_them():
     )
 
 
-def test_a_configuration_stands_with_every_ensemble():
+def test_the_manifest_has_the_configuration_of_every_ensemble():
     for name, entry in NETWORKS.items():
         if "weights_0" in read_npz(manifest.MANIFEST.parent / f"{name}.npz", ()):
             assert {"target", "seeds", "steps", "fit"} <= entry[
@@ -46,7 +46,7 @@ def test_a_configuration_stands_with_every_ensemble():
             ].keys(), name
 
 
-def test_times_are_no_bits(tmp_path):
+def test_running_times_do_not_change_the_hash(tmp_path):
     write_npz(tmp_path / "a.npz", weights=np.ones(3), seconds=np.ones(2))
     write_npz(tmp_path / "b.npz", weights=np.ones(3), seconds=np.zeros(2))
     write_npz(
@@ -62,7 +62,7 @@ def test_another_file_under_the_name_is_refused(tmp_path):
     )
     with pytest.raises(
         ValueError,
-        match="^[^\n]*scattering_lengths.npz: its arrays are not those of manifest.json[^\n]*$",
+        match="^[^\n]*scattering_lengths.npz: the SHA-256 of its arrays must be that in manifest.json[^\n]*$",
     ):
         manifest.verify(tmp_path / "scattering_lengths.npz")
 
@@ -78,11 +78,13 @@ def test_a_hash_of_another_format_is_refused(tmp_path, found):
     ):
         manifest.read(tmp_path / "manifest.json")
     write_json(tmp_path / "manifest.json", {"networks": {}})
-    with pytest.raises(ValueError, match="^[^\n]*: not a manifest; must hold [^\n]*$"):
+    with pytest.raises(
+        ValueError, match="^[^\n]*: must be a manifest, with the fields [^\n]*$"
+    ):
         manifest.read(tmp_path / "manifest.json")
 
 
-def test_networks_trained_anew_are_identical_or_the_reason_is_given(
+def test_networks_trained_again_are_identical_or_the_reason_is_given(
     tmp_path, monkeypatch
 ):
     (tmp_path / "networks").mkdir()
@@ -103,7 +105,7 @@ def test_networks_trained_anew_are_identical_or_the_reason_is_given(
     )
 
 
-def test_identical_networks_hold_the_numbers_to_their_tolerance(tmp_path):
+def test_numbers_of_identical_networks_are_compared_by_tolerance(tmp_path):
     """Check that the seed-to-seed variation sets the allowed difference only if the bits of the networks differ."""
 
     def record(folder, value, retrained):
@@ -137,12 +139,12 @@ def test_identical_networks_hold_the_numbers_to_their_tolerance(tmp_path):
     assert passed()
 
 
-def test_what_ships_comes_of_one_run(tmp_path):
+def test_pretrained_networks_come_from_one_run(tmp_path):
     (tmp_path / "trained").mkdir()
     shutil.copy(manifest.MANIFEST.parent / "signed.npz", tmp_path / "trained")
     with pytest.raises(
         ValueError,
-        match="^[^\n]*: born_attractive_1 is not among what was trained[^\n]*$",
+        match="^[^\n]*: has no born_attractive_1.npz; must have all pretrained networks[^\n]*$",
     ):
         pretrained.ship(tmp_path / "trained")
     made = manifest.ship(tmp_path / "trained", tmp_path / "manifest.json")
@@ -151,7 +153,9 @@ def test_what_ships_comes_of_one_run(tmp_path):
     assert written["networks"] == {"signed": NETWORKS["signed"]}
 
 
-def test_one_is_trained_anew_from_its_configuration_alone(tmp_path, monkeypatch):
+def test_an_ensemble_is_trained_again_from_its_configuration_alone(
+    tmp_path, monkeypatch
+):
     config = TrainingConfig(
         d=4,
         hidden=(8,),

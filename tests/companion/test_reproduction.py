@@ -95,10 +95,10 @@ def test_a_retrained_picture_may_differ_as_a_training_does(tmp_path, share, pass
         for v in reproduction.compare(tmp_path / "new", tmp_path / "stored")
         if v.kind == "figure"
     )
-    assert verdict.passed is passes and "of a blank sheet" in verdict.allowed
+    assert verdict.passed is passes and "from a blank sheet" in verdict.allowed
 
 
-def test_retrained_numbers_are_held_to_the_spread(tmp_path):
+def test_retrained_numbers_are_compared_by_the_seed_to_seed_variation(tmp_path):
     """Check the allowed factor between trainings.
 
     The stored value counts as a training. With a standard deviation of ln 1.1 of the logarithms, the factor is
@@ -128,25 +128,28 @@ def test_retrained_numbers_are_held_to_the_spread(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, what",
+    "content, message",
     [
-        ([1], "seed_variation = [1]: must be an object: of each notebook its numbers"),
+        (
+            [1],
+            "seed_variation = [1]: must be an object that maps notebooks to their numbers",
+        ),
         (
             {"01": [1]},
-            "seed_variation.01 = [1]: must be an object: of each name its values",
+            "seed_variation.01 = [1]: must be an object that maps names of numbers to their values",
         ),
         (
             {"01": {"a": 1}},
-            "seed_variation.01.a = 1: must be a list of two numbers or more, of one sign",
+            "seed_variation.01.a = 1: must be a list of at least two numbers with the same sign",
         ),
         ({"01": {"a": [1, "b"]}}, "seed_variation.01.a[1] = 'b': must be a number"),
         (
             {"01": {"a": [1.0]}},
-            "seed_variation.01.a = [1.0]: must be a list of two numbers or more, of one sign",
+            "seed_variation.01.a = [1.0]: must be a list of at least two numbers with the same sign",
         ),
         (
             {"01": {"a": [1, -1]}},
-            "seed_variation.01.a[1] = -1: must be > 0, as another of its list",
+            "seed_variation.01.a[1] = -1: must be a number > 0, like another number of its list",
         ),
         (
             {"01": {"a": [0, -1]}},
@@ -154,18 +157,18 @@ def test_retrained_numbers_are_held_to_the_spread(tmp_path):
         ),
         (
             {"01": {"a\nb": [0, 1]}},
-            "seed_variation.01.a\\nb[0] = 0: must be > 0, as another of its list",
+            "seed_variation.01.a\\nb[0] = 0: must be a number > 0, like another number of its list",
         ),
     ],
 )
-def test_a_table_of_spreads_that_is_none_is_told(tmp_path, content, what):
+def test_an_invalid_seed_variation_is_refused(tmp_path, content, message):
     write_json(tmp_path / "seed_variation.json", content)
     with pytest.raises(ValueError) as refused:
         reproduction.read_seed_variation(tmp_path)
-    assert str(refused.value) == f"{tmp_path / 'seed_variation.json'}: {what}"
+    assert str(refused.value) == f"{tmp_path / 'seed_variation.json'}: {message}"
 
 
-def test_spreads_are_measured_over_seeds(tmp_path):
+def test_seed_to_seed_variation_is_measured(tmp_path):
     """Check that the variation is measured for notebooks with a seed only.
 
     Numbers that are equal in all runs and numbers that are rounding errors are left out. A second call runs no
@@ -199,13 +202,13 @@ def test_spreads_are_measured_over_seeds(tmp_path):
         nbformat.v4.new_notebook(cells=[], metadata=kernel),
         tmp_path / "notebooks" / "02_b.ipynb",
     )
-    said = []
+    lines = []
     for _ in range(2):
         found = reproduction.measure_seed_variation(
-            tmp_path, tmp_path / "build", 3, log=said.append
+            tmp_path, tmp_path / "build", 3, log=lines.append
         )
     assert found == {"01_a": {"a": [101.0, 201.0, 301.0]}}
-    assert sum("running" in line for line in said) == 3
+    assert sum("running" in line for line in lines) == 3
     reproduction.record(
         "01_a",
         tmp_path / "figures",
@@ -265,7 +268,7 @@ def test_no_old_difference_is_shown(tmp_path):
     assert not (tmp_path / "new" / "01_picture-failed-diff.png").exists()
 
 
-def test_what_is_missing_on_one_side_fails(tmp_path):
+def test_missing_items_fail(tmp_path):
     record(tmp_path / "stored")
     record(tmp_path / "new")
     (tmp_path / "stored" / "01_picture.png").unlink()
@@ -292,7 +295,10 @@ def test_other_numbers_and_other_plotted_arrays_fail(tmp_path):
         for v in reproduction.compare(tmp_path / "new", tmp_path / "stored")
         if not v.passed
     }
-    assert verdicts == {"a": "stored, but not made anew", "b": "made, but not stored"}
+    assert verdicts == {
+        "a": "stored, but not in the new results",
+        "b": "in the new results, but not stored",
+    }
     record(tmp_path / "new")
     content = read_json(stored)
     content["figures"]["01_picture"].pop()
@@ -317,7 +323,7 @@ def test_a_picture_of_another_size_fails(tmp_path):
     )
 
 
-def test_only_what_is_named_is_stored(tmp_path):
+def test_only_named_notebooks_are_stored(tmp_path):
     record(tmp_path / "new")
     with pytest.raises(FileNotFoundError, match="no results to store"):
         reproduction.store(tmp_path / "new", tmp_path / "stored", only=["02_other"])
@@ -341,7 +347,7 @@ def test_report_shows_every_comparison(tmp_path):
     assert ">3<" in page and ">2<" in page
 
 
-def test_the_report_opens_with_what_computed_it_and_leads_to_the_notebooks(tmp_path):
+def test_the_report_lists_the_machine_and_links_the_notebooks(tmp_path):
     record(tmp_path / "stored")
     record(tmp_path / "new")
     (tmp_path / "new" / "notebooks").mkdir()
@@ -367,14 +373,14 @@ def test_the_report_opens_with_what_computed_it_and_leads_to_the_notebooks(tmp_p
         facts,
     )
     page = (tmp_path / "report.html").read_text()
-    head = page[: page.index("Networks trained anew")]
+    head = page[: page.index("Networks trained again")]
     assert "2 passed, 0 failed" in head, "networks with other bits are no failure"
     loaded = [
         f"for {pool['architecture']}, threads: {pool['num_threads']}"
         for pool in threadpool_info()
         if "architecture" in pool
     ]
-    for text in (*loaded, "standard: ", "1 of 2 trained anew are identical", "a processor of another kind", "not known: no git", "12 s",
+    for text in (*loaded, "standard: ", "1 of 2 trained again are identical bit by bit", "a processor of another kind", "unknown, without git or outside a git checkout", "12 s",
                  determinism.processor(), np.__version__, platform.python_version(), f"cores</th><td>{threads.count()}<"):  # fmt: skip
         assert text in head
     assert page.count('href="new/notebooks/01_test.html"') == 3, (
@@ -382,7 +388,7 @@ def test_the_report_opens_with_what_computed_it_and_leads_to_the_notebooks(tmp_p
     )
 
 
-def test_the_commit_is_told_and_whether_the_files_are_its(tmp_path):
+def test_the_report_has_the_commit_and_whether_files_differ(tmp_path):
     def git(*words):
         subprocess.run(
             ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e", *words],
@@ -413,27 +419,27 @@ RECORD = {"notebook": "x", "retrained": False, "numbers": {}, "figures": {}}
 
 
 @pytest.mark.parametrize(
-    "content, what",
+    "content, message",
     [
-        ([], "record = []: must be an object with notebook, retrained, numbers, figures"),
-        ({}, "record = {}: must be an object with notebook, retrained, numbers, figures"),
+        ([], "record = []: must be an object with the fields notebook, retrained, numbers and figures"),
+        ({}, "record = {}: must be an object with the fields notebook, retrained, numbers and figures"),
         (RECORD | {"notebook": "a\n"}, "record.notebook = 'a\\n': must be a plain name of a file"),
         (RECORD | {"retrained": "no"}, "record.retrained = 'no': must be true or false"),
-        (RECORD | {"numbers": [1]}, "record.numbers = [1]: must be an object: of each name its number"),
-        (RECORD | {"numbers": {"a": {"value": 1}}}, "record.numbers.a = {'value': 1}: must be an object with value, meaning"),
+        (RECORD | {"numbers": [1]}, "record.numbers = [1]: must be an object that maps names to numbers"),
+        (RECORD | {"numbers": {"a": {"value": 1}}}, "record.numbers.a = {'value': 1}: must be an object with the fields value and meaning"),
         (RECORD | {"numbers": {"a": {"value": True, "meaning": ""}}}, "record.numbers.a.value = True: must be a number"),
         (RECORD | {"numbers": {"a": {"value": 1, "meaning": "", "atol": -1}}}, "record.numbers.a.atol = -1: must be a number >= 0"),
         (RECORD | {"figures": {"a": [[1, "x"]]}}, "record.figures.a[0][1] = 'x': must be a number"),
-        (RECORD | {"figures": {"a/b": []}}, "record.figures.a/b = []: must be under a plain name of a file"),
+        (RECORD | {"figures": {"a/b": []}}, "record.figures.a/b = []: must be an entry whose name can be the name of a file"),
         (RECORD | {"networks": {"a\nb": 3}}, "record.networks.a\\nb = 3: must be text"),
     ],
 )  # fmt: skip
-def test_foreign_records_are_refused(tmp_path, content, what):
+def test_invalid_records_are_refused(tmp_path, content, message):
     path = tmp_path / "numbers" / "01_test.json"
     write_json(path, content)
     with pytest.raises(ValueError) as refused:
         reproduction.read_record(path)
-    assert str(refused.value) == f"{path}: {what}"
+    assert str(refused.value) == f"{path}: {message}"
 
 
 def test_numbers_keep_their_bounds():
@@ -487,7 +493,7 @@ def test_claims_read_their_verdict_from_the_records(claimed):
         assert entry["verdict"] == verdict == reproduction.read_claims(folder)[0].said
 
 
-def test_a_readme_is_told_the_verdicts(claimed, tmp_path):
+def test_verdicts_are_written_to_a_readme(claimed, tmp_path):
     """Check that only the rows that begin with the id of a claim are changed."""
     readme = tmp_path / "README.md"
     readme.write_text(
@@ -515,7 +521,9 @@ def test_a_claim_may_name_a_number_before_it_is_stored(claimed, tmp_path):
     reproduction.record("03_fit", results, numbers=numbers, figures={})
     [verdict] = [v for v in reproduction.compare(results, folder) if v.kind == "claim"]
     assert verdict.new.startswith("not yet shown")
-    with pytest.raises(ValueError, match="C1: 03_fit has recorded no number 'more'$"):
+    with pytest.raises(
+        ValueError, match="C1: number 'more' must be recorded with a bound in 03_fit$"
+    ):
         reproduction.write_claims(folder)
 
 
@@ -541,11 +549,11 @@ def test_a_claim_whose_verdict_changes_fails(claimed, tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"numbers": {"error": {}, "eror": {}}}, "C1: 03_fit has recorded no number 'eror'"),
-        ({"numbers": {"error": {"at_most": 0.5}}}, "claims.claims[0].numbers.error = {'at_most': 0.5}: must be an object of value, meaning, at_most, at_least, a bound not without a value"),
-        ({"numbers": {}}, "claims.claims[0].numbers = {}: must be an object: of each number's name what is filled in"),
+        ({"numbers": {"error": {}, "eror": {}}}, "C1: number 'eror' must be recorded with a bound in 03_fit"),
+        ({"numbers": {"error": {"at_most": 0.5}}}, "claims.claims[0].numbers.error = {'at_most': 0.5}: must be an object with optional fields value, meaning, at_most and at_least; a bound requires a value"),
+        ({"numbers": {}}, "claims.claims[0].numbers = {}: must be an object that maps the name of at least one number to its value, meaning and bounds"),
         ({"verdict": "true"}, "claims.claims[0].verdict = 'true': must be one of 'holds', 'does not hold', 'not yet shown'"),
-        ({"notebook": "../03"}, "claims.claims[0].notebook = '../03': must be a notebook's name, such as 03_training_mlps"),
+        ({"notebook": "../03"}, "claims.claims[0].notebook = '../03': must be the name of a notebook, such as 03_training_mlps"),
     ],
 )  # fmt: skip
 def test_a_wrong_claims_file_is_refused_in_a_line(claimed, changes, message):
@@ -557,7 +565,8 @@ def test_a_wrong_claims_file_is_refused_in_a_line(claimed, changes, message):
 
 def test_a_number_without_a_bound_decides_nothing(claimed):
     with pytest.raises(
-        ValueError, match="claims.json: C1: number 'error' of 03_fit has no bound$"
+        ValueError,
+        match="claims.json: C1: number 'error' must be recorded with a bound in 03_fit$",
     ):
         reproduction.write_claims(claimed(Number(0.1, "")))
 
@@ -628,7 +637,7 @@ def test_an_interrupted_run_goes_on(tmp_path, capsys):
     assert "01_one: finished by an earlier run" in out and "02_two: running" in out
 
 
-def test_kernels_meet_in_files_of_their_own(tmp_path, capfd):
+def test_kernels_use_socket_files(tmp_path, capfd):
     """Check that kernels communicate through files.
 
     If kernels start at the same time on ports, one may lose its port to another and die. This happened in CI.
@@ -685,7 +694,8 @@ def test_a_notebook_runs_after_those_whose_networks_it_reads(tmp_path, capsys):
         == 2
     )
     assert (
-        "01_one.ipynb: what it `reads` leads back to itself" in capsys.readouterr().err
+        "01_one.ipynb: `reads` leads back to the notebook itself"
+        in capsys.readouterr().err
     )
 
 
@@ -694,17 +704,17 @@ def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):
     path = root / "notebooks" / "01_one.ipynb"
     with pytest.raises(
         ValueError,
-        match="^parameter 'depht': 01_one.ipynb has none of that name; it has results$",
+        match="^01_one.ipynb: parameter = 'depht': must be one of 'results'$",
     ):
         reproduction.run_notebook(path, tmp_path / "out.ipynb", {"depht": 1})
     with pytest.raises(FileNotFoundError, match="none.ipynb: no such notebook"):
         reproduction.run_notebook(tmp_path / "none.ipynb", tmp_path / "out.ipynb", {})
     assert main(["reproduce", "--only", "09", "--root", str(root)]) == 2
     assert capsys.readouterr().err == (
-        f"paperlib reproduce: only = '09': no such notebook in {root / 'notebooks'}; there are 01\n"
+        f"paperlib reproduce: {root / 'notebooks'}: must have a notebook whose name begins with '09'; it has 01\n"
     )
     assert main(["reproduce", "--root", str(tmp_path / "nowhere")]) == 2
-    error = f"paperlib reproduce: {tmp_path / 'nowhere' / 'notebooks'}: no notebooks there; must be those of a checkout\n"
+    error = f"paperlib reproduce: {tmp_path / 'nowhere' / 'notebooks'}: must have a notebook whose name begins with ''; it has no notebooks\n"
     assert capsys.readouterr().err == error
     with pytest.raises(ValueError, match="profile = 'slow': must be one of"):
         reproduction.reproduce(root, tmp_path / "build", profile="slow")

@@ -20,22 +20,22 @@ def touch(path):
     path.touch()
 
 
-def given(path):
+def read(path):
     path.read_bytes()
 
 
 def test_each_call_ends_once_and_after_those_before_it(tmp_path):
     made = tmp_path / "made"
     calls = {
-        "reads": Call(given, (made,), ("makes",), 9.0),
+        "reads": Call(read, (made,), ("makes",), 9.0),
         "makes": Call(touch, (made,)),
-        "other": Call(given, (tmp_path / "x",)),
+        "other": Call(read, (tmp_path / "x",)),
     }
-    said = []
-    ended = dict(scheduler.run(calls, said.append))
+    lines = []
+    ended = dict(scheduler.run(calls, lines.append))
     assert ended["makes"] is None and ended["reads"] is None
     assert isinstance(ended["other"], FileNotFoundError)
-    assert [line for line in said if "running" in line and "reads" in line] == [
+    assert [line for line in lines if "running" in line and "reads" in line] == [
         "[3/3] reads: running"
     ]
 
@@ -51,9 +51,9 @@ def test_nothing_comes_after_a_call_that_failed():
 
 def test_the_longest_goes_first():
     calls = {str(n): Call(operator.add, (n, n), (), float(n)) for n in range(4)}
-    said = []
-    assert len(list(scheduler.run(calls, said.append))) == 4
-    started = [line.split("] ")[1][0] for line in said if "running" in line]
+    lines = []
+    assert len(list(scheduler.run(calls, lines.append))) == 4
+    started = [line.split("] ")[1][0] for line in lines if "running" in line]
     assert started == ["3", "2", "1", "0"]
 
 
@@ -65,7 +65,7 @@ def test_no_calls_at_all():
     not hasattr(os, "sched_setaffinity") or threads.count() < 2,
     reason="needs two cores to choose from",
 )
-def test_workers_share_no_core(tmp_path):
+def test_each_worker_has_its_own_cores(tmp_path):
     calls = {str(n): Call(_write_cores, (tmp_path / str(n),)) for n in range(2)}
     assert [error for _, error in scheduler.run(calls, print)] == [None, None]
     first, second = (set(path.read_text().split()) for path in tmp_path.iterdir())
@@ -80,7 +80,7 @@ def _write_cores(path):
 @pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="looks processes up in /proc"
 )
-def test_a_killed_run_leaves_nothing_behind(tmp_path):
+def test_a_killed_run_leaves_no_processes(tmp_path):
     """Check that workers end after the run is killed.
 
     A process killed by SIGKILL cannot stop its workers. They must detect its end themselves.

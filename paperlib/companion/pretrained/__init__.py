@@ -1,4 +1,7 @@
-"""Load pretrained networks and stored tables of studies, so that every notebook runs without training."""
+"""Load pretrained networks and stored tables of studies.
+
+With them every notebook runs without training.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +31,7 @@ __all__ = [
 
 
 def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
-    """Load a pretrained ensemble, or the ensemble of the same name that a run has trained.
+    """Load a pretrained ensemble, or an ensemble that a run has trained.
 
     Parameters
     ----------
@@ -61,7 +64,7 @@ def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
 
 
 def series(name: str, folder: str | Path | None = None) -> LearnedSeries:
-    """Load the ensembles NAME_1, NAME_2, .. of an iteration as the series that they have learned.
+    """Load the ensembles NAME_1, NAME_2, .. of an iteration as a learned series.
 
     Parameters
     ----------
@@ -95,7 +98,9 @@ def series(name: str, folder: str | Path | None = None) -> LearnedSeries:
 
 
 def table(name: str, folder: str | Path | None = None) -> dict[str, np.ndarray]:
-    """Load the table of a study whose networks are too large to be distributed with the package.
+    """Load the table of a study whose networks are not in the package.
+
+    The networks of these studies are too large to be distributed.
 
     Parameters
     ----------
@@ -164,29 +169,21 @@ def load_or_train(
     """
     if folder is None:
         validation.choice("name", name, (*_names(), *_names("_1")))
-        kind = (
-            series
-            if name in _names("_1")
-            else ensemble
-            if "weights_0" in table(name)
-            else table
-        )
-        return kind(name)
-    if not callable(train):
-        raise TypeError(
-            f"train = {validation.brief(train)}: must be callable where `folder` is given"
-        )
-    folder, made = validation.path("folder", folder), train()
-    if isinstance(made, dict):
-        write_npz(folder / f"{name}.npz", **made)
-    elif isinstance(made, Ensemble):
-        made.save(folder / f"{name}.npz")
+        if name in _names("_1"):
+            return series(name)
+        arrays = table(name)
+        return ensemble(name) if "weights_0" in arrays else arrays
+    folder = validation.path("folder", folder)
+    result = validation.called("train", train)()
+    if isinstance(result, dict):
+        write_npz(folder / f"{name}.npz", **result)
+    elif isinstance(result, Ensemble):
+        result.save(folder / f"{name}.npz")
     else:
-        for k, each in enumerate(
-            validation.instance("train", made, LearnedSeries).ensembles, 1
-        ):
-            each.save(folder / f"{name}_{k}.npz")
-    return made
+        validation.instance("train", result, LearnedSeries)
+        for k, member in enumerate(result.ensembles, 1):
+            member.save(folder / f"{name}_{k}.npz")
+    return result
 
 
 def train_again(
@@ -217,22 +214,15 @@ def train_again(
         If no pretrained ensemble of this name was trained on a_0.
     """
     target = scattering_length_target()
-    configs = {
-        each: entry.get("configuration", {})
-        for each, entry in manifest.read()["networks"].items()
-    }
-    known = {
-        each: config
-        for each, config in configs.items()
-        if config.get("target") == target.name
-    }
-    chosen = known[validation.choice("name", name, known)]
-    fields = {field: value for field, value in chosen.items() if field != "target"}
-    made = train_ensemble(
-        TrainingConfig.from_json(manifest.MANIFEST, fields), target, cache=cache
-    )
+    configurations = {}
+    for network, entry in manifest.read()["networks"].items():
+        fields = dict(entry.get("configuration", {}))
+        if fields.pop("target", None) == target.name:
+            configurations[network] = fields
+    fields = configurations[validation.choice("name", name, configurations)]
+    config = TrainingConfig.from_json(manifest.MANIFEST, fields)
     path = validation.path("folder", folder) / f"{name}.npz"
-    made.save(path)
+    train_ensemble(config, target, cache=cache).save(path)
     return path
 
 
@@ -268,40 +258,42 @@ def sha256(name: str, folder: str | Path | None = None) -> dict[str, str]:
     >>> list(sha256("born_attractive"))
     ['born_attractive_1', 'born_attractive_2', 'born_attractive_3', 'born_attractive_4']
     """
-    several = validation.instance("name", name, str) in _names("_1", folder)
-    return {
-        part: manifest.digest(_file(part, folder))
-        for part in (_parts(name, folder) if several else [name])
-    }
+    validation.instance("name", name, str)
+    names = _parts(name, folder) if name in _names("_1", folder) else [name]
+    return {part: manifest.digest(_file(part, folder)) for part in names}
 
 
 def _parts(name: str, folder: str | Path | None) -> list[str]:
-    """Return the names NAME_1, NAME_2, .. of the files of a series, in order, at most 20.
+    """Return the names NAME_1, NAME_2, .. of the files of a series, at most 20.
 
-    If `folder` has none of them, return NAME_1 alone, and reading it raises the error. Raise ValueError if the
-    package lacks a pretrained series of this name.
+    If `folder` has none of them, return NAME_1 alone, and reading it raises the error.
+    Raise ValueError if the package lacks a pretrained series of this name.
     """
     names = _names("", folder)
     parts = [f"{name}_{k}" for k in range(1, 21) if f"{name}_{k}" in names]
     if not parts and folder is None:
         validation.choice("name", name, _names("_1"))
-    return parts or [f"{name}_1"]  # reading it raises FileNotFoundError
+    return parts or [f"{name}_1"]
 
 
 def _names(ending: str = "", folder: str | Path | None = None) -> list[str]:
-    """Return the names of .npz files that end in `ending`, without it, in `folder` or among the pretrained files."""
-    where = (
-        manifest.MANIFEST.parent
-        if folder is None
-        else validation.path("folder", folder)
+    """Return the names of .npz files that end in `ending`, without the ending.
+
+    The files are those in `folder`, by default the pretrained files.
+    """
+    if folder is None:
+        folder = manifest.MANIFEST.parent
+    stems = sorted(
+        path.stem for path in validation.path("folder", folder).glob("*.npz")
     )
-    here = where.iterdir() if where.is_dir() else ()
-    names = sorted(path.stem for path in here if path.suffix == ".npz")
-    return [name.removesuffix(ending) for name in names if name.endswith(ending)]
+    return [stem.removesuffix(ending) for stem in stems if stem.endswith(ending)]
 
 
 def _file(name: str, folder: str | Path | None) -> Path:
-    """Return the path of a .npz file. A pretrained file is first compared with the manifest."""
+    """Return the path of a .npz file.
+
+    A pretrained file is first compared with the manifest.
+    """
     if folder is not None:
         return validation.path("folder", folder) / f"{name}.npz"
     path = manifest.MANIFEST.parent / f"{validation.choice('name', name, _names())}.npz"

@@ -4,7 +4,8 @@ For each file of networks the manifest has the SHA-256 hash of its arrays and th
 configuration of its training. It also names the machine, the code and the settings of
 the deterministic mode with which the networks were trained.
 
-Two trainings are compared bit by bit. Running times differ between trainings, so arrays named `seconds` are not hashed.
+Two trainings are compared bit by bit. Running times differ between trainings, so arrays
+named `seconds` are not hashed.
 """
 
 import hashlib
@@ -81,12 +82,15 @@ def read(path: str | Path = MANIFEST) -> dict[str, Any]:
     if not isinstance(content, dict) or any(
         not isinstance(content.get(name), kind) for name, kind in kinds.items()
     ):
-        raise ValueError(f"{path}: not a manifest; must hold {', '.join(kinds)}")
+        raise ValueError(
+            f"{path}: must be a manifest, with the fields {', '.join(kinds)}"
+        )
     for name, entry in content["networks"].items():
-        found = entry.get("sha256") if isinstance(entry, dict) else None
-        if not isinstance(found, str) or not re.fullmatch("[0-9a-f]{64}", found):
+        sha256 = entry.get("sha256") if isinstance(entry, dict) else None
+        if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
             raise ValueError(
-                f"{path}: {validation.brief(name)}: sha256 = {validation.brief(found)}; must be 64 hexadecimal digits"
+                f"{path}: {validation.brief(name)}: sha256 = "
+                f"{validation.brief(sha256)}; must be 64 hexadecimal digits"
             )
     return content
 
@@ -111,7 +115,8 @@ def verify(path: Path) -> None:
     entry = read()["networks"].get(path.stem)
     if entry and digest(path) != entry["sha256"]:
         raise ValueError(
-            f"{path}: its arrays are not those of {MANIFEST.name}; restore both, or store both"
+            f"{path}: the SHA-256 of its arrays must be that in {MANIFEST.name}; "
+            "restore both files, or store both"
         )
 
 
@@ -119,7 +124,7 @@ def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
     """Copy newly trained networks beside a manifest and write the manifest for them.
 
     The networks must come from a full run on this machine, so that all pretrained
-    networks come from the same code and the same arithmetic.
+    networks come from the same code in the same mode.
 
     Parameters
     ----------
@@ -147,36 +152,36 @@ def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
     ...     [path.name for path in ship(folder, Path(folder) / "manifest.json")]
     ['signed.npz']
     """
-    manifest, found = Path(manifest), sorted(Path(folder).glob("*.npz"))
-    missing = (
-        sorted(read(manifest)["networks"].keys() - {path.stem for path in found})
-        if manifest.exists()
-        else []
-    )
-    if missing:
-        raise ValueError(
-            f"{folder}: {missing[0]} is not among what was trained; run all notebooks with --profile full"
-        )
-    networks: dict[str, Any] = {path.stem: {"sha256": digest(path)} for path in found}
-    for path in found:
-        if configuration := str(read_npz(path, ()).get("configuration", "")):
-            networks[path.stem]["configuration"] = json.loads(configuration)
-    held = {} if determinism.departures() else determinism.FIXED
+    manifest = Path(manifest)
+    paths = {path.stem: path for path in sorted(Path(folder).glob("*.npz"))}
+    if manifest.exists():
+        missing = sorted(read(manifest)["networks"].keys() - paths.keys())
+        if missing:
+            raise ValueError(
+                f"{folder}: has no {missing[0]}.npz; must have all pretrained "
+                "networks: run all notebooks with --profile full"
+            )
+    networks: dict[str, Any] = {}
+    for name, path in paths.items():
+        networks[name] = {"sha256": digest(path)}
+        configuration = str(read_npz(path, ()).get("configuration", ""))
+        if configuration:
+            networks[name]["configuration"] = json.loads(configuration)
     content = {
         "machine": determinism.machine(),
-        "arithmetic": held,
+        "arithmetic": {} if determinism.departures() else determinism.FIXED,
         "code": _code(),
         "networks": networks,
     }
-    for path in found:
+    for path in paths.values():
         with atomically(manifest.parent / path.name) as part:
             shutil.copyfile(path, part)
     write_json(manifest, content)
-    return found
+    return list(paths.values())
 
 
 def differences() -> str:
-    """Describe how this machine and code differ from those that trained the pretrained networks.
+    """Describe how this machine and code differ from those in the manifest.
 
     Returns
     -------
@@ -184,16 +189,14 @@ def differences() -> str:
         The known differences in one line, separated by semicolons. The string is empty
         if all known facts agree. The number of cores is not compared.
     """
-    there, here = read(), determinism.machine()
-    found = [
-        determinism.departures(),
-        "other code trains" if there["code"] != _code() else "",
-    ]
-    found += [
-        f"{name} {value} here, {there['machine'].get(name)} there"
-        for name, value in here.items()
-        if name != "cores" and value != there["machine"].get(name)
-    ]
+    stored = read()
+    found = [determinism.departures()]
+    if stored["code"] != _code():
+        found.append("the training code differs")
+    for name, value in determinism.machine().items():
+        other = stored["machine"].get(name)
+        if name != "cores" and value != other:
+            found.append(f"{name} is {value} here, and was {other} for the manifest")
     return "; ".join(filter(None, found))
 
 

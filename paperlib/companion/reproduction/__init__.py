@@ -1,7 +1,8 @@
-"""Make the companion reproducible: record results, run notebooks without a browser, and compare results.
+"""Run notebooks without a browser, record their results, and compare the results.
 
-The last cells of a notebook record its numbers and figures in a results folder. A run of the notebooks fills this
-folder again. The report contains the comparison of the folder with the results stored in the repository.
+The last cells of a notebook record its numbers and figures in a results folder. A run
+of the notebooks fills this folder again. The report contains the comparison of the
+folder with the results stored in the repository.
 """
 
 from paperlib._support.determinism import FIXED as ARITHMETIC

@@ -1,12 +1,13 @@
 """Read and write the claims of the paper and their verdicts.
 
-FOLDER/claims.json follows the schema in `claims.schema.json`. For each claim it names the notebook and the recorded
-numbers that decide the claim. The values, the bounds and the verdict are filled in from the records. Notebook 00, the
-README and the report are made from this file.
+FOLDER/claims.json follows the schema in `claims.schema.json`. For each claim it names
+the notebook and the recorded numbers that decide the claim. The values, the bounds and
+the verdict are filled in from the records. Notebook 00, the README and the report are
+made from this file.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,17 @@ class Claim:
         str
             "holds" if all numbers keep their bounds, "does not hold" if one does not,
             or "not yet shown" if one is missing or has no bound.
+
+        Examples
+        --------
+        >>> numbers = {"error": Number(0.25, "error (%)", at_most=0.2)}
+        >>> Claim("C1", "It fits.", "03_fit", "ours", numbers).verdict
+        'does not hold'
         """
-        held = [number and number.holds for number in self.numbers.values()]
-        return (
-            "not yet shown"
-            if None in held
-            else "holds"
-            if all(held)
-            else "does not hold"
-        )
+        outcomes = [number and number.holds for number in self.numbers.values()]
+        if None in outcomes:
+            return "not yet shown"
+        return "holds" if all(outcomes) else "does not hold"
 
     @property
     def because(self) -> str:
@@ -80,7 +83,8 @@ class Claim:
 
         Examples
         --------
-        >>> Claim("C1", "It fits.", "03_fit", "ours", {"error": Number(0.25, "error (%)", at_most=0.5)}).because
+        >>> numbers = {"error": Number(0.25, "error (%)", at_most=0.5)}
+        >>> Claim("C1", "It fits.", "03_fit", "ours", numbers).because
         'holds: error = 0.25'
         """
         values = ", ".join(
@@ -92,7 +96,7 @@ class Claim:
 
 
 def read_claims(folder: str | Path) -> list[Claim]:
-    """Read the claims of FOLDER/claims.json with the numbers recorded in FOLDER/numbers.
+    """Read the claims of FOLDER/claims.json with the numbers in FOLDER/numbers.
 
     Parameters
     ----------
@@ -112,26 +116,35 @@ def read_claims(folder: str | Path) -> list[Claim]:
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
-    >>> entry = {"id": "C1", "text": "It fits.", "notebook": "03_fit", "protocol": "ours", "numbers": {"error": {}}}
+    >>> claim = {"id": "C1", "text": "It fits.", "notebook": "03_fit"}
+    >>> claim |= {"protocol": "ours", "numbers": {"error": {}}}
+    >>> content = {"paper": "A paper", "claims": [claim]}
     >>> with TemporaryDirectory() as folder:
-    ...     write_json(Path(folder) / "claims.json", {"paper": "A paper", "claims": [entry]})
+    ...     write_json(Path(folder) / "claims.json", content)
     ...     [claim.because for claim in read_claims(folder)]
     ['not yet shown']
     """
-    claims, path = [], validation.path("folder", folder) / CLAIMS
+    path = validation.path("folder", folder) / CLAIMS
+    claims = []
     for entry in read_validated(path, "claims")["claims"]:
         record = path.parent / "numbers" / f"{entry['notebook']}.json"
         recorded = read_record(record).numbers if record.exists() else {}
         numbers = {name: recorded.get(name) for name in entry["numbers"]}
-        words = {name: entry[name] for name in ("id", "text", "notebook", "protocol")}
         claims.append(
-            Claim(**words, numbers=numbers, said=entry.get("verdict", "not yet shown"))
+            Claim(
+                entry["id"],
+                entry["text"],
+                entry["notebook"],
+                entry["protocol"],
+                numbers,
+                entry.get("verdict", "not yet shown"),
+            )
         )
     return claims
 
 
 def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[Claim]:
-    """Write the values, bounds and verdicts of the stored numbers to FOLDER/claims.json, and optionally to a README.
+    """Write the values, bounds and verdicts of stored numbers to FOLDER/claims.json.
 
     Parameters
     ----------
@@ -157,59 +170,65 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
     --------
     >>> from tempfile import TemporaryDirectory
     >>> from paperlib import reproduction
-    >>> entry = {"id": "C1", "text": "It fits.", "notebook": "03_fit", "protocol": "ours", "numbers": {"error": {}}}
+    >>> claim = {"id": "C1", "text": "It fits.", "notebook": "03_fit"}
+    >>> claim |= {"protocol": "ours", "numbers": {"error": {}}}
+    >>> content = {"paper": "A paper", "claims": [claim]}
     >>> numbers = {"error": Number(0.25, "error (%)", at_most=0.5)}
     >>> with TemporaryDirectory() as folder:
-    ...     write_json(Path(folder) / "claims.json", {"paper": "A paper", "claims": [entry]})
+    ...     write_json(Path(folder) / "claims.json", content)
     ...     _ = reproduction.record("03_fit", folder, numbers=numbers, figures={})
     ...     [claim.verdict for claim in write_claims(folder)]
     ['holds']
     """
-    claims, path = read_claims(folder), Path(folder) / CLAIMS
+    claims = read_claims(folder)
+    path = Path(folder) / CLAIMS
     content = read_validated(path, "claims")
     for claim, entry in zip(claims, content["claims"], strict=True):
-        for name, number in (
-            claim.numbers.items() if any(claim.numbers.values()) else ()
-        ):
-            if number is None:
-                raise ValueError(
-                    f"{path}: {claim.id}: {claim.notebook} has recorded no number {name!r}"
-                )
-            if number.holds is None:
-                raise ValueError(
-                    f"{path}: {claim.id}: number {name!r} of {claim.notebook} has no bound"
-                )
+        if any(claim.numbers.values()):
+            _check_bounds(path, claim)
         entry["numbers"] = {
-            name: _told(number) if number else {}
+            name: _fields(number) if number else {}
             for name, number in claim.numbers.items()
         }
         entry["verdict"] = claim.verdict
     write_json(path, content)
     if readme is not None:
-        page = validation.path("readme", readme)
-        text = page.read_text(encoding="utf-8")
-        for claim in claims:
-            shown = f"[{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb)"
-            cells = (
-                claim.id,
-                claim.text.replace("|", "\\|"),
-                shown,
-                claim.verdict,
-                claim.protocol.replace("|", "\\|"),
-            )
-            row = f"| {' | '.join(cells)} |"
-            text = re.sub(
-                rf"^\| {claim.id} \|.*", lambda _: row, text, flags=re.MULTILINE
-            )
-        with atomically(page) as part:
-            part.write_text(text, encoding="utf-8")
+        _update_table(validation.path("readme", readme), claims)
     return claims
 
 
-def _told(number: Number) -> dict[str, Any]:
-    """Return the fields of a number that the claims file contains, without those that are None."""
-    told = {
-        name: getattr(number, name)
-        for name in ("value", "meaning", "at_most", "at_least")
+def _check_bounds(path: Path, claim: Claim) -> None:
+    """Raise a ValueError if a number of a claim is not recorded or has no bound.
+
+    The message begins with `path`, the file of the claims.
+    """
+    for name, number in claim.numbers.items():
+        if number is None or number.holds is None:
+            raise ValueError(
+                f"{path}: {claim.id}: number {name!r} must be recorded with a bound "
+                f"in {claim.notebook}"
+            )
+
+
+def _fields(number: Number) -> dict[str, Any]:
+    """Return the value, the meaning and the bounds of a number for the claims file."""
+    return {
+        name: value
+        for name, value in asdict(number).items()
+        if value is not None and name not in ("rtol", "atol")
     }
-    return {name: value for name, value in told.items() if value is not None}
+
+
+def _update_table(page: Path, claims: list[Claim]) -> None:
+    """Replace each row of a Markdown table that begins with the id of a claim."""
+    text = page.read_text(encoding="utf-8")
+    for claim in claims:
+        notebook = f"[{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb)"
+        cells = [claim.id, claim.text, notebook, claim.verdict, claim.protocol]
+        row = " | ".join(cell.replace("|", "\\|") for cell in cells)
+        # A function, because `sub` would interpret backslashes in a text.
+        text = re.sub(
+            rf"^\| {claim.id} \|.*", lambda _: f"| {row} |", text, flags=re.MULTILINE
+        )
+    with atomically(page) as part:
+        part.write_text(text, encoding="utf-8")

@@ -1,11 +1,11 @@
 """Compare new results with stored results.
 
-Numbers are compared within their tolerances. Figures are compared first by the data that they plot, then by their
-pixels.
+Numbers are compared within their tolerances. Figures are compared first by the data
+that they plot, then by their pixels.
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,16 +17,17 @@ from paperlib._support.validation import Floats
 from paperlib.companion.pretrained import manifest
 from paperlib.companion.reproduction import seed_variation
 from paperlib.companion.reproduction.claims import CLAIMS, Claim, read_claims
-from paperlib.companion.reproduction.records import Record, read_record
+from paperlib.companion.reproduction.records import Number, Record, read_record
 
 # The largest root mean square difference of pixels, whose values are 0 to 255. Fonts
 # and anti-aliasing move a few edges between machines.
-PIXELS = 6.0
+MAX_RMS = 6.0
 # The lines of another training are shifted by about their width. So pictures are
 # blurred by this number of pixels, and their difference is divided by the difference
 # from a blank sheet. A picture of another figure gives 0.75 or more.
-BLUR, SHARE_RETRAINED = 30, 0.6
-FINGERPRINT = 1e-6
+BLUR = 30
+MAX_SHARE = 0.6
+FINGERPRINT_RTOL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -96,183 +97,191 @@ def compare(
     >>> with TemporaryDirectory() as folder:
     ...     for name, value in (("stored", 1.0), ("new", 1.1)):
     ...         numbers = {"a": reproduction.Number(value, "a number")}
-    ...         _ = reproduction.record("01_test", f"{folder}/{name}", numbers=numbers, figures={})
+    ...         place = f"{folder}/{name}"
+    ...         _ = reproduction.record("01_test", place, numbers=numbers, figures={})
     ...     [verdict.passed for verdict in compare(f"{folder}/new", f"{folder}/stored")]
     [False]
     """
-    results, stored = (
-        validation.path("results", results),
-        validation.path("stored", stored),
-    )
-    made, kept, verdicts = _records(results), _records(stored), []
-    measured = seed_variation.read_seed_variation(stored)
-    names = made | kept if only is None else validation.sequence("only", only, str)
-    if not made:
+    results = validation.path("results", results)
+    stored = validation.path("stored", stored)
+    new_paths = _record_paths(results)
+    stored_paths = _record_paths(stored)
+    variation = seed_variation.read_seed_variation(stored)
+    names = new_paths.keys() | stored_paths.keys()
+    if only is not None:
+        names &= set(validation.sequence("only", only, str))
+    if not new_paths:
         raise FileNotFoundError(
             f"{results}: no results to compare; run the notebooks first"
         )
-    for name in sorted((made | kept).keys() & set(names)):
-        if name not in made or name not in kept:
-            verdicts.append(Verdict(name, "record", name, note=_alone(name in kept)))
+    verdicts = []
+    for name in sorted(names):
+        if name not in new_paths or name not in stored_paths:
+            verdicts.append(_one_sided(name, "record", name, name in stored_paths))
             continue
-        new, old = read_record(made[name]), read_record(kept[name])
+        new, old = read_record(new_paths[name]), read_record(stored_paths[name])
+        for number in old.numbers | new.numbers:
+            verdicts.append(_compare_number(number, new, old, variation.get(name)))
+        for figure in old.figures | new.figures:
+            verdicts.append(_compare_figure(figure, new, old, results, stored))
+    if (stored / CLAIMS).exists():
         verdicts += [
-            *_compare_numbers(new, old, measured.get(name)),
-            *_compare_figures(new, old, results, stored),
+            _compare_claim(claim, read_record(new_paths[claim.notebook]))
+            for claim in read_claims(stored)
+            if claim.notebook in names & new_paths.keys()
         ]
-    for claim in read_claims(stored) if (stored / CLAIMS).exists() else ():
-        if claim.notebook in made.keys() & set(names):
-            verdicts.append(_compare_claim(claim, read_record(made[claim.notebook])))
     return verdicts
 
 
-def _records(folder: Path) -> dict[str, Path]:
-    """Return {name of the notebook: path} of the records in a folder, in the order of the names."""
+def _record_paths(folder: Path) -> dict[str, Path]:
+    """Return {notebook: path} of the records in a folder, sorted by name."""
     return {path.stem: path for path in sorted((folder / "numbers").glob("*.json"))}
 
 
-def _alone(stored: bool) -> str:
-    """Return the note on an item that only one of the two folders has."""
-    return "stored, but not made anew" if stored else "made, but not stored"
+def _one_sided(notebook: str, kind: str, name: str, stored: bool) -> Verdict:
+    """Return the verdict on an item that only one of the two folders has."""
+    note = "stored, but not in the new results"
+    if not stored:
+        note = "in the new results, but not stored"
+    return Verdict(notebook, kind, name, note=note)
 
 
-def _compare_numbers(
-    new: Record, old: Record, measured: dict[str, Floats] | None
-) -> Iterator[Verdict]:
-    """Yield a verdict for each number of two records of the same notebook.
+def _compare_number(
+    name: str, new: Record, old: Record, variation: dict[str, Floats] | None
+) -> Verdict:
+    """Return the verdict on a number of two records of the same notebook.
 
-    `measured` has the values of each number over trainings with different seeds, by name, or is None if they were
-    not measured for this notebook. These values set the allowed difference if the notebook has used networks that
-    were trained again with other bits.
+    `variation` has the values of each number over trainings with different seeds, by
+    name, or is None if they were not measured for this notebook. These values set the
+    allowed interval if the notebook has used networks that were trained again with
+    other bits.
     """
-    for name in old.numbers | new.numbers:
-        if name not in new.numbers or name not in old.numbers:
-            yield Verdict(
-                old.notebook, "number", name, note=_alone(name in old.numbers)
-            )
-            continue
-        was, now = old.numbers[name], new.numbers[name]
-        allowed = was.rtol * abs(was.value) + was.atol
-        text = f"± {was.atol:.0e}" if was.atol else f"± {was.rtol:.0e} relative"
-        passed, note = abs(now.value - was.value) <= allowed, was.meaning
-        if _otherwise_trained(new, old):
-            if measured is None:
-                passed, text = True, "no spread measured"
-            elif name in measured:
-                # One more training
-                factor = seed_variation.allowed_factor(
-                    np.append(measured[name], was.value)
-                )
-                least, most = sorted((was.value / factor, was.value * factor))
-                passed, text = (
-                    least <= now.value <= most,
-                    f"a factor of {factor:.2g} (between trainings)",
-                )
-        # The stored bound decides, so that a new run cannot loosen the bound with which
-        # it is compared.
-        if replace(was, value=now.value).holds is False:
-            bound = (
-                was.at_least
-                if was.at_most is None or now.value <= was.at_most
-                else was.at_most
-            )
-            passed, note = False, f"{note}; breaks its bound {bound:g}"
-        yield Verdict(
-            old.notebook,
-            "number",
-            name,
-            f"{was.value:.9g}",
-            f"{now.value:.9g}",
-            text,
-            passed,
-            note,
-        )
+    if name not in new.numbers or name not in old.numbers:
+        return _one_sided(old.notebook, "number", name, name in old.numbers)
+    stored, value = old.numbers[name], new.numbers[name].value
+    if not _have_other_bits(new, old):
+        lower, upper, allowed = _allowed(stored, None)
+    elif variation is None:
+        lower, upper, allowed = -np.inf, np.inf, "seed-to-seed variation unknown"
+    else:
+        # A number without values does not depend on the training.
+        lower, upper, allowed = _allowed(stored, variation.get(name))
+    passed, note = lower <= value <= upper, stored.meaning
+    # The stored bound decides, so that a new run cannot loosen the bound with which it
+    # is compared.
+    if replace(stored, value=value).holds is False:
+        passed, note = False, f"{note}; violates its bound"
+    texts = f"{stored.value:.9g}", f"{value:.9g}", allowed
+    return Verdict(old.notebook, "number", name, *texts, passed, note)
+
+
+def _allowed(stored: Number, trainings: Floats | None) -> tuple[float, float, str]:
+    """Return the lower and the upper bound of the allowed values, and a description.
+
+    `trainings` has the values of the number over trainings with different seeds. The
+    stored value counts as one more training. If `trainings` is None, both runs have
+    used the same networks, or no networks, and the tolerance of the number decides.
+    """
+    if trainings is None:
+        tolerance = stored.rtol * abs(stored.value) + stored.atol
+        text = f"± {stored.rtol:.0e} relative"
+        if stored.atol:
+            text = f"± {stored.atol:.0e}"
+        return stored.value - tolerance, stored.value + tolerance, text
+    factor = seed_variation.allowed_factor(np.append(trainings, stored.value))
+    # The larger multiple of a negative number is the lower bound.
+    lower, upper = sorted((stored.value / factor, stored.value * factor))
+    return lower, upper, f"a factor of {factor:.2g} (between trainings)"
 
 
 def _compare_claim(claim: Claim, new: Record) -> Verdict:
     """Return the verdict on a claim for the new record of its notebook.
 
-    The claim is decided with the new values and the stored bounds. The comparison passes if the verdict is the
-    stored one.
+    The claim is decided with the new values and the stored bounds. The comparison
+    passes if the verdict is the stored one.
     """
-    numbers = {
-        name: replace(was, value=new.numbers[name].value)
-        if was and name in new.numbers
-        else None
-        for name, was in claim.numbers.items()
-    }
-    made = replace(claim, numbers=numbers)
-    passed = made.verdict == claim.said
-    return Verdict(
-        claim.notebook,
-        "claim",
-        claim.id,
-        claim.said,
-        made.because,
-        "the same verdict",
-        passed,
-        claim.text,
+    numbers: dict[str, Number | None] = dict.fromkeys(claim.numbers)
+    for name, number in claim.numbers.items():
+        if number and name in new.numbers:
+            numbers[name] = replace(number, value=new.numbers[name].value)
+    decided = replace(claim, numbers=numbers)
+    passed = decided.verdict == claim.said
+    texts = claim.said, decided.because, "the same verdict"
+    return Verdict(claim.notebook, "claim", claim.id, *texts, passed, claim.text)
+
+
+def _compare_figure(
+    name: str, new: Record, old: Record, results: Path, stored: Path
+) -> Verdict:
+    """Return the verdict on a figure of two records of the same notebook.
+
+    `results` and `stored` are the folders with the pictures. If networks were trained
+    again with other bits, the blurred pictures are compared, else the plotted data and
+    the pixels.
+    """
+    verdict = Verdict(old.notebook, "figure", name)
+    pictures = stored / f"{name}.png", results / f"{name}.png"
+    recorded = name in new.figures and name in old.figures
+    if not recorded or not all(picture.exists() for picture in pictures):
+        return replace(verdict, note="missing on one side")
+    # Otherwise the report would show the difference of an earlier comparison beside
+    # pictures that no longer differ.
+    (results / f"{name}-failed-diff.png").unlink(missing_ok=True)
+    blurred = _have_other_bits(new, old)
+    difference = _picture_difference(*pictures, blurred)
+    if difference is None:
+        return replace(verdict, note="the pictures differ in size")
+    maximum, allowed = MAX_RMS, f"rms of pixels <= {MAX_RMS:g}"
+    if blurred:
+        maximum = MAX_SHARE
+        allowed = f"blurred, {maximum:g} of the difference from a blank sheet"
+    same_data = blurred or _same_arrays(new.figures[name], old.figures[name])
+    return replace(
+        verdict,
+        new=f"{difference:.2f}",
+        allowed=allowed,
+        passed=same_data and difference <= maximum,
+        note="" if same_data else "plots other data",
     )
 
 
-def _compare_figures(
-    new: Record, old: Record, results: Path, stored: Path
-) -> Iterator[Verdict]:
-    """Yield a verdict for each figure of two records of the same notebook.
+def _picture_difference(stored: Path, new: Path, blurred: bool) -> float | None:
+    """Return the difference of two pictures, or None if they differ in size.
 
-    `results` and `stored` are the folders with the pictures. If networks were trained again with other bits, the
-    blurred pictures are compared, else the plotted data and the pixels.
+    It is the root mean square of the pixels' differences or, if `blurred`, the norm of
+    the difference of the blurred pictures in units of the stored picture's difference
+    from a blank sheet. A picture of the difference is written beside the new picture.
     """
+    from matplotlib.image import imread
     from matplotlib.testing.compare import compare_images
     from matplotlib.testing.exceptions import ImageComparisonFailure
+    from scipy.ndimage import gaussian_filter
 
-    for name in old.figures | new.figures:
-        was, now = stored / f"{name}.png", results / f"{name}.png"
-        if not (
-            name in new.figures
-            and name in old.figures
-            and was.exists()
-            and now.exists()
-        ):
-            yield Verdict(old.notebook, "figure", name, note="is missing on one side")
-            continue
-        # Otherwise the report would show the difference of an earlier comparison beside
-        # pictures that no longer differ.
-        (results / f"{name}-failed-diff.png").unlink(missing_ok=True)
-        try:
-            difference = compare_images(str(was), str(now), tol=0, in_decorator=True)
-        except ImageComparisonFailure:
-            yield Verdict(
-                old.notebook, "figure", name, note="the pictures differ in size"
-            )
-            continue
-        if _otherwise_trained(new, old):
-            size, most = (
-                _share_of_a_blank_sheet(was, now) if difference else 0.0,
-                SHARE_RETRAINED,
-            )
-            note, allowed = "", f"blurred, {most:g} of a blank sheet's difference"
-        else:
-            size, most = float(difference["rms"]) if difference else 0.0, PIXELS
-            note = (
-                ""
-                if _same_arrays(new.figures[name], old.figures[name])
-                else "plots other data"
-            )
-            allowed = f"rms of pixels <= {most:g}"
-        passed = size <= most and not note
-        yield Verdict(
-            old.notebook, "figure", name, "", f"{size:.2f}", allowed, passed, note
-        )
+    try:
+        pixels = compare_images(str(stored), str(new), tol=0, in_decorator=True)
+    except ImageComparisonFailure:
+        return None
+    if pixels is None:  # the pictures are equal
+        return 0.0
+    if not blurred:
+        return float(pixels["rms"])
+    old, now = (
+        gaussian_filter(imread(path)[..., :3], (BLUR, BLUR, 0))
+        for path in (stored, new)
+    )
+    return float(np.linalg.norm(now - old) / np.linalg.norm(1 - old))
 
 
-def _otherwise_trained(new: Record, old: Record) -> bool:
-    """Return whether networks were trained again, with bits that are unknown or differ from the stored bits."""
+def _have_other_bits(new: Record, old: Record) -> bool:
+    """Return whether a run has trained networks whose bits are not the stored bits.
+
+    Networks without recorded hashes count as different.
+    """
     return new.retrained and not (new.networks and new.networks == old.networks)
 
 
 def compare_networks(results: str | Path) -> list[Verdict]:
-    """Compare networks that a run has trained again with the manifest of the pretrained networks.
+    """Compare newly trained networks with the manifest of the pretrained networks.
 
     Networks with other bits are not a failure of the reproduction. In that case the
     numbers are compared by their seed-to-seed variation.
@@ -280,7 +289,7 @@ def compare_networks(results: str | Path) -> list[Verdict]:
     Parameters
     ----------
     results : path
-        A results folder. Its subfolder `pretrained` has the newly trained networks.
+        A results folder. Its subfolder `networks` has the newly trained networks.
 
     Returns
     -------
@@ -294,53 +303,33 @@ def compare_networks(results: str | Path) -> list[Verdict]:
     >>> compare_networks("a_folder_without_networks")
     []
     """
-    folder, verdicts = validation.path("results", results) / "networks", []
-    known = manifest.read()["networks"]
-    for path in sorted(path for path in folder.glob("*.npz") if path.stem in known):
-        was, now = known[path.stem]["sha256"], manifest.digest(path)
-        why = (
-            "identical"
-            if was == now
-            else manifest.differences()
-            or "other bits, and nothing known is otherwise here"
-        )
-        verdicts.append(
-            Verdict(
-                "",
-                "networks",
-                path.stem,
-                was[:16],
-                now[:16],
-                "identical",
-                was == now,
-                why,
-            )
-        )
+    folder = validation.path("results", results) / "networks"
+    networks = manifest.read()["networks"]
+    verdicts = []
+    for path in sorted(folder.glob("*.npz")):
+        if path.stem not in networks:
+            continue
+        stored, new = networks[path.stem]["sha256"], manifest.digest(path)
+        passed, note = stored == new, "identical"
+        if not passed:
+            note = manifest.differences() or "other bits for an unknown reason"
+        texts = stored[:16], new[:16], "identical"
+        verdicts.append(Verdict("", "networks", path.stem, *texts, passed, note))
     return verdicts
 
 
-def _share_of_a_blank_sheet(stored: Path, new: Path) -> float:
-    """Return the difference of two blurred pictures, divided by the stored picture's difference from a blank sheet."""
-    from matplotlib.image import imread
-    from scipy.ndimage import gaussian_filter
-
-    was, now = (
-        gaussian_filter(imread(path)[..., :3], (BLUR, BLUR, 0))
-        for path in (stored, new)
-    )
-    return float(np.linalg.norm(now - was) / np.linalg.norm(1 - was))
-
-
 def _same_arrays(new: list[list[float]], old: list[list[float]]) -> bool:
-    """Return whether the fingerprints of a figure agree: lengths exactly, other entries up to `FINGERPRINT`.
+    """Return whether the fingerprints of a figure agree.
 
-    Each row of a fingerprint has the length of a plotted array, its norm, and its inner product with a ramp.
+    Each row of a fingerprint has the length of a plotted array, its norm, and its inner
+    product with a ramp. Lengths must agree exactly, and the other entries up to
+    FINGERPRINT_RTOL.
     """
     if [row[0] for row in new] != [row[0] for row in old]:
         return False
     a, b = (np.array(rows, dtype=float).reshape(-1, 3)[:, 1:] for rows in (new, old))
     scale = np.abs(b).max(axis=1, initial=0, keepdims=True)
-    return bool((np.abs(a - b) <= FINGERPRINT * scale).all())
+    return bool((np.abs(a - b) <= FINGERPRINT_RTOL * scale).all())
 
 
 def store(
@@ -376,18 +365,15 @@ def store(
     ...     store(f"{folder}/new", f"{folder}/stored")
     ['numbers/01_test.json']
     """
-    results, stored = (
-        validation.path("results", results),
-        validation.path("stored", stored),
-    )
-    made = _records(results)
-    chosen = made if only is None else validation.sequence("only", only, str)
+    results = validation.path("results", results)
+    stored = validation.path("stored", stored)
+    paths = _record_paths(results)
+    chosen = paths if only is None else validation.sequence("only", only, str)
     names: list[str] = []
-    for name, path in made.items():
+    for name, path in paths.items():
         if name in chosen:
-            names += [f"{figure}.png" for figure in read_record(path).figures] + [
-                f"numbers/{path.name}"
-            ]
+            names += [f"{figure}.png" for figure in read_record(path).figures]
+            names.append(f"numbers/{path.name}")
     if not names:
         raise FileNotFoundError(
             f"{results}: no results to store; run the notebooks first"

@@ -1,7 +1,8 @@
 """Write and read the results of a notebook.
 
-Numbers are written to a small JSON file, and figures to PNG files. The JSON file also has a fingerprint of the data
-that each figure plots.
+Numbers are written to a small JSON file, and figures to PNG files. The JSON file also
+has a fingerprint of the data that each figure plots. JSON files are validated by the
+schemas in this folder when they are read.
 """
 
 import json
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from html import escape
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,15 @@ from paperlib._support.files import atomically, read_json, write_json
 from paperlib.companion import pretrained
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, repr=False)
 class Table:
     """A table of numbers with a heading for each column.
+
+    A notebook displays it as HTML. Its text is compared between runs.
 
     Parameters
     ----------
@@ -41,7 +46,8 @@ class Table:
 
     Examples
     --------
-    >>> Table("relative error", ["1st", "2nd"], {"Adam": [0.0123, 1.5], "SOAP": [2e-4, "-"]}, ".1e")
+    >>> rows = {"Adam": [0.0123, 1.5], "SOAP": [2e-4, "-"]}
+    >>> Table("relative error", ["1st", "2nd"], rows, ".1e")
     relative error      1st      2nd
     Adam            1.2e-02  1.5e+00
     SOAP            2.0e-04        -
@@ -54,51 +60,43 @@ class Table:
 
     def __post_init__(self) -> None:
         rows = {name: tuple(cells) for name, cells in self.rows.items()}
-        for name, value in (("columns", tuple(self.columns)), ("rows", rows)):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "columns", tuple(self.columns))
+        object.__setattr__(self, "rows", rows)
 
     def _lines(self) -> list[list[str]]:
         """Return the cells of the heading and of all rows as text."""
-        written = [
-            [
-                name,
-                *(
-                    cell if isinstance(cell, str) else format(cell, self.fmt)
-                    for cell in cells
-                ),
-            ]
-            for name, cells in self.rows.items()
-        ]
-        return [[self.title, *self.columns], *written]
+        lines = [[self.title, *self.columns]]
+        for name, cells in self.rows.items():
+            lines.append([name])
+            for cell in cells:
+                text = cell if isinstance(cell, str) else format(cell, self.fmt)
+                lines[-1].append(text)
+        return lines
 
     def __repr__(self) -> str:
         lines = self._lines()
-        widths = [
-            max(len(line[k]) for line in lines if k < len(line))
-            for k in range(len(lines[0]))
-        ]
-        return "\n".join(
-            "  ".join(
-                [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]
-            ).rstrip()
-            for line in lines
-        )
+        columns = zip_longest(*lines, fillvalue="")
+        first, *widths = (max(map(len, column)) for column in columns)
+        texts = []
+        for name, *cells in lines:
+            aligned = [name.ljust(first), *map(str.rjust, cells, widths)]
+            texts.append("  ".join(aligned).rstrip())
+        return "\n".join(texts)
 
     def _repr_html_(self) -> str:
-        head, *rows = ([escape(cell) for cell in line] for line in self._lines())
-        top = f"<th style='text-align: left'>{head[0]}</th>" + "".join(
-            f"<th>{cell}</th>" for cell in head[1:]
-        )
-        body = [
-            f"<tr><td style='text-align: left'>{name}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-            for name, *cells in rows
-        ]
-        return "\n".join(["<table>", f"<tr>{top}</tr>", *body, "</table>"])
+        rows: list[str] = []
+        for line in self._lines():
+            tag = "td" if rows else "th"
+            name, *cells = map(escape, line)
+            row = f"<{tag} style='text-align: left'>{name}</{tag}>"
+            row += "".join(f"<{tag}>{cell}</{tag}>" for cell in cells)
+            rows.append(f"<tr>{row}</tr>")
+        return "\n".join(["<table>", *rows, "</table>"])
 
 
 @dataclass(frozen=True)
 class Number:
-    """A recorded number with the tolerance of its reproduction and the bounds of its claim.
+    """A recorded number with its tolerance and the bounds of its claim.
 
     Parameters
     ----------
@@ -134,15 +132,13 @@ class Number:
     at_least: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", validation.number("value", self.value))
         validation.instance("meaning", self.meaning, str)
         validation.number("rtol", self.rtol, minimum=0)
         validation.number("atol", self.atol, minimum=0)
-        for name in ("at_most", "at_least"):
-            if getattr(self, name) is not None:
-                object.__setattr__(
-                    self, name, validation.number(name, getattr(self, name))
-                )
+        for name in ("value", "at_most", "at_least"):
+            value = getattr(self, name)
+            if name == "value" or value is not None:
+                object.__setattr__(self, name, validation.number(name, value))
 
     @property
     def holds(self) -> bool | None:
@@ -152,6 +148,11 @@ class Number:
         -------
         bool or None
             None if the number has no bound.
+
+        Examples
+        --------
+        >>> Number(0.3, "error (%)", at_least=0.5).holds
+        False
         """
         if self.at_most is None and self.at_least is None:
             return None
@@ -190,13 +191,17 @@ def errors_by_order(
 
     Examples
     --------
-    >>> numbers = errors_by_order("born_{n}", [0.1, 0.2], "order {n}", at_most=[None, 0.5])
+    >>> errors, bounds = [0.1, 0.2], [None, 0.5]
+    >>> numbers = errors_by_order("born_{n}", errors, "order {n}", at_most=bounds)
     >>> numbers["born_1"].holds, numbers["born_2"].holds
     (None, True)
     """
     bounds = [None] * len(errors) if at_most is None else at_most
     if len(bounds) != len(errors):
-        raise ValueError(f"at_most: {len(bounds)} bounds; errors has {len(errors)}")
+        raise ValueError(
+            f"at_most: {len(bounds)} bounds; must be one for each of "
+            f"the {len(errors)} errors"
+        )
     return {
         name.format(n=n): Number(error, meaning.format(n=n), at_most=bound)
         for n, (error, bound) in enumerate(zip(errors, bounds, strict=True), 1)
@@ -238,7 +243,10 @@ def record(
     networks: Sequence[str] = (),
     retrained: bool = False,
 ) -> Table:
-    """Write the numbers of a notebook to FOLDER/numbers/NOTEBOOK.json and its figures to ``FOLDER/*.png``.
+    """Write the numbers and the figures of a notebook to a results folder.
+
+    The numbers are written to FOLDER/numbers/NOTEBOOK.json, the figures to
+    ``FOLDER/*.png``.
 
     Parameters
     ----------
@@ -277,65 +285,78 @@ def record(
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
+    >>> numbers = {"a": Number(1.0, "a number", at_most=2.0)}
     >>> with TemporaryDirectory() as folder:
-    ...     record("01_test", folder, numbers={"a": Number(1.0, "a number", at_most=2.0)}, figures={})
+    ...     record("01_test", folder, numbers=numbers, figures={})
     01_test  verdict
     a          holds
     """
-    import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
-    from paperlib.companion.figures.style import STYLE
-
-    folder, notebook = validation.path("folder", folder), _name("notebook", notebook)
-    for of, items in (("numbers", numbers), ("figures", figures)):
-        for name in validation.instance(of, items, dict):
-            _name(of, name)
-    validation.instance("retrained", retrained, bool)
-    validation.sequence("numbers", numbers.values(), Number)
-    validation.sequence("figures", figures.values(), Figure)
-    trained = folder / "networks" if retrained else None
-    hashes = [
-        pretrained.sha256(name, trained)
-        for name in validation.sequence("networks", networks, str)
-    ]
+    folder = validation.path("folder", folder)
+    _check_name("notebook", notebook)
+    _check_items("numbers", numbers, Number)
+    _check_items("figures", figures, Figure)
+    trained = (
+        folder / "networks"
+        if validation.instance("retrained", retrained, bool)
+        else None
+    )
+    hashes: dict[str, str] = {}
+    for name in validation.sequence("networks", networks, str):
+        hashes |= pretrained.sha256(name, trained)
     for name, figure in figures.items():
-        with (
-            plt.style.context(["default", STYLE]),
-            atomically(folder / f"{name}.png") as part,
-        ):
-            # Without metadata the bytes of the file depend only on the picture.
-            figure.savefig(part, format="png", metadata={"Software": None})
+        _save(figure, folder / f"{name}.png")
     content = {
         "notebook": notebook,
         "retrained": retrained,
-        "networks": {name: digest for each in hashes for name, digest in each.items()},
-        "numbers": {name: _shortest(number) for name, number in numbers.items()},
+        "networks": hashes,
+        "numbers": {name: _fields(number) for name, number in numbers.items()},
         "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
     }
     write_json(folder / "numbers" / f"{notebook}.json", content)
     verdicts = {True: "holds", False: "DOES NOT HOLD", None: "recorded"}
-    return Table(
-        notebook,
-        ["verdict"],
-        {name: [verdicts[number.holds]] for name, number in numbers.items()},
-    )
+    rows = {name: [verdicts[number.holds]] for name, number in numbers.items()}
+    return Table(notebook, ["verdict"], rows)
 
 
-def _name(of: str, value: Any) -> str:
-    """Return `value` if it can be the name of a file, else raise an error that names the argument `of`.
+def _check_items(argument: str, items: Any, kind: type) -> None:
+    """Check that an argument of `record` is a dict of file names to objects of a type.
+
+    Raise an error that names the argument otherwise.
+    """
+    for name in validation.instance(argument, items, dict):
+        _check_name(argument, name)
+    validation.sequence(argument, items.values(), kind)
+
+
+def _check_name(argument: str, name: Any) -> None:
+    """Raise an error that names the argument if `name` cannot be the name of a file.
 
     Path separators are refused, so that every file stays in the results folder.
     """
-    if not validation.instance(of, value, str) or set(value) & set("/\\\0\n"):
+    if not validation.instance(argument, name, str) or set(name) & set("/\\\0\n"):
         raise ValueError(
-            f"{of}: name {validation.brief(value)}; must be a plain name of a file"
+            f"{argument}: name {validation.brief(name)}; must be a plain name of a file"
         )
-    return value
 
 
-def _shortest(number: Number) -> dict[str, Any]:
-    """Return the fields of a number that differ from their defaults, and always the tolerance."""
+def _save(figure: "Figure", path: Path) -> None:
+    """Write a figure to a PNG file whose bytes depend only on the picture."""
+    import matplotlib.pyplot as plt
+
+    from paperlib.companion.figures.style import STYLE
+
+    with plt.style.context(["default", STYLE]), atomically(path) as part:
+        # Matplotlib's version in the metadata would change the bytes.
+        figure.savefig(part, format="png", metadata={"Software": None})
+
+
+def _fields(number: Number) -> dict[str, Any]:
+    """Return the fields of a number for its JSON file.
+
+    Fields equal to their defaults are left out, except for the tolerance `rtol`.
+    """
     defaults = {field.name: field.default for field in fields(Number)}
     return {
         name: value
@@ -346,7 +367,7 @@ def _shortest(number: Number) -> dict[str, Any]:
 
 @cache
 def _validator(kind: str) -> Callable[[Any], Any]:
-    """Compile the schema in KIND.schema.json to a function that validates JSON content."""
+    """Compile the schema in KIND.schema.json to a function that validates JSON."""
     import fastjsonschema
 
     schema = (files(__package__) / f"{kind}.schema.json").read_text(encoding="utf-8")
@@ -371,15 +392,18 @@ def read_validated(path: str | Path, kind: str) -> Any:
     Raises
     ------
     ValueError
-        If the file does not follow the schema.
+        If the file does not follow the schema. The message names the place in the file,
+        the value, and the allowed values.
     ModuleNotFoundError
         If fastjsonschema is not installed.
     """
     try:
         from fastjsonschema import JsonSchemaValueException
     except ModuleNotFoundError:
-        needs = "records are read with it; pip install 'neural-born-series[notebooks]'"
-        raise ModuleNotFoundError(f"fastjsonschema: {needs}") from None
+        raise ModuleNotFoundError(
+            "fastjsonschema: validates records; "
+            "must be installed with pip install 'neural-born-series[notebooks]'"
+        ) from None
     content = read_json(path)
     try:
         return _validator(kind)(content)
@@ -416,49 +440,60 @@ def read_record(path: str | Path) -> Record:
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
+    >>> numbers = {"a": Number(1.0, "a number")}
     >>> with TemporaryDirectory() as folder:
-    ...     _ = record("01_test", folder, numbers={"a": Number(1.0, "a number")}, figures={})
+    ...     _ = record("01_test", folder, numbers=numbers, figures={})
     ...     read_record(f"{folder}/numbers/01_test.json").numbers["a"].value
     1.0
     """
     content = read_validated(path, "record")
-    known = {field.name for field in fields(Number)}
-    numbers = {
-        name: Number(**{key: value for key, value in number.items() if key in known})
-        for name, number in content["numbers"].items()
-    }
-    networks = content.get("networks", {})
+    names = {field.name for field in fields(Number)}
+    numbers = {}
+    for name, entry in content["numbers"].items():
+        # The schema allows other fields, such as those of earlier versions.
+        numbers[name] = Number(**{key: entry[key] for key in names & entry.keys()})
     return Record(
-        content["notebook"], content["retrained"], numbers, content["figures"], networks
+        content["notebook"],
+        content["retrained"],
+        numbers,
+        content["figures"],
+        content.get("networks", {}),
     )
 
 
 def _fingerprint(figure: "Figure") -> list[list[float]]:
-    """Return the length, the norm and the inner product with a ramp of each array that a figure plots.
+    """Return [length, norm, inner product with a ramp] of each array of a figure.
 
-    These three numbers detect a relative change of the data of 1e-6, which neither the eye nor a tolerant comparison of
-    pixels detects. Lines whose gid is `style.ROUNDING` are left out, because their data differ between machines.
+    These three numbers detect a relative change of the data of 1e-6, which neither the
+    eye nor a tolerant comparison of pixels detects.
     """
-    from paperlib.companion.figures.style import ROUNDING
-
     rows: list[list[float]] = []
-    for axis in figure.axes:
-        arrays: list[Any] = [
-            line.get_xydata() for line in axis.lines if line.get_gid() != ROUNDING
-        ]
-        arrays += [image.get_array() for image in axis.images]
-        arrays += [
-            patch.get_patch_transform().transform_path(patch.get_path()).vertices
-            for patch in axis.patches
-        ]
-        for collection in axis.collections:
-            paths = [path.vertices for path in collection.get_paths()]
-            arrays += [np.concatenate(paths)] if paths else []
-        for array in arrays:
-            flat: np.ndarray = np.ma.filled(
-                np.ma.asarray(array, dtype=float), np.nan
-            ).ravel()
+    for axes in figure.axes:
+        for array in _plotted_arrays(axes):
+            masked: np.ma.MaskedArray = np.ma.asarray(array, dtype=float)
+            flat = masked.filled(np.nan).ravel()
             flat = np.where(np.isfinite(flat), flat, 0.0)
             ramp = np.linspace(1, 2, len(flat))
             rows.append([len(flat), float(np.linalg.norm(flat)), float(ramp @ flat)])
     return rows
+
+
+def _plotted_arrays(axes: "Axes") -> list[Any]:
+    """Return the arrays that lines, images, patches and collections plot.
+
+    Lines whose gid is `style.ROUNDING` are left out, because their data differ between
+    machines.
+    """
+    from paperlib.companion.figures.style import ROUNDING
+
+    arrays: list[Any] = [
+        line.get_xydata() for line in axes.lines if line.get_gid() != ROUNDING
+    ]
+    arrays += [image.get_array() for image in axes.images]
+    for patch in axes.patches:
+        path = patch.get_patch_transform().transform_path(patch.get_path())
+        arrays.append(path.vertices)
+    for collection in axes.collections:
+        if paths := collection.get_paths():
+            arrays.append(np.concatenate([path.vertices for path in paths]))
+    return arrays

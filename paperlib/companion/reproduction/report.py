@@ -1,6 +1,7 @@
 """Write the report of a reproduction as one HTML page.
 
-The page lists the machine and the software of the run, then each number and each figure beside its stored counterpart.
+The page lists the machine and the software of the run, then each number and each figure
+beside its stored counterpart.
 """
 
 import base64
@@ -20,7 +21,7 @@ from paperlib.companion.reproduction.run_notebooks import PROFILES
 def provenance(
     root: str | Path, profile: str, seconds: float, networks: Sequence[Verdict]
 ) -> dict[str, str]:
-    """Return facts about a run of a checkout: the profile, the code, the machine and the libraries.
+    """Return facts about a run of a checkout.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ def provenance(
     Returns
     -------
     dict of str to str
-        One line of text for each fact. The report begins with these lines.
+        One line of text for each fact: the profile, the newly trained networks, the
+        code, the machine and the libraries. The report begins with these lines.
 
     Examples
     --------
@@ -46,43 +48,42 @@ def provenance(
     from threadpoolctl import threadpool_info
 
     identical = sum(verdict.passed for verdict in networks)
-    said = f"{identical} of {len(networks)} trained anew are identical to those that ship, bit for bit"
-    others = sorted({verdict.note for verdict in networks if not verdict.passed})
+    trained = f"{identical} of {len(networks)} trained again are identical bit by bit"
+    reasons = sorted({verdict.note for verdict in networks if not verdict.passed})
     # Report the kernels that the linear algebra library has loaded. Environment
     # variables only request them, and a library ignores the name of a processor that it
     # does not support.
-    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    each = "{internal_api} {version} for {architecture}, threads: {num_threads}"
+    template = "{internal_api} {version} for {architecture}, threads: {num_threads}"
+    libraries = [
+        template.format(**{"architecture": "any processor"} | pool)
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    ]
     return {
         "profile": f"{profile}: {PROFILES[profile]}",
-        "networks": "; ".join([said, *others]) if networks else "none trained anew",
+        "networks": "; ".join([trained, *reasons]) if networks else "pretrained only",
         "commit": _commit(Path(root)),
         "date": datetime.now(UTC).isoformat(" ", "seconds"),
-        "wall time": f"{seconds:.0f} s, less what earlier runs had finished",
-        "arithmetic": determinism.departures()
-        or "the one arithmetic, alike on every x86-64 processor with AVX2",
-        "linear algebra": "; ".join(
-            sorted(
-                each.format(**{"architecture": "any processor"} | pool) for pool in blas
-            )
-        ),
+        "wall time": f"{seconds:.0f} s, without the notebooks of earlier runs",
+        "deterministic mode": determinism.departures() or "yes",
+        "linear algebra": "; ".join(sorted(libraries)),
         **determinism.machine(),
     }
 
 
 def _commit(root: Path) -> str:
-    """Return the hash of the checkout's commit, and whether the files differ from it."""
+    """Return the hash of the checkout's commit, and whether files differ from it."""
 
-    def git(*words: str) -> str:
+    def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "-C", root, *words], capture_output=True, text=True, check=True
+            ["git", "-C", root, *arguments], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
         clean = not git("status", "--porcelain")
         return f"{git('rev-parse', 'HEAD')}, {'clean' if clean else 'with changes'}"
     except (OSError, subprocess.CalledProcessError):
-        return "not known: no git checkout, or no git"
+        return "unknown, without git or outside a git checkout"
 
 
 def write_report(
@@ -120,17 +121,14 @@ def write_report(
     from jinja2 import Environment
 
     def pictures(name: str) -> list[tuple[str, str]]:
-        places = {
-            "stored": (stored, name),
-            "new": (results, name),
-            "difference": (results, f"{name}-failed-diff"),
-        }
         return [
-            (caption, _embedded(Path(folder, f"{stem}.png")))
-            for caption, (folder, stem) in places.items()
+            ("stored", _embedded(Path(stored, f"{name}.png"))),
+            ("new", _embedded(Path(results, f"{name}.png"))),
+            ("difference", _embedded(Path(results, f"{name}-failed-diff.png"))),
         ]
 
-    def made_by(notebook: str) -> str:
+    def executed(notebook: str) -> str:
+        """Return the address of an executed notebook, or "" if it does not exist."""
         page = Path(results, "notebooks", f"{notebook}.html")
         return os.path.relpath(page, Path(path).parent) if page.exists() else ""
 
@@ -138,7 +136,7 @@ def write_report(
     template = Environment(autoescape=True).from_string(page)
     with atomically(path) as part:
         text = template.render(
-            verdicts=verdicts, facts=facts, pictures=pictures, made_by=made_by
+            verdicts=verdicts, facts=facts, pictures=pictures, executed=executed
         )
         part.write_text(text, encoding="utf-8")
 
@@ -148,8 +146,7 @@ def _embedded(picture: Path) -> str:
 
     Embedded pictures make the report a single file that can be sent.
     """
-    return (
-        f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
-        if picture.exists()
-        else ""
-    )
+    if not picture.exists():
+        return ""
+    content = base64.b64encode(picture.read_bytes()).decode()
+    return f"data:image/png;base64,{content}"

@@ -1,6 +1,8 @@
-"""Run notebooks with papermill, without a browser, and write their results to a build folder.
+"""Run notebooks without a browser, and write their results to a build folder.
 
-An interrupted run continues with the notebooks that it has not finished.
+An interrupted run continues with the notebooks that it has not finished. Each notebook
+runs in a kernel that uses this Python interpreter in deterministic mode. Settings of
+the user's shell and home directory do not affect the kernel.
 """
 
 import hashlib
@@ -8,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +23,9 @@ from paperlib.companion import pretrained
 from paperlib.companion.reproduction import scheduler
 
 PROFILES = {
-    "standard": "networks that ship in every notebook, and two ensembles of them trained anew",
-    "full": "every network trained anew",
-    "quick": "networks that ship in every notebook, and none trained anew",
+    "standard": "run with pretrained networks, and train two ensembles again",
+    "full": "train every network again",
+    "quick": "run with pretrained networks, without any training",
 }
 # The ensembles that the standard profile trains again, with their training times in
 # minutes. The first is trained with derivatives, the second on values alone.
@@ -31,8 +33,10 @@ SAMPLE = {"signed": 1.0, "scattering_lengths": 2.0}
 
 # Variables that change the output of cells: the backend of plots, start-up files and
 # warning filters.
-_REACHES_IN = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONWARNINGS")
-_LONGEST = 60  # characters of a folder of sockets: the system allows names of 107
+_REMOVED = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONWARNINGS")
+# The largest number of characters in the path of a folder for sockets. The system
+# allows 107 for the socket.
+_MAX_PATH = 60
 
 
 def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
@@ -65,17 +69,14 @@ def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
     ['02_two']
     """
     folder = validation.path("folder", folder)
-    begins = "" if only is None else validation.instance("only", only, str)
-    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    if not found:
-        raise FileNotFoundError(
-            f"{folder}: no notebooks there; must be those of a checkout"
-        )
-    chosen = [path for path in found if path.stem.startswith(begins)]
+    beginning = "" if only is None else validation.instance("only", only, str)
+    paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    chosen = [path for path in paths if path.stem.startswith(beginning)]
     if not chosen:
-        known = ", ".join(path.stem[:2] for path in found)
+        numbers = ", ".join(path.stem[:2] for path in paths)
         raise FileNotFoundError(
-            f"only = {validation.brief(only)}: no such notebook in {folder}; there are {known}"
+            f"{folder}: must have a notebook whose name begins with "
+            f"{validation.brief(beginning)}; it has {numbers or 'no notebooks'}"
         )
     return chosen
 
@@ -125,16 +126,13 @@ def kernel_environment(folder: str | Path) -> dict[str, str]:
     """
     import matplotlib
 
-    kept = {
-        name: value
-        for name, value in determinism.environment(os.environ).items()
-        if name not in _REACHES_IN
-    }
-    own = {
+    variables = determinism.environment(os.environ)
+    for name in _REMOVED:
+        variables.pop(name, None)
+    return variables | {
         "IPYTHONDIR": str(folder),
         "MATPLOTLIBRC": str(Path(matplotlib.get_data_path()) / "matplotlibrc"),
     }
-    return kept | own
 
 
 @contextmanager
@@ -153,16 +151,15 @@ def isolated_kernel() -> Iterator[dict[str, Any]]:
     folders = [
         folder
         for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp")
-        if os.access(folder, os.W_OK)
+        if len(folder) <= _MAX_PATH and os.access(folder, os.W_OK)
     ]
-    short = [folder for folder in folders if len(folder) <= _LONGEST]
-    with tempfile.TemporaryDirectory(dir=short[0] if short else None) as folder:
+    with tempfile.TemporaryDirectory(dir=folders[0] if folders else None) as folder:
         # Jupyter frees the ports that it has found for a kernel before the kernel binds
         # them. If two kernels start at the same time, one may take the other's port.
         # Socket files in a folder of the kernel's own cannot be taken.
-        sockets = (
-            {"transport": "ipc", "ip": str(Path(folder) / "kernel")} if short else {}
-        )
+        sockets = {}
+        if folders:
+            sockets = {"transport": "ipc", "ip": str(Path(folder) / "kernel")}
 
         class Kernel(AsyncKernelManager):
             def __init__(self, **options: Any) -> None:
@@ -177,20 +174,19 @@ def isolated_kernel() -> Iterator[dict[str, Any]]:
             def start_kernel(self, **options: Any) -> Any:
                 return super().start_kernel(env=kernel_environment(folder), **options)
 
-        # The kernel is ended by an interrupt. Its message about the interrupt would
-        # hide the relevant output.
-        quiet = ["--IPKernelApp.log_level=CRITICAL"]
         yield {
             "kernel_name": "python3",
             "kernel_manager_class": Kernel,
-            "extra_arguments": quiet,
+            # The kernel is ended by an interrupt. Its message about the interrupt would
+            # hide the relevant output.
+            "extra_arguments": ["--IPKernelApp.log_level=CRITICAL"],
         }
 
 
 def run_notebook(
     path: str | Path, output: str | Path, parameters: Mapping[str, Any]
 ) -> None:
-    """Run one notebook in its own folder, and write the executed copy as a notebook and as an HTML page.
+    """Run one notebook in its own folder, and write the executed copy.
 
     Parameters
     ----------
@@ -214,12 +210,9 @@ def run_notebook(
     from nbconvert import HTMLExporter
 
     path, output = Path(path), Path(output)
-    known = notebook_parameters(path)
-    if unknown := [name for name in parameters if name not in known]:
-        has = ", ".join(known) or "none"
-        raise ValueError(
-            f"parameter {unknown[0]!r}: {path.name} has none of that name; it has {has}"
-        )
+    allowed = notebook_parameters(path)
+    for name in parameters:
+        validation.choice(f"{path.name}: parameter", name, allowed)
     output.parent.mkdir(parents=True, exist_ok=True)
     bar = {"desc": path.stem, "leave": True} if sys.stderr.isatty() else False
     with isolated_kernel() as kernel:
@@ -284,140 +277,156 @@ def reproduce(
     ValueError
         If notebooks read each other's networks in a cycle.
     """
-    root, build = (
-        validation.path("root", root).resolve(),
-        validation.path("build", build).resolve(),
-    )
+    root = validation.path("root", root).resolve()
+    build = validation.path("build", build).resolve()
     validation.choice("profile", profile, tuple(PROFILES))
-    results = build / profile
-    done_path = results / "done.json"
-    done = read_json(done_path) if done_path.exists() else {}
-    plans: dict[str, _Plan] = {}
-    given, wanted = dict(parameters or {}), notebooks(root / "notebooks", only)
-    if given:
-        wanted = [
-            path for path in wanted if given.keys() <= notebook_parameters(path).keys()
-        ]
-    for path in wanted:
-        plans[path.stem] = _plan(path, results, build, profile, given)
-        wanted += [
-            path.with_name(f"{name}.ipynb")
-            for name in plans[path.stem].call.after
-            if name not in plans
-        ]
-    packages = [path.parent for path in root.glob("*/__init__.py")]
-    library = _digest(
-        sorted(
-            path
-            for package in packages
-            for path in package.rglob("*")
-            if path.suffix in (".py", ".npz")
-        )
-    )
-    numbers = _digest(sorted((root / "figures").rglob("*.json")))
-
-    def fingerprint_of(plan: _Plan, *readers: _Plan) -> str:
-        """Return a hash of everything on which the results of a notebook depend.
-
-        `readers` are the notebooks whose fingerprints need this one. A notebook that is its own reader is in a cycle.
-        """
-        if plan in readers:
-            raise ValueError(
-                f"{plan.path.name}: what it `reads` leads back to itself; must be notebooks before it"
-            )
-        # A notebook is out of date if its input has changed: the stored numbers, for
-        # the overview, or the networks that another notebook trains.
-        read = [fingerprint_of(plans[name], *readers, plan) for name in plan.call.after]
-        chosen = json.dumps(given, sort_keys=True, default=str) if given else ""
-        return _digest(
-            [plan.path],
-            library,
-            numbers if "stored" in plan.known else "",
-            chosen,
-            *read,
-        )
-
-    # Each task has a hash of its input, the file that it writes, and the call that
-    # writes the file.
-    tasks = {
-        name: (fingerprint_of(plan), results / "numbers" / f"{name}.json", plan.call)
-        for name, plan in sorted(plans.items())
-    }
-    train_anew = partial(pretrained.train_again, cache=build / "trained")
-    for name, minutes in (
-        SAMPLE.items() if profile == "standard" and only is None and not given else ()
-    ):
-        folder = results / "networks"
-        call = scheduler.Call(train_anew, (name, folder), minutes=minutes)
-        tasks[f"{name}, trained anew"] = library, folder / f"{name}.npz", call
-    calls = {}
-    for name, (fingerprint, made, call) in tasks.items():
-        if done.get(name) == fingerprint and made.exists():
-            log(
-                f"{name}: finished by an earlier run, unchanged since (remove {build.name}/ to run it again)"
-            )
-        else:
-            calls[name] = call
-    failures = []
-    for name, error in scheduler.run(calls, log):
-        if error is None:
-            done[name] = tasks[name][0]
-            write_json(done_path, done)
-        else:
-            failures.append(error)
-    if failures:
-        raise failures[0]
-    return results
+    parameters = dict(parameters or {})
+    plan = _Plan(root, build, profile, parameters)
+    for path in notebooks(root / "notebooks", only):
+        if parameters.keys() <= notebook_parameters(path).keys():
+            plan.add(path)
+    tasks = [plan.tasks[name] for name in sorted(plan.tasks)]
+    if profile == "standard" and only is None and not parameters:
+        tasks += plan.trainings()
+    _run(tasks, plan.results / "done.json", log)
+    return plan.results
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """A notebook to run, with the defaults of its parameters and the call that runs it.
+class Task:
+    """A call that writes one file of the results.
 
-    The call comes after the calls of the notebooks whose networks this notebook reads.
+    Parameters
+    ----------
+    name : str
+        The name of the task in lines of progress.
+    fingerprint : str
+        A hash of everything on which the file depends.
+    file : Path
+        The file that the call writes.
+    call : scheduler.Call
+        The call to run if the file is missing or has another fingerprint.
     """
 
-    path: Path
-    known: dict[str, str]
+    name: str
+    fingerprint: str
+    file: Path
     call: scheduler.Call
 
 
-def _plan(
-    path: Path, results: Path, build: Path, profile: str, parameters: Mapping[str, Any]
-) -> _Plan:
-    """Plan the run of a notebook.
+class _Plan:
+    """The tasks of one run of `reproduce`, whose arguments it receives.
 
-    The notebook at `path` gets `parameters`, the results folder and, if it has these parameters, `retrain` and the
-    folder of cached trainings in `build`. In a full run, the notebook's metadata name the notebooks whose networks
-    it reads and its running time in minutes.
+    `tasks` has the task of each notebook by its name, and `results` is the results
+    folder.
     """
-    known, about = (
-        notebook_parameters(path),
-        read_json(path)["metadata"].get("paperlib", {}),
-    )
-    full = profile == "full" and "retrain" in known
-    offered = {"retrain": full, "cache": str(build / "trained")}
-    given = {
-        "results": str(results),
-        **{name: value for name, value in offered.items() if name in known},
-        **parameters,
-    }
-    reads, minutes = (
-        (about.get("reads", []), about.get("minutes", 0)) if full else ([], 0)
-    )
-    reads = [notebooks(path.parent, name)[0].stem for name in reads]
-    arguments = (path, results / "notebooks" / path.name, given)
-    return _Plan(
-        path, known, scheduler.Call(run_notebook, arguments, tuple(reads), minutes)
-    )
+
+    def __init__(
+        self, root: Path, build: Path, profile: str, parameters: dict[str, Any]
+    ) -> None:
+        self.results = build / profile
+        self.tasks: dict[str, Task] = {}
+        self._cache = build / "trained"
+        self._full = profile == "full"
+        self._parameters = parameters
+        code: list[Path] = []
+        for package in root.glob("*/__init__.py"):
+            code += package.parent.rglob("*.py")
+            code += package.parent.rglob("*.npz")
+        self._code = _digest(sorted(code))
+        self._stored = _digest(sorted((root / "figures").rglob("*.json")))
+
+    def add(self, path: Path, readers: tuple[Path, ...] = ()) -> Task:
+        """Add the task of a notebook, and of the notebooks whose networks it reads.
+
+        In a full run, the notebook's metadata name these notebooks (`reads`) and its
+        running time (`minutes`). `readers` are the notebooks that read the networks of
+        this one, directly or through others: none of them can be the notebook itself.
+        """
+        if path in readers:
+            raise ValueError(
+                f"{path.name}: `reads` leads back to the notebook itself; "
+                "must name notebooks that do not read its networks"
+            )
+        if path.stem in self.tasks:
+            return self.tasks[path.stem]
+        names = notebook_parameters(path)
+        full = self._full and "retrain" in names
+        offered = {"retrain": full, "cache": str(self._cache)}
+        values = {name: value for name, value in offered.items() if name in names}
+        values |= {"results": str(self.results)} | self._parameters
+        about = read_json(path)["metadata"].get("paperlib", {}) if full else {}
+        read = [
+            self.add(notebooks(path.parent, name)[0], (*readers, path))
+            for name in about.get("reads", [])
+        ]
+        # A notebook is out of date if its input has changed: the stored numbers, for
+        # the overview, or the networks that another notebook trains.
+        inputs = [self._code, json.dumps(self._parameters, sort_keys=True, default=str)]
+        inputs += [self._stored] if "stored" in names else []
+        inputs += [task.fingerprint for task in read]
+        self.tasks[path.stem] = Task(
+            path.stem,
+            _digest([path], *inputs),
+            self.results / "numbers" / f"{path.stem}.json",
+            scheduler.Call(
+                run_notebook,
+                (path, self.results / "notebooks" / path.name, values),
+                [task.name for task in read],
+                about.get("minutes", 0),
+            ),
+        )
+        return self.tasks[path.stem]
+
+    def trainings(self) -> list[Task]:
+        """Return the tasks that train the ensembles of SAMPLE again."""
+        train = partial(pretrained.train_again, cache=self._cache)
+        folder = self.results / "networks"
+        tasks = []
+        for name, minutes in SAMPLE.items():
+            call = scheduler.Call(train, (name, folder), minutes=minutes)
+            file = folder / f"{name}.npz"
+            tasks.append(Task(f"{name}, trained again", self._code, file, call))
+        return tasks
 
 
-def _digest(paths: Iterable[Path], *more: str) -> str:
-    """Return a hash of the names and contents of files, and of the texts `more`.
+def _run(tasks: Sequence[Task], done_path: Path, log: Callable[[str], Any]) -> None:
+    """Run the tasks that an earlier run has not finished with the same fingerprint.
 
-    Only the source of a notebook's cells is hashed, because its stored outputs do not affect a run.
+    The JSON file `done_path` has the fingerprints of finished tasks by name, and is
+    written after each task. The first error is raised after all tasks that do not
+    depend on a failed task have run.
     """
-    total = hashlib.sha256("".join(more).encode())
+    done = read_json(done_path) if done_path.exists() else {}
+    fingerprints = {}
+    calls = {}
+    for task in tasks:
+        if done.get(task.name) == task.fingerprint and task.file.exists():
+            log(
+                f"{task.name}: finished by an earlier run, unchanged since "
+                f"(remove {done_path.parent} to run it again)"
+            )
+        else:
+            fingerprints[task.name] = task.fingerprint
+            calls[task.name] = task.call
+    errors = []
+    for name, error in scheduler.run(calls, log):
+        if error:
+            errors.append(error)
+        else:
+            done[name] = fingerprints[name]
+            write_json(done_path, done)
+    if errors:
+        raise errors[0]
+
+
+def _digest(paths: Iterable[Path], *texts: str) -> str:
+    """Return a hash of texts and of the names and contents of files.
+
+    Only the source of a notebook's cells is hashed, because its stored outputs do not
+    affect a run.
+    """
+    total = hashlib.sha256("".join(texts).encode())
     for path in paths:
         total.update(path.name.encode())
         if path.suffix == ".ipynb":

@@ -1,6 +1,7 @@
 """Run calls in parallel processes, each with its own CPU cores.
 
-Two trainings on one core each make more progress together than one training on two cores.
+Two trainings on one core each make more progress together than one training on two
+cores.
 """
 
 import os
@@ -19,7 +20,7 @@ from paperlib._support import threads
 
 # The largest number of processes. A notebook needs a few GiB, and more processes would
 # fill the memory of a laptop.
-AT_MOST = 4
+MAX_WORKERS = 4
 
 
 @dataclass(frozen=True)
@@ -67,57 +68,59 @@ def run(
     error : BaseException or None
         The exception that the call raised, or None.
     """
-    workers = max(1, min(threads.count(), AT_MOST, len(calls)))
+    workers = max(1, min(threads.count(), MAX_WORKERS, len(calls)))
     context = get_context("spawn")
     free: Queue[int] = context.Queue()
-    for number in range(workers):
-        free.put(number)
+    for worker in range(workers):
+        free.put(worker)
     order = TopologicalSorter(
         {name: calls.keys() & call.after for name, call in calls.items()}
     )
     order.prepare()
-    number = 0
-    running: dict[Future[Any], tuple[str, float]] = {}
+    started: dict[str, float] = {}
+    running: dict[Future[Any], str] = {}
     ready: list[str] = []
     with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_settle, initargs=(free, workers)
+        workers,
+        mp_context=context,
+        initializer=_initialise_worker,
+        initargs=(free, workers),
     ) as pool:
         while order.is_active():
             ready += order.get_ready()
             ready.sort(key=lambda name: (-calls[name].minutes, name))
             while ready and len(running) < workers:
-                name, number = ready.pop(0), number + 1
-                log(f"[{number}/{len(calls)}] {name}: running")
-                running[pool.submit(calls[name].function, *calls[name].arguments)] = (
-                    name,
-                    time.monotonic(),
-                )
+                name = ready.pop(0)
+                started[name] = time.monotonic()
+                log(f"[{len(started)}/{len(calls)}] {name}: running")
+                call = calls[name]
+                running[pool.submit(call.function, *call.arguments)] = name
             if not running:  # all remaining calls depend on a failed call
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                name, started = running.pop(future)
+                name = running.pop(future)
                 if future.exception() is None:
                     order.done(name)
-                    log(f"{name}: done in {time.monotonic() - started:.0f} s")
+                    log(f"{name}: done in {time.monotonic() - started[name]:.0f} s")
                 yield name, future.exception()
 
 
-def _settle(free: "Queue[int]", workers: int) -> None:
+def _initialise_worker(free: "Queue[int]", workers: int) -> None:
     """Initialise a worker process.
 
-    The worker takes its share of the CPU cores, if the operating system supports CPU affinity, and ends when the
-    process that started it ends. `free` is a queue of the numbers of the workers, and `workers` is the number of
-    workers.
+    The worker takes its share of the CPU cores, if the operating system supports CPU
+    affinity, and ends when the process that started it ends. `free` is a queue of the
+    numbers of the workers, and `workers` is the number of workers.
     """
     number = free.get()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[number::workers])
     # Otherwise the workers of a killed run would continue in the background, beside
     # those of the next run.
-    Thread(target=_end_with, args=[parent_process()], daemon=True).start()
+    Thread(target=_exit_with, args=[parent_process()], daemon=True).start()
 
 
-def _end_with(parent: BaseProcess) -> None:
+def _exit_with(parent: BaseProcess) -> None:
     """Wait until the parent process has ended, then end this process."""
     connection.wait([parent.sentinel])
     os._exit(1)

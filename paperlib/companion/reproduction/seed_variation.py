@@ -1,4 +1,4 @@
-r"""Measure the seed-to-seed variation of numbers over whole reproductions with different seeds.
+r"""Measure the seed-to-seed variation of numbers over reproductions with other seeds.
 
 Errors of learned tensors differ between trainings by factors. So the variation is
 measured by the standard deviation :math:`\sigma` of the logarithm. Two trainings x and
@@ -6,8 +6,8 @@ y differ by
 
 .. math:: |\ln(x/y)| \le 3 \sqrt 2\, \sigma
 
-except in one of several hundred cases. A bound is meaningful if the stored value keeps it with a margin of three
-:math:`\sigma`.
+except in one of several hundred cases. A bound is meaningful if the stored value keeps
+it with a margin of three :math:`\sigma`.
 """
 
 from collections.abc import Callable
@@ -38,11 +38,12 @@ def measure_seed_variation(
     *,
     log: Callable[[str], Any] = print,
 ) -> dict[str, dict[str, list[float]]]:
-    """Run the notebooks that train, once for each set of seeds, and write their numbers to FIGURES/seed_variation.json.
+    """Run the notebooks that train networks several times with other seeds.
 
-    Runs that were interrupted continue where they stopped. Numbers that are equal in
-    all runs do not depend on a training and are left out. Numbers with an absolute
-    tolerance are rounding errors and are left out too.
+    Their numbers are written to ROOT/figures/seed_variation.json. Runs that were
+    interrupted continue where they stopped. Numbers that are equal in all runs do not
+    depend on a training and are left out. Numbers with an absolute tolerance are
+    rounding errors and are left out too.
 
     Parameters
     ----------
@@ -61,41 +62,36 @@ def measure_seed_variation(
         Notebook -> number -> its values over the runs.
     """
     trainings = validation.integer("trainings", trainings, minimum=2)
-    build, folders = validation.path("build", build), []
-    for number in range(1, trainings + 1):
-        log(f"training {number} of {trainings}")
-        own = build / "seed_variation" / str(number)
+    build = validation.path("build", build) / "seed_variation"
+    folders = []
+    for run in range(1, trainings + 1):
+        log(f"training {run} of {trainings}")
         # The members of an ensemble have consecutive seeds. The step of 100 keeps the
         # seeds of two trainings distinct.
+        seed = {"seed": 100 * run}
         folders.append(
-            reproduce(
-                root, own, profile="full", parameters={"seed": 100 * number}, log=log
-            )
+            reproduce(root, build / str(run), profile="full", parameters=seed, log=log)
         )
-    found = _values(folders)
-    write_json(Path(root) / "figures" / FILE, found)
-    return found
+    variation = _values(folders)
+    write_json(Path(root) / "figures" / FILE, variation)
+    return variation
 
 
 def _values(folders: list[Path]) -> dict[str, dict[str, list[float]]]:
-    """Return {notebook: {number: values}} over the results in `folders`, one value for each folder.
+    """Return {notebook: {number: values}} with one value for each results folder.
 
-    Numbers with an absolute tolerance and numbers whose values are all equal are left out.
+    Numbers with an absolute tolerance and numbers whose values are all equal are left
+    out.
     """
-    records = [
-        [read_record(path) for path in sorted((folder / "numbers").glob("*.json"))]
-        for folder in folders
-    ]
-    found: dict[str, dict[str, list[float]]] = {}
-    for alike in zip(*records, strict=True):
-        trained = [name for name, number in alike[0].numbers.items() if not number.atol]
-        values = {
-            name: [record.numbers[name].value for record in alike] for name in trained
-        }
-        found[alike[0].notebook] = {
-            name: row for name, row in values.items() if len(set(row)) > 1
-        }
-    return found
+    variation: dict[str, dict[str, list[float]]] = {}
+    for path in sorted((folders[0] / "numbers").glob("*.json")):
+        runs = [read_record(folder / "numbers" / path.name) for folder in folders]
+        rows = variation[runs[0].notebook] = {}
+        for name, number in runs[0].numbers.items():
+            values = [run.numbers[name].value for run in runs]
+            if not number.atol and len(set(values)) > 1:
+                rows[name] = values
+    return variation
 
 
 def read_seed_variation(folder: str | Path) -> dict[str, dict[str, Floats]]:
@@ -133,7 +129,7 @@ def read_seed_variation(folder: str | Path) -> dict[str, dict[str, Floats]]:
 
 
 def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
-    """Return every number that has a bound and depends on a training, with its values over trainings.
+    """Return every number that has a bound and depends on a training.
 
     Parameters
     ----------
@@ -143,27 +139,22 @@ def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
     Returns
     -------
     dict of str to tuple of (Number, ndarray)
-        Name -> the number and its values, shape (trainings + 1,). The stored value
-        comes last.
+        Name -> the number and its values over trainings, shape (trainings + 1,). The
+        stored value comes last.
 
     Examples
     --------
     >>> bounded_numbers("a_folder_without_the_file")
     {}
     """
-    found: dict[str, tuple[Number, Floats]] = {}
+    bounded: dict[str, tuple[Number, Floats]] = {}
     for notebook, variation in read_seed_variation(folder).items():
         numbers = read_record(Path(folder) / "numbers" / f"{notebook}.json").numbers
-        bounded = [
-            name
-            for name in variation
-            if name in numbers and numbers[name].holds is not None
-        ]
-        found |= {
-            name: (numbers[name], np.append(variation[name], numbers[name].value))
-            for name in bounded
-        }
-    return found
+        for name, values in variation.items():
+            number = numbers.get(name)
+            if number and number.holds is not None:
+                bounded[name] = number, np.append(values, number.value)
+    return bounded
 
 
 def deviation(values: Floats) -> float:
