@@ -23,13 +23,19 @@ from paperlib._support import threads
 
 TENSORFLOW = "2.21"
 _FLAGS = {
-    "xla_cpu_max_isa=AVX2": "vectors of 256 bits, where AVX-512 would sum sixteen numbers at once",
-    "xla_cpu_multi_thread_eigen=false": "sums that no number of threads divides",
+    "xla_cpu_max_isa=AVX2": "vectors of 256 bits, as AVX-512 sums in another order",
+    "xla_cpu_multi_thread_eigen=false": "sums that are not divided among threads",
 }
 _OPTIONS = {
-    "xla_cpu_disable_platform_dependent_math": "1/sqrt by division, not by the processor's own approximation",
-    "xla_force_enable_experimental_llvm_ir_gemm": "products in loops of its own; Eigen's blocks follow the caches",
-    "xla_llvm_ir_gemm_tile_size=6:8:2*vectwidth": "a tile that fills the registers; other tiles give the same bits, later",
+    "xla_cpu_disable_platform_dependent_math": (
+        "1/sqrt by division, not by an approximation of the processor"
+    ),
+    "xla_force_enable_experimental_llvm_ir_gemm": (
+        "products in XLA's own loops, as Eigen's blocks depend on the caches"
+    ),
+    "xla_llvm_ir_gemm_tile_size=6:8:2*vectwidth": (
+        "tiles that fill the registers, for speed only"
+    ),
 }
 _XLA = [
     *(f"--{flag}" for flag in _FLAGS),
@@ -49,35 +55,39 @@ _TABLE = [
     (
         "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL",
         "0",
-        "TensorFlow: products outside XLA's own by Eigen, not by oneDNN",
+        "TensorFlow: products outside XLA with Eigen instead of oneDNN",
     ),
     (
         "TF_ENABLE_ONEDNN_OPTS",
         "0",
-        "TensorFlow: no oneDNN in place of its own operations",
+        "TensorFlow: its own operations instead of oneDNN's",
     ),
-    ("TF_NUM_INTRAOP_THREADS", "1", "TensorFlow: one thread an operation"),
+    ("TF_NUM_INTRAOP_THREADS", "1", "TensorFlow: one thread for each operation"),
     (
         "CUDA_VISIBLE_DEVICES",
         "-1",
-        "TensorFlow: no graphics card, whose sums have an order of their own",
+        "TensorFlow: CPU only, as a GPU sums in another order",
     ),
-    ("OPENBLAS_CORETYPE", "Haswell", "NumPy, SciPy: one processor's products"),
+    (
+        "OPENBLAS_CORETYPE",
+        "Haswell",
+        "NumPy, SciPy: products as on a Haswell processor",
+    ),
     (
         "OPENBLAS_NUM_THREADS",
         "1",
-        "NumPy, SciPy: products that no number of threads divides",
+        "NumPy, SciPy: products that are not divided among threads",
     ),
     (
         "NPY_DISABLE_CPU_FEATURES",
         _WIDE,
-        "NumPy: its own functions and sums without AVX-512",
+        "NumPy: functions and sums without AVX-512",
     ),
-    ("NUMBA_CPU_NAME", "haswell", "numba: loops compiled for one processor"),
+    ("NUMBA_CPU_NAME", "haswell", "numba: loops compiled for a Haswell processor"),
     (
         "NUMBA_CPU_FEATURES",
         "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+movbe,+popcnt",
-        "numba: and for what that one can",
+        "numba: loops compiled for the instructions of a Haswell",
     ),
 ]
 FIXED = {name: value for name, value, _ in _TABLE}
@@ -91,11 +101,7 @@ def impossible() -> str:
         return f"{processor()} has no AVX2"
     found = _version("tensorflow")
     known = not found or found.startswith(f"{TENSORFLOW}.")
-    return (
-        ""
-        if known
-        else f"TensorFlow is {found}, and it is known for {TENSORFLOW} alone"
-    )
+    return "" if known else f"TensorFlow {found} is not supported, only {TENSORFLOW}"
 
 
 def _version(library: str) -> str:
@@ -117,13 +123,15 @@ def environment(
     """
     if why := impossible():
         log(
-            f"not in the one arithmetic: {why}; numbers are held to their tolerances and spreads"
+            f"deterministic mode is not supported here: {why}; numbers are compared "
+            "within their tolerances and their seed-to-seed variation"
         )
         return dict(given)
     for name, value in FIXED.items():
         if given.get(name, value) != value:
             log(
-                f"{name} = {given[name]!r} gives way to {value!r} of the one arithmetic, which makes bits alike"
+                f"{name} = {given[name]!r} is replaced by {value!r} "
+                "in deterministic mode"
             )
     return dict(given) | FIXED
 
@@ -134,11 +142,7 @@ def departures() -> str:
     if why := impossible():
         return why
     begun = all(os.environ.get(name) == value for name, value in FIXED.items())
-    return (
-        ""
-        if begun
-        else "not begun in the one arithmetic, by python -m paperlib deterministic COMMAND"
-    )
+    return "" if begun else "not started by python -m paperlib deterministic COMMAND"
 
 
 def _announced() -> dict[str, str]:
