@@ -2,9 +2,9 @@
 
 python .ci/archive.py [ARCHIVE]
 
-With an argument, the script prints in one line how the archive differs from its written state. The archive is an
-RO-Crate: a zip file with ro-crate-metadata.json, which names each file and its SHA-256 hash. The same commit and
-report give the same bytes.
+With an argument, the script prints in one line how the archive differs from its written
+state. The archive is an RO-Crate: a zip file with ro-crate-metadata.json, which names
+each file and its SHA-256 hash. The same commit and report give the same bytes.
 """
 
 import hashlib
@@ -21,16 +21,18 @@ FOLDER = Path("build/archive")
 REPORT = "build/report.html"
 CRATE = "ro-crate-metadata.json"
 DESCRIPTIONS = {
-    "README.md": "What this is, and the two commands that reproduce it",
-    "notebooks": "The notebooks, as executed",
+    "README.md": "An introduction, and the two commands that reproduce the results",
+    "notebooks": "The executed notebooks",
     "figures": "The stored figures",
     "figures/numbers": "The stored numbers, with tolerances and bounds",
-    "figures/claims.json": "The claims of the paper, the numbers that decide them, and the verdicts",
+    "figures/claims.json": (
+        "The claims of the paper, the numbers that decide them, and the verdicts"
+    ),
     "paperlib": "The library",
     "paperlib/companion/pretrained": "The trained networks, and their manifest",
     "tests": "The tests",
     "requirements.txt": "The environment: every package, with its hash",
-    REPORT: "The report of the reproduction that was archived",
+    REPORT: "The report of the archived reproduction",
 }
 
 
@@ -42,11 +44,11 @@ def write():
     from release import git
 
     if not Path(".git").exists():
-        sys.exit("No archive: it is written of a checkout, and here is none.")
+        sys.exit("No archive: must be run in a git checkout.")
     if git("status", "--porcelain"):
-        sys.exit("No archive: the tree has changes; commit them first.")
+        sys.exit("No archive: the checkout has changes; commit them first.")
     if not Path(REPORT).exists():
-        sys.exit(f"No archive: there is no {REPORT}; run make reproduce first.")
+        sys.exit(f"No archive: {REPORT} is missing; run make reproduce first.")
     if reason := metadata.disagreement(Path()):
         sys.exit(f"No archive: {reason}.")
     names = sorted([*git("ls-files").splitlines(), REPORT])
@@ -68,8 +70,9 @@ def write():
 def described(contents, about):
     """Return the metadata of the crate as JSON.
 
-    `contents` maps the names of files to their bytes, and `about` is the content of CITATION.cff. The metadata
-    describe the files with their hashes, the folders in DESCRIPTIONS, and the paper.
+    `contents` maps the names of files to their bytes, and `about` is the content of
+    CITATION.cff. The metadata describe the files with their hashes, the folders in
+    DESCRIPTIONS, and the paper.
     """
     from release import git
     from rocrate.model.contextentity import ContextEntity
@@ -77,11 +80,9 @@ def described(contents, about):
 
     paper = about["preferred-citation"]
     crate = ROCrate()
-    crate.name, crate.description, crate.keywords = (
-        about["title"],
-        about["abstract"],
-        about["keywords"],
-    )
+    crate.name = about["title"]
+    crate.description = about["abstract"]
+    crate.keywords = about["keywords"]
     crate.license = f"https://spdx.org/licenses/{about['license']}"
     crate.datePublished = git("log", "-1", "--format=%cI")
     crate.root_dataset["version"] = about["version"]
@@ -95,12 +96,10 @@ def described(contents, about):
         ContextEntity(crate, f"https://doi.org/{paper['doi']}", properties=article)
     )
     for name, content in contents.items():
-        told = {"description": DESCRIPTIONS[name]} if name in DESCRIPTIONS else {}
-        crate.add_file(
-            name,
-            name,
-            properties={"sha256": hashlib.sha256(content).hexdigest(), **told},
-        )
+        properties = {"sha256": hashlib.sha256(content).hexdigest()}
+        if name in DESCRIPTIONS:
+            properties["description"] = DESCRIPTIONS[name]
+        crate.add_file(name, name, properties=properties)
     for name in DESCRIPTIONS.keys() - contents.keys():
         crate.add_directory(name, name, properties={"description": DESCRIPTIONS[name]})
     return json.dumps(
@@ -109,41 +108,49 @@ def described(contents, about):
 
 
 def difference(path):
-    """Return in one line how an archive differs from its written state, or None if it does not."""
+    """Return in one line how an archive differs from its written state, or None."""
     try:
         with zipfile.ZipFile(path) as archive:
             entities = json.loads(archive.read(CRATE))["@graph"]
-            named = {
+            written = {
                 entity["@id"]: entity["sha256"]
                 for entity in entities
                 if "sha256" in entity
             }
-            held = {
+            present = {
                 name: hashlib.sha256(archive.read(name)).hexdigest()
                 for name in archive.namelist()
                 if name != CRATE
             }
     except Exception as error:  # a damaged zip raises errors of about a dozen types
-        return f"{path}: no archive that can be read ({' '.join(str(error).split())})"
-    for name in sorted(named | held):
-        if named.get(name) != held.get(name):
-            return f"{path}: {name} {'is missing' if name not in held else 'was changed' if name in named else 'was added'}"
+        return f"{path}: must be a readable archive ({' '.join(str(error).split())})"
+    for name in sorted(written | present):
+        if name not in present:
+            return f"{path}: {name} is missing"
+        if name not in written:
+            return f"{path}: {name} was added"
+        if written[name] != present[name]:
+            return f"{path}: {name} was changed"
+    return None
 
 
 def reproduce(path):
-    """Run the first command of the README in a folder that contains only the archive."""
+    """Run the first command of the README in a folder with only the archive's files."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.unpack_archive(path, folder)
         if subprocess.run(["make", "reproduce"], cwd=folder).returncode:
-            sys.exit(f"{path}: what it holds does not reproduce; see above")
+            sys.exit(f"{path}: its content does not reproduce the results; see above")
 
 
-def main(given):
-    path = Path(given[0]) if given else write()
+def main(arguments):
+    """Verify the archive that is named, or write one and reproduce from it."""
+    path = Path(arguments[0]) if arguments else write()
     if reason := difference(path):
         sys.exit(reason)
-    print(f"{path}: as it was written, {path.stat().st_size / 2**20:.1f} MiB")
-    if not given:
+    print(
+        f"{path}: unchanged since it was written, {path.stat().st_size / 2**20:.1f} MiB"
+    )
+    if not arguments:
         reproduce(path)
 
 

@@ -1,6 +1,5 @@
-"""Validate the docstrings of all public functions, classes and methods with numpydoc."""
+"""Validate the docstrings of the public API with numpydoc."""
 
-import importlib
 import inspect
 import sys
 from types import ModuleType
@@ -26,14 +25,19 @@ def public():
             continue
         for each in getattr(module, "__all__", ()):
             entry = getattr(module, each)
-            if not callable(entry) or entry in seen:
-                continue
-            seen.add(entry)
-            yield f"{entry.__module__}.{entry.__qualname__}"
-            for method, value in vars(entry).items() if inspect.isclass(entry) else ():
-                if method == "__call__" or not method.startswith("_"):
-                    if callable(getattr(entry, method, None)) or isinstance(value, property):
-                        yield f"{entry.__module__}.{entry.__qualname__}.{method}"
+            if callable(entry) and entry not in seen:
+                seen.add(entry)
+                yield f"{entry.__module__}.{entry.__qualname__}"
+                if inspect.isclass(entry):
+                    yield from methods(entry)
+
+
+def methods(kind):
+    """Yield the full names of the public methods and properties of a class."""
+    for name, value in vars(kind).items():
+        documented = callable(getattr(kind, name, None)) or isinstance(value, property)
+        if documented and (name == "__call__" or not name.startswith("_")):
+            yield f"{kind.__module__}.{kind.__qualname__}.{name}"
 
 
 def main():

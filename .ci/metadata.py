@@ -1,4 +1,6 @@
-"""Write codemeta.json, .zenodo.json and codecheck.yml from CITATION.cff and the stored results.
+"""Write codemeta.json, .zenodo.json and codecheck.yml.
+
+They follow from CITATION.cff and the stored results.
 
 python .ci/metadata.py (needs cffconvert)
 """
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-MADE = ("codemeta.json", ".zenodo.json", "codecheck.yml")
+DERIVED = ("codemeta.json", ".zenodo.json", "codecheck.yml")
 CODECHECK = "https://codecheck.org.uk/spec/config/1.0/"
 
 
@@ -17,7 +19,7 @@ def citation(root):
     return yaml.safe_load((root / "CITATION.cff").read_text("utf-8"))
 
 
-def written(root):
+def derived(root):
     """Yield the name and the text of each file."""
     from cffconvert import Citation
 
@@ -44,10 +46,10 @@ def written(root):
         "upload_type": "software",
         "related_identifiers": related,
     }
-    for name, content in zip(MADE, (codemeta, zenodo)):
+    for name, content in zip(DERIVED, (codemeta, zenodo)):
         yield name, json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     yield (
-        MADE[2],
+        DERIVED[2],
         yaml.safe_dump(
             codecheck(root, paper), allow_unicode=True, sort_keys=False, width=120
         ),
@@ -55,9 +57,11 @@ def written(root):
 
 
 def codecheck(root, paper):
-    """Return the content of codecheck.yml: the files that a codechecker reproduces and compares.
+    """Return the content of codecheck.yml.
 
-    `paper` is the preferred citation of CITATION.cff. The codechecker adds names, dates and the certificate.
+    It lists the files that a codechecker reproduces and compares. `paper` is the
+    preferred citation of CITATION.cff. The codechecker adds names, dates and the
+    certificate.
     """
     manifest = [
         {
@@ -93,18 +97,16 @@ def codecheck(root, paper):
 
 
 def disagreement(root):
-    """Return in one line how a file made from CITATION.cff disagrees with it, or None if all files agree."""
-    source, [codemeta, zenodo] = (
-        citation(root),
-        [json.loads((root / name).read_text("utf-8")) for name in MADE[:2]],
+    """Return in one line how a derived file disagrees with CITATION.cff, or None."""
+    source = citation(root)
+    codemeta, zenodo = (
+        json.loads((root / name).read_text("utf-8")) for name in DERIVED[:2]
     )
-    checked = yaml.safe_load((root / MADE[2]).read_text("utf-8"))
+    checked = yaml.safe_load((root / DERIVED[2]).read_text("utf-8"))
     paper = source["preferred-citation"]
-    address, authors = (
-        f"https://doi.org/{paper['doi']}",
-        [author["name"] for author in source["authors"]],
-    )
-    said = {
+    address = f"https://doi.org/{paper['doi']}"
+    authors = [author["name"] for author in source["authors"]]
+    values = {
         "title": (source["title"], codemeta["name"], zenodo["title"]),
         "abstract": (
             source["abstract"],
@@ -140,15 +142,21 @@ def disagreement(root):
             checked["paper"]["title"],
         ),
     }
-    for what, (wanted, *others) in said.items():
+    for field, (expected, *others) in values.items():
         for other in others:
-            if other != wanted:
-                return f"{what}: CITATION.cff has {wanted!r}, a file made from it {other!r}; run make metadata"
+            if other != expected:
+                return (
+                    f"{field}: CITATION.cff has {expected!r}, a derived file has "
+                    f"{other!r}; run make metadata"
+                )
     if checked != codecheck(root, paper):
-        return "codecheck.yml: its manifest is not that of the stored figures and numbers; run make metadata"
+        return (
+            "codecheck.yml: must list the stored figures and numbers; run make metadata"
+        )
+    return None
 
 
 if __name__ == "__main__":
-    for name, text in written(Path()):
+    for name, text in derived(Path()):
         Path(name).write_text(text, "utf-8")
         print(name)

@@ -1,4 +1,4 @@
-"""Show the changes of a release, or the reason in one line why VERSION cannot be released.
+"""Show the changes of a release, or one line why VERSION cannot be released.
 
 python .ci/release.py [--write] VERSION
 """
@@ -22,36 +22,36 @@ def git(*arguments):
 
 
 def refusal(text):
-    """Return the reason why the version `text` cannot be released, or None if it can."""
+    """Return the reason why the version `text` cannot be released, or None."""
     present = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"][
         "version"
     ]
     if not text:
-        return f"VERSION is missing; the present one is {present}"
+        return f"VERSION is missing; the present version is {present}"
     try:
         version = Version(text)
     except InvalidVersion:
-        return f"VERSION={text} is no version"
+        return f"VERSION={text}: must be a version number"
     if str(version) != text:
-        return f"VERSION={text} is written {version}"
+        return f"VERSION={text}: must be written {version}"
     if version <= Version(present):
-        return f"VERSION={text} is not larger than the present one, {present}"
+        return f"VERSION={text}: must be larger than the present version, {present}"
     if git("status", "--porcelain"):
-        return "the tree has changes: commit them first"
+        return "the checkout has changes; commit them first"
     if git("branch", "--show-current") != "main":
-        return "a release is made on the branch main"
+        return "the branch must be main"
     if git("tag", "--list", f"v{text}"):
-        return f"the tag v{text} exists"
+        return f"the tag v{text} exists already"
     if not re.search(
         r"^## Unreleased\n\s*(?!## )\S",
         Path("CHANGELOG.md").read_text("utf-8"),
         re.MULTILINE,
     ):
-        return 'CHANGELOG.md has nothing under "## Unreleased"'
+        return 'CHANGELOG.md must have entries under "## Unreleased"'
 
 
 def edits(version, day):
-    """Yield the file, the pattern to replace, and the replacement, for each edit of a release."""
+    """Yield the file, the pattern and the replacement of each edit of a release."""
     yield (
         "CHANGELOG.md",
         r"^## Unreleased\n",
@@ -77,7 +77,7 @@ def main(version, write):
         released[name], places = re.subn(old, new, before, flags=re.MULTILINE)
         if places != 1:
             sys.exit(
-                f"No release: {name} has {places} places for the version, not one."
+                f"No release: {name} must have one line for the version, not {places}."
             )
         lines = difflib.unified_diff(
             before.splitlines(),

@@ -64,14 +64,14 @@ def test_the_metadata_agree(ci):
 @pytest.mark.parametrize(
     "name, place, line",
     [
-        ("codemeta.json", ["version"], "version: CITATION.cff has {!r}, a file made from it 'other'; run make metadata"),
-        (".zenodo.json", ["title"], "title: CITATION.cff has {!r}, a file made from it 'other'; run make metadata"),
-        (".zenodo.json", ["related_identifiers", 0, "identifier"], "the paper's DOI: CITATION.cff has {!r}, a file made from it 'https://doi.org/other'; run make metadata"),
-        ("codecheck.yml", ["paper", "reference"], "the paper's DOI: CITATION.cff has {!r}, a file made from it 'other'; run make metadata"),
-        ("codecheck.yml", ["manifest", 3, "file"], "codecheck.yml: its manifest is not that of the stored figures and numbers; run make metadata"),
+        ("codemeta.json", ["version"], "version: CITATION.cff has {!r}, a derived file has 'other'; run make metadata"),
+        (".zenodo.json", ["title"], "title: CITATION.cff has {!r}, a derived file has 'other'; run make metadata"),
+        (".zenodo.json", ["related_identifiers", 0, "identifier"], "the paper's DOI: CITATION.cff has {!r}, a derived file has 'https://doi.org/other'; run make metadata"),
+        ("codecheck.yml", ["paper", "reference"], "the paper's DOI: CITATION.cff has {!r}, a derived file has 'other'; run make metadata"),
+        ("codecheck.yml", ["manifest", 3, "file"], "codecheck.yml: must list the stored figures and numbers; run make metadata"),
     ],
 )  # fmt: skip
-def test_metadata_that_disagree_are_told_in_a_line(ci, checkout, name, place, line):
+def test_metadata_that_disagree_give_one_line(ci, checkout, name, place, line):
     content = at = yaml.safe_load((checkout / name).read_text("utf-8"))
     for key in place[:-1]:
         at = at[key]
@@ -88,7 +88,7 @@ def test_metadata_that_disagree_are_told_in_a_line(ci, checkout, name, place, li
     )
 
 
-def test_an_archive_holds_the_checkout_and_the_report_and_describes_them(ci, checkout):
+def test_an_archive_has_the_checkout_the_report_and_their_description(ci, checkout):
     rocrate = pytest.importorskip("rocrate.rocrate")
     path = ci("archive").write()
     with zipfile.ZipFile(path) as archive:
@@ -136,26 +136,24 @@ def replaced(path, name, content):
         ("Makefile", b"all:", "Makefile was changed"),
         ("figures/claims.json", None, "figures/claims.json is missing"),
         ("paperlib/more.py", b"", "paperlib/more.py was added"),
-        ("ro-crate-metadata.json", b"{}", "no archive that can be read ('@graph')"),
-        ("ro-crate-metadata.json", b"\n{", "no archive that can be read (Expecting property name enclosed in double quotes: line 2 column 2 (char 2))"),
+        ("ro-crate-metadata.json", b"{}", "must be a readable archive ('@graph')"),
+        ("ro-crate-metadata.json", b"\n{", "must be a readable archive (Expecting property name enclosed in double quotes: line 2 column 2 (char 2))"),
     ],
 )  # fmt: skip
-def test_an_archive_that_was_changed_is_told_in_a_line(
-    ci, checkout, name, content, line
-):
+def test_a_changed_archive_gives_one_line(ci, checkout, name, content, line):
     pytest.importorskip("rocrate")
     path = ci("archive").write()
     # With the standard library only
     verify = [sys.executable, "-S", ROOT / ".ci" / "archive.py", path]
     assert subprocess.run(
         verify, capture_output=True, text=True, check=True
-    ).stdout.startswith(f"{path}: as it was")
+    ).stdout.startswith(f"{path}: unchanged since it was written")
     replaced(path, name, content)
-    told = subprocess.run(verify, capture_output=True, text=True)
-    assert told.returncode == 1 and told.stderr == f"{path}: {line}\n"
+    ended = subprocess.run(verify, capture_output=True, text=True)
+    assert ended.returncode == 1 and ended.stderr == f"{path}: {line}\n"
 
 
-def test_a_damaged_archive_is_told_in_a_line(ci, checkout):
+def test_a_damaged_archive_gives_one_line(ci, checkout):
     """Check that a change of almost any byte is reported in one line.
 
     Some bytes of a zip file have no effect, so a few changes may remain undetected.
@@ -164,41 +162,41 @@ def test_a_damaged_archive_is_told_in_a_line(ci, checkout):
     archive = ci("archive")
     path = archive.write()
     whole = path.read_bytes()
-    told = []
+    lines = []
     for place in range(0, len(whole), len(whole) // 60):
         path.write_bytes(
             whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :]
         )
-        told.append(archive.difference(path))
+        lines.append(archive.difference(path))
     path.write_bytes(whole[: len(whole) // 2])
-    told.append(archive.difference(path))
-    assert sum(line is not None for line in told) >= 55
+    lines.append(archive.difference(path))
+    assert sum(line is not None for line in lines) >= 55
     assert all(
         line is None or (line.startswith(f"{path}: ") and "\n" not in line)
-        for line in told
+        for line in lines
     )
 
 
-def test_what_is_no_archive_is_told_in_a_line(ci, tmp_path):
+def test_a_file_of_another_kind_gives_one_line(ci, tmp_path):
     for name, content in (("text.zip", b"text"), ("gone.zip", None)):
         if content:
             (tmp_path / name).write_bytes(content)
-        told = ci("archive").difference(tmp_path / name)
+        line = ci("archive").difference(tmp_path / name)
         assert (
-            told.startswith(f"{tmp_path / name}: no archive that can be read (")
-            and "\n" not in told
+            line.startswith(f"{tmp_path / name}: must be a readable archive (")
+            and "\n" not in line
         )
 
 
-def test_no_archive_of_what_is_not_committed_reported_or_agreed(ci, checkout):
+def test_an_archive_needs_a_report_and_committed_files(ci, checkout):
     (checkout / "build" / "report.html").unlink()
     with pytest.raises(
         SystemExit,
-        match=r"^No archive: there is no build/report.html; run make reproduce first\.$",
+        match=r"^No archive: build/report.html is missing; run make reproduce first\.$",
     ):
         ci("archive").write()
     (checkout / "new").write_text("")
     with pytest.raises(
-        SystemExit, match=r"^No archive: the tree has changes; commit them first\.$"
+        SystemExit, match=r"^No archive: the checkout has changes; commit them first\.$"
     ):
         ci("archive").write()

@@ -142,7 +142,7 @@ def test_a_release_is_written_committed_tagged_and_built(repository):
     assert repository.read("metadata") == 'version: "0.2.0"\n'
 
     again = repository.make("release", "VERSION=0.3.0")
-    assert "nothing under" in again.stderr
+    assert "must have entries under" in again.stderr
     repository.write(
         "CHANGELOG.md",
         repository.read("CHANGELOG.md").replace("released\n", "released\n\n- More.\n"),
@@ -155,11 +155,11 @@ def test_a_release_is_written_committed_tagged_and_built(repository):
 
 
 REFUSED = {
-    "": "VERSION is missing; the present one is 0.1.0",
-    "next": "VERSION=next is no version",
-    "v0.2.0": "VERSION=v0.2.0 is written 0.2.0",
-    "0.1.0": "VERSION=0.1.0 is not larger than the present one, 0.1.0",
-    "0.1.0rc1": "VERSION=0.1.0rc1 is not larger than the present one, 0.1.0",
+    "": "VERSION is missing; the present version is 0.1.0",
+    "next": "VERSION=next: must be a version number",
+    "v0.2.0": "VERSION=v0.2.0: must be written 0.2.0",
+    "0.1.0": "VERSION=0.1.0: must be larger than the present version, 0.1.0",
+    "0.1.0rc1": "VERSION=0.1.0rc1: must be larger than the present version, 0.1.0",
 }
 
 
@@ -170,17 +170,17 @@ def test_a_version_is_refused(repository, version, line):
 
 def test_a_tree_with_changes_is_refused(repository):
     repository.write("new", "")
-    assert refusal(repository) == "the tree has changes: commit them first"
+    assert refusal(repository) == "the checkout has changes; commit them first"
 
 
 def test_another_branch_is_refused(repository):
     repository.run("git", "switch", "--quiet", "--create", "other")
-    assert refusal(repository) == "a release is made on the branch main"
+    assert refusal(repository) == "the branch must be main"
 
 
 def test_a_tag_that_exists_is_refused(repository):
     repository.run("git", "tag", "v0.2.0")
-    assert refusal(repository) == "the tag v0.2.0 exists"
+    assert refusal(repository) == "the tag v0.2.0 exists already"
 
 
 @pytest.mark.parametrize(
@@ -189,20 +189,20 @@ def test_a_tag_that_exists_is_refused(repository):
 def test_an_empty_changelog_is_refused(repository, rest):
     repository.write("CHANGELOG.md", "# Changelog\n\n## Unreleased\n" + rest)
     repository.commit("Empty")
-    assert refusal(repository) == 'CHANGELOG.md has nothing under "## Unreleased"'
+    assert refusal(repository) == 'CHANGELOG.md must have entries under "## Unreleased"'
 
 
 def refusal(repository, version="0.2.0"):
     """Return the one line with which both commands fail, and check that they changed nothing."""
     before = repository.state()
-    said = [
+    runs = [
         repository.make(target, f"VERSION={version}")
         for target in ("release-check", "release")
     ]
-    assert all(made.returncode for made in said) and repository.state() == before
+    assert all(made.returncode for made in runs) and repository.state() == before
     lines = [
         line
-        for made in said
+        for made in runs
         for line in made.stderr.splitlines()
         if not line.startswith("make")
     ]

@@ -212,6 +212,13 @@ def train_again(
     ------
     ValueError
         If no pretrained ensemble of this name was trained on a_0.
+
+    Examples
+    --------
+    >>> train_again("born_signed_2", "folder")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: name = 'born_signed_2': must be one of ...
     """
     target = scattering_length_target()
     configurations = {}

@@ -41,6 +41,11 @@ class Claim:
         recorded yet.
     said : str
         The verdict that the file contains.
+
+    Examples
+    --------
+    >>> Claim("C1", "It fits.", "03_fit", "ours", {"error": None}).verdict
+    'not yet shown'
     """
 
     id: str

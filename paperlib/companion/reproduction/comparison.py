@@ -50,6 +50,11 @@ class Verdict:
         Whether the comparison passed.
     note : str
         The meaning of a number, the text of a claim, or the reason of a failure.
+
+    Examples
+    --------
+    >>> Verdict("03_fit", "number", "error", "0.25", "0.25", passed=True).note
+    ''
     """
 
     notebook: str

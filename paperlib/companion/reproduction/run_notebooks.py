@@ -98,6 +98,19 @@ def notebook_parameters(path: str | Path) -> dict[str, str]:
     ------
     FileNotFoundError
         If the notebook does not exist.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from nbformat import v4, write
+    >>> cell = v4.new_code_cell("d = 4", metadata={"tags": ["parameters"]})
+    >>> kernel = {"name": "python3", "display_name": "", "language": "python"}
+    >>> notebook = v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "01_one.ipynb"
+    ...     write(notebook, path)
+    ...     notebook_parameters(path)
+    {'d': '4'}
     """
     import papermill
 
@@ -205,6 +218,13 @@ def run_notebook(
     RuntimeError
         If a cell raises an error. The message names the notebook and the error. The
         executed copy ends at this cell.
+
+    Examples
+    --------
+    >>> run_notebook("01_missing.ipynb", "executed.ipynb", {})
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: 01_missing.ipynb: no such notebook
     """
     import papermill
     from nbconvert import HTMLExporter
@@ -276,6 +296,13 @@ def reproduce(
         on the failed notebook have run.
     ValueError
         If notebooks read each other's networks in a cycle.
+
+    Examples
+    --------
+    >>> reproduce(".", "build", profile="slow")
+    Traceback (most recent call last):
+    ...
+    ValueError: profile = 'slow': must be one of 'standard', 'full', 'quick'
     """
     root = validation.path("root", root).resolve()
     build = validation.path("build", build).resolve()

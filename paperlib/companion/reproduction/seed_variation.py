@@ -60,6 +60,13 @@ def measure_seed_variation(
     -------
     dict of str to dict of str to list of float
         Notebook -> number -> its values over the runs.
+
+    Examples
+    --------
+    >>> measure_seed_variation(".", "build", trainings=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: trainings = 1: must be an integer >= 2
     """
     trainings = validation.integer("trainings", trainings, minimum=2)
     build = validation.path("build", build) / "seed_variation"
