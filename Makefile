@@ -36,8 +36,8 @@ browser: .venv/.dev ## Run notebooks in a headless Chromium, move a slider; pict
 	$(BIN)/python -m pytest -m browser -rs tests/project/test_browser.py
 
 lint: .venv/.dev ## Check style, format and types of all code, and the schemas of CITATION.cff and .github
-	$(BIN)/ruff check setup.py conftest.py .ci paperlib tests notebooks docs
-	$(BIN)/ruff format --check setup.py conftest.py .ci paperlib tests notebooks docs
+	$(BIN)/ruff check conftest.py .ci paperlib tests notebooks docs
+	$(BIN)/ruff format --check conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/mypy
 	$(BIN)/mypy tests/project/public_types.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff

@@ -26,7 +26,7 @@ def missing(error):
 
 
 def description():
-    """Check the description for the package index: it has the README's text and no relative links."""
+    """Check the page of a package index: its text, without relative links."""
     text = metadata("neural-born-series").get_payload()
     assert len(text) > 1000 and not re.search(r"\]\((?!https?://)", text)
 
