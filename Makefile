@@ -1,5 +1,6 @@
-# Every target runs in .venv, which `make setup` creates from requirements.txt, a lock file with hashes. The tools of
-# developers (lint, wheel, book, browser) are installed from requirements-dev.txt when a target first needs them.
+# Every target runs in .venv, which `make setup` creates from requirements.txt, a lock
+# file with hashes. The tools of developers (lint, wheel, book, browser) are installed
+# from requirements-dev.txt when a target first needs them.
 PYTHON ?= python3
 PROFILE ?= standard
 BIN := .venv/bin
@@ -8,12 +9,12 @@ export PROFILE
 .PHONY: help setup reproduce test test-long coverage fuzz test-matrix test-importers browser lint notebooks store wheel metadata archive release release-check book lab lock clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/.ready ## Install the locked environment into .venv
 
 .venv/.ready: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "Python 3.11, 3.12 or 3.13 is needed: for others the lock has no TensorFlow. $(PYTHON) is none. Name another: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "$(PYTHON) must be Python 3.11, 3.12 or 3.13, for which the lock file has TensorFlow: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
@@ -23,21 +24,23 @@ setup: .venv/.ready ## Install the locked environment into .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
-reproduce: .venv/.ready ## Run notebooks, train 2 ensembles (PROFILE=full: all, quick: none), see build/report.html
+reproduce: .venv/.ready ## Run the notebooks, train two ensembles (PROFILE=full: all, quick: none), write build/report.html
 	$(BIN)/python -m paperlib reproduce
 
-test: .venv/.ready ## Run the unit tests and the cells of the stored notebooks, and compare their figures and numbers
+test: .venv/.ready ## Run the tests and the cells of the stored notebooks, and compare figures and numbers
 	$(BIN)/python -m pytest
 	rm -rf build/results
 	$(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 notebooks
 	$(BIN)/python -m paperlib check
 
-browser: .venv/.dev ## Run notebooks in a headless Chromium, move a slider; pictures in build/browser (needs chromium)
+browser: .venv/.dev ## Run notebooks in a headless Chromium, and write pictures to build/browser (needs chromium)
 	$(BIN)/python -m pytest -m browser -rs tests/project/test_browser.py
 
-lint: .venv/.dev ## Check style, format and types of all code, and the schemas of CITATION.cff and .github
+lint: .venv/.dev ## Check style, format, docstrings and types of all code, and the schemas of other files
 	$(BIN)/ruff check conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/ruff format --check conftest.py .ci paperlib tests notebooks docs
+	$(BIN)/ruff check --select E501,D --ignore D105,D107 --config 'lint.pydocstyle.convention="numpy"' paperlib
+	$(BIN)/python .ci/docstrings.py
 	$(BIN)/mypy
 	$(BIN)/mypy tests/project/public_types.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
@@ -45,14 +48,14 @@ lint: .venv/.dev ## Check style, format and types of all code, and the schemas o
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[0-9]*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 
-# The deterministic mode. The tests of the stored cells run them in this mode too.
+# The notebooks are executed in deterministic mode, and the tests of their cells too.
 DETERMINISTIC := python -m paperlib deterministic
 EXECUTE := ../$(BIN)/$(DETERMINISTIC) ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
 
-notebooks: .venv/.ready ## Execute the notebooks in place, before a commit; then inspect build/results
+notebooks: .venv/.ready ## Execute the notebooks in place, before a commit
 	cd notebooks && $(EXECUTE) *.ipynb
 
-store: .venv/.ready ## Store the results of build/results, and execute the overview with them
+store: .venv/.ready ## Store the results of build/results, and execute the overview notebook
 	$(BIN)/python -m paperlib store
 	cd notebooks && $(EXECUTE) 00_overview.ipynb
 
@@ -60,25 +63,25 @@ wheel: .venv/.dev ## Build the wheel into build/dist and test it in an empty env
 	rm -rf build/dist build/empty
 	$(BIN)/python -m build --no-isolation --sdist --wheel --outdir build/dist
 	$(BIN)/twine check --strict build/dist/*
-	@find build/dist -name '*.whl' -size -5120k | grep -q . || { echo "The wheel is above 5 MiB"; exit 1; }
+	@find build/dist -name '*.whl' -size -5120k | grep -q . || { echo "The wheel must have at most 5 MiB"; exit 1; }
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/python -m pip install --quiet build/dist/*.whl
 	cd / && "$(CURDIR)/build/empty/bin/python" -I "$(CURDIR)/tests/project/installed.py"
 
 # A separate environment, because cffconvert requires older packages than the lock file has.
-metadata: ## Write codemeta.json, .zenodo.json and codecheck.yml from CITATION.cff and the stored results
+metadata: ## Write codemeta.json, .zenodo.json and codecheck.yml
 	$(PYTHON) -m venv build/metadata
 	build/metadata/bin/python -m pip install --quiet cffconvert==2.0.0 pyyaml
 	build/metadata/bin/python .ci/metadata.py
 
-archive: .venv/.ready ## Write build/archive/*.zip, an RO-Crate for referees, and reproduce from it in an empty folder
+archive: .venv/.ready ## Write build/archive/*.zip, an RO-Crate, and reproduce from it in an empty folder
 	$(BIN)/python -m paperlib reproduce
 	$(BIN)/python .ci/archive.py
 
-release-check: .venv/.ready ## Show the changes of `make release VERSION=0.2.0`, or the reason why it would fail
+release-check: .venv/.ready ## Show the changes of `make release VERSION=0.2.0`, or why it would fail
 	@$(BIN)/python .ci/release.py "$(VERSION)"
 
-release: .venv/.ready ## Release VERSION=0.2.0 from main: changelog, metadata, commit, tag, wheel, archive; no push
+release: .venv/.ready ## Release VERSION=0.2.0 from main, with commit, tag, wheel and archive, without a push
 	@$(BIN)/python .ci/release.py --write "$(VERSION)"
 	$(MAKE) metadata
 	git add --all
@@ -89,7 +92,7 @@ release: .venv/.ready ## Release VERSION=0.2.0 from main: changelog, metadata, c
 
 BOOK := build/book-source
 
-book: .venv/.dev ## Build a site of explorer, notebooks, pages and docstrings in build/book; broken links are errors
+book: .venv/.dev ## Build a website of notebooks, pages and docstrings in build/book; broken links are errors
 	rm -rf build/book $(BOOK)
 	mkdir -p $(BOOK)
 	cp -R docs README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff figures notebooks $(BOOK)
@@ -99,10 +102,10 @@ book: .venv/.dev ## Build a site of explorer, notebooks, pages and docstrings in
 lab: .venv/.ready ## Open the notebooks in JupyterLab
 	$(BIN)/$(DETERMINISTIC) $(BIN)/jupyter lab notebooks
 
-test-long: .venv/.ready ## Run the tests of minutes to an hour: killed processes, seeds not used for tuning, memory
+test-long: .venv/.ready ## Run the tests that take minutes to an hour: killed processes, other seeds, memory
 	$(BIN)/python -m pytest tests/long
 
-coverage: .venv/.ready ## Measure coverage of tests, notebooks and compiled loops run as Python; fails below 95 percent
+coverage: .venv/.ready ## Measure the coverage of tests and notebooks; fails below 95 percent
 	rm -rf build/coverage
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest tests/physics/test_scattering.py tests/physics/test_shells.py tests/taylor/test_product_rule.py tests/taylor/test_product_rule_loops.py
 	$(BIN)/python -m coverage run -m pytest
@@ -110,16 +113,16 @@ coverage: .venv/.ready ## Measure coverage of tests, notebooks and compiled loop
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-fuzz: .venv/.dev ## Fuzz the readers of files for ten minutes, guided by coverage (needs Linux, x86-64)
+fuzz: .venv/.dev ## Fuzz the readers of files for ten minutes (needs Linux, x86-64)
 	mkdir -p build
 	$(BIN)/python tests/long/fuzz_files.py -max_total_time=600 -artifact_prefix=build/
 
-test-matrix: .venv/.ready ## Compare emulated processors (needs qemu-user), thread counts and releases (needs uv)
+test-matrix: .venv/.ready ## Test other processors (needs qemu-user), thread counts and releases (needs uv)
 	PYTHON=$(BIN)/python .ci/matrix
 
 FRAMEWORKS := torch onnx onnxruntime
 
-test-importers: .venv/.ready ## Test importers of PyTorch and ONNX, not in the lock, and notebook 11; downloads gigabytes
+test-importers: .venv/.ready ## Test the importers of PyTorch and ONNX, and notebook 11; downloads gigabytes
 	$(PYTHON) -m venv build/importers
 	build/importers/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
 	build/importers/bin/python -m pip install --quiet $(FRAMEWORKS)
@@ -133,5 +136,5 @@ lock: ## Resolve requirements.txt and requirements-dev.txt again (needs uv)
 	$(COMPILE) --extra fast --extra train --extra notebooks --extra sweep --extra test --output-file requirements.txt
 	$(COMPILE) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
 
-clean: ## Remove all build products except .venv
+clean: ## Remove all results and builds, except .venv
 	rm -rf build

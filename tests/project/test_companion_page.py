@@ -80,9 +80,9 @@ def test_the_page_makes_a_companion_of_another_paper(tmp_path):
         )
 
     made = run(first)
-    assert made.returncode == 1 and "made, but not stored" in made.stdout, (
-        made.stdout + made.stderr
-    )
+    assert (
+        made.returncode == 1 and "in the new results, but not stored" in made.stdout
+    ), made.stdout + made.stderr
     for line in others:
         done = run(line)
         assert done.returncode == 0, line + done.stdout + done.stderr
