@@ -380,7 +380,7 @@ def test_the_report_lists_the_machine_and_links_the_notebooks(tmp_path):
         for pool in threadpool_info()
         if "architecture" in pool
     ]
-    for text in (*loaded, "standard: ", "1 of 2 trained again are identical bit by bit", "a processor of another kind", "unknown, without git or outside a git checkout", "12 s",
+    for text in (*loaded, "standard: ", "1 of 2 trained again are identical to the pretrained networks, bit by bit", "a processor of another kind", "unknown, without git or outside a git checkout", "12 s",
                  determinism.processor(), np.__version__, platform.python_version(), f"cores</th><td>{threads.count()}<"):  # fmt: skip
         assert text in head
     assert page.count('href="new/notebooks/01_test.html"') == 3, (
@@ -711,10 +711,10 @@ def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):
         reproduction.run_notebook(tmp_path / "none.ipynb", tmp_path / "out.ipynb", {})
     assert main(["reproduce", "--only", "09", "--root", str(root)]) == 2
     assert capsys.readouterr().err == (
-        f"paperlib reproduce: {root / 'notebooks'}: must have a notebook whose name begins with '09'; it has 01\n"
+        f"paperlib reproduce: {root / 'notebooks'}: must have a notebook whose name begins with only = '09'; it has 01\n"
     )
     assert main(["reproduce", "--root", str(tmp_path / "nowhere")]) == 2
-    error = f"paperlib reproduce: {tmp_path / 'nowhere' / 'notebooks'}: must have a notebook whose name begins with ''; it has no notebooks\n"
+    error = f"paperlib reproduce: {tmp_path / 'nowhere' / 'notebooks'}: must have a notebook whose name begins with a number; it has no notebooks\n"
     assert capsys.readouterr().err == error
     with pytest.raises(ValueError, match="profile = 'slow': must be one of"):
         reproduction.reproduce(root, tmp_path / "build", profile="slow")

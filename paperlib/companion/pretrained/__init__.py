@@ -290,9 +290,8 @@ def _names(ending: str = "", folder: str | Path | None = None) -> list[str]:
     """
     if folder is None:
         folder = manifest.MANIFEST.parent
-    stems = sorted(
-        path.stem for path in validation.path("folder", folder).glob("*.npz")
-    )
+    paths = validation.path("folder", folder).glob("*.npz")
+    stems = sorted(path.stem for path in paths)
     return [stem.removesuffix(ending) for stem in stems if stem.endswith(ending)]
 
 

@@ -79,9 +79,9 @@ def read(path: str | Path = MANIFEST) -> dict[str, Any]:
     """
     content = read_json(path)
     kinds = {"machine": dict, "arithmetic": dict, "code": str, "networks": dict}
-    if not isinstance(content, dict) or any(
-        not isinstance(content.get(name), kind) for name, kind in kinds.items()
-    ):
+    if not isinstance(content, dict) or kinds != {
+        name: type(content.get(name)) for name in kinds
+    }:
         raise ValueError(
             f"{path}: must be a manifest, with the fields {', '.join(kinds)}"
         )

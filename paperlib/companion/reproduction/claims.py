@@ -188,7 +188,7 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
     claims = read_claims(folder)
     path = Path(folder) / CLAIMS
     content = read_validated(path, "claims")
-    for claim, entry in zip(claims, content["claims"], strict=True):
+    for claim, entry in zip(claims, content["claims"]):
         if any(claim.numbers.values()):
             _check_bounds(path, claim)
         entry["numbers"] = {
@@ -226,7 +226,7 @@ def _fields(number: Number) -> dict[str, Any]:
 
 def _update_table(page: Path, claims: list[Claim]) -> None:
     """Replace each row of a Markdown table that begins with the id of a claim."""
-    text = page.read_text(encoding="utf-8")
+    text = page.read_text("utf-8")
     for claim in claims:
         notebook = f"[{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb)"
         cells = [claim.id, claim.text, notebook, claim.verdict, claim.protocol]
@@ -236,4 +236,4 @@ def _update_table(page: Path, claims: list[Claim]) -> None:
             rf"^\| {claim.id} \|.*", lambda _: f"| {row} |", text, flags=re.MULTILINE
         )
     with atomically(page) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, "utf-8")

@@ -204,7 +204,7 @@ def errors_by_order(
         )
     return {
         name.format(n=n): Number(error, meaning.format(n=n), at_most=bound)
-        for n, (error, bound) in enumerate(zip(errors, bounds, strict=True), 1)
+        for n, (error, bound) in enumerate(zip(errors, bounds), 1)
     }
 
 
@@ -370,7 +370,7 @@ def _validator(kind: str) -> Callable[[Any], Any]:
     """Compile the schema in KIND.schema.json to a function that validates JSON."""
     import fastjsonschema
 
-    schema = (files(__package__) / f"{kind}.schema.json").read_text(encoding="utf-8")
+    schema = (files(__package__) / f"{kind}.schema.json").read_text("utf-8")
     return fastjsonschema.compile(json.loads(schema))
 
 
@@ -471,8 +471,8 @@ def _fingerprint(figure: "Figure") -> list[list[float]]:
     for axes in figure.axes:
         for array in _plotted_arrays(axes):
             masked: np.ma.MaskedArray = np.ma.asarray(array, dtype=float)
-            flat = masked.filled(np.nan).ravel()
-            flat = np.where(np.isfinite(flat), flat, 0.0)
+            # A copy of the data, with 0 in place of masked, infinite and NaN entries.
+            flat = np.nan_to_num(masked.filled(0.0).ravel(), posinf=0.0, neginf=0.0)
             ramp = np.linspace(1, 2, len(flat))
             rows.append([len(flat), float(np.linalg.norm(flat)), float(ramp @ flat)])
     return rows

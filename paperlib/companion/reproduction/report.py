@@ -48,7 +48,10 @@ def provenance(
     from threadpoolctl import threadpool_info
 
     identical = sum(verdict.passed for verdict in networks)
-    trained = f"{identical} of {len(networks)} trained again are identical bit by bit"
+    trained = (
+        f"{identical} of {len(networks)} trained again are identical "
+        "to the pretrained networks, bit by bit"
+    )
     reasons = sorted({verdict.note for verdict in networks if not verdict.passed})
     # Report the kernels that the linear algebra library has loaded. Environment
     # variables only request them, and a library ignores the name of a processor that it
@@ -115,7 +118,7 @@ def write_report(
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder) / "report.html"
     ...     write_report(path, [], folder, folder, {"profile": "quick"})
-    ...     "Reproduction report" in path.read_text(encoding="utf-8")
+    ...     "Reproduction report" in path.read_text("utf-8")
     True
     """
     from jinja2 import Environment
@@ -132,13 +135,13 @@ def write_report(
         page = Path(results, "notebooks", f"{notebook}.html")
         return os.path.relpath(page, Path(path).parent) if page.exists() else ""
 
-    page = (files(__package__) / "report.html").read_text(encoding="utf-8")
+    page = (files(__package__) / "report.html").read_text("utf-8")
     template = Environment(autoescape=True).from_string(page)
     with atomically(path) as part:
         text = template.render(
             verdicts=verdicts, facts=facts, pictures=pictures, executed=executed
         )
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, "utf-8")
 
 
 def _embedded(picture: Path) -> str:

@@ -74,9 +74,10 @@ def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
     chosen = [path for path in paths if path.stem.startswith(beginning)]
     if not chosen:
         numbers = ", ".join(path.stem[:2] for path in paths)
+        allowed = f"only = {validation.brief(only)}" if only else "a number"
         raise FileNotFoundError(
-            f"{folder}: must have a notebook whose name begins with "
-            f"{validation.brief(beginning)}; it has {numbers or 'no notebooks'}"
+            f"{folder}: must have a notebook whose name begins with {allowed}; "
+            f"it has {numbers or 'no notebooks'}"
         )
     return chosen
 
@@ -161,17 +162,15 @@ def isolated_kernel() -> Iterator[dict[str, Any]]:
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
-    folders = [
-        folder
-        for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp")
-        if len(folder) <= _MAX_PATH and os.access(folder, os.W_OK)
-    ]
-    with tempfile.TemporaryDirectory(dir=folders[0] if folders else None) as folder:
+    places = (tempfile.gettempdir(), "/tmp", "/var/tmp")
+    short = [place for place in places if len(place) <= _MAX_PATH]
+    parent = next((place for place in short if os.access(place, os.W_OK)), None)
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
         # Jupyter frees the ports that it has found for a kernel before the kernel binds
         # them. If two kernels start at the same time, one may take the other's port.
         # Socket files in a folder of the kernel's own cannot be taken.
         sockets = {}
-        if folders:
+        if parent:
             sockets = {"transport": "ipc", "ip": str(Path(folder) / "kernel")}
 
         class Kernel(AsyncKernelManager):
@@ -248,7 +247,7 @@ def run_notebook(
         except papermill.PapermillExecutionError as error:
             raise RuntimeError(f"{path.name}: {error.ename}: {error.evalue}") from error
     with atomically(output.with_suffix(".html")) as part:
-        part.write_text(HTMLExporter().from_filename(str(output))[0], encoding="utf-8")
+        part.write_text(HTMLExporter().from_filename(str(output))[0], "utf-8")
 
 
 def reproduce(
@@ -370,40 +369,36 @@ class _Plan:
         running time (`minutes`). `readers` are the notebooks that read the networks of
         this one, directly or through others: none of them can be the notebook itself.
         """
+        name = path.stem
         if path in readers:
             raise ValueError(
                 f"{path.name}: `reads` leads back to the notebook itself; "
                 "must name notebooks that do not read its networks"
             )
-        if path.stem in self.tasks:
-            return self.tasks[path.stem]
-        names = notebook_parameters(path)
-        full = self._full and "retrain" in names
+        if name in self.tasks:
+            return self.tasks[name]
+        defaults = notebook_parameters(path)
+        full = self._full and "retrain" in defaults
         offered = {"retrain": full, "cache": str(self._cache)}
-        values = {name: value for name, value in offered.items() if name in names}
-        values |= {"results": str(self.results)} | self._parameters
+        values: dict[str, Any] = {"results": str(self.results)}
+        values |= {key: value for key, value in offered.items() if key in defaults}
+        values |= self._parameters
         about = read_json(path)["metadata"].get("paperlib", {}) if full else {}
         read = [
-            self.add(notebooks(path.parent, name)[0], (*readers, path))
-            for name in about.get("reads", [])
+            self.add(notebooks(path.parent, beginning)[0], (*readers, path))
+            for beginning in about.get("reads", [])
         ]
         # A notebook is out of date if its input has changed: the stored numbers, for
         # the overview, or the networks that another notebook trains.
         inputs = [self._code, json.dumps(self._parameters, sort_keys=True, default=str)]
-        inputs += [self._stored] if "stored" in names else []
+        inputs += [self._stored] if "stored" in defaults else []
         inputs += [task.fingerprint for task in read]
-        self.tasks[path.stem] = Task(
-            path.stem,
-            _digest([path], *inputs),
-            self.results / "numbers" / f"{path.stem}.json",
-            scheduler.Call(
-                run_notebook,
-                (path, self.results / "notebooks" / path.name, values),
-                [task.name for task in read],
-                about.get("minutes", 0),
-            ),
-        )
-        return self.tasks[path.stem]
+        file = self.results / "numbers" / f"{name}.json"
+        arguments = path, self.results / "notebooks" / path.name, values
+        after = [task.name for task in read]
+        call = scheduler.Call(run_notebook, arguments, after, about.get("minutes", 0))
+        self.tasks[name] = Task(name, _digest([path], *inputs), file, call)
+        return self.tasks[name]
 
     def trainings(self) -> list[Task]:
         """Return the tasks that train the ensembles of SAMPLE again."""
@@ -457,7 +452,7 @@ def _digest(paths: Iterable[Path], *texts: str) -> str:
     for path in paths:
         total.update(path.name.encode())
         if path.suffix == ".ipynb":
-            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            cells = json.loads(path.read_text("utf-8"))["cells"]
             total.update("\0".join("".join(cell["source"]) for cell in cells).encode())
         else:
             total.update(path.read_bytes())
