@@ -509,6 +509,12 @@ def test_verdicts_are_written_to_a_readme(claimed, tmp_path):
     )
 
 
+def test_a_readme_of_another_encoding_is_refused(claimed, tmp_path):
+    (tmp_path / "README.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="README.md: must be a file of UTF-8 text$"):
+        reproduction.write_claims(claimed(), tmp_path / "README.md")
+
+
 def test_a_claim_may_name_a_number_before_it_is_stored(claimed, tmp_path):
     folder, results = (
         claimed(Number(0.3, "", at_most=0.5), numbers={"error": {}, "more": {}}),

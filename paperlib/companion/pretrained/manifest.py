@@ -190,14 +190,14 @@ def differences() -> str:
         if all known facts agree. The number of cores is not compared.
     """
     stored = read()
-    found = [determinism.departures()]
+    reasons = [determinism.departures()]
     if stored["code"] != _code():
-        found.append("the training code differs")
+        reasons.append("the training code differs")
     for name, value in determinism.machine().items():
         other = stored["machine"].get(name)
         if name != "cores" and value != other:
-            found.append(f"{name} is {value} here, and was {other} for the manifest")
-    return "; ".join(filter(None, found))
+            reasons.append(f"{name} is {value} here, and was {other} for the manifest")
+    return "; ".join(filter(None, reasons))
 
 
 def _code() -> str:

@@ -169,7 +169,7 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
     ValueError
         If the file does not follow the schema, or if a claim names a number that its
         notebook has not recorded or that has no bound. A claim without any recorded
-        number is accepted.
+        number is accepted. Also raised if `readme` is not UTF-8 text.
 
     Examples
     --------
@@ -226,7 +226,10 @@ def _fields(number: Number) -> dict[str, Any]:
 
 def _update_table(page: Path, claims: list[Claim]) -> None:
     """Replace each row of a Markdown table that begins with the id of a claim."""
-    text = page.read_text("utf-8")
+    try:
+        text = page.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"readme = {page}: must be a file of UTF-8 text") from None
     for claim in claims:
         notebook = f"[{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb)"
         cells = [claim.id, claim.text, notebook, claim.verdict, claim.protocol]
