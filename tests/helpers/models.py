@@ -1,7 +1,9 @@
-"""Models of each framework, those that an importer takes and those that it refuses.
+"""Define models of each framework, both supported and unsupported by the importers.
 
-`python tests/helpers/models.py` writes the tables of docs/networks.md; it needs all frameworks. A model is made by a function of its
-framework, so that frameworks that are not installed are not imported. A model may come with an example input.
+`python tests/helpers/models.py` writes the tables of docs/networks.md. It needs all
+frameworks. Each model is made by a function of its framework's module, so that
+frameworks that are not installed are not imported. The function may also return an
+example input beside the model.
 """
 
 import importlib
@@ -191,7 +193,7 @@ def _pinn(torch):
 
 
 def _tabular(torch):
-    """A residual network for tables (Gorishniy et al.): normalisation, blocks, a head."""
+    """Normalisation, blocks and a head, after Gorishniy et al."""
 
     class Block(torch.nn.Module):
         def __init__(self):
@@ -215,7 +217,7 @@ def _tabular(torch):
 
 
 def _potential(torch):
-    """A potential-energy fit: the same network for each of three atoms, their energies summed."""
+    """Sum the energies of three atoms, each computed by the same network."""
 
     class Potential(torch.nn.Module):
         def __init__(self):
@@ -420,18 +422,18 @@ TORCH_REFUSED = {
         ),
         np.zeros((1, 8)),
     ),
-    "a product of what depends on the inputs, as in attention": _attention,
+    "a product of values that depend on the inputs, as in attention": _attention,
     "a highway network": _highway,
     "the deep Ritz method's cubed ReLU": _ritz,
     "an LSTM": lambda torch: (
         torch.nn.LSTM(3, 2, batch_first=True),
         np.zeros((1, 4, 3)),
     ),
-    "a function that is none of ours": lambda torch: torch.nn.Sequential(
+    "an activation that is not supported": lambda torch: torch.nn.Sequential(
         torch.nn.Linear(3, 4), torch.nn.Hardswish(), torch.nn.Linear(4, 1)
     ),
-    "a `forward` that asks for values": _values_decide,
-    "no layer that tells the number of inputs": lambda torch: torch.nn.Sequential(
+    "a `forward` that depends on the values of its input": _values_decide,
+    "no layer that has the number of inputs": lambda torch: torch.nn.Sequential(
         torch.nn.Tanh()
     ),
 }
@@ -452,7 +454,7 @@ def _keras_subclass(keras):
 
 
 def _keras_chain(*names):
-    """A chain of layers by name and arguments on three inputs."""
+    """Return a function that builds layers from their names and arguments."""
 
     def build(keras):
         x = y = keras.Input((3,))
@@ -647,7 +649,7 @@ SKLEARN = {
     "`ColumnTransformer` of scalers and passthrough, on named columns": _piped(
         _columns, frame=True
     ),
-    "`MinMaxScaler(clip=True)`, with a warning of its box": _piped(
+    "`MinMaxScaler(clip=True)`, with a warning about its range": _piped(
         _preprocessing("MinMaxScaler", clip=True)
     ),
 }
@@ -655,7 +657,7 @@ SKLEARN_REFUSED = {
     "`PolynomialFeatures`": _piped(_preprocessing("PolynomialFeatures", degree=2))
 }
 
-DOORS = {
+IMPORTERS = {
     "PyTorch": ("torch", MLP.from_torch, TORCH, TORCH_REFUSED),
     "Keras": ("keras", MLP.from_keras, KERAS, KERAS_REFUSED),
     "scikit-learn": ("sklearn", MLP.from_sklearn, SKLEARN, SKLEARN_REFUSED),
@@ -663,7 +665,7 @@ DOORS = {
 
 
 def model_of(build, framework):
-    """The model and its example, seeded."""
+    """Return a model made from seeded random numbers, and its example input or None."""
     if hasattr(framework, "manual_seed"):
         framework.manual_seed(0)
     if hasattr(framework, "utils") and hasattr(framework.utils, "set_random_seed"):
@@ -673,32 +675,31 @@ def model_of(build, framework):
     return built if isinstance(built, tuple) else (built, None)
 
 
-def taken(door, model, example):
+def imported(importer, model, example):
+    """Return the network of a model. Warnings of the importer are ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return door(model) if example is None else door(model, example)
+        return importer(model) if example is None else importer(model, example)
 
 
 def section(name):
-    """What the page says of a door, for which its framework must be there."""
-    package, door, models, refused = DOORS[name]
+    """Return the section of the page about a framework, which must be installed."""
+    package, importer, supported, unsupported = IMPORTERS[name]
     framework = importlib.import_module(package)
-    lines = [f"## {name}", "", "| model | comes in as |", "|---|---|"]
-    lines += [
-        f"| {what} | `{taken(door, *model_of(build, framework))}` |"
-        for what, build in models.items()
-    ]
-    lines += ["", "| refused | because |", "|---|---|"]
-    for what, build in refused.items():
+    lines = [f"## {name}", "", "| model | imported as |", "|---|---|"]
+    for label, build in supported.items():
+        mlp = imported(importer, *model_of(build, framework))
+        lines.append(f"| {label} | `{mlp}` |")
+    lines += ["", "| not supported | message |", "|---|---|"]
+    for label, build in unsupported.items():
         try:
-            taken(door, *model_of(build, framework))
+            imported(importer, *model_of(build, framework))
         except ValueError as error:
-            lines.append(f"| {what} | {str(error).replace('|', ' ')} |")
+            lines.append(f"| {label} | {str(error).replace('|', ' ')} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
     prose = PAGE.read_text("utf-8").split("\n## ")[0].rstrip()
-    PAGE.write_text(
-        "\n\n".join([prose, *(section(name) for name in DOORS)]) + "\n", "utf-8"
-    )
+    sections = [prose, *(section(name) for name in IMPORTERS)]
+    PAGE.write_text("\n\n".join(sections) + "\n", "utf-8")

@@ -1,4 +1,4 @@
-"""Activations and their derivatives against arbitrary-precision arithmetic."""
+"""Compare activations and their derivatives with arbitrary-precision arithmetic."""
 
 import math
 
@@ -49,6 +49,9 @@ GRID = np.array(
 )
 
 
+SELU_ALPHA = mpmath.mpf("1.6732632423543772848170429916717")
+
+
 def test_every_activation_is_checked():
     assert {*SMOOTH, *PIECEWISE} <= set(EXACT)
 
@@ -73,10 +76,13 @@ def test_derivatives_to_order_8(name):
 
 @pytest.mark.parametrize("name", EXACT)
 def test_derivatives_keep_their_digits_at_every_point(name):
-    """The error is at most a few roundings of the derivative and the two below it at the same point, also in the tails."""
+    """The error is a few roundings, at each point and also in the tails.
+
+    It is compared with the derivative and the two lower ones at the same point.
+    """
     z, exact = np.array(POINTS), activation_derivatives(name)
     base, parameter, inner, outer = scaled(name)
-    once_more = (
+    from_bases = (
         outer
         * bases.derivatives(base, inner * z, 8, parameter)
         * inner ** np.arange(9.0)[:, None]
@@ -84,7 +90,7 @@ def test_derivatives_keep_their_digits_at_every_point(name):
     for k in range(9):
         size = np.abs(exact[max(k - 2, 0) : k + 1]).max(axis=0) + 1e-290
         assert (np.abs(derivatives(name, z, 8)[k] - exact[k]) <= 2e-14 * size).all()
-        assert (np.abs(once_more[k] - exact[k]) <= 2e-14 * size).all()
+        assert (np.abs(from_bases[k] - exact[k]) <= 2e-14 * size).all()
 
 
 @pytest.mark.parametrize(
@@ -135,13 +141,19 @@ def test_piecewise(name, below):
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        ("selu", lambda z: mpmath.mpf("1.0507009873554804934193349852946") * (z if z > 0 else mpmath.mpf("1.6732632423543772848170429916717") * mpmath.expm1(z))),
+        (
+            "selu",
+            lambda z: (
+                mpmath.mpf("1.0507009873554804934193349852946")
+                * (z if z > 0 else SELU_ALPHA * mpmath.expm1(z))
+            ),
+        ),
         ("softsign", lambda z: z / (1 + abs(z))),
         ("softplus(20.0)", lambda z: mpmath.log1p(mpmath.exp(20 * z)) / 20),
         ("softplus(0.5)", lambda z: mpmath.log1p(mpmath.exp(z / 2)) * 2),
         ("squareplus(0.25)", lambda z: (z + mpmath.sqrt(z * z + 0.25)) / 2),
     ],
-)  # fmt: skip
+)
 def test_others_that_take_a_parameter_or_have_two_sides(name, function):
     z = np.array([-30.0, -2.0, -0.3, 0.3, 2.0, 30.0])
     with mpmath.workdps(60):
@@ -156,7 +168,7 @@ def test_others_that_take_a_parameter_or_have_two_sides(name, function):
     assert (np.abs(derivatives(name, z, 8) - exact) < 2e-14 * largest).all()
 
 
-def test_the_smallest_numbers_of_tanhshrink_are_no_rounding():
+def test_small_values_of_tanhshrink_keep_their_digits():
     z = np.array([1e-3, -1e-2, 0.1, 0.49, 0.51])
     exact = [float(mpmath.mpf(x) - mpmath.tanh(mpmath.mpf(x))) for x in z]
     np.testing.assert_allclose(derivatives("tanhshrink", z, 0)[0], exact, rtol=2e-15)
@@ -217,7 +229,7 @@ def test_of_several_at_the_kink_the_first_is_named():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", [*SMOOTH, *PIECEWISE])
-def test_only_finite_numbers_are_taken(name, bad):
+def test_z_must_be_finite(name, bad):
     with pytest.raises(ValueError, match=rf"^z\[1\] = {bad}: must be finite$"):
         derivatives(name, [0.5, bad], 1)
 
@@ -247,22 +259,35 @@ def test_unknown_names(name):
     "name, positive",
     [("elu", ""), ("leaky_relu", ""), ("celu", " > 0"), ("softplus", " > 0")],
 )
-def test_what_a_parameter_may_be_is_said(name, positive):
+def test_the_message_about_a_parameter(name, positive):
     with pytest.raises(
         ValueError,
-        match=rf"^activation = '{name}\(x\)': its parameter must be a finite number{positive}$",
+        match=rf"^activation = '{name}\(x\)': its parameter must be a finite "
+        rf"number{positive}$",
     ):
         parse(f"{name}(x)")
 
 
 def test_the_lower_tail_of_gelu_tanh_keeps_its_digits():
-    """1 + tanh(u) is rounding there; these are mpmath's."""
+    """1 + tanh(u) would lose all digits. The expected values are from mpmath."""
     z = np.array([-5.0, -6.0, -7.0, -8.0, -10.0])
-    right = [
-        [-2.291796196629506e-7, -8.439646700762297e-11, -2.315442262072549e-15, -3.107782937501111e-21, -1.204092348209806e-37],
-        [-1.5463619875325946e-6, -7.709973930953696e-10, -2.765117350706602e-14, -4.714784504106842e-20, -2.757638063854032e-36],
-    ]  # fmt: skip
-    np.testing.assert_allclose(derivatives("gelu_tanh", z, 2)[:2], right, rtol=1e-13)
+    value = [
+        -2.291796196629506e-7,
+        -8.439646700762297e-11,
+        -2.315442262072549e-15,
+        -3.107782937501111e-21,
+        -1.204092348209806e-37,
+    ]
+    slope = [
+        -1.5463619875325946e-6,
+        -7.709973930953696e-10,
+        -2.765117350706602e-14,
+        -4.714784504106842e-20,
+        -2.757638063854032e-36,
+    ]
+    np.testing.assert_allclose(
+        derivatives("gelu_tanh", z, 2)[:2], [value, slope], rtol=1e-13
+    )
 
 
 def test_celu_of_a_small_parameter():

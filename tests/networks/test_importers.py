@@ -1,4 +1,4 @@
-"""Networks of Keras, PyTorch, scikit-learn and ONNX against what those libraries compute."""
+"""Compare imported networks with the outputs of Keras, PyTorch, scikit-learn, ONNX."""
 
 import math
 import warnings
@@ -120,16 +120,15 @@ def test_keras_refusals(keras):
     foreign = Foreign()
     foreign.built, foreign._build_shapes_dict = True, {"input_shape": (1, 3)}
     cases = {
-        "layer 'soft' .Dense.'s activation is no function of each number alone": keras.Sequential(
-            [x, layers.Dense(3, "softmax", name="soft")]
+        "layer 'soft' .Dense.'s activation is neither affine nor elementwise": (
+            keras.Sequential([x, layers.Dense(3, "softmax", name="soft")])
         ),
-        "layer 'six' .Dense.'s activation is a function of each number, but none of ours": keras.Sequential(
-            [x, layers.Dense(3, "relu6", name="six")]
-        ),
-        "layer 'norm' .LayerNorm.* is no function of each number": keras.Sequential(
+        "layer 'six' .Dense.'s activation is an elementwise function that is not "
+        "supported": keras.Sequential([x, layers.Dense(3, "relu6", name="six")]),
+        "layer 'norm' .LayerNorm.* is neither affine nor elementwise": keras.Sequential(
             [x, layers.LayerNormalization(name="norm")]
         ),
-        "its call is no graph of Keras' own operations": foreign,
+        "its call must be a graph of Keras' own operations": foreign,
         "1 inputs and 2 outputs": keras.Model(x, [dense(x), x]),
         "2 inputs and 1 outputs": keras.Model([x, keras.Input((3,))], dense(x)),
         r"input of shape \(None,\)": keras.Sequential(
@@ -210,9 +209,9 @@ def test_torch(torch):
         MLP.from_torch(Both())
 
 
-def test_a_torch_module_that_stands_twice():
+def test_a_torch_module_that_is_used_twice():
     torch = pytest.importorskip(
-        "torch", reason="PyTorch is not in the lock: it is gigabytes"
+        "torch", reason="PyTorch is not in the lock, because it has gigabytes"
     )
     linear, tanh = (
         [torch.nn.Linear(3, 3, dtype=torch.float64) for _ in range(3)],
@@ -227,7 +226,7 @@ def test_a_torch_module_that_stands_twice():
 
 def test_a_torch_module_with_a_forward_of_its_own():
     torch = pytest.importorskip(
-        "torch", reason="PyTorch is not in the lock: it is gigabytes"
+        "torch", reason="PyTorch is not in the lock, because it has gigabytes"
     )
 
     class Doubled(torch.nn.Sequential):
@@ -331,7 +330,7 @@ def test_sklearn_fitted_on_named_columns():
     np.testing.assert_allclose(mlp(x), model.predict(frame), rtol=1e-12)
 
 
-def test_what_is_no_sklearn_regressor():
+def test_unsupported_sklearn_estimators():
     neural_network = pytest.importorskip(
         "sklearn.neural_network", reason="scikit-learn is in the [test] extra"
     )
@@ -357,7 +356,7 @@ def test_what_is_no_sklearn_regressor():
         ),
         (
             pipeline.make_pipeline(preprocessing.Normalizer().fit(x), fitted),
-            "Normalizer is no function of each number",
+            "Normalizer is neither affine nor elementwise",
         ),
         (linear_model.LinearRegression().fit(x, x[:, 0]), "LinearRegression given"),
         (3, "int given"),
@@ -375,7 +374,7 @@ def test_what_is_no_sklearn_regressor():
         MLP.from_sklearn(classes)
 
 
-def test_a_scaler_that_clips_comes_without_its_clipping_and_says_so():
+def test_a_scaler_that_clips_is_imported_without_its_clipping_and_warns():
     neural_network = pytest.importorskip(
         "sklearn.neural_network", reason="scikit-learn is in the [test] extra"
     )
@@ -392,7 +391,8 @@ def test_a_scaler_that_clips_comes_without_its_clipping_and_says_so():
         ).fit(x, x[:, 0])
     with pytest.warns(
         UserWarning,
-        match=r"^MinMaxScaler\(clip=True\) is taken without its clipping: it holds for \[.*\] <= x <= \[",
+        match=r"^MinMaxScaler\(clip=True\) is imported without its clipping: "
+        r"the network is valid for \[.*\] <= x <= \[",
     ):
         mlp = MLP.from_sklearn(model)
     np.testing.assert_allclose(mlp(x), model.predict(x), rtol=1e-10)
@@ -400,16 +400,16 @@ def test_a_scaler_that_clips_comes_without_its_clipping_and_says_so():
 
 
 @pytest.mark.parametrize("name", models.TORCH)
-def test_a_torch_module_as_people_write_it(torch, name):
+def test_torch_modules_that_people_write(torch, name):
     module, example = models.model_of(models.TORCH[name], torch)
     modes = [part.training for part in module.modules()]
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    mlp = models.taken(MLP.from_torch, module, example)
+    mlp = models.imported(MLP.from_torch, module, example)
     assert modes == [part.training for part in module.modules()]
     assert all(
         torch.equal(value, before[key]) for key, value in module.state_dict().items()
     )
-    own = pytorch._own(module)
+    own = pytorch.evaluation_copy(module)
     shape = (
         (1, mlp.dim) if "Conv1d` on" in name or "convolutions" in name else (mlp.dim,)
     )
@@ -437,16 +437,16 @@ def test_a_torch_module_as_people_write_it(torch, name):
 
 
 @pytest.mark.parametrize("name", models.TORCH_REFUSED)
-def test_a_torch_module_that_is_refused(torch, name):
+def test_unsupported_torch_modules(torch, name):
     with pytest.raises(ValueError, match="^module: ") as caught:
-        models.taken(
+        models.imported(
             MLP.from_torch, *models.model_of(models.TORCH_REFUSED[name], torch)
         )
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", models.KERAS)
-def test_a_keras_model_as_people_write_it(keras, name):
+def test_keras_models_that_people_write(keras, name):
     model, _ = models.model_of(models.KERAS[name], keras)
     nodes = [
         (len(layer._inbound_nodes), len(layer._outbound_nodes))
@@ -496,19 +496,19 @@ def test_a_keras_model_as_people_write_it(keras, name):
 
 
 @pytest.mark.parametrize("name", models.KERAS_REFUSED)
-def test_a_keras_model_that_is_refused(keras, name):
+def test_unsupported_keras_models(keras, name):
     with pytest.raises(ValueError, match="^model: layer ") as caught:
         MLP.from_keras(models.model_of(models.KERAS_REFUSED[name], keras)[0])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", models.SKLEARN)
-def test_an_estimator_as_people_write_it(name):
+def test_estimators_that_people_write(name):
     sklearn = pytest.importorskip(
         "sklearn", reason="scikit-learn is in the [test] extra"
     )
     model, _ = models.model_of(models.SKLEARN[name], sklearn)
-    mlp = models.taken(MLP.from_sklearn, model, None)
+    mlp = models.imported(MLP.from_sklearn, model, None)
     x = np.random.default_rng(5).normal([0, 5, 1], [0.5, 5, 0.05], (20, 3))
     given = x
     if hasattr(model, "feature_names_in_"):
@@ -523,12 +523,21 @@ def test_an_estimator_as_people_write_it(name):
     np.testing.assert_allclose(mlp(x), expected, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["residual and dense skips, slices", "activations put together by hand, `z * sigmoid(z)`",
-    "`BatchNorm1d`, as in evaluation", "`PReLU`, a slope for each neuron", "`Conv1d` on 8 inputs", "a residual network for tables"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "residual and dense skips, slices",
+        "activations put together by hand, `z * sigmoid(z)`",
+        "`BatchNorm1d`, as in evaluation",
+        "`PReLU`, a slope for each neuron",
+        "`Conv1d` on 8 inputs",
+        "a residual network for tables",
+    ],
+)
 def test_onnx(torch, tmp_path, name):
     onnx = pytest.importorskip("onnx", reason="needs the [onnx] extra")
     runtime = pytest.importorskip(
-        "onnxruntime", reason="what runs ONNX files is not in the lock"
+        "onnxruntime", reason="onnxruntime is not in the lock"
     )
     module, _ = models.model_of(models.TORCH[name], torch)
     mlp = MLP.from_torch(module)
@@ -553,7 +562,7 @@ def test_onnx(torch, tmp_path, name):
         )
 
 
-def test_what_is_no_onnx_model(tmp_path):
+def test_unsupported_onnx_models(tmp_path):
     onnx = pytest.importorskip("onnx", reason="needs the [onnx] extra")
     (tmp_path / "a.onnx").write_bytes(b"no such thing" * 9)
     info, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
@@ -568,22 +577,22 @@ def test_what_is_no_onnx_model(tmp_path):
 
     for given, error, message in (
         (tmp_path / "no.onnx", FileNotFoundError, "no such file"),
-        (tmp_path / "a.onnx", ValueError, "is no ONNX file"),
+        (tmp_path / "a.onnx", ValueError, "must be an ONNX file"),
         (3, TypeError, "int given; must be a path or an onnx.ModelProto"),
         (model("n", "m"), ValueError, "must be fixed past its first axis"),
         (
             model("n", 3),
             ValueError,
-            "node 'soft' .Softmax. is no function of each number alone",
+            "node 'soft' .Softmax. is neither affine nor elementwise",
         ),
     ):
         with pytest.raises(error, match=message):
             MLP.from_onnx(given)
 
 
-@pytest.mark.parametrize("name", models.DOORS)
-def test_the_page_says_what_was_tried(name):
-    pytest.importorskip(models.DOORS[name][0])
+@pytest.mark.parametrize("name", models.IMPORTERS)
+def test_the_page_shows_the_results(name):
+    pytest.importorskip(models.IMPORTERS[name][0])
     assert models.section(name) in models.PAGE.read_text(), (
         "python tests/helpers/models.py"
     )
@@ -617,8 +626,8 @@ def test_a_custom_activation_expands_and_is_not_saved(tmp_path):
         mlp.save(tmp_path / "a.npz")
 
 
-def kept(operation, shape=(1, 4)):
-    """What the reader makes of one operation on an input."""
+def layers_of(operation, shape=(1, 4)):
+    """Return the layers of a network that consists of one operation on its input."""
     return affine_graph.layers(
         affine_graph.applied("it", operation, [affine_graph.inputs(shape)])
     )
@@ -626,31 +635,37 @@ def kept(operation, shape=(1, 4)):
 
 def refused(operation, shape=(1, 4)):
     with pytest.raises(ValueError, match="^it is ") as caught:
-        kept(operation, shape)
+        layers_of(operation, shape)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4)])
 @pytest.mark.parametrize(
-    "bound", [lambda x, b: np.clip(x, -b, b), lambda x, b: np.clip(x, 0, b), lambda x, b: np.minimum(x, b),
-              lambda x, b: np.where(abs(x) < b / 1e4, 0, x), lambda x, b: np.where(x > b / 1e4, x, 0)]
-)  # fmt: skip
+    "bound",
+    [
+        lambda x, b: np.clip(x, -b, b),
+        lambda x, b: np.clip(x, 0, b),
+        lambda x, b: np.minimum(x, b),
+        lambda x, b: np.where(abs(x) < b / 1e4, 0, x),
+        lambda x, b: np.where(x > b / 1e4, x, 0),
+    ],
+)
 @pytest.mark.parametrize("size", [0.5, 45.0, 70.0, 2e3, 1e5])
 def test_a_kink_is_seen_wherever_it_is(bound, size, shape):
-    """A clamp is no affine map, nor a ReLU, at whatever numbers it begins."""
+    """A clamp is neither affine nor a ReLU, wherever its kinks are."""
     refused(lambda x: bound(x, size), shape)
 
 
-def test_an_operation_that_gives_back_what_it_is_given():
-    weights, _, names = kept(lambda x: x)
+def test_an_operation_that_returns_its_argument():
+    weights, _, names = layers_of(lambda x: x)
     assert not names and np.array_equal(weights[0], np.eye(4))
 
 
-def test_a_small_output_beside_a_large_one_is_held_to_its_own_size():
+def test_a_small_output_is_compared_with_its_own_size():
     refused(lambda x: np.stack([1e9 * x[0], np.tanh(x[0])], axis=-1))
 
 
-def test_a_function_of_all_numbers_is_none_of_each():
+def test_a_function_of_all_elements_is_not_elementwise():
     refused(lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True), (1, 3, 2))
     refused(lambda x: x - x.mean() + np.tanh(x))
 
@@ -674,8 +689,8 @@ def test_a_function_of_all_numbers_is_none_of_each():
     ],
 )
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4)])
-def test_functions_are_known_by_their_values(function, name, shape):
-    _, _, (found,) = kept(function, shape)
+def test_functions_are_recognised_by_their_values(function, name, shape):
+    _, _, (found,) = layers_of(function, shape)
     (expected,) = activations.parse(name)[1:]
     assert found.split("(")[0] == name.split("(")[0]
     assert expected is None or activations.parse(found)[1] == pytest.approx(
@@ -726,7 +741,7 @@ def test_masks_and_sums_of_functions_by_hand(torch):
         np.testing.assert_allclose(mlp(x.numpy()), theirs, atol=1e-12)
 
 
-def test_torch_shapes_that_are_asked_for(torch):
+def test_torch_shapes_that_need_an_example(torch):
     pooled = torch.nn.Sequential(
         torch.nn.Conv1d(1, 2, 3),
         torch.nn.AdaptiveAvgPool1d(1),
@@ -742,7 +757,7 @@ def test_torch_shapes_that_are_asked_for(torch):
         MLP.from_torch(torch.nn.Linear(3, 1), np.zeros(3))
 
 
-def test_a_recurrent_layer_is_no_map_and_its_activation(keras):
+def test_a_recurrent_layer_is_not_an_affine_map_and_its_activation(keras):
     model = keras.Sequential(
         [keras.Input((3, 2)), keras.layers.SimpleRNN(4), keras.layers.Dense(1)]
     )
@@ -794,7 +809,7 @@ def test_estimators_whose_steps_do_nothing():
             MLP.from_sklearn(labels)
 
 
-def test_a_step_that_fails_without_a_word_is_told_in_one_line():
+def test_a_step_that_fails_without_a_message_is_one_line():
     neural_network = pytest.importorskip(
         "sklearn.neural_network", reason="scikit-learn is in the [test] extra"
     )
@@ -814,6 +829,6 @@ def test_a_step_that_fails_without_a_word_is_told_in_one_line():
         ).fit(x, x[:, 0])
     with pytest.raises(
         ValueError,
-        match=r"^model: FunctionTransformer takes no numbers of any size \(ArithmeticError\)$",
+        match=r"^model: FunctionTransformer cannot be evaluated \(ArithmeticError\)$",
     ):
         MLP.from_sklearn(model)

@@ -1,4 +1,4 @@
-"""Networks against one written by hand; files that are whole or not there."""
+"""Compare networks with a forward pass written by hand, and test their files."""
 
 import numpy as np
 import pytest
@@ -47,11 +47,13 @@ def test_frozen_and_its_own():
     [
         (
             ([[[1.0, 2.0]], [[1.0, 2.0]]], [[0.0], [0.0]], "tanh"),
-            r"weights\[1\]: shape \(1, 2\); must be \(units out, units in\), and take the 1 units before it",
+            r"weights\[1\]: shape \(1, 2\); must be \(units out, units in\), "
+            "and take the 1 units before it",
         ),
-        (  # as Keras has them
+        (  # the layout of Keras
             ([np.ones((3, 5)), np.ones((5, 1))], [np.ones(5), np.ones(1)], "tanh"),
-            r"biases\[0\]: shape \(5,\); must be 3 long, as weights\[0\] is \(3, 5\), \(units out, units in\)",
+            r"biases\[0\]: shape \(5,\); must be 3 long, as weights\[0\] is \(3, 5\), "
+            r"\(units out, units in\)",
         ),
         (
             ([[[1.0, 2.0]]], [[0.0, 1.0]], "tanh"),
@@ -146,6 +148,6 @@ def test_foreign_and_missing_files(tmp_path):
         MLP.load(tmp_path / "none.npz")
 
 
-def test_an_activation_that_is_none():
+def test_an_activation_must_be_a_name():
     with pytest.raises(TypeError, match="^activation = None: must be one of"):
         MLP([[[1.0]]], [[0.0]], None)

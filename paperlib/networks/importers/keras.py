@@ -1,11 +1,13 @@
-"""Convert models of Keras: sequential, functional, and of any class that has been called."""
+"""Convert models of Keras: sequential, functional, and of any class after a call."""
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from paperlib.networks.importers import affine_graph
-from paperlib.networks.importers.affine_graph import Converted, Value
+from paperlib.networks.importers.affine_graph import Converted, Node, Value
 
 # Layers that are an affine map followed by an activation. In a recurrent layer the
 # activation stands inside.
@@ -22,13 +24,22 @@ MAPS = (
 )
 
 
-def _functional(model: Any, shape: tuple[int, ...]) -> Any:
-    """Return the model as a graph of operations. A model without a graph of its own is called on a symbolic input."""
+def _array(tensor: Any) -> np.ndarray:
+    import keras
+
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def _graph(model: Any, shape: tuple[int, ...]) -> Any:
+    """Return the keras.Function of a model for inputs of this shape without the batch.
+
+    A model without a graph of its own is called on a symbolic input.
+    """
     import keras
 
     if isinstance(model, keras.Sequential) and model.built:
         return model._functional
-    if hasattr(model, "_run_through_graph"):
+    if isinstance(model, keras.Function):
         return model
     x = keras.Input(shape)
     counts = [
@@ -36,13 +47,13 @@ def _functional(model: Any, shape: tuple[int, ...]) -> Any:
         for each in model._flatten_layers()
     ]
     try:
-        with affine_graph.refusing(
-            "model: its call is no graph of Keras' own operations"
+        with affine_graph.one_line_errors(
+            "model: its call must be a graph of Keras' own operations"
         ):
             return keras.Function(x, model.call(x))
     finally:  # the call has added nodes to its layers
-        for layer, ins, outs in counts:
-            del layer._inbound_nodes[ins:], layer._outbound_nodes[outs:]
+        for layer, inbound, outbound in counts:
+            del layer._inbound_nodes[inbound:], layer._outbound_nodes[outbound:]
 
 
 def _activation(operation: Any) -> Any:
@@ -56,7 +67,10 @@ def _activation(operation: Any) -> Any:
 
 
 def _double(layer: Any) -> Any:
-    """Return the layer in double precision, without its activation, or the layer itself if it cannot be made again."""
+    """Return the layer in double precision, without its activation.
+
+    If it cannot be built again, return the layer itself.
+    """
     try:
         options = layer.get_config() | {"dtype": "float64"}
         if _activation(layer):
@@ -73,97 +87,86 @@ def _double(layer: Any) -> Any:
     return twin
 
 
-def _applied(operation: Any, args: tuple, kwargs: dict) -> Any:
-    """Return the result of an operation of a model's graph on values."""
+def _results(node: Any, names: list[int], *values: Any) -> Sequence[Any]:
+    """Return the outputs of a node for values in place of the tensors in `names`."""
     import keras
 
-    given = (
-        args,
-        {
-            name: each
-            for name, each in kwargs.items()
-            if name not in ("training", "mask")
-        },
-    )
-    values = [leaf for leaf in keras.tree.flatten(given) if isinstance(leaf, Value)]
+    operation = node.operation
     if isinstance(operation, keras.Model):
         if len(values) != 1:
             raise ValueError(
-                f"model: {operation.name!r} within it has {len(values)} inputs; must have one"
+                f"model: {operation.name!r} within it has {len(values)} inputs; "
+                "must have one"
             )
-        return _run(operation, values[0])
-    what = f"model: layer {operation.name!r} ({type(operation).__name__})"
-    if type(operation) is keras.layers.Dense and len(values[0].shape) == 2:
+        return [_output(operation, values[0])]
+    label = f"model: layer {operation.name!r} ({type(operation).__name__})"
+    function, activation = operation, _activation(operation)
+    if isinstance(operation, keras.Layer):
+        function = _double(operation)
+    mode = {}
+    if getattr(operation, "_call_has_training_arg", False):
+        mode["training"] = False
+
+    def on_arrays(*arrays: Any) -> list[np.ndarray]:
+        tensors = map(keras.ops.convert_to_tensor, arrays)
+        args, kwargs = node.arguments.fill_in(dict(zip(names, tensors)))
+        outputs = function(*args, **kwargs | mode)
+        return [_array(output) for output in keras.tree.flatten(outputs)]
+
+    def activated(z: np.ndarray) -> list[np.ndarray]:
+        return [_array(activation(keras.ops.convert_to_tensor(z)))]
+
+    if type(operation) is keras.layers.Dense and affine_graph.is_vector(values[0]):
         bias = _array(operation.bias) if operation.use_bias else 0.0
-        out = affine_graph.dense(_array(operation.kernel).T, values[0], bias)
+        results = [affine_graph.dense(_array(operation.kernel).T, values[0], bias)]
     else:
-        double = _double(operation) if isinstance(operation, keras.Layer) else operation
-        out = _called(what, double, given)
-        if double is operation:
-            return out
-    activation = _activation(operation)
+        results = affine_graph.applied(label, on_arrays, values)
+        if function is operation:
+            return results
     if activation in (None, keras.activations.linear):
-        return out
-    return _called(f"{what}'s activation", activation, ([out], {}))
+        return results
+    return affine_graph.applied(f"{label}'s activation", activated, results)
 
 
-def _called(what: str, function: Any, given: tuple[Any, dict]) -> Any:
-    """Return the result of a function of Keras tensors for values in their place. `given` are its arguments, also by name."""
-    import keras
-
-    leaves = keras.tree.flatten(given)
-    mode = (
-        {"training": False}
-        if getattr(function, "_call_has_training_arg", False)
-        else {}
-    )
-
-    def operation(*filled: Any) -> Any:
-        tensors = [
-            keras.ops.convert_to_tensor(each) if isinstance(leaf, Value) else each
-            for leaf, each in zip(leaves, filled)
-        ]
-        args, kwargs = keras.tree.pack_sequence_as(given, tensors)
-        return keras.tree.map_structure(_array, function(*args, **kwargs, **mode))
-
-    return affine_graph.applied(what, operation, leaves)
+def _nodes(graph: Any) -> Iterator[Node]:
+    """Yield the nodes of a keras.Function. Names are the ids of symbolic tensors."""
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if not node.is_input:
+                # An operation may take one tensor several times, as h * h does
+                names = list(dict.fromkeys(map(id, node.arguments.keras_tensors)))
+                outputs = [id(output) for output in node.outputs]
+                yield Node(names, outputs, partial(_results, node, names))
 
 
-def _array(tensor: Any) -> np.ndarray:
-    import keras
-
-    return keras.ops.convert_to_numpy(tensor)
-
-
-def _run(model: Any, value: Value) -> Value:
+def _output(model: Any, value: Value) -> Value:
     """Return the output of a model for a value as its input."""
-    import keras
-
-    function = _functional(model, value.shape[1:])
-    out = function._run_through_graph(
-        value,
-        lambda operation: lambda *args, **kwargs: _applied(operation, args, kwargs),
+    graph = _graph(model, value.shape[1:])
+    results = affine_graph.evaluate(_nodes(graph), {id(graph.inputs[0]): value})
+    output = results[id(graph.outputs[0])]
+    if len(graph.outputs) == 1 and isinstance(output, Value):
+        return output
+    raise ValueError(
+        f"model: {model.name!r} gives {len(graph.outputs)} outputs; must give one, "
+        "which depends on the input"
     )
-    leaves = keras.tree.flatten(out)
-    if len(leaves) == 1 and isinstance(leaves[0], Value):
-        return leaves[0]
-    raise ValueError(f"model: {model.name!r} gives more than one output; must give one")
 
 
-def _shape(model: Any) -> tuple[int, ...]:
+def _input_shape(model: Any) -> tuple[int, ...]:
     """Return the shape of the input, without the batch."""
     if getattr(model, "inputs", None):
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise ValueError(
-                f"model: {len(model.inputs)} inputs and {len(model.outputs)} outputs; must be one of each"
+                f"model: {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
+                "must be one of each"
             )
         return tuple(model.inputs[0].shape[1:])
-    built = list((getattr(model, "_build_shapes_dict", None) or {}).values())
-    if not model.built or len(built) != 1 or not isinstance(built[0], tuple):
+    shapes = list((getattr(model, "_build_shapes_dict", None) or {}).values())
+    if not model.built or len(shapes) != 1 or not isinstance(shapes[0], tuple):
         raise ValueError(
             f"model: {model.name!r} is not built; call it or give it an Input"
         )
-    return built[0][1:]
+    return shapes[0][1:]
 
 
 def from_keras(model: Any) -> Converted:
@@ -172,10 +175,10 @@ def from_keras(model: Any) -> Converted:
 
     if not isinstance(model, keras.Model):
         raise TypeError(f"model: {type(model).__name__} given; must be a keras.Model")
-    shape = _shape(model)
+    shape = _input_shape(model)
     if None in shape:
         raise ValueError(f"model: input of shape {shape}; must be fixed")
-    output = _run(model, affine_graph.inputs((1, *shape)))
+    output = _output(model, affine_graph.inputs((1, *shape)))
     x = np.random.default_rng(0).standard_normal((8, *shape)).astype(np.float32)
     expected = keras.tree.flatten(model(x, training=False))[0]
     return Converted(output, x, _array(expected))

@@ -1,6 +1,7 @@
 """Convert models in ONNX, by ONNX' own reference operators in double precision."""
 
 import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from paperlib.networks.importers import affine_graph
-from paperlib.networks.importers.affine_graph import Converted, Value
+from paperlib.networks.importers.affine_graph import Converted, Node, Value
 
 REALS = (1, 10, 11, 16)  # TensorProto's float, float16, double and bfloat16
 
@@ -17,10 +18,10 @@ def _double(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
-def _evaluated(
-    what: str, node: Any, opsets: dict[str, int], names: list[str], *arrays: Any
+def _operation(
+    node: Any, opsets: dict[str, int], names: list[str], *arrays: np.ndarray
 ) -> list[np.ndarray]:
-    """Return the outputs of a node. `names` are those of its inputs."""
+    """Return the outputs of a node of ONNX for its inputs, whose names are `names`."""
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
@@ -28,44 +29,49 @@ def _evaluated(
         each.name == "to" and each.i in REALS for each in node.attribute
     ):
         return [np.asarray(array, dtype=np.float64) for array in arrays]
-    with affine_graph.refusing(f"{what} cannot be evaluated"):
-        # some operators depend on them
-        kinds = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in arrays]
-        inputs = [
-            helper.make_tensor_value_info(*each, None) for each in zip(names, kinds)
-        ]
-        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
-        alone = helper.make_graph([node], "node", inputs, outputs)
-        found = ReferenceEvaluator(alone, opsets=opsets).run(
-            None, dict(zip(names, arrays))
-        )
-    return [_double(np.asarray(each)) for each in found]
+    inputs = []
+    for name, array in zip(names, arrays):
+        # Some operators depend on the types of their inputs
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        inputs.append(helper.make_tensor_value_info(name, kind, None))
+    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+    graph = helper.make_graph([node], "node", inputs, outputs)
+    evaluator = ReferenceEvaluator(graph, opsets=opsets)
+    results = evaluator.run(None, dict(zip(names, arrays)))
+    return [_double(np.asarray(result)) for result in results]
 
 
-def _run(model: Any, x: Any) -> Any:
+def _nodes(model: Any) -> Iterator[Node]:
+    """Yield the nodes of a model. Names of inputs and outputs are those of ONNX."""
+    opsets = {each.domain: each.version for each in model.opset_import}
+    for node in model.graph.node:
+        names = [name for name in dict.fromkeys(node.input) if name]
+        operation = partial(_operation, node, opsets, names)
+
+        def function(*values: Any) -> Any:
+            if node.op_type in ("Shape", "Size"):
+                # The same for all arrays of one shape
+                return operation(*(np.zeros(each.shape) for each in values))
+            label = f"model: node {node.name or node.output[0]!r} ({node.op_type})"
+            return affine_graph.applied(label, operation, values)
+
+        yield Node(names, node.output, function)
+
+
+def _output(model: Any, x: Any) -> Any:
     """Return the output of a model for a value or an array as its input."""
     from onnx import numpy_helper
 
-    opsets = {each.domain: each.version for each in model.opset_import}
-    known: dict[str, Any] = {each.name: x for each in model.graph.input}
-    known |= {
-        each.name: _double(numpy_helper.to_array(each))
-        for each in model.graph.initializer
-    }
-    for node in model.graph.node:
-        what = f"model: node {node.name or node.output[0]!r} ({node.op_type})"
-        names = [name for name in dict.fromkeys(node.input) if name]
-        try:
-            given = [known[name] for name in names]
-        except KeyError as error:
-            raise ValueError(f"{what} takes {error}, which is not there") from None
-        if node.op_type in ("Shape", "Size"):  # the same for all inputs of one shape
-            given = [np.zeros(each.shape) for each in given]
-        found = affine_graph.applied(
-            what, partial(_evaluated, what, node, opsets, names), given
-        )
-        known |= zip(node.output, found)
-    return known[model.graph.output[0].name]
+    results = {each.name: x for each in model.graph.input}
+    for each in model.graph.initializer:
+        results[each.name] = _double(numpy_helper.to_array(each))
+    try:
+        results = affine_graph.evaluate(_nodes(model), results)
+        return results[model.graph.output[0].name]
+    except KeyError as error:
+        raise ValueError(
+            f"model: {error} must be computed by an earlier node"
+        ) from None
 
 
 def _loaded(path: str | os.PathLike) -> Any:
@@ -76,7 +82,24 @@ def _loaded(path: str | os.PathLike) -> Any:
     try:
         return onnx.load(path)
     except Exception:
-        raise ValueError(f"model = {str(path)!r}: is no ONNX file") from None
+        raise ValueError(f"model = {str(path)!r}: must be an ONNX file") from None
+
+
+def _input_shape(model: Any) -> tuple[int, ...]:
+    """Return the shape of the only input, without the batch."""
+    stored = {each.name for each in model.graph.initializer}
+    free = [each for each in model.graph.input if each.name not in stored]
+    if len(free) != 1 or len(model.graph.output) != 1:
+        raise ValueError(
+            f"model: {len(free)} inputs and {len(model.graph.output)} outputs; "
+            "must be one of each"
+        )
+    shape = tuple(each.dim_value for each in free[0].type.tensor_type.shape.dim)[1:]
+    if not shape or not all(shape):
+        raise ValueError(
+            f"model: input of shape {shape}; must be fixed past its first axis"
+        )
+    return shape
 
 
 def from_onnx(model: Any) -> Converted:
@@ -89,21 +112,11 @@ def from_onnx(model: Any) -> Converted:
         raise TypeError(
             f"model: {type(model).__name__} given; must be a path or an onnx.ModelProto"
         )
-    stored = {each.name for each in model.graph.initializer}
-    free = [each for each in model.graph.input if each.name not in stored]
-    if len(free) != 1 or len(model.graph.output) != 1:
-        raise ValueError(
-            f"model: {len(free)} inputs and {len(model.graph.output)} outputs; must be one of each"
-        )
-    shape = tuple(each.dim_value for each in free[0].type.tensor_type.shape.dim)[1:]
-    if not shape or not all(shape):
-        raise ValueError(
-            f"model: input of shape {shape}; must be fixed past its first axis"
-        )
-    output = _run(model, affine_graph.inputs((1, *shape)))
+    shape = _input_shape(model)
+    output = _output(model, affine_graph.inputs((1, *shape)))
     if not isinstance(output, Value):
-        raise ValueError("model: its output does not depend on its input")
+        raise ValueError("model: its output must depend on its input")
     x = np.random.default_rng(0).standard_normal((8, *shape))
-    expected = np.concatenate([np.asarray(_run(model, row[None])) for row in x])
+    expected = np.concatenate([np.asarray(_output(model, row[None])) for row in x])
     # Compared in single precision, because some operators hold constants in it.
     return Converted(output, x, expected.astype(np.float32))

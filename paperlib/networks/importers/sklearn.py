@@ -20,7 +20,7 @@ NAMES = {
 }
 
 
-def _fitted(estimator: Any) -> None:
+def _check_fitted(estimator: Any) -> None:
     """Raise a ValueError if an estimator is not fitted."""
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
@@ -31,18 +31,16 @@ def _fitted(estimator: Any) -> None:
         raise ValueError(f"model: {type(estimator).__name__} is not fitted") from None
 
 
-def _nested(estimator: Any) -> Iterator[Any]:
-    """Yield an estimator and all its parts, among which may be None and "passthrough"."""
+def _parts(estimator: Any) -> Iterator[Any]:
+    """Yield an estimator and all its parts. A part may be None or "passthrough"."""
     yield estimator
-    for _, part, *_ in (
-        *getattr(estimator, "transformers_", ()),
-        *getattr(estimator, "steps", ()),
-    ):
-        yield from _nested(part)
+    transformers = getattr(estimator, "transformers_", ())
+    for _, part, *_ in (*transformers, *getattr(estimator, "steps", ())):
+        yield from _parts(part)
 
 
-def _end(model: Any, place: int) -> Any:
-    """Return the first step of nested pipelines, for place 0, or the last, for place -1."""
+def _step(model: Any, place: int) -> Any:
+    """Return the first step of nested pipelines, for place 0, or the last, for -1."""
     while hasattr(model, "regressor_") or hasattr(model, "steps"):
         model = (
             model.regressor_ if hasattr(model, "regressor_") else model.steps[place][1]
@@ -50,12 +48,8 @@ def _end(model: Any, place: int) -> Any:
     return model
 
 
-def _is_network(model: Any) -> bool:
-    return hasattr(model, "predict") and hasattr(model, "hidden_layer_sizes")
-
-
 def _framed(estimator: Any, rows: Floats) -> Any:
-    """Return the rows as an estimator was fitted on them: with names of columns, if it was."""
+    """Return the rows as a table if the estimator was fitted on named columns."""
     if not hasattr(estimator, "feature_names_in_"):
         return rows
     import pandas
@@ -63,101 +57,99 @@ def _framed(estimator: Any, rows: Floats) -> Any:
     return pandas.DataFrame(rows, columns=estimator.feature_names_in_)
 
 
-def _scaled(step: Any, value: Value, inverse: bool = False) -> Value:
-    """Return the result of a transformer, or of its inverse. A transformer that clips does not clip here, and a warning says so."""
-    _fitted(step)
+def _transformed(step: Any, value: Value, inverse: bool = False) -> Value:
+    """Return the result of a transformer, or of its inverse.
+
+    A transformer that clips is used without its clipping, and a warning gives the
+    inputs for which that is valid.
+    """
+    _check_fitted(step)
     own = copy.deepcopy(step)
-    for part in _nested(own):
+    for part in _parts(own):
         if getattr(part, "clip", False):
             part.clip = False
             low, high = part.data_min_.tolist(), part.data_max_.tolist()
             warnings.warn(
-                f"{type(part).__name__}(clip=True) is taken without its clipping: it holds for {low} <= x <= {high}",
+                f"{type(part).__name__}(clip=True) is imported without its clipping: "
+                f"the network is valid for {low} <= x <= {high}",
                 stacklevel=6,
             )
-    name, function = (
-        f"model: {type(step).__name__}",
-        own.inverse_transform if inverse else own.transform,
-    )
+    function = own.inverse_transform if inverse else own.transform
 
-    def called(x: Floats) -> np.ndarray:
-        # As an encoder of categories
-        with affine_graph.refusing(f"{name} takes no numbers of any size"):
-            found = function(_framed(own, x.reshape(1, -1)))
-        return np.ravel(found.toarray() if hasattr(found, "toarray") else found)
+    def operation(x: Floats) -> np.ndarray:
+        rows = function(_framed(own, x.reshape(1, -1)))
+        # An encoder of categories returns a sparse matrix
+        return np.ravel(rows.toarray() if hasattr(rows, "toarray") else rows)
 
-    return affine_graph.applied(name, called, [value])
+    return affine_graph.applied(f"model: {type(step).__name__}", operation, [value])
 
 
-def _network(model: Any, value: Value) -> Value:
-    """Return the output of a perceptron."""
-    _fitted(model)
-    if model.out_activation_ not in NAMES or (
-        hasattr(model, "classes_") and model.n_outputs_ > 1
-    ):
+def _perceptron(model: Any, value: Value) -> Value:
+    """Return the output of an MLPRegressor or MLPClassifier."""
+    _check_fitted(model)
+    several_classes = hasattr(model, "classes_") and model.n_outputs_ > 1
+    if model.out_activation_ not in NAMES or several_classes:
         raise ValueError(
-            f"model: its output goes through {model.out_activation_!r}; must have one or two classes"
+            f"model: its output goes through {model.out_activation_!r}; "
+            "must have one or two classes"
         )
-    activations = [model.activation] * (len(model.coefs_) - 1) + [model.out_activation_]
-    for weight, bias, activation in zip(
-        model.coefs_, model.intercepts_, activations, strict=True
-    ):
-        value = affine_graph.neurons(
-            affine_graph.dense(weight.T, value, bias), [NAMES[activation]] * len(bias)
-        )
+    for layer, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_), 2):
+        last = layer == model.n_layers_
+        name = NAMES[model.out_activation_ if last else model.activation]
+        z = affine_graph.dense(weight.T, value, bias)
+        value = affine_graph.neurons(z, [name] * len(bias))
     return value
 
 
-def _run(model: Any, value: Value) -> Value:
+def _output(model: Any, value: Value) -> Value:
     """Return the prediction of an estimator or of a pipeline."""
     kind = type(model).__name__
     if kind == "Pipeline":
-        *scalers, (_, last) = model.steps
-        if _is_network(last):
-            _fitted(last)
-        for _, step in scalers:
+        *transformers, (_, last) = model.steps
+        for _, step in transformers:
             if step not in (None, "passthrough"):
-                value = _scaled(step, value)
-        return _run(last, value)
+                value = _transformed(step, value)
+        return _output(last, value)
     if kind == "TransformedTargetRegressor":
-        _fitted(model)
-        return _scaled(model.transformer_, _run(model.regressor_, value), inverse=True)
-    if not _is_network(model):
+        _check_fitted(model)
+        prediction = _output(model.regressor_, value)
+        return _transformed(model.transformer_, prediction, inverse=True)
+    if not hasattr(model, "hidden_layer_sizes"):
         raise TypeError(
-            f"model: {kind} given; must be a fitted sklearn.neural_network.MLPRegressor or MLPClassifier"
+            f"model: {kind} given; "
+            "must be a fitted sklearn.neural_network.MLPRegressor or MLPClassifier"
         )
-    return _network(model, value)
+    return _perceptron(model, value)
 
 
 def _typical_inputs(model: Any, features: int) -> Floats:
-    """Return inputs of the size that the first scaling expects: others would saturate the network."""
+    """Return inputs of the size that the first scaling expects.
+
+    Others would saturate the network.
+    """
     # The range of MinMaxScaler
     x = np.random.default_rng(0).uniform(0, 1, (8, features))
     try:
-        return np.asarray(_end(model, 0).inverse_transform(x), dtype=np.float64)
+        return np.asarray(_step(model, 0).inverse_transform(x), dtype=np.float64)
     except Exception:  # it has no inverse
         return x
 
 
 def from_sklearn(model: Any) -> Converted:
     """See `MLP.from_sklearn`."""
-    if not hasattr(model, "predict"):
-        raise TypeError(
-            f"model: {type(model).__name__} given; must be a fitted sklearn.neural_network.MLPRegressor"
-        )
-    last = _end(model, -1)
+    last = _step(model, -1)
+    # A pipeline that begins with "passthrough" does not have the number of inputs
     features = getattr(model, "n_features_in_", None) or len(
         getattr(last, "coefs_", [[0]])[0]
     )
-    # raises first if a part is not fitted
-    output = _run(model, affine_graph.inputs((features,)))
+    # Raises first if a part is not fitted
+    output = _output(model, affine_graph.inputs((features,)))
     x = _typical_inputs(model, features)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         rows = _framed(model, x)
-        expected = (
-            model.predict_proba(rows)[:, 1:]
-            if hasattr(last, "classes_")
-            else model.predict(rows)
-        )
+        if hasattr(last, "classes_"):
+            expected = model.predict_proba(rows)[:, 1:]
+        else:
+            expected = model.predict(rows)
     return Converted(output, x, np.asarray(expected))
