@@ -1,7 +1,12 @@
-"""Activation functions phi and their derivatives of any order: their names, and the base function that each name stands for.
+"""Names, values and derivatives of any order of activation functions phi.
 
-An activation is outer * base(inner * z) with a base of `bases`. Some bases have a kink at z = 0, where they have at most a first
-derivative. A layer whose neurons have different activations is named with counts, "tanh*8 + linear*3".
+An activation is outer * base(inner * z) with a base of `bases`. Some bases have a kink
+at z = 0, where they have at most a first derivative. A layer whose neurons have
+different activations is named with counts, "tanh*8 + linear*3".
+
+To add an activation that is an existing base between two scalings, add a line to SCALED
+and its name to SMOOTH or, if it has a kink, to PIECEWISE. A parameter in parentheses
+needs a default in DEFAULTS. `bases` describes how to add a base.
 """
 
 import re
@@ -60,7 +65,24 @@ COUNTED = re.compile(r"(.+)\*([1-9][0-9]*)")
 
 
 class Scaled(NamedTuple):
-    """The function outer * base(inner * z), with a base of `bases.BASES` and its parameter."""
+    """The function outer * base(inner * z).
+
+    Parameters
+    ----------
+    base : str
+        A key of `bases.BASES`.
+    parameter : float, default 0.0
+        The parameter of the base, for example the slope of leaky_relu.
+    inner : float, default 1.0
+        The factor of z.
+    outer : float, default 1.0
+        The factor of the result.
+
+    Examples
+    --------
+    >>> Scaled("softplus", inner=2.0, outer=0.5)
+    Scaled(base='softplus', parameter=0.0, inner=2.0, outer=0.5)
+    """
 
     base: str
     parameter: float = 0.0
@@ -87,9 +109,19 @@ class Custom(NamedTuple):
     Parameters
     ----------
     name : str
+        The name in `repr` and in messages.
     coefficients : callable
-        (z, order) -> phi, phi', phi''/2, .., phi^(order)/order! at z, shape (order + 1,
-        ...).
+        (z, order) -> phi, phi', phi''/2, .., phi^(order)/order! at z, shape
+        (order + 1, ...).
+
+    Examples
+    --------
+    The exponential function has the coefficients exp(z) / k!.
+
+    >>> def coefficients(z, order):
+    ...     return np.stack([np.exp(z) / factorial(k) for k in range(order + 1)])
+    >>> Custom("my_exp", coefficients).name
+    'my_exp'
     """
 
     name: str
@@ -97,7 +129,7 @@ class Custom(NamedTuple):
 
 
 def parse(name: str) -> tuple[str, float | None]:
-    """Return (function's name, parameter or None).
+    """Split the name of an activation into function and parameter.
 
     Parameters
     ----------
@@ -112,13 +144,18 @@ def parse(name: str) -> tuple[str, float | None]:
 
     Returns
     -------
-    (str, float or None)
+    function : str
+        The name without the parameter.
+    parameter : float or None
+        The parameter or its default. None for functions without a parameter.
 
     Raises
     ------
     ValueError
         If no activation has that name, or the parameter is not a finite number (above
         zero for celu, softplus, squareplus).
+    TypeError
+        If the name is not a string.
 
     Examples
     --------
@@ -129,15 +166,18 @@ def parse(name: str) -> tuple[str, float | None]:
     if match is None:
         validation.choice("activation", name, (*SMOOTH, *PIECEWISE))
         return name, DEFAULTS.get(name)
+    function, text = match.groups()
     try:
-        parameter = float(match[2])
+        parameter = float(text)
     except ValueError:
         parameter = np.nan
-    if not np.isfinite(parameter) or (match[1] in POSITIVE and parameter <= 0):
+    positive = function in POSITIVE
+    if not np.isfinite(parameter) or (positive and parameter <= 0):
         raise ValueError(
-            f"activation = {validation.brief(name)}: its parameter must be a finite number{' > 0' * (match[1] in POSITIVE)}"
+            f"activation = {validation.brief(name)}: its parameter must be a finite "
+            f"number{' > 0' if positive else ''}"
         )
-    return match[1], parameter
+    return function, parameter
 
 
 def scaled(name: str) -> Scaled:
@@ -164,7 +204,25 @@ def scaled(name: str) -> Scaled:
 
 
 def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
-    """Return the activations of a layer's neurons as (name, count) pairs, or as one pair (name, None) if all have the same.
+    """Return the activations of a layer's neurons with their counts.
+
+    Parameters
+    ----------
+    name : str or Custom
+        See `parse`. With counts, "tanh*8 + linear*3", for neurons that have different
+        activations.
+
+    Returns
+    -------
+    tuple of (str or Custom, int or None)
+        The count is None if all neurons have the same activation.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or one of several has no count.
+    TypeError
+        If the name is not a string and not a Custom.
 
     Examples
     --------
@@ -176,32 +234,40 @@ def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
     if not isinstance(name, str) or "*" not in name:
         parse(name)
         return ((name, None),)
-    found = []
+    counted = []
     for part in name.split(" + "):
         match = COUNTED.fullmatch(part)
         if match is None:
             raise ValueError(
-                f"activation = {validation.brief(name)}: {part!r} has no count; as in 'tanh*8 + linear*3'"
+                f"activation = {validation.brief(name)}: {part!r} has no count; must "
+                "be as in 'tanh*8 + linear*3'"
             )
         parse(match[1])
-        found.append((match[1], int(match[2])))
-    return tuple(found)
+        counted.append((match[1], int(match[2])))
+    return tuple(counted)
 
 
 def spelled(names: Sequence[str]) -> str:
     """Return the name of a layer whose neurons have these activations.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The activation of each neuron.
+
+    Returns
+    -------
+    str
+        See `groups`.
 
     Examples
     --------
     >>> spelled(["tanh", "tanh"]), spelled(["tanh", "tanh", "linear"])
     ('tanh', 'tanh*2 + linear*1')
     """
-    runs = [(name, len(list(same))) for name, same in groupby(names)]
-    return (
-        runs[0][0]
-        if len(runs) == 1
-        else " + ".join(f"{name}*{count}" for name, count in runs)
-    )
+    if len(set(names)) == 1:
+        return names[0]
+    return " + ".join(f"{name}*{len(list(same))}" for name, same in groupby(names))
 
 
 def derivatives(
@@ -217,8 +283,7 @@ def derivatives(
     Parameters
     ----------
     name : str
-        See `parse`; with counts, "tanh*8 + linear*3", for neurons that have different
-        ones.
+        See `groups`.
     z : array_like of float, shape (..., units)
         Pre-activations.
     order : int
@@ -238,18 +303,19 @@ def derivatives(
 
     Examples
     --------
-    >>> (derivatives("tanh", np.zeros(1), 5)[:, 0] + 0.0).tolist()     # z - z^3/3 + 2 z^5/15, times n!
+    The coefficients of tanh z = z - z^3/3 + 2 z^5/15 times n! are:
+
+    >>> (derivatives("tanh", np.zeros(1), 5)[:, 0] + 0.0).tolist()
     [0.0, 1.0, 0.0, -2.0, 0.0, 16.0]
     >>> derivatives("relu", np.array([1.0, 0.0]), 2, layer=3)
     Traceback (most recent call last):
     ...
-    ValueError: order 2: neuron 1 of layer 3 sits at the kink of relu, z = 0; no derivative past the first
+    ValueError: order 2: neuron 1 of layer 3 sits at the kink of relu, z = 0; ...
     """
     groups(name)
-    z, order = (
-        validation.shaped("z", z, axes=0),
-        validation.integer("order", order, minimum=0, limit=validation.SERIES_ORDER),
-    )
+    limit = validation.SERIES_ORDER
+    order = validation.integer("order", order, minimum=0, limit=limit)
+    z = validation.shaped("z", z, axes=0)
     validation.finite("z", z)
     with np.errstate(over="ignore", invalid="ignore"):
         return validation.representable(
@@ -263,40 +329,40 @@ _groups, _scaled = lru_cache(groups), lru_cache(scaled)
 def of_layer(
     name: str | Custom, z: Floats, order: int, layer: int | None = None
 ) -> Floats:
-    """Return the result of `derivatives`, finite or not, without checks of the arguments."""
-    begin, parts = 0, []
-    for each, count in _groups(name):
-        end = begin + count if count else None
-        parts.append(
-            _of_group(each, z[..., begin:end] if count else z, order, layer, begin)
-        )
-        begin = end or 0
+    """Return `derivatives`, finite or not, without checks of the arguments."""
+    first, parts = 0, []
+    for activation, count in _groups(name):
+        end = first + count if count else None
+        part = z[..., first:end] if count else z
+        parts.append(_of_group(activation, part, order, layer, first))
+        first = end or 0
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
 def _of_group(
     name: str | Custom, z: Floats, order: int, layer: int | None, first: int
 ) -> Floats:
+    """Return the derivatives for neurons that have the same activation.
+
+    `first` is the index of the first of them in the layer.
+    """
+    orders = np.arange(order + 1).reshape(-1, *(1,) * z.ndim)
     if isinstance(name, Custom):
-        factorials = np.array([float(factorial(k)) for k in range(order + 1)]).reshape(
-            -1, *(1,) * z.ndim
-        )
+        factorials = np.vectorize(factorial, otypes=[np.float64])(orders)
         return np.asarray(name.coefficients(z, order), dtype=np.float64) * factorials
     base, parameter, inner, outer = _scaled(name)
     if base in bases.KINKED and order > 1 and not z.all():
         neuron = first + int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
-        place = f"neuron {neuron}" + (f" of layer {layer}" if layer is not None else "")
+        place = "" if layer is None else f" of layer {layer}"
         raise ValueError(
-            f"order {order}: {place} sits at the kink of {name}, z = 0; no derivative past the first"
+            f"order {order}: neuron {neuron}{place} sits at the kink of {name}, z = 0; "
+            "no derivative past the first"
         )
-    direct = activation_derivatives.FUNCTIONS.get(base)
-    f = (
-        direct(inner * z, order)
-        if direct
-        else bases.derivatives(base, inner * z, order, parameter)
-    )
+    if base in activation_derivatives.FUNCTIONS:
+        f = activation_derivatives.FUNCTIONS[base](inner * z, order)
+    else:
+        f = bases.derivatives(base, inner * z, order, parameter)
     if inner == outer == 1:
         return f
-    orders = np.arange(order + 1).reshape(-1, *(1,) * z.ndim)
     # In two steps, because inner^k alone may overflow where the derivative does not.
     return outer * (f * inner ** (orders // 2)) * inner ** (orders - orders // 2)

@@ -4,19 +4,25 @@ An activation is outer * base(inner * z), see `activations.scaled`. A base is a 
 (z, parameter) that returns rows: value, slope and the auxiliary rows from which
 `recurrence` makes the higher derivatives as sums of products of rows. A row may be a
 plain number. z is an array, or a vector of compiled code that records the operations
-(`taylor.compiled_activations`).
+(`taylor.compiled.activations`), so a base may use only the NumPy functions that are
+defined there.
 
 To add a base, write such a function, add it to BASES and write its differential
-equation as a line of `_equations`:
+equation as a line of `_equations`. The bases obey:
 
-    logistic    c' = w,  w' = -2 c w             tanh = c; sigmoid = c + 1/2; softplus' = sigmoid; silu = z sigmoid
-    Gaussian    g' = -z g                        gelu = z Phi(z), Phi' = g
-    chained     T' = w v',  w' = -2 T T'         mish = z T, v = softplus; gelu_tanh = z (T + 1/2), v a cubic
-    hyperbola   f' = f/r,  f'' = 2/r^3           squareplus(4), r^2 = z^2 + 4
-    rational    f'' = 2 a f',  a' = f' = u^2     softsign = z u, u = 1/(1 + |z|), a = -sign(z) u
+    logistic    c' = w,  w' = -2 c w        tanh = c;  sigmoid = c + 1/2;
+                                            softplus' = sigmoid;  silu = z sigmoid
+    Gaussian    g' = -z g                   gelu = z Phi(z), Phi' = g
+    chained     T' = w v',  w' = -2 T T'    mish = z T, v = softplus;
+                                            gelu_tanh = z (T + 1/2), v a cubic
+    hyperbola   f' = f/r,  f'' = 2/r^3      squareplus(4), r^2 = z^2 + 4
+    rational    f'' = 2 a f',  a' = f' = u^2
+                                            softsign = z u, u = 1/(1 + |z|),
+                                            a = -sign(z) u
 
-w is carried beside c and T, because in the tails it is far smaller than their rounding. The second derivative g of the hyperbola
-obeys r^2 g^(k+1) = -(2k + 3) z g^(k) - k (k + 2) g^(k-1).
+w is computed beside c and T, because in the tails it is far smaller than their
+rounding. The second derivative g of the hyperbola obeys
+r^2 g^(k+1) = -(2k + 3) z g^(k) - k (k + 2) g^(k-1).
 """
 
 from collections.abc import Callable, Sequence
@@ -32,8 +38,9 @@ from paperlib._support.validation import Floats
 Rows: TypeAlias = list[Any]
 # A row, and the products it sums: (left, right, weight)
 Sum: TypeAlias = tuple[int, list[tuple[int, int, float]]]
-# The rows of a function and its derivatives; those beyond the last row vanish
+# The rows of a function and its derivatives. Derivatives beyond the last row vanish.
 Family: TypeAlias = Sequence[int]
+# (f, lag, weight, a, b), see `_equations`
 Equation: TypeAlias = tuple[Family, int, int, Family, Family]
 GELU_RATE: float = 2 * sqrt(2 / pi)
 GELU_CUBIC = 0.044715
@@ -205,26 +212,26 @@ def recurrence(base: str, order: int, spare: int) -> list[Sum]:
     sums: list[Sum] = []
     equations = _equations(base, order, spare)
     for k in range(2, order + 1):
-        sums += [
-            (f[k], _leibniz(k - lag, weight, a, b))
-            for f, lag, weight, a, b in equations
-        ]
+        for f, lag, weight, a, b in equations:
+            sums.append((f[k], _leibniz(k - lag, weight, a, b)))
         if base == "squareplus" and k > 2:
-            sums.append(
-                (k, [(spare, k - 1, 3 - 2 * k), (spare + 1, k - 2, (3 - k) * (k - 1))])
-            )
+            lower = (spare + 1, k - 2, (3 - k) * (k - 1))
+            sums.append((k, [(spare, k - 1, 3 - 2 * k), lower]))
     return [(row, products) for row, products in sums if products]
 
 
 def _equations(base: str, order: int, spare: int) -> list[Equation]:
-    """Return the equations f^(k) = weight (a b)^(k - lag) as (f, lag, weight, a, b)."""
+    """Return the equations f^(k) = weight (a b)^(k - lag) as (f, lag, weight, a, b).
+
+    f, a and b are families of rows. The auxiliary rows of a base begin with row `spare`
+    in the order in which its function returns them. The chained bases need the higher
+    derivatives of T, w and s too, whose rows follow.
+    """
     f, z = range(order + 1), (order + 1, spare)  # the derivative of z is a row of ones
-    T, w, s = (
-        [*given, *range(spare + 7 + n * order, spare + 7 + (n + 1) * order)]
-        for n, given in enumerate(
-            ((spare + 1, spare + 2), (spare + 3,), (spare + 6, spare + 5))
-        )
-    )
+    more = [range(spare + 7 + n * order, spare + 7 + (n + 1) * order) for n in range(3)]
+    T = [spare + 1, spare + 2, *more[0]]
+    w = [spare + 3, *more[1]]
+    s = [spare + 6, spare + 5, *more[2]]
     centred, shrunk = [spare, *f[1:]], [spare, spare + 1, *f[2:]]
     product, chained = (f, 0, 1, z, T), ([0, *w], 2, -2, T, T[1:])
     table: dict[str, list[Equation]] = {
@@ -251,7 +258,11 @@ def _equations(base: str, order: int, spare: int) -> list[Equation]:
 def _leibniz(
     k: int, weight: float, a: Family, b: Family
 ) -> list[tuple[int, int, float]]:
-    """Return the products of weight (a b)^(k), where the derivatives of a and b beyond their rows vanish."""
+    """Return the products of rows whose sum is weight (a b)^(k).
+
+    A product is (left row, right row, weight). Derivatives of a and b beyond their rows
+    vanish.
+    """
     products: dict[tuple[int, int], float] = {}
     for i in range(max(0, k + 1 - len(b)), min(k + 1, len(a))):
         pair = min(a[i], b[k - i]), max(a[i], b[k - i])
@@ -261,21 +272,20 @@ def _leibniz(
 
 def spare_rows(base: str, order: int) -> int:
     """Return the number of auxiliary rows that a base and its `recurrence` use."""
-    given = len(BASES[base](np.zeros(1), 0.0)) - 2
-    return max(
-        [given, *(row - order - 1 for row, _ in recurrence(base, order, order + 2))]
-    )
+    returned = len(BASES[base](np.zeros(1), 0.0)) - 2
+    used = [row - order - 1 for row, _ in recurrence(base, order, order + 2)]
+    return max([returned, *used])
 
 
 def derivatives(base: str, z: Floats, order: int, parameter: float) -> Floats:
-    """Return a base's value and derivatives to `order` at z in NumPy, shape (order + 1, ...)."""
+    """Return a base and its derivatives to `order` at z, shape (order + 1, ...)."""
     value, slope, *auxiliary = BASES[base](z, parameter)
     rows = {0: value, 1: slope, order + 1: z} | dict(enumerate(auxiliary, order + 2))
     for row, products in recurrence(base, order, order + 2):
         rows[row] = sum(
             weight * rows[left] * rows[right] for left, right, weight in products
         )
-    found = np.empty((order + 1, *z.shape))
+    result = np.empty((order + 1, *z.shape))
     for k in range(order + 1):
-        found[k] = rows[k]
-    return found
+        result[k] = rows[k]
+    return result

@@ -23,46 +23,46 @@ LAYOUT = {1: "(units out,)", 2: "(units out, units in)"}
 
 
 def _parameters(name: str, values: Any, axes: int) -> tuple[Floats, ...]:
-    """Return read-only float64 copies of the arrays, after a check that each has `axes` axes."""
+    """Return read-only float64 copies of the arrays, which must have `axes` axes."""
+    allowed = "must be a list of arrays, one for each layer"
     if not isinstance(values, (list, tuple)):
-        raise TypeError(
-            f"{name}: {type(values).__name__} given; must be a list of arrays, one for each layer"
-        )
+        raise TypeError(f"{name}: {type(values).__name__} given; {allowed}")
     if not values:
-        raise ValueError(
-            f"{name} = {values}: must be a list of arrays, one for each layer"
-        )
-    arrays = [
-        validation.frozen_copy(validation.real_array(f"{name}[{layer}]", value))
-        for layer, value in enumerate(values)
-    ]
-    for layer, array in enumerate(arrays):
+        raise ValueError(f"{name} = {values}: {allowed}")
+    arrays = []
+    for layer, value in enumerate(values):
+        array = validation.real_array(f"{name}[{layer}]", value)
         if array.ndim != axes:
             raise ValueError(
                 f"{name}[{layer}]: shape {array.shape}; must be {LAYOUT[axes]}"
             )
+        arrays.append(validation.frozen_copy(array))
     return tuple(arrays)
 
 
-def _activation(given: Any, biases: Sequence[Floats]) -> Any:
-    """Check the activations of the hidden layers. Return a single one if all are the same."""
-    depth, names = len(biases) - 1, given
-    if type(given) not in (list, tuple):
-        names = (given,) * max(1, depth)
-    elif len(given) != depth:
-        raise ValueError(
-            f"activation: {len(given)} names; must be one, or one for each of the {depth} hidden layers"
-        )
-    for layer, name in enumerate(names):
-        counted, units = (
-            sum(count or 0 for _, count in activations.groups(name)),
-            len(biases[layer]),
-        )
-        if counted and counted != units:
+def _activation(activation: Any, biases: Sequence[Floats]) -> Any:
+    """Return a single activation if all hidden layers have the same, otherwise a tuple.
+
+    Raise a ValueError if the number of activations is not the number of hidden layers,
+    or the counts of "tanh*8 + linear*3" do not add up to the units of a layer.
+    """
+    depth = len(biases) - 1
+    names = (activation,) * max(1, depth)
+    if type(activation) in (list, tuple):
+        names = tuple(activation)
+        if len(names) != depth:
             raise ValueError(
-                f"activation = {validation.brief(name)}: {counted} neurons; hidden layer {layer + 1} has {units}"
+                f"activation: {len(names)} names; must be one, or one for each of the "
+                f"{depth} hidden layers"
             )
-    return names[0] if len(set(names)) == 1 else tuple(names)
+    for layer, (name, bias) in enumerate(zip(names, biases), start=1):
+        counted = sum(count or 0 for _, count in activations.groups(name))
+        if counted not in (0, len(bias)):
+            raise ValueError(
+                f"activation = {validation.brief(name)}: {counted} neurons; "
+                f"hidden layer {layer} has {len(bias)}"
+            )
+    return names[0] if len(set(names)) == 1 else names
 
 
 def to_arrays(weights: Sequence, biases: Sequence) -> dict[str, np.ndarray]:
@@ -74,34 +74,44 @@ def to_arrays(weights: Sequence, biases: Sequence) -> dict[str, np.ndarray]:
 def from_arrays(
     arrays: Mapping[str, np.ndarray],
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return the weights and biases that `to_arrays` has named. Raise a KeyError if one is missing."""
+    """Return the weights and biases that `to_arrays` has named.
+
+    Raise a KeyError if one is missing.
+    """
     layers = range(sum(name.startswith("weights_") for name in arrays))
-    return [arrays[f"weights_{layer}"] for layer in layers], [
-        arrays[f"biases_{layer}"] for layer in layers
-    ]
+    weights = [arrays[f"weights_{layer}"] for layer in layers]
+    return weights, [arrays[f"biases_{layer}"] for layer in layers]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MLP:
-    """A perceptron z^l = W^l y^(l-1) + b^l, y^l = phi(z^l), y^0 = x, whose output z^(L+1) is linear.
+    """A multilayer perceptron with a linear output.
 
-    A ValueError if an array is not finite, the shapes do not chain, or an activation is
-    unknown.
+    z^l = W^l y^(l-1) + b^l, y^l = phi(z^l), y^0 = x, and the output is z^(L+1).
 
     Parameters
     ----------
     weights : list of array_like of float, each of shape (units out, units in)
         W^1 .. W^(L+1); L >= 0 hidden layers.
     biases : list of array_like of float, each of shape (units out,)
+        The vectors b^1 .. b^(L+1).
     activation : str or sequence of str
         One phi for all hidden layers, or one for each; see
         `paperlib.activations.parse`. Neurons of a layer that have different ones are
         counted, "tanh*8 + linear*3": a linear neuron carries a number past a layer, as
         a skip does. A function that is not built in is an `activations.Custom`.
 
+    Raises
+    ------
+    TypeError
+        If an argument is not a list, or an array does not consist of real numbers.
+    ValueError
+        If an array is not finite, the shapes do not chain, or an activation is unknown.
+
     Examples
     --------
-    >>> mlp = MLP([[[1.0, -1.0], [2.0, 0.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.5]], "tanh")
+    >>> weights, biases = [[[1.0, -1.0], [2.0, 0.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.5]]
+    >>> mlp = MLP(weights, biases, "tanh")
     >>> mlp
     MLP(2-2-1, tanh)
     >>> mlp([[0.0, 0.0], [1.0, 1.0]]).round(4)
@@ -113,10 +123,9 @@ class MLP:
     activation: Any
 
     def __post_init__(self) -> None:
-        weights, biases = (
-            _parameters("weights", self.weights, 2),
-            _parameters("biases", self.biases, 1),
-        )
+        """Check the arguments and store read-only copies."""
+        weights = _parameters("weights", self.weights, 2)
+        biases = _parameters("biases", self.biases, 1)
         if len(biases) != len(weights):
             raise ValueError(
                 f"biases: {len(biases)} layers; weights has {len(weights)}"
@@ -125,53 +134,95 @@ class MLP:
         for layer, (weight, bias) in enumerate(zip(weights, biases)):
             if weight.shape[1] != units:
                 raise ValueError(
-                    f"weights[{layer}]: shape {weight.shape}; must be {LAYOUT[2]}, and take the {units} units before it"
+                    f"weights[{layer}]: shape {weight.shape}; must be {LAYOUT[2]}, and "
+                    f"take the {units} units before it"
                 )
             units = len(weight)
             if len(bias) != units:
                 raise ValueError(
-                    f"biases[{layer}]: shape {bias.shape}; must be {units} long, as weights[{layer}] is "
-                    f"{weight.shape}, {LAYOUT[2]}"
+                    f"biases[{layer}]: shape {bias.shape}; must be {units} long, as "
+                    f"weights[{layer}] is {weight.shape}, {LAYOUT[2]}"
                 )
         activation = _activation(self.activation, biases)
         # The class is frozen
         vars(self).update(weights=weights, biases=biases, activation=activation)
 
     def __repr__(self) -> str:
-        names = dict.fromkeys(
-            [self.activation] if type(self.activation) is str else self.activations
-        )
+        single = type(self.activation) is str
+        names = dict.fromkeys([self.activation] if single else self.activations)
         units = "-".join(map(str, (self.dim, *map(len, self.biases))))
-        return f"MLP({', '.join([units, *(getattr(name, 'name', name) for name in names)])})"
+        return f"MLP({', '.join([units, *(getattr(n, 'name', n) for n in names)])})"
 
     @property
     def dim(self) -> int:
-        """Number of inputs."""
+        """Number of inputs.
+
+        Examples
+        --------
+        >>> MLP([[[1.0, 2.0, 3.0]]], [[0.0]], "tanh").dim
+        3
+        """
         return self.weights[0].shape[1]
 
     @property
     def outputs(self) -> int:
-        """Number of outputs."""
+        """Number of outputs.
+
+        Examples
+        --------
+        >>> MLP([[[1.0, 2.0, 3.0]]], [[0.0]], "tanh").outputs
+        1
+        """
         return len(self.biases[-1])
 
     @property
     def depth(self) -> int:
-        """Number of hidden layers, L."""
+        """Number of hidden layers, L.
+
+        Examples
+        --------
+        >>> MLP([[[1.0, 2.0, 3.0]]], [[0.0]], "tanh").depth
+        0
+        """
         return len(self.weights) - 1
 
     @property
     def activations(self) -> tuple[Any, ...]:
-        """The activation of each hidden layer, a tuple of L names."""
-        return (
-            self.activation
-            if type(self.activation) is tuple
-            else (self.activation,) * self.depth
-        )
+        """The activation of each hidden layer, a tuple of L names.
+
+        Examples
+        --------
+        >>> MLP([[[1.0]], [[1.0]], [[1.0]]], [[0.0]] * 3, "tanh").activations
+        ('tanh', 'tanh')
+        """
+        if type(self.activation) is tuple:
+            return self.activation
+        return (self.activation,) * self.depth
 
     def __call__(self, x: ArrayLike) -> Floats:
-        """The output at x (..., dim): shape (...) for one output, (..., outputs) for several.
+        """Return the output at x.
 
-        Beyond the largest double it is a ValueError.
+        Parameters
+        ----------
+        x : array_like of float, shape (..., dim)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of float64, shape (...) for one output, otherwise (..., outputs)
+
+        Raises
+        ------
+        TypeError
+            If x does not consist of real numbers.
+        ValueError
+            If x is not finite or has another length, or an output overflows float64.
+
+        Examples
+        --------
+        >>> mlp = MLP([[[1.0, 2.0]]], [[0.5]], "tanh")
+        >>> mlp([[0.0, 0.0], [1.0, 1.0]])
+        array([0.5, 3.5])
         """
         y = validation.real_array("x", x, last=self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -183,67 +234,184 @@ class MLP:
 
     @classmethod
     def from_keras(cls, model: Any) -> "MLP":
-        """Convert a Keras model: sequential, functional with skips, or of a class of its own that has been called.
+        """Convert a Keras model: sequential, functional, or of a class of its own.
 
-        Whatever its graph is made of is tried: affine maps, of whatever layers (Dense, Conv1D, BatchNormalization as in
-        inference, Reshape, Concatenate, Add, ..), are folded together, functions of single numbers are recognised by their
-        values. The inputs are those of the model, flattened. Weights of float32 convert exactly. The model stays as it is.
-        An operation that is neither raises a ValueError that names the layer.
+        Parameters
+        ----------
+        model : keras.Model
+            It has one input of fixed shape and one output. A model of its own class
+            must have been called. The model does not change.
+
+        Returns
+        -------
+        MLP
+            The inputs are those of the model, flattened. Weights of float32 convert
+            exactly.
+
+        Raises
+        ------
+        TypeError
+            If the argument is not a keras.Model.
+        ValueError
+            If an operation is neither affine nor an elementwise function that is
+            supported. The message names the layer.
+
+        Notes
+        -----
+        Every operation of the model's graph is evaluated at arrays. Affine maps, of any
+        layers (Dense, Conv1D, BatchNormalization as in inference, Reshape, Concatenate,
+        Add, ..), become one affine map. Elementwise functions are recognised by their
+        values. See `docs/networks.md`.
+
+        Examples
+        --------
+        >>> import keras
+        >>> layers = [keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)]
+        >>> MLP.from_keras(keras.Sequential([keras.Input((3,)), *layers]))
+        MLP(3-4-1, tanh)
         """
-        return cls._agreeing("model", keras.from_keras(model))
+        return cls._checked("model", keras.from_keras(model))
 
     @classmethod
     def from_torch(cls, module: Any, example: Any = None) -> "MLP":
-        """Convert a PyTorch module of any class whose forward `torch.fx` can trace, as in evaluation mode.
+        """Convert a PyTorch module, as in evaluation mode.
 
-        Read as `from_keras` reads models; a nonlinear output becomes one more hidden layer, followed by the identity. `example`
-        is an input, with its batch axis, for modules that begin with no Linear or Conv1d layer. The module itself, its mode,
-        buffers and device, stays as it is. Any other network raises a TypeError or a ValueError that names the node.
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Its forward can be traced by `torch.fx`. The module, its mode, buffers and
+            device do not change.
+        example : array_like, shape (batch, ...), optional
+            An input, for modules that do not begin with a Linear or Conv1d layer.
+
+        Returns
+        -------
+        MLP
+            Operations are converted as by `from_keras`. A nonlinear output becomes one
+            more hidden layer, followed by the identity.
+
+        Raises
+        ------
+        TypeError
+            If the argument is not a torch.nn.Module.
+        ValueError
+            If the shape of the input is unknown, the forward cannot be traced, or an
+            operation is not supported. The message names the node.
+
+        Examples
+        --------
+        >>> from torch import nn  # doctest: +SKIP
+        >>> layers = nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)  # doctest: +SKIP
+        >>> MLP.from_torch(nn.Sequential(*layers))  # doctest: +SKIP
+        MLP(3-4-1, tanh)
         """
-        return cls._agreeing("module", pytorch.from_torch(module, example))
+        return cls._checked("module", pytorch.from_torch(module, example))
 
     @classmethod
     def from_sklearn(cls, model: Any) -> "MLP":
-        """Convert a fitted scikit-learn MLPRegressor, or MLPClassifier of two classes, with the scalers around it.
+        """Convert a perceptron of scikit-learn with the scalers around it.
 
-        A pipeline's scalers, and a ColumnTransformer of them, are folded into the first layer, and the transformer of a
-        TransformedTargetRegressor into the last, or into one more if it is a function such as exp: the network then takes and
-        gives the data's own units. A classifier's network gives the probability of the second class. A scaler that clips is
-        taken without its clipping, and a warning states the inputs for which that is valid. Any other model, or one that is not
-        fitted, raises a TypeError or a ValueError that names the step.
+        Parameters
+        ----------
+        model : MLPRegressor, or MLPClassifier of two classes, or a pipeline of one
+            It must be fitted. The model does not change.
+
+        Returns
+        -------
+        MLP
+            It takes and returns the data's own units. The output of a classifier is the
+            probability of the second class.
+
+        Raises
+        ------
+        TypeError
+            If the model is no perceptron.
+        ValueError
+            If it is not fitted, or a step is not supported. The message names the step.
+
+        Warns
+        -----
+        UserWarning
+            If a scaler clips. It is imported without its clipping, and the warning
+            gives the inputs for which that is valid.
+
+        Notes
+        -----
+        Scalers of a pipeline, and a ColumnTransformer of scalers, become part of the
+        first layer. The transformer of a TransformedTargetRegressor becomes part of the
+        last layer, or one more layer if it is a function such as exp.
+
+        Examples
+        --------
+        >>> from sklearn.neural_network import MLPRegressor
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> model = MLPRegressor(hidden_layer_sizes=(4,), activation="tanh")
+        >>> MLP.from_sklearn(model.partial_fit(x, x[:, 0]))
+        MLP(1-4-1, tanh)
         """
-        return cls._agreeing("model", sklearn.from_sklearn(model))
+        return cls._checked("model", sklearn.from_sklearn(model))
 
     @classmethod
     def from_onnx(cls, model: Any) -> "MLP":
-        """Convert a model in ONNX, an `onnx.ModelProto` or a path; needs onnx.
+        """Convert a model in ONNX. This needs the package onnx.
 
-        It has one input, of fixed shape past the first axis, and is read as `from_keras` reads models, in double precision.
-        Any other network raises a TypeError or a ValueError that names the node.
+        Parameters
+        ----------
+        model : onnx.ModelProto, str or Path
+            It has one input, of fixed shape past the first axis.
+
+        Returns
+        -------
+        MLP
+            Operations are converted as by `from_keras`, in double precision.
+
+        Raises
+        ------
+        TypeError
+            If the argument is no model and no path.
+        FileNotFoundError
+            If the path does not exist.
+        ValueError
+            If the file is not ONNX, or an operation is not supported. The message names
+            the node.
+
+        Examples
+        --------
+        >>> MLP.from_onnx("model.onnx")  # doctest: +SKIP
+        MLP(3-4-1, tanh)
         """
-        return cls._agreeing("model", onnx.from_onnx(model))
+        return cls._checked("model", onnx.from_onnx(model))
 
     @classmethod
-    def _agreeing(cls, name: str, found: Converted) -> "MLP":
-        """Return the network after a check that its outputs are those of the original."""
-        mlp, count = cls(*layers(found.output)), len(found.inputs)
-        ours = np.asarray(
-            mlp(found.inputs.reshape(count, -1).astype(np.float64))
-        ).reshape(count, -1)
-        rounding = (
-            np.sqrt(np.finfo(found.outputs.dtype).eps)
-            if found.outputs.dtype.kind == "f"
-            else 0.05
-        )
-        differences = np.abs(ours - found.outputs.reshape(count, -1))
-        if not (differences <= rounding * (1 + np.abs(ours).max(axis=0))).all():
+    def _checked(cls, name: str, converted: Converted) -> "MLP":
+        """Return the network after a comparison of its outputs with the original's."""
+        mlp = cls(*layers(converted.output))
+        rows = len(converted.inputs)
+        x = converted.inputs.reshape(rows, -1).astype(np.float64)
+        outputs = np.reshape(mlp(x), (rows, -1))
+        dtype = converted.outputs.dtype
+        # NumPy has no finfo of types such as bfloat16
+        relative = np.sqrt(np.finfo(dtype).eps) if dtype.kind == "f" else 0.05
+        allowed = relative * (1 + np.abs(outputs).max(axis=0))
+        if not (np.abs(outputs - converted.outputs.reshape(rows, -1)) <= allowed).all():
             raise ValueError(
-                f"{name}: what was read of it does not give its output; must do the same to every input"
+                f"{name}: the converted network has other outputs; must apply the same "
+                "operations to every input"
             )
         return mlp
 
     def save(self, path: str | Path) -> None:
-        """Write the network to `path`, an .npz file without pickled objects, atomically.
+        """Write the network to an .npz file without pickled objects, atomically.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file. An existing file is replaced.
+
+        Raises
+        ------
+        ValueError
+            If an activation is an `activations.Custom`.
 
         Examples
         --------
@@ -253,23 +421,44 @@ class MLP:
         ...     float(MLP.load(f"{folder}/line.npz")([3.0]))
         7.0
         """
-        custom = [
-            name.name
-            for name in self.activations
-            if isinstance(name, activations.Custom)
-        ]
-        if custom:
-            raise ValueError(
-                f"activation = {custom[0]!r}: was handed in as a function; must have a name of ours to be saved"
-            )
+        for activation in self.activations:
+            if isinstance(activation, activations.Custom):
+                raise ValueError(
+                    f"activation = {activation.name!r}: cannot be saved; must be one "
+                    "of activations.parse"
+                )
         named = to_arrays(self.weights, self.biases)
-        write_npz(
-            path, format=np.array(FORMAT), activation=np.array(self.activation), **named
-        )
+        activation = np.array(self.activation)
+        write_npz(path, format=np.array(FORMAT), activation=activation, **named)
 
     @classmethod
     def load(cls, path: str | Path) -> "MLP":
-        """Read what `save` wrote; a FileNotFoundError or, of a file that is damaged or something else, a ValueError."""
+        """Return the network of a file that `save` has written.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        MLP
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file does not exist.
+        ValueError
+            If the file is damaged or contains something else.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     MLP([[[2.0]]], [[1.0]], "tanh").save(f"{folder}/line.npz")
+        ...     MLP.load(f"{folder}/line.npz")
+        MLP(1-1, tanh)
+        """
         stored = read_npz(path, ("format", "activation"))
         try:
             if stored["format"].tolist() != FORMAT:
@@ -284,21 +473,21 @@ class MLP:
 
 
 def expansion_point(mlp: Any, at: ArrayLike | None) -> Floats:
-    """Where a network is expanded, (..., dim): the origin if `at` is None; of arguments that are not checked."""
+    """Return the checked expansion point of a network, (..., dim), by default 0."""
     validation.instance("mlp", mlp, MLP)
-    return (
-        np.zeros(mlp.dim)
-        if at is None
-        else validation.real_array("at", at, last=mlp.dim)
-    )
+    if at is None:
+        return np.zeros(mlp.dim)
+    return validation.real_array("at", at, last=mlp.dim)
 
 
 def activation_derivatives(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
-    """phi, phi', .., phi^(order) at each hidden layer's pre-activations; (order + 1, ..., units) each."""
+    """Yield phi, phi', .., phi^(order) of each hidden layer at its pre-activations.
+
+    Each has the shape (order + 1, ..., units).
+    """
     y = at
-    for number, (weight, bias, name) in enumerate(
-        zip(mlp.weights, mlp.biases, mlp.activations), start=1
-    ):
-        phi = activations.of_layer(name, y @ weight.T + bias, order, layer=number)
+    for layer, name in enumerate(mlp.activations):
+        z = y @ mlp.weights[layer].T + mlp.biases[layer]
+        phi = activations.of_layer(name, z, order, layer=layer + 1)
         yield phi
         y = phi[0]

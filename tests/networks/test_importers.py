@@ -621,7 +621,7 @@ def test_a_custom_activation_expands_and_is_not_saved(tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-13)
     assert repr(mlp) == "MLP(3-4-1, cosine)"
     with pytest.raises(
-        ValueError, match="activation = 'cosine': was handed in as a function"
+        ValueError, match="activation = 'cosine': cannot be saved; must be one of activations.parse"
     ):
         mlp.save(tmp_path / "a.npz")
 
