@@ -14,7 +14,7 @@ from scipy.special import expit, ndtr
 
 from paperlib._support.validation import Floats
 
-# For larger |z|, cosh(z)^2 would overflow. 1 - tanh(z)^2 keeps its value at 350, 4e-304.
+# For larger |z|, cosh(z)^2 would overflow, and tanh'(z) keeps its value at 350, 4e-304
 TANH_FLAT = 350.0
 
 

@@ -13,7 +13,7 @@ from paperlib._support.files import read_npz, write_npz
 from paperlib._support.validation import Floats
 from paperlib.networks import activations
 from paperlib.networks.importers import keras, onnx, pytorch, sklearn
-from paperlib.networks.importers.affine_graph import Converted, layers
+from paperlib.networks.importers.affine_graph import Converted, Value, layers
 
 __all__ = ["MLP"]
 
@@ -385,15 +385,19 @@ class MLP:
     @classmethod
     def _checked(cls, name: str, converted: Converted) -> "MLP":
         """Return the network after a comparison of its outputs with the original's."""
+        if not isinstance(converted.output, Value):
+            raise ValueError(
+                f"{name}: must have one output, which depends on the input"
+            )
         mlp = cls(*layers(converted.output))
-        rows = len(converted.inputs)
-        x = converted.inputs.reshape(rows, -1).astype(np.float64)
-        outputs = np.reshape(mlp(x), (rows, -1))
-        dtype = converted.outputs.dtype
+        x = converted.inputs
+        expected = np.array([np.ravel(converted.original(row[None])) for row in x])
+        outputs = np.reshape(mlp(x.reshape(len(x), -1)), expected.shape)
         # NumPy has no finfo of types such as bfloat16
-        relative = np.sqrt(np.finfo(dtype).eps) if dtype.kind == "f" else 0.05
+        precise = expected.dtype.kind == "f"
+        relative = np.sqrt(np.finfo(expected.dtype).eps) if precise else 0.05
         allowed = relative * (1 + np.abs(outputs).max(axis=0))
-        if not (np.abs(outputs - converted.outputs.reshape(rows, -1)) <= allowed).all():
+        if not (np.abs(outputs - expected) <= allowed).all():
             raise ValueError(
                 f"{name}: the converted network has other outputs; must apply the same "
                 "operations to every input"

@@ -205,7 +205,9 @@ def test_torch(torch):
 
     with pytest.raises(ValueError, match="takes no input of a shape"):
         MLP.from_torch(Pair(), np.zeros((1, 3)))
-    with pytest.raises(ValueError, match="more than one output"):
+    with pytest.raises(
+        ValueError, match="^module: must have one output, which depends on the input"
+    ):
         MLP.from_torch(Both())
 
 
@@ -621,7 +623,8 @@ def test_a_custom_activation_expands_and_is_not_saved(tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-13)
     assert repr(mlp) == "MLP(3-4-1, cosine)"
     with pytest.raises(
-        ValueError, match="activation = 'cosine': cannot be saved; must be one of activations.parse"
+        ValueError,
+        match="activation = 'cosine': cannot be saved; must be one of activ",
     ):
         mlp.save(tmp_path / "a.npz")
 

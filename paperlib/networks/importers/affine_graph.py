@@ -16,7 +16,7 @@ a block past the layers in between to a later operation, as for a skip connectio
 Vertices of linear neurons with two or more legs vanish.
 
 To add an importer, write a generator of nodes for the framework's graph, whose
-functions call `applied`, and pass the last value to `layers` as a `Converted`. To make
+functions call `applied`, and return the last value as a `Converted`. To make
 an importer read a layer exactly, let its node's function call `dense` or `neurons` in
 place of `applied`, which finds weights only up to rounding. The shortest example is
 `importers.onnx`:
@@ -80,6 +80,7 @@ class Block:
 
     @property
     def size(self) -> int:
+        """Number of elements."""
         return self.source.size
 
 
@@ -107,6 +108,7 @@ class Value:
 
     @property
     def size(self) -> int:
+        """Number of elements."""
         return self.constant.size
 
 
@@ -128,11 +130,22 @@ class Node(NamedTuple):
 
 
 class Converted(NamedTuple):
-    """The output of a network, and the outputs of the original at a few inputs."""
+    """A network that an importer has read, and the original for a comparison.
 
-    output: Value
+    Attributes
+    ----------
+    output : Value
+        The output of the network. Any other object means that the original does not
+        have exactly one output that depends on its input.
+    original : callable
+        Returns the output of the original for an array of shape (1, ...).
+    inputs : ndarray of float64, shape (rows, ...)
+        Typical inputs, for the comparison.
+    """
+
+    output: Any
+    original: Callable[[np.ndarray], Any]
     inputs: np.ndarray
-    outputs: np.ndarray
 
 
 def evaluate(nodes: Iterable[Node], results: dict[Any, Any]) -> dict[Any, Any]:
@@ -164,6 +177,11 @@ def one_line_errors(before: str, after: str = "") -> Iterator[None]:
         yield
     except Exception as error:
         raise ValueError(f"{before} ({first_line(error)}){after}") from None
+
+
+def random_inputs(shape: tuple[int, ...]) -> Floats:
+    """Return eight inputs of this shape, without small or large numbers."""
+    return np.random.default_rng(0).standard_normal((8, *shape))
 
 
 def inputs(shape: tuple[int, ...]) -> Value:
@@ -353,9 +371,7 @@ def _classified(
         return replace(affine(out.shape, parts, constant), origins=origins)
     if origins:
         return replace(_neurons(label, origins), is_mask=out.dtype == bool)
-    several = "a nonlinear function of several values that depend on the inputs"
-    kind = several if len(values) > 1 else "neither affine nor elementwise"
-    raise ValueError(f"{label} is {kind}; {ADVICE}")
+    raise ValueError(f"{label} is neither affine nor elementwise; {ADVICE}")
 
 
 def applied(label: str, operation: Callable[..., Any], arguments: Sequence[Any]) -> Any:
@@ -372,7 +388,7 @@ def applied(label: str, operation: Callable[..., Any], arguments: Sequence[Any])
 
     Returns
     -------
-    Value, or constant, or tuple of both
+    Value, or constant, or list of both
         Arrays become values. Other results are constants, and so are all results if no
         argument is a value.
 
@@ -387,28 +403,29 @@ def applied(label: str, operation: Callable[..., Any], arguments: Sequence[Any])
     {Block(level=0, ...): array([[0.5, 0.5]])}
     """
     values = [each for each in arguments if isinstance(each, Value)]
-    size = sum(value.size for value in values)
+    ends = np.cumsum([0, *(value.size for value in values)])
 
     def function(x: Floats) -> Any:
-        filled, end = list(arguments), 0
-        for place, value in enumerate(arguments):
-            if isinstance(value, Value):
-                begin, end = end, end + value.size
-                array = x[begin:end].reshape(value.shape)
-                filled[place] = array.astype(bool if value.is_mask else float)
+        arrays = (
+            part.reshape(value.shape).astype(bool if value.is_mask else float)
+            for part, value in zip(np.split(x, ends[1:]), values)
+        )
+        filled = [next(arrays) if isinstance(a, Value) else a for a in arguments]
         with one_line_errors(f"{label} cannot be evaluated"):
             return operation(*filled)
 
     with np.errstate(all="ignore"):
-        zero = function(np.zeros(size))
+        zero = function(np.zeros(ends[-1]))
         if not values:
             return zero
         if not isinstance(zero, (list, tuple)):
             return _classified(label, function, values, zero)
-        return type(zero)(
+        results = [
             _classified(label, lambda x, k=k: function(x)[k], values, each)  # type: ignore[misc]
             for k, each in enumerate(zero)
-        )
+        ]
+    # A tuple without values, such as a shape, keeps its type
+    return results if any(isinstance(each, Value) for each in results) else zero
 
 
 def _ancestors(output: Value) -> list[Block]:
@@ -438,27 +455,25 @@ def _carry(block: Block, terms: dict[Block, dict[Block, Floats]]) -> None:
 
     `terms` has the terms of each block's pre-activations and is changed in place.
     """
-    matrices = {
-        user: of_user.pop(block)
-        for user, of_user in terms.items()
-        if user.level > block.level + 1 and block in of_user
-    }
-    if not matrices:
+    following = block.level + 1
+    users = [user for user in terms if user.level > following and block in terms[user]]
+    if not users:
         return
-    rows = np.concatenate(list(matrices.values()))
+    matrices = [terms[user].pop(block) for user in users]
+    rows = np.concatenate(matrices)
     if len(rows) < block.size:
         # The combinations that the users need are fewer than the neurons, and are
         # carried themselves.
-        ends = np.cumsum([user.size for user in matrices])
-        matrices = dict(zip(matrices, np.split(np.eye(len(rows)), ends)))
+        ends = np.cumsum([user.size for user in users])
+        matrices = np.split(np.eye(len(rows)), ends)
     else:
         rows = np.eye(block.size)
     size = len(rows)
-    for level in range(block.level + 1, max(user.level for user in matrices)):
+    for level in range(following, max(user.level for user in users)):
         source = Value((size,), {block: rows}, np.zeros(size))
         block, rows = Block(level, source, ("linear",) * size), np.eye(size)
         terms[block] = source.terms
-        for user, matrix in matrices.items():
+        for user, matrix in zip(users, matrices):
             if user.level == level + 1:
                 terms[user][block] = matrix
 
@@ -479,13 +494,10 @@ def layers(output: Value) -> tuple[list[Floats], list[Floats], list[str]]:
         levels[block.level].append(block)
     weights, biases, names = [], [], []
     for below, here in pairwise(levels):
-        weights.append(np.block([[_matrix(b, a, terms) for a in below] for b in here]))
+        matrices = [
+            [terms[b].get(a, np.zeros((b.size, a.size))) for a in below] for b in here
+        ]
+        weights.append(np.block(matrices))
         biases.append(np.concatenate([block.source.constant for block in here]))
         names.append(activations.spelled([n for block in here for n in block.names]))
     return weights, biases, names[:-1]
-
-
-def _matrix(
-    block: Block, below: Block, terms: dict[Block, dict[Block, Floats]]
-) -> Floats:
-    return terms[block].get(below, np.zeros((block.size, below.size)))

@@ -24,12 +24,6 @@ MAPS = (
 )
 
 
-def _array(tensor: Any) -> np.ndarray:
-    import keras
-
-    return keras.ops.convert_to_numpy(tensor)
-
-
 def _graph(model: Any, shape: tuple[int, ...]) -> Any:
     """Return the keras.Function of a model for inputs of this shape without the batch.
 
@@ -60,9 +54,8 @@ def _activation(operation: Any) -> Any:
     """Return the activation that follows the affine map of a layer, or None."""
     import keras
 
-    kind = type(operation)
-    if kind.__name__ in MAPS and kind is getattr(keras.layers, kind.__name__, None):
-        return operation.activation if callable(operation.activation) else None
+    if type(operation) in [getattr(keras.layers, name) for name in MAPS]:
+        return operation.activation
     return None
 
 
@@ -76,9 +69,7 @@ def _double(layer: Any) -> Any:
         if _activation(layer):
             options["activation"] = "linear"
         twin = type(layer).from_config(options)
-        if layer.built and getattr(layer, "_build_shapes_dict", None):
-            shapes = list(layer._build_shapes_dict.values())
-            twin.build(shapes[0] if len(shapes) == 1 else shapes)
+        twin.build_from_config(layer.get_build_config())
         twin.set_weights(layer.get_weights())
         if hasattr(twin, "finalize_state"):
             twin.finalize_state()  # Normalization derives its scaling from its weights
@@ -103,22 +94,27 @@ def _results(node: Any, names: list[int], *values: Any) -> Sequence[Any]:
     function, activation = operation, _activation(operation)
     if isinstance(operation, keras.Layer):
         function = _double(operation)
-    mode = {}
-    if getattr(operation, "_call_has_training_arg", False):
-        mode["training"] = False
+    training = getattr(operation, "_call_has_training_arg", False)
+    mode = {"training": False} if training else {}
 
     def on_arrays(*arrays: Any) -> list[np.ndarray]:
         tensors = map(keras.ops.convert_to_tensor, arrays)
         args, kwargs = node.arguments.fill_in(dict(zip(names, tensors)))
         outputs = function(*args, **kwargs | mode)
-        return [_array(output) for output in keras.tree.flatten(outputs)]
+        return [
+            keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)
+        ]
 
     def activated(z: np.ndarray) -> list[np.ndarray]:
-        return [_array(activation(keras.ops.convert_to_tensor(z)))]
+        return [keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(z)))]
 
     if type(operation) is keras.layers.Dense and affine_graph.is_vector(values[0]):
-        bias = _array(operation.bias) if operation.use_bias else 0.0
-        results = [affine_graph.dense(_array(operation.kernel).T, values[0], bias)]
+        bias = keras.ops.convert_to_numpy(operation.bias) if operation.use_bias else 0.0
+        results = [
+            affine_graph.dense(
+                keras.ops.convert_to_numpy(operation.kernel).T, values[0], bias
+            )
+        ]
     else:
         results = affine_graph.applied(label, on_arrays, values)
         if function is operation:
@@ -161,12 +157,12 @@ def _input_shape(model: Any) -> tuple[int, ...]:
                 "must be one of each"
             )
         return tuple(model.inputs[0].shape[1:])
-    shapes = list((getattr(model, "_build_shapes_dict", None) or {}).values())
-    if not model.built or len(shapes) != 1 or not isinstance(shapes[0], tuple):
+    shape = (model.get_build_config() or {}).get("input_shape")
+    if not model.built or not isinstance(shape, tuple):
         raise ValueError(
             f"model: {model.name!r} is not built; call it or give it an Input"
         )
-    return shapes[0][1:]
+    return shape[1:]
 
 
 def from_keras(model: Any) -> Converted:
@@ -178,7 +174,10 @@ def from_keras(model: Any) -> Converted:
     shape = _input_shape(model)
     if None in shape:
         raise ValueError(f"model: input of shape {shape}; must be fixed")
+
+    def original(row: np.ndarray) -> np.ndarray:
+        output = keras.tree.flatten(model(row, training=False))[0]
+        return keras.ops.convert_to_numpy(output)
+
     output = _output(model, affine_graph.inputs((1, *shape)))
-    x = np.random.default_rng(0).standard_normal((8, *shape)).astype(np.float32)
-    expected = keras.tree.flatten(model(x, training=False))[0]
-    return Converted(output, x, _array(expected))
+    return Converted(output, original, affine_graph.random_inputs(shape))

@@ -82,23 +82,24 @@ def _shape(module: Any, example: Any) -> tuple[int, ...]:
     raise ValueError(f"module: {reason}; give an example of its input")
 
 
-def _operation(interpreter: Any, node: Any, *arguments: Any) -> Any:
-    """Return the result of a node for arrays in place of the nodes that it takes.
-
-    An argument may also be a tuple of arrays, as the result of a split.
-    """
+def _operation(interpreter: Any, node: Any, structure: Any, *leaves: Any) -> Any:
+    """Return the result of a node for its inputs, flattened to leaves and structure."""
     import torch
     from torch.utils import _pytree
 
-    tensors = _pytree.tree_map_only(np.ndarray, torch.tensor, arguments)
-    tensor_of = dict(zip(node.all_input_nodes, tensors)).get
+    tensors = [
+        torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves
+    ]
+    inputs = _pytree.tree_unflatten(tensors, structure)
+    tensor_of = dict(zip(node.all_input_nodes, inputs)).get
     args, kwargs = torch.fx.map_arg((node.args, node.kwargs), tensor_of)
     return getattr(interpreter, node.op)(node.target, args, kwargs)
 
 
 def _results(interpreter: Any, node: Any, *values: Any) -> list[Any]:
-    """Return the result of a node, in a list, for the values that it takes."""
+    """Return the result of a node, in a list, for the values of its inputs."""
     import torch
+    from torch.utils import _pytree
 
     name, kind = node.name, getattr(node.target, "__name__", node.target)
     if node.op == "call_module":
@@ -107,8 +108,10 @@ def _results(interpreter: Any, node: Any, *values: Any) -> list[Any]:
         if type(layer) is torch.nn.Linear and affine_graph.is_vector(values[0]):
             bias = 0.0 if layer.bias is None else layer.bias
             return [affine_graph.dense(layer.weight, values[0], bias)]
-    operation = partial(_operation, interpreter, node)
-    return [affine_graph.applied(f"module: {name!r} ({kind})", operation, values)]
+    # An input may be a list of values, the result of a split
+    leaves, structure = _pytree.tree_flatten(values)
+    operation = partial(_operation, interpreter, node, structure)
+    return [affine_graph.applied(f"module: {name!r} ({kind})", operation, leaves)]
 
 
 def _output(traced: Any, value: Value) -> Any:
@@ -150,12 +153,8 @@ def from_torch(module: Any, example: Any = None) -> Converted:
         ):
             traced = torch.fx.symbolic_trace(own)
         output = _output(traced, affine_graph.inputs((1, *shape)))
-        if not isinstance(output, Value):
-            raise ValueError(
-                "module: gives more than one output, or none that depends on its "
-                "input; must give one tensor"
-            )
-        x = np.random.default_rng(0).standard_normal((8, *shape))
-        # A batch of one, as traced
-        expected = np.stack([own(torch.tensor(row[None])).numpy().ravel() for row in x])
-    return Converted(output, x, expected)
+
+    def original(row: np.ndarray) -> np.ndarray:
+        return own(torch.tensor(row)).detach().numpy()
+
+    return Converted(output, original, affine_graph.random_inputs(shape))

@@ -32,20 +32,18 @@ def _check_fitted(estimator: Any) -> None:
 
 
 def _parts(estimator: Any) -> Iterator[Any]:
-    """Yield an estimator and all its parts. A part may be None or "passthrough"."""
-    yield estimator
+    """Yield the steps of nested pipelines in the order in which they are applied.
+
+    The parts of a ColumnTransformer follow it. A part may be None or "passthrough".
+    """
+    if hasattr(estimator, "regressor_"):
+        yield from _parts(estimator.regressor_)
+        return
+    if not hasattr(estimator, "steps"):
+        yield estimator
     transformers = getattr(estimator, "transformers_", ())
-    for _, part, *_ in (*transformers, *getattr(estimator, "steps", ())):
+    for _, part, *_ in (*getattr(estimator, "steps", ()), *transformers):
         yield from _parts(part)
-
-
-def _step(model: Any, place: int) -> Any:
-    """Return the first step of nested pipelines, for place 0, or the last, for -1."""
-    while hasattr(model, "regressor_") or hasattr(model, "steps"):
-        model = (
-            model.regressor_ if hasattr(model, "regressor_") else model.steps[place][1]
-        )
-    return model
 
 
 def _framed(estimator: Any, rows: Floats) -> Any:
@@ -122,34 +120,32 @@ def _output(model: Any, value: Value) -> Value:
     return _perceptron(model, value)
 
 
-def _typical_inputs(model: Any, features: int) -> Floats:
+def _typical_inputs(model: Any) -> Floats:
     """Return inputs of the size that the first scaling expects.
 
     Others would saturate the network.
     """
+    # Steps that do nothing do not have the number of inputs
+    scaled = [part for part in _parts(model) if hasattr(part, "n_features_in_")]
+    features = scaled[0].n_features_in_ if scaled else 1
     # The range of MinMaxScaler
     x = np.random.default_rng(0).uniform(0, 1, (8, features))
     try:
-        return np.asarray(_step(model, 0).inverse_transform(x), dtype=np.float64)
+        return np.asarray(scaled[0].inverse_transform(x), dtype=np.float64)
     except Exception:  # it has no inverse
         return x
 
 
 def from_sklearn(model: Any) -> Converted:
     """See `MLP.from_sklearn`."""
-    last = _step(model, -1)
-    # A pipeline that begins with "passthrough" does not have the number of inputs
-    features = getattr(model, "n_features_in_", None) or len(
-        getattr(last, "coefs_", [[0]])[0]
-    )
-    # Raises first if a part is not fitted
-    output = _output(model, affine_graph.inputs((features,)))
-    x = _typical_inputs(model, features)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "X does not have valid feature names")
-        rows = _framed(model, x)
-        if hasattr(last, "classes_"):
-            expected = model.predict_proba(rows)[:, 1:]
-        else:
-            expected = model.predict(rows)
-    return Converted(output, x, np.asarray(expected))
+    x = _typical_inputs(model)
+    output = _output(model, affine_graph.inputs(x.shape[1:]))
+
+    def original(row: Floats) -> Any:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            if hasattr(model, "predict_proba"):
+                return model.predict_proba(_framed(model, row))[:, 1:]
+            return model.predict(_framed(model, row))
+
+    return Converted(output, original, x)
