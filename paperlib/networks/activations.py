@@ -346,10 +346,11 @@ def _of_group(
 
     `first` is the index of the first of them in the layer.
     """
-    orders = np.arange(order + 1).reshape(-1, *(1,) * z.ndim)
+    column = (-1, *(1,) * z.ndim)
     if isinstance(name, Custom):
-        factorials = np.vectorize(factorial, otypes=[np.float64])(orders)
-        return np.asarray(name.coefficients(z, order), dtype=np.float64) * factorials
+        factorials = np.array([float(factorial(k)) for k in range(order + 1)])
+        coefficients = np.asarray(name.coefficients(z, order), dtype=np.float64)
+        return coefficients * factorials.reshape(column)
     base, parameter, inner, outer = _scaled(name)
     if base in bases.KINKED and order > 1 and not z.all():
         neuron = first + int(np.argwhere(z == 0)[0, -1]) if z.ndim else 0
@@ -364,5 +365,6 @@ def _of_group(
         f = bases.derivatives(base, inner * z, order, parameter)
     if inner == outer == 1:
         return f
+    orders = np.arange(order + 1).reshape(column)
     # In two steps, because inner^k alone may overflow where the derivative does not.
     return outer * (f * inner ** (orders // 2)) * inner ** (orders - orders // 2)

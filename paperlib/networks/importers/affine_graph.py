@@ -15,11 +15,11 @@ finds which of three kinds it is:
 a block past the layers in between to a later operation, as for a skip connection.
 Vertices of linear neurons with two or more legs vanish.
 
-To add an importer, write a generator of nodes for the framework's graph, whose
-functions call `applied`, and return the last value as a `Converted`. To make
+To add an importer, write the nodes of the framework's graph, with functions that call
+`applied`, and return the result of the last node as a `Converted`. To make
 an importer read a layer exactly, let its node's function call `dense` or `neurons` in
-place of `applied`, which finds weights only up to rounding. The shortest example is
-`importers.onnx`:
+place of `applied`, which finds weights only up to rounding (see `Linear` in
+`importers.pytorch`). An example with two nodes:
 
 >>> def doubled(value):
 ...     return [applied("node 'double'", lambda x: 2 * x, [value])]
@@ -149,12 +149,11 @@ class Converted(NamedTuple):
 
 
 def evaluate(nodes: Iterable[Node], results: dict[Any, Any]) -> dict[Any, Any]:
-    """Return the results of all nodes by name, together with the given results.
+    """Add the results of all nodes to `results`, a dictionary by name, and return it.
 
     Each node must come after the nodes whose results it takes. A KeyError names a
     missing input.
     """
-    results = dict(results)
     for node in nodes:
         arguments = [results[name] for name in node.inputs]
         results.update(zip(node.outputs, node.function(*arguments)))
@@ -180,7 +179,7 @@ def one_line_errors(before: str, after: str = "") -> Iterator[None]:
 
 
 def random_inputs(shape: tuple[int, ...]) -> Floats:
-    """Return eight inputs of this shape, without small or large numbers."""
+    """Return eight inputs of this shape from the normal distribution."""
     return np.random.default_rng(0).standard_normal((8, *shape))
 
 
@@ -300,9 +299,9 @@ def _is_elementwise(function: Function, size: int) -> bool:
 def _elementwise_origins(
     function: Function, values: Sequence[Value], shape: tuple[int, ...]
 ) -> dict[Value, Function]:
-    """Return each value that determines the result elementwise, the latest first.
+    """Return the earlier values that determine a result elementwise, the latest first.
 
-    Its item is the function that computes the result from that value.
+    Each is a key. Its item is the function that computes the result from it.
     """
     origins = {}
     steps = [{value: lambda x: x} | value.origins for value in values]

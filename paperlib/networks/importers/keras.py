@@ -1,6 +1,6 @@
 """Convert models of Keras: sequential, functional, and of any class after a call."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -62,7 +62,8 @@ def _activation(operation: Any) -> Any:
 def _double(layer: Any) -> Any:
     """Return the layer in double precision, without its activation.
 
-    If it cannot be built again, return the layer itself.
+    Return the layer itself if it cannot be built again, and an operation that is not a
+    layer.
     """
     try:
         options = layer.get_config() | {"dtype": "float64"}
@@ -78,74 +79,73 @@ def _double(layer: Any) -> Any:
     return twin
 
 
-def _results(node: Any, names: list[int], *values: Any) -> Sequence[Any]:
-    """Return the outputs of a node for values in place of the tensors in `names`."""
+def _arrays(tensors: Any) -> list[np.ndarray]:
+    """Return a tensor, or several in any structure, as a list of arrays."""
+    import keras
+
+    return [keras.ops.convert_to_numpy(each) for each in keras.tree.flatten(tensors)]
+
+
+def _node(node: Any) -> Node:
+    """Return a node of Keras as a node whose inputs and outputs are ids of tensors."""
     import keras
 
     operation = node.operation
-    if isinstance(operation, keras.Model):
-        if len(values) != 1:
-            raise ValueError(
-                f"model: {operation.name!r} within it has {len(values)} inputs; "
-                "must have one"
-            )
-        return [_output(operation, values[0])]
-    label = f"model: layer {operation.name!r} ({type(operation).__name__})"
-    function, activation = operation, _activation(operation)
-    if isinstance(operation, keras.Layer):
-        function = _double(operation)
-    training = getattr(operation, "_call_has_training_arg", False)
-    mode = {"training": False} if training else {}
+    # An operation may take one tensor several times, as h * h does
+    names = list(dict.fromkeys(map(id, node.arguments.keras_tensors)))
 
-    def on_arrays(*arrays: Any) -> list[np.ndarray]:
+    def on_arrays(layer: Any, *arrays: Any) -> list[np.ndarray]:
         tensors = map(keras.ops.convert_to_tensor, arrays)
         args, kwargs = node.arguments.fill_in(dict(zip(names, tensors)))
-        outputs = function(*args, **kwargs | mode)
-        return [
-            keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)
-        ]
+        if getattr(layer, "_call_has_training_arg", False):
+            kwargs = kwargs | {"training": False}
+        return _arrays(layer(*args, **kwargs))
 
-    def activated(z: np.ndarray) -> list[np.ndarray]:
-        return [keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(z)))]
-
-    if type(operation) is keras.layers.Dense and affine_graph.is_vector(values[0]):
-        bias = keras.ops.convert_to_numpy(operation.bias) if operation.use_bias else 0.0
-        results = [
-            affine_graph.dense(
-                keras.ops.convert_to_numpy(operation.kernel).T, values[0], bias
-            )
-        ]
-    else:
-        results = affine_graph.applied(label, on_arrays, values)
-        if function is operation:
+    def function(*values: Any) -> Sequence[Any]:
+        if isinstance(operation, keras.Model):
+            return [_output(operation, *values)]
+        label = f"model: layer {operation.name!r} ({type(operation).__name__})"
+        if type(operation) is keras.layers.Dense and affine_graph.is_vector(values[0]):
+            (kernel,) = _arrays(operation.kernel)
+            bias = _arrays(operation.bias)[0] if operation.use_bias else 0.0
+            results: Sequence[Any] = [affine_graph.dense(kernel.T, values[0], bias)]
+        else:
+            layer = _double(operation)
+            results = affine_graph.applied(label, partial(on_arrays, layer), values)
+            if layer is operation:
+                return results
+        activation = _activation(operation)
+        if activation in (None, keras.activations.linear):
             return results
-    if activation in (None, keras.activations.linear):
-        return results
-    return affine_graph.applied(f"{label}'s activation", activated, results)
+        return affine_graph.applied(
+            f"{label}'s activation",
+            lambda z: _arrays(activation(keras.ops.convert_to_tensor(z))),
+            results,
+        )
+
+    return Node(names, [id(output) for output in node.outputs], function)
 
 
-def _nodes(graph: Any) -> Iterator[Node]:
-    """Yield the nodes of a keras.Function. Names are the ids of symbolic tensors."""
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if not node.is_input:
-                # An operation may take one tensor several times, as h * h does
-                names = list(dict.fromkeys(map(id, node.arguments.keras_tensors)))
-                outputs = [id(output) for output in node.outputs]
-                yield Node(names, outputs, partial(_results, node, names))
-
-
-def _output(model: Any, value: Value) -> Value:
+def _output(model: Any, value: Value, *others: Any) -> Any:
     """Return the output of a model for a value as its input."""
+    if others:
+        raise ValueError(
+            f"model: the inner model {model.name!r} has {1 + len(others)} inputs; "
+            "must have one"
+        )
     graph = _graph(model, value.shape[1:])
-    results = affine_graph.evaluate(_nodes(graph), {id(graph.inputs[0]): value})
-    output = results[id(graph.outputs[0])]
-    if len(graph.outputs) == 1 and isinstance(output, Value):
-        return output
-    raise ValueError(
-        f"model: {model.name!r} gives {len(graph.outputs)} outputs; must give one, "
-        "which depends on the input"
-    )
+    if len(graph.outputs) != 1:
+        raise ValueError(
+            f"model: {model.name!r} has {len(graph.outputs)} outputs; must have one"
+        )
+    nodes = [
+        _node(node)
+        for depth in sorted(graph._nodes_by_depth, reverse=True)
+        for node in graph._nodes_by_depth[depth]
+        if not node.is_input
+    ]
+    results = affine_graph.evaluate(nodes, {id(graph.inputs[0]): value})
+    return results[id(graph.outputs[0])]
 
 
 def _input_shape(model: Any) -> tuple[int, ...]:
@@ -176,8 +176,7 @@ def from_keras(model: Any) -> Converted:
         raise ValueError(f"model: input of shape {shape}; must be fixed")
 
     def original(row: np.ndarray) -> np.ndarray:
-        output = keras.tree.flatten(model(row, training=False))[0]
-        return keras.ops.convert_to_numpy(output)
+        return _arrays(model(row, training=False))[0]
 
     output = _output(model, affine_graph.inputs((1, *shape)))
     return Converted(output, original, affine_graph.random_inputs(shape))

@@ -1,8 +1,6 @@
 """Convert models in ONNX, by ONNX' own reference operators in double precision."""
 
 import os
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +16,35 @@ def _double(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
-def _operation(
-    node: Any, opsets: dict[str, int], names: list[str], *arrays: np.ndarray
-) -> list[np.ndarray]:
-    """Return the outputs of a node of ONNX for its inputs, whose names are `names`."""
+def _node(node: Any, opsets: dict[str, int]) -> Node:
+    """Return a node of ONNX as a node whose inputs and outputs have the same names."""
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
-    if node.op_type == "Cast" and helper.get_node_attr_value(node, "to") in REALS:
-        return [np.asarray(array, dtype=np.float64) for array in arrays]
-    inputs = []
-    for name, array in zip(names, arrays):
-        # Some operators depend on the types of their inputs
-        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-        inputs.append(helper.make_tensor_value_info(name, kind, None))
-    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
-    graph = helper.make_graph([node], "node", inputs, outputs)
-    evaluator = ReferenceEvaluator(graph, opsets=opsets)
-    results = evaluator.run(None, dict(zip(names, arrays)))
-    return [_double(np.asarray(result)) for result in results]
+    names = [name for name in dict.fromkeys(node.input) if name]
 
+    def operation(*arrays: np.ndarray) -> list[np.ndarray]:
+        if node.op_type == "Cast" and helper.get_node_attr_value(node, "to") in REALS:
+            return [np.asarray(array, dtype=np.float64) for array in arrays]
+        inputs = []
+        for name, array in zip(names, arrays):
+            # Some operators depend on the types of their inputs
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            inputs.append(helper.make_tensor_value_info(name, kind, None))
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+        graph = helper.make_graph([node], "node", inputs, outputs)
+        evaluator = ReferenceEvaluator(graph, opsets=opsets)
+        results = evaluator.run(None, dict(zip(names, arrays)))
+        return [_double(np.asarray(result)) for result in results]
 
-def _results(
-    node: Any, opsets: dict[str, int], names: list[str], *values: Any
-) -> list[Any]:
-    """Return the outputs of a node for the values of its inputs."""
-    operation = partial(_operation, node, opsets, names)
-    if node.op_type in ("Shape", "Size"):
-        # The same for all arrays of one shape
-        return operation(*(np.zeros(each.shape) for each in values))
-    label = f"model: node {node.name or node.output[0]!r} ({node.op_type})"
-    return affine_graph.applied(label, operation, values)
+    def function(*values: Any) -> list[Any]:
+        if node.op_type in ("Shape", "Size"):
+            # The same for all arrays of one shape
+            return operation(*(np.zeros(each.shape) for each in values))
+        label = f"model: node {node.name or node.output[0]!r} ({node.op_type})"
+        return affine_graph.applied(label, operation, values)
 
-
-def _nodes(model: Any) -> Iterator[Node]:
-    """Yield the nodes of a model. Names of inputs and outputs are those of ONNX."""
-    opsets = {each.domain: each.version for each in model.opset_import}
-    for node in model.graph.node:
-        names = [name for name in dict.fromkeys(node.input) if name]
-        yield Node(names, node.output, partial(_results, node, opsets, names))
+    return Node(names, node.output, function)
 
 
 def _output(model: Any, x: Any) -> Any:
@@ -66,9 +54,10 @@ def _output(model: Any, x: Any) -> Any:
     results = {each.name: x for each in model.graph.input}
     for each in model.graph.initializer:
         results[each.name] = _double(numpy_helper.to_array(each))
+    opsets = {each.domain: each.version for each in model.opset_import}
+    nodes = [_node(node, opsets) for node in model.graph.node]
     try:
-        results = affine_graph.evaluate(_nodes(model), results)
-        return results[model.graph.output[0].name]
+        return affine_graph.evaluate(nodes, results)[model.graph.output[0].name]
     except KeyError as error:
         raise ValueError(
             f"model: {error} must be computed by an earlier node"

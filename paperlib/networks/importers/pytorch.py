@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ def evaluation_copy(module: Any) -> Any:
     # A compiled module, and one that is distributed over devices
     while hasattr(module, "_orig_mod") or isinstance(module, torch.nn.DataParallel):
         module = module._orig_mod if hasattr(module, "_orig_mod") else module.module
-    # Which deepcopy refuses
+    # Tensors that a computation has left, which deepcopy does not support
     computed = {
         id(value): value.detach().clone()
         for part in module.modules()
@@ -82,36 +81,38 @@ def _shape(module: Any, example: Any) -> tuple[int, ...]:
     raise ValueError(f"module: {reason}; give an example of its input")
 
 
-def _operation(interpreter: Any, node: Any, structure: Any, *leaves: Any) -> Any:
-    """Return the result of a node for its inputs, flattened to leaves and structure."""
+def _node(node: Any, interpreter: Any) -> Node:
+    """Return a node of torch.fx as a node whose inputs and output are such nodes."""
     import torch
     from torch.utils import _pytree
 
-    tensors = [
-        torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves
-    ]
-    inputs = _pytree.tree_unflatten(tensors, structure)
-    tensor_of = dict(zip(node.all_input_nodes, inputs)).get
-    args, kwargs = torch.fx.map_arg((node.args, node.kwargs), tensor_of)
-    return getattr(interpreter, node.op)(node.target, args, kwargs)
-
-
-def _results(interpreter: Any, node: Any, *values: Any) -> list[Any]:
-    """Return the result of a node, in a list, for the values of its inputs."""
-    import torch
-    from torch.utils import _pytree
-
-    name, kind = node.name, getattr(node.target, "__name__", node.target)
+    layer: Any = None
+    name = node.name
+    kind = getattr(node.target, "__name__", node.target)
     if node.op == "call_module":
-        layer = interpreter.fetch_attr(node.target)
-        name, kind = node.target, type(layer).__name__
+        layer, name = interpreter.fetch_attr(node.target), node.target
+        kind = type(layer).__name__
+
+    def function(*values: Any) -> list[Any]:
         if type(layer) is torch.nn.Linear and affine_graph.is_vector(values[0]):
             bias = 0.0 if layer.bias is None else layer.bias
             return [affine_graph.dense(layer.weight, values[0], bias)]
-    # An input may be a list of values, the result of a split
-    leaves, structure = _pytree.tree_flatten(values)
-    operation = partial(_operation, interpreter, node, structure)
-    return [affine_graph.applied(f"module: {name!r} ({kind})", operation, leaves)]
+        # An input may be a list of values, the result of a split
+        leaves, structure = _pytree.tree_flatten(values)
+
+        def operation(*arrays: Any) -> Any:
+            tensors = [
+                torch.tensor(each) if isinstance(each, np.ndarray) else each
+                for each in arrays
+            ]
+            inputs = _pytree.tree_unflatten(tensors, structure)
+            tensor_of = dict(zip(node.all_input_nodes, inputs)).get
+            args, kwargs = torch.fx.map_arg((node.args, node.kwargs), tensor_of)
+            return getattr(interpreter, node.op)(node.target, args, kwargs)
+
+        return [affine_graph.applied(f"module: {name!r} ({kind})", operation, leaves)]
+
+    return Node(node.all_input_nodes, [node], function)
 
 
 def _output(traced: Any, value: Value) -> Any:
@@ -123,8 +124,7 @@ def _output(traced: Any, value: Value) -> Any:
     nodes = []
     for node in traced.graph.nodes:
         if node.op != "placeholder":
-            function = partial(_results, interpreter, node)
-            nodes.append(Node(node.all_input_nodes, [node], function))
+            nodes.append(_node(node, interpreter))
         elif not results:
             results[node] = value
         elif node.args:
