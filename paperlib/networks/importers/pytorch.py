@@ -153,8 +153,8 @@ def from_torch(module: Any, example: Any = None) -> Converted:
         ):
             traced = torch.fx.symbolic_trace(own)
         output = _output(traced, affine_graph.inputs((1, *shape)))
-
-    def original(row: np.ndarray) -> np.ndarray:
-        return own(torch.tensor(row)).detach().numpy()
-
-    return Converted(output, original, affine_graph.random_inputs(shape))
+    return Converted(
+        output,
+        lambda row: own(torch.tensor(row)).detach().numpy(),
+        affine_graph.random_inputs(shape),
+    )

@@ -144,8 +144,9 @@ def from_sklearn(model: Any) -> Converted:
     def original(row: Floats) -> Any:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "X does not have valid feature names")
+            rows = _framed(model, row)
             if hasattr(model, "predict_proba"):
-                return model.predict_proba(_framed(model, row))[:, 1:]
-            return model.predict(_framed(model, row))
+                return model.predict_proba(rows)[:, 1:]
+            return model.predict(rows)
 
     return Converted(output, original, x)
