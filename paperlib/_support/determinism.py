@@ -1,11 +1,13 @@
-"""Set up deterministic mode: trainings give the same bits on every x86-64 processor with AVX2.
+"""Set up deterministic mode.
 
-The last bits of a result depend on the order of summation, and on functions that are specific to a processor.
-When they are loaded, libraries choose both according to the processor. The environment variables of `_TABLE`
-fix these choices. They must be set before a process starts: `environment` returns them for a new process, and
-importing the library sets nothing. `departures` reports whether the current process runs in deterministic
-mode. The mode was tested with TensorFlow 2.21, on the development machine and on emulated processors
-(`make test-matrix`). It does not slow trainings down.
+In deterministic mode, trainings give the same bits on every x86-64 processor with AVX2.
+The last bits of a result depend on the order of summation, and on functions that are
+specific to a processor. When they are loaded, libraries choose both according to the
+processor. The environment variables of `_TABLE` fix these choices. They must be set
+before a process starts: `environment` returns them for a new process, and importing the
+library sets nothing. `departures` reports whether the current process runs in
+deterministic mode. The mode was tested with TensorFlow 2.21, on the development machine
+and on emulated processors (`make test-matrix`). It does not slow trainings down.
 """
 
 import os
@@ -15,9 +17,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+import numpy as np
 
 from paperlib._support import threads
 
@@ -41,8 +43,14 @@ _XLA = [
     *(f"--{flag}" for flag in _FLAGS),
     f"--xla_backend_extra_options={','.join(_OPTIONS)}",
 ]
+
+# NumPy's vector extensions: "baseline", "found" and "not found" on this processor
+_SIMD: Mapping[str, Any] = np.show_config(mode="dicts")["SIMD Extensions"]
+# Extensions with vectors of 512 bits. They are sorted, because their order in the two
+# lists depends on the processor.
+_OPTIONAL = (*_SIMD.get("found", ()), *_SIMD.get("not found", ()))
 _WIDE = " ".join(
-    name for name in __cpu_dispatch__ if name.startswith("AVX512") or name == "X86_V4"
+    sorted(name for name in _OPTIONAL if name.startswith(("AVX512", "X86_V4")))
 )
 
 # Each variable, its value, and the choice that it fixes.
@@ -95,8 +103,10 @@ WHY = {name: why for name, _, why in _TABLE}
 
 
 def impossible() -> str:
-    """Return a short reason why this machine does not support deterministic mode, or an empty string if it does."""
-    able = __cpu_features__.get("AVX2") and __cpu_features__.get("FMA3")
+    """Return why this machine does not support the mode, or an empty string."""
+    available = {*_SIMD.get("baseline", ()), *_SIMD.get("found", ())}
+    # From version 2.4, NumPy names the set of AVX2, FMA3 and others X86_V3
+    able = "X86_V3" in available or {"AVX2", "FMA3"} <= available
     if platform.machine().lower() not in ("x86_64", "amd64") or not able:
         return f"{processor()} has no AVX2"
     found = _version("tensorflow")
@@ -105,7 +115,7 @@ def impossible() -> str:
 
 
 def _version(library: str) -> str:
-    """Return the installed version of a library, or an empty string if it is not installed."""
+    """Return the version of a library, or an empty string if it is not installed."""
     try:
         return version(library)
     except PackageNotFoundError:
@@ -115,11 +125,11 @@ def _version(library: str) -> str:
 def environment(
     given: Mapping[str, str], log: Callable[[str], object] = lambda line: None
 ) -> dict[str, str]:
-    """Return a copy of the environment `given` with the variables of deterministic mode.
+    """Return a copy of the environment `given` with the variables of the mode.
 
-    The variables replace other values, because bit-identical results require them. On a machine that does not
-    support deterministic mode, the copy is unchanged. `log` receives one line for each replaced value, or one
-    line with the reason.
+    The variables replace other values, because bit-identical results require them. On a
+    machine that does not support deterministic mode, the copy is unchanged. `log`
+    receives one line for each replaced value, or one line with the reason.
     """
     if why := impossible():
         log(
@@ -138,7 +148,7 @@ def environment(
 
 @cache
 def departures() -> str:
-    """Return a short reason why this process is not in deterministic mode, or an empty string if it is."""
+    """Return why this process is not in deterministic mode, or an empty string."""
     if why := impossible():
         return why
     begun = all(os.environ.get(name) == value for name, value in FIXED.items())
@@ -146,7 +156,7 @@ def departures() -> str:
 
 
 def _announced() -> dict[str, str]:
-    """Return this process' environment with the variables of deterministic mode; print messages to stderr."""
+    """Return this process' environment for deterministic mode, and log to stderr."""
     return environment(
         os.environ, lambda line: print(f"paperlib: {line}", file=sys.stderr)
     )
@@ -158,14 +168,17 @@ def become(command: list[str]) -> NoReturn:
 
 
 def restart() -> None:
-    """Restart this process in deterministic mode, unless it is in it already or the machine does not support it."""
+    """Restart this process in deterministic mode.
+
+    Nothing happens if the process is in it already or the machine does not support it.
+    """
     env = _announced()
     if env != dict(os.environ):
         os.execve(sys.executable, sys.orig_argv, env)
 
 
 def processor() -> str:
-    """Return the model name of the processor from /proc/cpuinfo, or the platform's name for it."""
+    """Return the model name of the processor, or the name that the platform gives."""
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("model name"):
@@ -174,7 +187,7 @@ def processor() -> str:
 
 
 def machine() -> dict[str, str]:
-    """Return the processor, the number of cores of this process, and the versions of Python and the libraries."""
+    """Return the processor, the number of cores, and the versions of the libraries."""
     libraries = ("numpy", "scipy", "tensorflow", "keras", "numba")
     versions = {name: found for name in libraries if (found := _version(name))}
     return {
