@@ -1,4 +1,4 @@
-"""Test that every public function returns the right result or raises an error that names the argument.
+"""Test that every public function returns the right result or names the bad argument.
 
 `TABLE` has a row for each public function, with a call and valid arguments. A test replaces one argument at a time
 by the same numbers in another container, by numbers at the limits of float64, or by an invalid object. With
@@ -92,7 +92,10 @@ INTERNAL = {
 
 
 class Row:
-    """The call of a function and its valid arguments, as constants or as strategies of Hypothesis."""
+    """Hold the call of a function and its valid arguments.
+
+    The arguments are constants or strategies of Hypothesis.
+    """
 
     def __init__(
         self, call, infinite=False, undefined=False, words=(), operator=False, **good
@@ -384,18 +387,24 @@ class Hostile:
 
 
 JUNK = [
-    None, object(), Hostile(), "text", "", "a\nb", b"bytes", [], (), {}, {"a": 1}, {1, 2}, True, np.True_, 1 + 2j, range(3),
-    float("nan"), float("inf"), -float("inf"), -1, 0, 1, 1.0, 1.5, 10**12, 2**31, 2**63, 10**30, -(10**30), 10**400,
-    10**5000, 1e308, -1e308, 1e200, 1e154, 1e-160, 5e-324, np.float32(1.5), np.float16(1), np.longdouble("1e4000"), np.int8(1),
-    np.array(3), np.array(2.0), np.array([1]), np.array([]), np.empty((0, 3)), np.empty((3, 0)), np.ones((9, 9)),
-    np.ones((2, 3, 1)), np.array([1.0, np.nan, 0.0]), np.array([np.inf] * 3), np.zeros(3), np.full((2, 3), 1e308),
-    np.full(3, -1e308), np.full((2, 3), 1e200), np.full(3, 5e-324), np.full((2, 3), 1e-200), np.full(3, -1e-160), np.full(3, 1e5),
-    np.full(3, -1e5), np.full(3, (9 * np.pi / 2) ** 2), np.array(["a", "b", "c"]), np.array([1j, 2, 3]), np.array([True, False, True]),
-    np.array([object()] * 3), np.array([1, 2.0, None]), [[1, 2], [3]], [None], ["a", "b", "c"],
-    [1, 10**30, 2], [float("nan")] * 3, [np.ones(3)] * 2, (NETWORK,), [TENSORS[0]], TENSORS, NETWORK, ENSEMBLE, TENSORS[1],
-    CONFIG, TARGET, np.dtype("f8"), np.timedelta64(1, "s"), np.array([1, 2, 3], "m8[s]"), np.zeros(3, [("a", float)]),
-    lambda *a, **k: None, len, Path("nowhere/at/all"), Path(), "nowhere\0at all", "x" * 5000, "tanh(1)", "elu(nan)", "celu(-1)",
-    "leaky_relu(1e400)", np.longdouble("1e4000") * np.ones(3, np.longdouble),
+    None, object(), Hostile(), "text", "", "a\nb", b"bytes", [], (), {}, {"a": 1},
+    {1, 2}, True, np.True_, 1 + 2j, range(3), float("nan"), float("inf"), -float("inf"),
+    -1, 0, 1, 1.0, 1.5, 10**12, 2**31, 2**63, 10**30, -(10**30), 10**400, 10**5000,
+    1e308, -1e308, 1e200, 1e154, 1e-160, 5e-324, np.float32(1.5), np.float16(1),
+    np.longdouble("1e4000"), np.int8(1), np.array(3), np.array(2.0), np.array([1]),
+    np.array([]), np.empty((0, 3)), np.empty((3, 0)), np.ones((9, 9)),
+    np.ones((2, 3, 1)), np.array([1.0, np.nan, 0.0]), np.array([np.inf] * 3),
+    np.zeros(3), np.full((2, 3), 1e308), np.full(3, -1e308), np.full((2, 3), 1e200),
+    np.full(3, 5e-324), np.full((2, 3), 1e-200), np.full(3, -1e-160), np.full(3, 1e5),
+    np.full(3, -1e5), np.full(3, (9 * np.pi / 2) ** 2), np.array(["a", "b", "c"]),
+    np.array([1j, 2, 3]), np.array([True, False, True]), np.array([object()] * 3),
+    np.array([1, 2.0, None]), [[1, 2], [3]], [None], ["a", "b", "c"], [1, 10**30, 2],
+    [float("nan")] * 3, [np.ones(3)] * 2, (NETWORK,), [TENSORS[0]], TENSORS, NETWORK,
+    ENSEMBLE, TENSORS[1], CONFIG, TARGET, np.dtype("f8"), np.timedelta64(1, "s"),
+    np.array([1, 2, 3], "m8[s]"), np.zeros(3, [("a", float)]), lambda *a, **k: None,
+    len, Path("nowhere/at/all"), Path(), "nowhere\0at all", "x" * 5000, "tanh(1)",
+    "elu(nan)", "celu(-1)", "leaky_relu(1e400)",
+    np.longdouble("1e4000") * np.ones(3, np.longdouble),
 ]  # fmt: skip
 
 RECAST = {
@@ -508,8 +517,9 @@ def numbers(answer):
 
 
 def outcome(row, arguments, changed):
-    """Return the result of a call, or None if it raised an error that names the argument `changed` in one line.
+    """Return the result of a call, or None if it raised a valid error.
 
+    A valid error names the argument `changed` in one line.
     Any other error, a warning, an unexpected NaN or infinity, and a call that hangs fail the test.
     """
     with warnings.catch_warnings():
@@ -560,7 +570,7 @@ def elsewhere(monkeypatch):
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.good])
 @given(data=st.data())
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-def test_it_is_answered_or_refused(name, data):
+def test_bad_arguments_are_accepted_or_rejected_in_one_line(name, data):
     pytest.importorskip(
         {"mlp.MLP.from_torch": "torch", "mlp.MLP.from_onnx": "onnx"}.get(name, "numpy")
     )
@@ -587,7 +597,7 @@ def test_it_is_answered_or_refused(name, data):
 )
 @given(data=st.data())
 @settings(max_examples=1, suppress_health_check=list(HealthCheck))
-def test_good_arguments_are_answered(name, data):
+def test_good_arguments_are_accepted(name, data):
     row = TABLE[name]
     arguments = {
         argument: data.draw(strategy) for argument, strategy in row.good.items()

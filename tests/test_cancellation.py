@@ -1,4 +1,7 @@
-"""Test quantities that nearly cancel: relative errors against mpmath, over the ranges named in the docstrings."""
+"""Test the relative errors of quantities that nearly cancel, against mpmath.
+
+The docstrings name the ranges.
+"""
 
 import mpmath
 import numpy as np
@@ -66,7 +69,7 @@ def test_born_terms_to_order_12(depth):
     [("tanh", mpmath.tanh), ("sigmoid", lambda z: 1 / (1 + mpmath.exp(-z)))],
 )
 def test_tensors_of_saturated_networks(name, phi, size):
-    """Check that derivatives keep all digits in the tails of activations, where they decay as exp(-|z|)."""
+    """Check that derivatives keep all digits where they decay as exp(-|z|)."""
     network = MLP([[[1.0], [-0.7]], [[1.0, 0.5]]], [[size, -0.9 * size], [0.0]], name)
     with mpmath.workdps(90):
         (a, b), (v, w) = (

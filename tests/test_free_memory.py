@@ -1,4 +1,7 @@
-"""Test the checks of free memory: an estimate agrees with the memory then allocated, as measured by tracemalloc."""
+"""Test that an estimate of memory agrees with the memory then allocated.
+
+The allocated memory is measured by tracemalloc.
+"""
 
 import tracemalloc
 
@@ -40,7 +43,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_is_asked_for_is_what_is_taken(name, monkeypatch):
+def test_the_estimate_agrees_with_the_allocated_memory(name, monkeypatch):
     CALLS[name]()  # fills the caches of tables
     tracemalloc.start()
     try:
@@ -55,6 +58,6 @@ def test_what_is_asked_for_is_what_is_taken(name, monkeypatch):
         "paperlib._support.validation._free_bytes", lambda: 0.75 * taken
     )
     with pytest.raises(
-        ValueError, match=r"^[^\n]*: needs .* GiB, .* GiB are free; [^\n]*$"
+        ValueError, match=r"^[^\n]*: needs .* GiB; .* GiB are free: [^\n]*$"
     ):
         CALLS[name]()

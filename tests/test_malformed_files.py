@@ -65,7 +65,7 @@ READERS = {
 
 
 def read(content, reader):
-    """Return the content of a file, or None if the reader refused it with a valid error."""
+    """Return the content of a file, or None if the reader raised a valid error."""
     path = FOLDER / "strange.file"
     path.write_bytes(content)
     with warnings.catch_warnings():
@@ -166,9 +166,11 @@ TOKENS = [
     b"shape",
 ]
 STRANGE_ARRAYS = st.sampled_from([
-    np.array({}), np.array("tanh"), np.array(["tanh", "x\ny"]), np.array([]), np.array(3), np.ones((2, 2, 2)), np.array([np.nan]),
-    np.array([1j]), np.zeros(3, [("a", "f8")]), np.array(b"tanh"), np.array("elu(nan)"), np.ones((0, 4)), np.array([-1, 2**62]),
-    np.array([["tanh"]]), np.array(True), np.datetime64("2020-01-01"), np.ones(3, ">f4"), np.full((1, 2), 1e300),
+    np.array({}), np.array("tanh"), np.array(["tanh", "x\ny"]), np.array([]),
+    np.array(3), np.ones((2, 2, 2)), np.array([np.nan]), np.array([1j]),
+    np.zeros(3, [("a", "f8")]), np.array(b"tanh"), np.array("elu(nan)"),
+    np.ones((0, 4)), np.array([-1, 2**62]), np.array([["tanh"]]), np.array(True),
+    np.datetime64("2020-01-01"), np.ones(3, ">f4"), np.full((1, 2), 1e300),
 ])  # fmt: skip
 
 
@@ -177,7 +179,7 @@ STRANGE_ARRAYS = st.sampled_from([
     reader=st.sampled_from(sorted(READERS)),
 )
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-def test_a_strange_file_is_read_or_refused(content, reader):
+def test_a_malformed_file_is_read_or_rejected(content, reader):
     found = read(content, reader)
     if isinstance(found, MLP):
         assert np.isfinite(
@@ -211,7 +213,7 @@ def test_a_strange_file_is_read_or_refused(content, reader):
     reader=st.sampled_from(["read_record", "read_grid"]),
 )
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-def test_json_of_another_shape_is_refused(content, under, reader):
+def test_json_of_another_structure_is_rejected(content, under, reader):
     whole = json.loads(
         json.dumps(RECORD if reader == "read_record" else {"grid": {"d": [4]}})
     )
@@ -247,7 +249,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("reader", ["MLP.load", "Ensemble.load", "read_npz"])
 @pytest.mark.parametrize("content", BOMBS.values(), ids=BOMBS)
-def test_bombs_take_no_memory(content, reader):
+def test_compressed_bombs_allocate_no_memory(content, reader):
     tracemalloc.start()
     try:
         assert read(content, reader) is None
@@ -256,7 +258,7 @@ def test_bombs_take_no_memory(content, reader):
         tracemalloc.stop()
 
 
-def test_an_archive_of_a_gibibyte_of_zeros_is_refused_unread(monkeypatch):
+def test_an_archive_of_a_gibibyte_of_zeros_is_rejected_unread(monkeypatch):
     monkeypatch.setattr(files, "MOST_BYTES", 2**20)
     # A kilobyte on disk, a mebibyte and a header in memory
     zeros = packed([("a.npy", array_file(np.zeros(2**17)))])
@@ -264,7 +266,7 @@ def test_an_archive_of_a_gibibyte_of_zeros_is_refused_unread(monkeypatch):
     assert len(zeros) < 2**12
     tracemalloc.start()
     with pytest.raises(
-        ValueError, match=r"zeros.npz: holds .* GiB of arrays; at most .* are read"
+        ValueError, match=r"zeros.npz: holds .* GiB of arrays; must be at most .* GiB"
     ):
         files.read_npz(FOLDER / "zeros.npz", ())
     assert tracemalloc.get_traced_memory()[1] < 2**19
@@ -276,33 +278,33 @@ def test_an_archive_of_a_gibibyte_of_zeros_is_refused_unread(monkeypatch):
     [
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
-        ('{"a": NaN}', "NaN is no finite number"),
-        ('{"a": -Infinity}', "-Infinity is no finite number"),
-        ('{"a": 1e999}', "1e999 is no finite number"),
-        (f"[-{10**400}]", "-1000000000000000000 is no finite number"),
-        ('{"a": 1, "a": 2}', "gives a name twice"),
+        ('{"a": NaN}', "NaN must be a finite number"),
+        ('{"a": -Infinity}', "-Infinity must be a finite number"),
+        ('{"a": 1e999}', "1e999 must be a finite number"),
+        (f"[-{10**400}]", "-1000000000000000000 must be a finite number"),
+        ('{"a": 1, "a": 2}', "the keys of an object must be unique"),
         ("9" * 5000, "not JSON"),
         ("\ud800", "not JSON"),
         ("", "not JSON"),
     ],
 )
-def test_json_that_is_none(text, why):
+def test_invalid_json_is_rejected(text, why):
     path = FOLDER / "strange.json"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(ValueError, match=rf"^[^\n]*strange.json: [^\n]*{why}[^\n]*$"):
         files.read_json(path)
 
 
-def test_a_long_json_is_refused_unread(monkeypatch):
+def test_a_long_json_file_is_rejected_unread(monkeypatch):
     monkeypatch.setattr(files, "MOST_JSON_BYTES", 10)
     (FOLDER / "long.json").write_text("[1, 2, 3, 4, 5]")
     with pytest.raises(
-        ValueError, match="long.json: has 15 bytes; at most 10 are read"
+        ValueError, match="long.json: has 15 bytes; must be at most 10 bytes"
     ):
         files.read_json(FOLDER / "long.json")
 
 
-def test_a_grid_of_too_many_points_is_refused():
+def test_a_grid_of_too_many_points_is_rejected():
     grid = {
         name: [1 + k / 1000 for k in range(1000)]
         for name in ("depth", "learning_rate", "min_scale")
@@ -311,7 +313,7 @@ def test_a_grid_of_too_many_points_is_refused():
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/b", "a\\b", ""])
-def test_a_record_names_no_file_elsewhere(name):
+def test_a_record_cannot_name_files_outside_its_folder(name):
     assert (
         read(json.dumps(RECORD | {"figures": {name: []}}).encode(), "read_record")
         is None
@@ -332,7 +334,7 @@ def test_a_record_names_no_file_elsewhere(name):
         "[" * 10**5,
     ],
 )
-def test_a_training_of_a_strange_configuration_is_refused(text, capsys):
+def test_a_training_of_a_malformed_configuration_is_rejected(text, capsys):
     (FOLDER / "config.json").write_text(text)
     assert (
         main(
@@ -363,7 +365,7 @@ CODE = [
 
 @given(st.lists(st.sampled_from(CODE) | st.text(max_size=5), max_size=6).map("".join))
 @settings(max_examples=EXAMPLES)
-def test_a_parameter_is_written_as_the_text_it_is(value):
+def test_a_parameter_is_written_as_text(value):
     """Check the cell that papermill writes for a parameter.
 
     `run_notebook` passes the value to papermill unchanged.

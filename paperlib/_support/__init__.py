@@ -1,1 +1,1 @@
-"""Provide the tools of all layers: input checks, files, threads, deterministic mode, and imports of TensorFlow."""
+"""Provide the tools of all layers, such as input checks, files and threads."""

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
-    """Yield slices that divide `count` rows into parts of `size` rows; the last part may be shorter.
+    """Yield slices that divide `count` rows into parts of `size` rows.
 
-    A part has at least one row, so `size` may be the number of rows that fit into a
-    memory limit, even if zero.
+    The last part may be shorter. A part has at least one row, so `size` may be the
+    number of rows that fit into a memory limit, even if zero.
 
     Examples
     --------

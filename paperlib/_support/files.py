@@ -1,7 +1,8 @@
 """Read and write files safely.
 
-A file is written under a temporary name and then renamed, so that it is either complete or absent. Files that
-are read may be untrusted: no content is executed, and its size is checked before memory is allocated.
+A file is written under a temporary name and then renamed, so that it is either complete
+or absent. Files that are read may be untrusted: no content is executed, and its size is
+checked before memory is allocated.
 """
 
 import errno
@@ -38,9 +39,10 @@ _PART = ".part-"
 
 @contextmanager
 def atomically(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; rename it to `path` if the block ends without an error.
+    """Yield a temporary path to write to, and rename it to `path` at the end.
 
-    A missing folder is created. If the file cannot be written, an OSError names it.
+    If the block raises an error, the temporary file is removed. A missing folder is
+    created. If the file cannot be written, an OSError names it.
 
     Examples
     --------
@@ -53,19 +55,17 @@ def atomically(path: str | Path) -> Iterator[Path]:
     """
     path = validation.path("path", path)
     if not path.name:
-        raise ValueError(f"path = {str(path)!r}: is a folder; must name a file")
+        raise ValueError(f"path = {str(path)!r}: must name a file, not a folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(path)
         part = path.with_name(f"{_PART}{path.name}-{secrets.token_hex(4)}{path.suffix}")
-        held = open(part, "xb")  # its mode follows the user's umask
+        lock = open(part, "xb")  # its mode follows the user's umask
         # Without locks, the temporary file of a killed writer stays
         with suppress(OSError):
-            _lock(held)
+            _lock(lock)
     except OSError as error:
-        raise type(error)(
-            error.errno, f"{path}: cannot be written ({error.strerror})"
-        ) from None
+        raise _named(error, path, "written") from None
     try:
         yield part
         with open(part, "rb") as file:
@@ -75,18 +75,23 @@ def atomically(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise OSError(
-            error.errno, f"{path}: cannot be written ({error.strerror})"
-        ) from None
+        raise _named(error, path, "written") from None
     finally:
         part.unlink(missing_ok=True)
-        held.close()
+        lock.close()
+
+
+def _named(error: OSError, path: Path, action: str) -> OSError:
+    """Return an error of the same type whose message names the path and the action."""
+    text = f"{path}: cannot be {action} ({error.strerror})"
+    return type(error)(error.errno, text)
 
 
 def _lock(file: IO) -> None:
-    """Lock a file until it is closed. The system releases the lock however the process ends.
+    """Lock a file until it is closed.
 
-    Without file locks (not a POSIX system), the file is closed at once.
+    The system releases the lock however the process ends. Without file locks (not a
+    POSIX system), the file is closed at once.
     """
     if fcntl:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,8 +100,13 @@ def _lock(file: IO) -> None:
 
 
 def _remove_orphans(path: Path) -> None:
-    """Remove temporary files of `path` that no process has locked, left by writers that were killed."""
-    for part in path.parent.glob(f"{_PART}{glob.escape(path.name)}-*") if fcntl else ():
+    """Remove temporary files of `path` that no process has locked.
+
+    Writers that were killed leave such files. Without file locks, no file is removed.
+    """
+    if fcntl is None:
+        return
+    for part in path.parent.glob(f"{_PART}{glob.escape(path.name)}-*"):
         with suppress(OSError), open(part, "rb") as file:
             _lock(file)
             part.unlink()
@@ -105,7 +115,8 @@ def _remove_orphans(path: Path) -> None:
 def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
     """Write arrays to a compressed .npz file, atomically.
 
-    Raise a TypeError for an array of Python objects, because only a pickle could store it.
+    Raise a TypeError for an array of Python objects, because only a pickle could store
+    it.
     """
     for name, array in arrays.items():
         try:
@@ -115,17 +126,20 @@ def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
             plain = False
         if not plain:
             raise TypeError(
-                f"{name}: {type(array).__name__} given; must be an array without Python objects"
+                f"{name}: {type(array).__name__} given; must be an array without "
+                "Python objects"
             )
     with atomically(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub matches them with `allow_pickle`
+        # The stub matches the arrays with the argument `allow_pickle`
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Read all arrays of a .npz file, at most 1 GiB in total, without pickle.
 
-    Raise a ValueError if the file is damaged or too large, or if it lacks an array of `names`. The sizes are
-    checked before an array is created, because a file of a few kilobytes can claim to hold a terabyte.
+    Raise a ValueError if the file is damaged or too large, or if it lacks an array of
+    `names`. The sizes are checked before an array is created, because a file of a few
+    kilobytes can claim to hold a terabyte.
     """
     path = _existing(path)
     try:
@@ -140,35 +154,34 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
         ) from None
     if arrays is None:
         raise ValueError(
-            f"{path}: holds {total / 2**30:.3g} GiB of arrays; at most {MOST_BYTES / 2**30:g} are read"
+            f"{path}: holds {total / 2**30:.3g} GiB of arrays; must be at most "
+            f"{MOST_BYTES / 2**30:g} GiB"
         )
     names = validation.sequence("names", names, str)
     missing = sorted(set(names) - set(arrays))
     if missing:
-        raise ValueError(
-            f"{path}: has no array {', '.join(map(repr, missing))}; it was written by something else"
-        )
+        raise ValueError(f"{path}: has no array {', '.join(map(repr, missing))}")
     return arrays
 
 
 def _existing(path: str | Path) -> Path:
-    """Return the path of an existing file; raise an OSError if it is missing or not accessible."""
+    """Return the path of a file, or raise an OSError if it is not accessible."""
     path = validation.path("path", path)
     try:
-        found = path.is_file()
+        if path.is_file():
+            return path
     except OSError as error:  # the name is too long, or the folder is not accessible
-        raise type(error)(
-            error.errno, f"{path}: cannot be read ({error.strerror})"
-        ) from None
-    if not found:
-        raise FileNotFoundError(f"{path}: no such file")
-    return path
+        raise _named(error, path, "read") from None
+    raise FileNotFoundError(f"{path}: no such file")
 
 
 def _arrays(
     archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of an open archive by name; raise an exception, of any type, if the archive is damaged."""
+    """Return the arrays of an open archive by name.
+
+    Raise an exception, of any type, if the archive is damaged.
+    """
     arrays = {}
     for entry in entries:
         name = entry.filename.removesuffix(".npy")
@@ -201,13 +214,14 @@ def write_json(path: str | Path, content: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file of at most 64 MiB.
 
-    Raise a ValueError if the file is too large or not JSON, holds NaN or a number that overflows float64, has a
-    duplicate key in an object, or is nested too deeply.
+    Raise a ValueError if the file is too large or not JSON, holds NaN or a number that
+    overflows float64, has a duplicate key in an object, or is nested too deeply.
     """
     path = _existing(path)
     if path.stat().st_size > MOST_JSON_BYTES:
         raise ValueError(
-            f"{path}: has {path.stat().st_size} bytes; at most {MOST_JSON_BYTES} are read"
+            f"{path}: has {path.stat().st_size} bytes; must be at most "
+            f"{MOST_JSON_BYTES} bytes"
         )
     try:
         text = path.read_text(encoding="utf-8")
@@ -219,7 +233,7 @@ def read_json(path: str | Path) -> Any:
             object_pairs_hook=_object,
         )
     except RecursionError:
-        raise ValueError(f"{path}: not JSON that is read (nested too deeply)") from None
+        raise ValueError(f"{path}: not JSON (nested too deeply)") from None
     except ValueError as error:
         raise ValueError(
             f"{path}: not JSON ({' '.join(str(error).split())[:200]})"
@@ -227,21 +241,21 @@ def read_json(path: str | Path) -> Any:
 
 
 def _number(text: str) -> float:
-    """Return a JSON number as a float; raise a ValueError if it is NaN or overflows float64."""
+    """Return a JSON number as a float, or raise a ValueError if it is not finite."""
     if not isfinite(value := float(text)):
-        raise ValueError(f"{text[:20]} is no finite number")
+        raise ValueError(f"{text[:20]} must be a finite number")
     return value
 
 
 def _integer(text: str) -> int:
-    """Return a JSON integer as an int; raise a ValueError if it overflows float64."""
+    """Return a JSON integer as an int, or raise a ValueError if it is too large."""
     _number(text)
     return int(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object as a dict; raise a ValueError if a key occurs twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object gives a name twice")
-    return found
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("the keys of an object must be unique")
+    return content

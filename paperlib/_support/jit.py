@@ -1,4 +1,4 @@
-"""Compile inner loops with numba if it is installed and the work is large enough to pay for compilation."""
+"""Compile inner loops with numba, if it is installed and the work is large enough."""
 
 from collections.abc import Callable, Hashable
 from functools import cache, partial
@@ -14,19 +14,23 @@ def loop(
     worth: int,
     once_made: int | None = None,
 ) -> Any:
-    """Return a compiled loop, or None if plain NumPy is faster or numba is not installed.
+    """Return a compiled loop, or None if NumPy is faster or numba is not installed.
 
-    The loop is identified by `key`. The function `make` receives the module numba and returns the compiled loop.
-    It is called once per key. `size` is the number of values to process. A loop that is not compiled yet is used
-    if `size` is at least `worth`: loading numba takes about a second, and compiling takes some more. A loop that
-    is compiled already is used if `size` is at least `once_made`, or `worth` if `once_made` is not given. Give
-    `once_made` only for a loop whose results are bit-identical to those of NumPy. The result of any other loop
-    would depend on the calls before it.
+    The loop is identified by `key`. The function `make` receives the module numba and
+    returns the compiled loop. It is called once per key. `size` is the number of values
+    to process. A loop that is not compiled yet is used if `size` is at least `worth`,
+    because loading numba takes about a second, and compiling takes some more. A loop
+    that is compiled already is used if `size` is at least `once_made`, or `worth` if
+    `once_made` is not given. Give `once_made` only for a loop whose results are
+    bit-identical to those of NumPy. The result of any other loop would depend on the
+    calls before it.
     """
-    if size < (worth if once_made is None or key not in _made else once_made):
+    if once_made is not None and key in _made:
+        worth = once_made
+    if size < worth:
         return None
-    if key not in _made and (found := numba()) is not None:
-        _made[key] = make(found)
+    if key not in _made and numba() is not None:
+        _made[key] = make(numba())
     return _made.get(key)
 
 
@@ -43,20 +47,22 @@ def numba() -> Any:
 def jit(
     function: Callable, *, flags: frozenset[str] = frozenset(), inner: bool = False
 ) -> Callable:
-    """Compile a function with numba and cache it on disk, if the cache folder is writable.
+    """Compile a function with numba, and cache it if the cache folder is writable.
 
-    The fast-math flags of LLVM are given by `flags`. If `inner` is true, the Python wrapper is omitted. The
-    compilation then takes less time, and only compiled functions can call the function. An inner function is not
-    cached itself, because the cached code of its callers contains it. The function must not create arrays,
-    because reference counting is off.
+    The fast-math flags of LLVM are given by `flags`. If `inner` is true, the Python
+    wrapper is omitted. The compilation then takes less time, and only compiled
+    functions can call the function. An inner function is not cached itself, because the
+    cached code of its callers contains it. The function must not create arrays, because
+    reference counting is off.
     """
     options = {
         "error_model": "numpy",
         "nogil": True,
         "fastmath": set(flags),
         "_nrt": False,
+        "no_cpython_wrapper": inner,
+        "no_cfunc_wrapper": True,
     }
-    options |= {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
     try:
         # The cache needs a function defined in a file
         return numba().njit(function, cache=not inner, **options)

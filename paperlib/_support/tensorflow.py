@@ -1,4 +1,4 @@
-"""Import TensorFlow and Keras in one place, so that the log is silenced before TensorFlow writes to it."""
+"""Import TensorFlow and Keras in one place, without the log of TensorFlow."""
 
 import os
 import sys
@@ -10,10 +10,11 @@ from typing import Any
 def load() -> tuple[Any, Any]:
     """Return the modules tensorflow and keras.
 
-    Raise a ModuleNotFoundError if one is not installed, and a RuntimeError if Keras is set to another backend.
-    TensorFlow and Keras read three environment variables only when they are imported. This function sets each of
-    them unless the caller has set it: the log level, no oneDNN, because it changes last bits, and the backend of
-    Keras.
+    Raise a ModuleNotFoundError if one is not installed, and a RuntimeError if Keras is
+    set to another backend. TensorFlow and Keras read three environment variables only
+    when they are imported. This function sets each variable that the caller has not
+    set. They fix the log level and the backend of Keras, and turn off oneDNN, because
+    it changes last bits.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -41,17 +42,18 @@ def load() -> tuple[Any, Any]:
 def _quiet_stderr() -> Iterator[None]:
     """Discard output to file descriptor 2 during the first import of TensorFlow.
 
-    TensorFlow writes its log there, below Python's own stderr, before it reads the log level. The lines would
-    appear in every notebook. A test fails as soon as a release of TensorFlow no longer writes them.
+    TensorFlow writes its log there, below Python's own stderr, before it reads the log
+    level. The lines would appear in every notebook. A test fails as soon as a release
+    of TensorFlow no longer writes them.
     """
     if "tensorflow" in sys.modules:
         yield
         return
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr = os.dup(2)
     try:
-        os.dup2(nowhere, 2)
+        with open(os.devnull, "w") as devnull:
+            os.dup2(devnull.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)

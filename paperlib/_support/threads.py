@@ -1,7 +1,7 @@
 """Distribute calls over the cores by threads.
 
-Calls run in parallel only while they release the global interpreter lock, as large NumPy operations and
-compiled loops do.
+Calls run in parallel only while they release the global interpreter lock, as large
+NumPy operations and compiled loops do.
 """
 
 import os
@@ -13,11 +13,9 @@ from typing import Any
 
 def count() -> int:
     """Return the number of cores that this process may use."""
-    return (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @cache
@@ -27,9 +25,10 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 
 def in_parallel(call: Callable[[Any], object], arguments: Iterable) -> None:
-    """Call `call` with each of `arguments` in parallel, and raise the first exception in the order of the arguments.
+    """Call `call` with each of `arguments` in parallel.
 
-    A single argument is processed in the calling thread.
+    The first exception, in the order of the arguments, is raised. A single argument is
+    processed in the calling thread.
 
     Examples
     --------

@@ -1,6 +1,7 @@
-"""Check arguments, and raise one-line errors that name the argument, its value and the allowed values.
+"""Check arguments, and raise one-line errors.
 
-As in NumPy and SciPy, an argument of the wrong type raises a TypeError. An argument of the right type with a
+A message names the argument, its value and the allowed values. As in NumPy and SciPy,
+an argument of the wrong type raises a TypeError. An argument of the right type with a
 value that is not allowed raises a ValueError.
 """
 
@@ -62,30 +63,39 @@ def integer(
     ...
     ValueError: order = 0: must be an integer >= 1
     """
-    allowed = "an integer"
-    if maximum is not None:
-        allowed += f" from {minimum} to {maximum}"
-    elif minimum is not None:
-        allowed += f" >= {minimum}"
+    allowed = f"an integer{_range(minimum, maximum)}"
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
         result = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} = {brief(value)}: must be {allowed}") from None
-    if (minimum is not None and result < minimum) or (
-        maximum is not None and result > maximum
-    ):
+    if not _between(minimum, result, maximum):
         raise ValueError(f"{name} = {brief(result)}: must be {allowed}")
-    if limit is not None and result > limit:
+    if not _between(None, result, limit):
         raise ValueError(f"{name} = {brief(result)}: must be at most {limit}")
     return result
+
+
+def _range(minimum: float | None, maximum: float | None) -> str:
+    """Return the words of a message for a range, such as " >= 1"."""
+    if maximum is not None:
+        return f" from {minimum} to {maximum}"
+    return "" if minimum is None else f" >= {minimum}"
+
+
+def _between(minimum: float | None, value: float, maximum: float | None) -> bool:
+    """Return whether a value is from `minimum` to `maximum`. None sets no bound."""
+    large_enough = minimum is None or value >= minimum
+    return large_enough and (maximum is None or value <= maximum)
 
 
 def number(
     name: str, value: Any, minimum: float | None = None, *, above: float | None = None
 ) -> float:
-    """Return a real argument as a float. It must be one finite number, at least `minimum` and greater than `above`.
+    """Return a real argument as a float.
+
+    The argument must be a finite number, at least `minimum` and greater than `above`.
 
     Examples
     --------
@@ -94,32 +104,32 @@ def number(
     ...
     ValueError: range_fm = -1.0: must be a finite number > 0
     """
-    allowed = "a finite number"
-    if minimum is not None:
-        allowed += f" >= {minimum}"
+    allowed = f"a finite number{_range(minimum, None)}"
     if above is not None:
         allowed += f" > {above}"
     message = f"{name} = {brief(value)}: must be {allowed}"
-    try:
-        # float() alone would also accept a string, a bool, and an array of one element.
-        real = np.ndim(value) == 0 and (
-            type(value) is int or np.asarray(value).dtype.kind in "iuf"
-        )
-    except Exception:  # an error of the object's own __array__
-        real = False
-    if not real:
+    if not _is_real(value):
         raise TypeError(message)
     try:
         result = float(value)
     except OverflowError:
         result = np.inf
-    if (
-        not np.isfinite(result)
-        or (minimum is not None and result < minimum)
-        or (above is not None and result <= above)
-    ):
+    large_enough = _between(minimum, result, None) and (above is None or result > above)
+    if not (np.isfinite(result) and large_enough):
         raise ValueError(message)
     return result
+
+
+def _is_real(value: Any) -> bool:
+    """Return whether a value is one real number.
+
+    The function float() also accepts a string, a bool, and an array of one element.
+    """
+    try:
+        array = np.asarray(value)
+    except Exception:  # an error of the object's own __array__
+        return False
+    return array.ndim == 0 and (type(value) is int or array.dtype.kind in "iuf")
 
 
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
@@ -133,11 +143,11 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     ValueError: kind = 'repulsive': must be one of 'attractive', 'signed'
     """
     allowed = tuple(allowed)
-    if not isinstance(value, str) or value not in allowed:
-        wrong = ValueError if isinstance(value, str) else TypeError
-        raise wrong(
-            f"{name} = {brief(value)}: must be one of {', '.join(map(repr, allowed))}"
-        )
+    message = f"{name} = {brief(value)}: must be one of {', '.join(map(repr, allowed))}"
+    if not isinstance(value, str):
+        raise TypeError(message)
+    if value not in allowed:
+        raise ValueError(message)
     return value
 
 
@@ -157,32 +167,39 @@ def called(name: str, value: Any) -> Callable:
     return value
 
 
-def sequence(name: str, value: Any, of: type[Kind] = object) -> list[Kind]:  # type: ignore[assignment]
-    """Return the items of an iterable as a list. They must be of type `of`, and a string is not accepted."""
+def sequence(
+    name: str,
+    value: Any,
+    kind: type[Kind] = object,  # type: ignore[assignment]
+) -> list[Kind]:
+    """Return the items of an iterable as a list.
+
+    The items must be of type `kind`. A string is not accepted.
+    """
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError
         items = list(value)
     except TypeError:
         raise TypeError(f"{name} = {brief(value)}: must be a sequence") from None
-    return [
-        instance(f"{name}[{number}]", item, of) for number, item in enumerate(items)
-    ]
+    return [instance(f"{name}[{i}]", item, kind) for i, item in enumerate(items)]
 
 
 def path(name: str, value: Any) -> Path:
-    """Return an argument as a Path. It must be a string or Path of printable characters."""
-    if not isinstance(value, (str, Path)) or not str(value).isprintable():
-        raise (ValueError if isinstance(value, (str, Path)) else TypeError)(
-            f"{name} = {brief(value)}: must be a path"
-        )
+    """Return an argument, a string or Path of printable characters, as a Path."""
+    message = f"{name} = {brief(value)}: must be a path"
+    if not isinstance(value, (str, Path)):
+        raise TypeError(message)
+    if not str(value).isprintable():
+        raise ValueError(message)
     return Path(value)
 
 
 def real_array(name: str, value: Any, *, last: int | None = None) -> Floats:
-    """Return an argument as a finite float64 array with at least one axis and no empty axis.
+    """Return an argument as a finite float64 array.
 
-    The last axis must have the length `last`, if given. The result is a view if the
+    The array must have at least one axis, and no axis may be empty. The last axis must
+    have the length `last`, if given. The result is a view if the
     argument is already such an array.
 
     Examples
@@ -200,14 +217,16 @@ def real_array(name: str, value: Any, *, last: int | None = None) -> Floats:
 
 
 def frozen_copy(array: Floats) -> Floats:
-    """Return a read-only copy for an object to store, so that later changes of the given array do not affect it.
+    """Return a read-only copy for an object to store.
+
+    Later changes of the given array do not affect the copy.
 
     Examples
     --------
-    >>> given = np.zeros(2)
-    >>> kept = frozen_copy(given)
-    >>> given += 1
-    >>> kept, kept.flags.writeable
+    >>> array = np.zeros(2)
+    >>> copy = frozen_copy(array)
+    >>> array += 1
+    >>> copy, copy.flags.writeable
     (array([0., 0.]), False)
     """
     copy = np.array(array)
@@ -216,7 +235,7 @@ def frozen_copy(array: Floats) -> Floats:
 
 
 def alike(name: str, value: Any, other: str, shape: tuple[int, ...]) -> Floats:
-    """Return `real_array` of an argument that must have the shape of the argument named `other`."""
+    """Return `real_array` of an argument that must have the shape of `other`."""
     array = real_array(name, value)
     if array.shape != shape:
         raise ValueError(
@@ -236,10 +255,11 @@ def broadcast(name: str, array: Floats, other: str, beside: Floats) -> tuple[int
 
 
 def shaped(name: str, value: Any, last: int | None = None, *, axes: int = 1) -> Floats:
-    """Return an argument as a float64 array with at least `axes` axes and no empty axis. It may hold NaN or infinity.
+    """Return an argument as a float64 array, which may hold NaN or infinity.
 
-    The last axis must have the length `last`, if given. Use this in place of `real_array` where the code checks
-    `finite` separately.
+    The array must have at least `axes` axes, and no axis may be empty. The last axis
+    must have the length `last`, if given. Use this in place of `real_array` where the
+    code checks `finite` separately.
     """
     try:
         array = np.asarray(value)
@@ -249,13 +269,14 @@ def shaped(name: str, value: Any, last: int | None = None, *, axes: int = 1) -> 
         ) from None
     except Exception as error:  # an error of the object's own __array__
         raise TypeError(
-            f"{name}: {type(value).__name__} that is no array ({type(error).__name__})"
+            f"{name}: {type(value).__name__} given; must be convertible to an array "
+            f"({type(error).__name__})"
         ) from None
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}: dtype {array.dtype}; must be real numbers")
     if array.ndim < axes:
         raise ValueError(
-            f"{name} = {brief(value)}: must be an array of one axis or more"
+            f"{name} = {brief(value)}: must be an array with at least one axis"
         )
     if array.size == 0:
         raise ValueError(
@@ -283,47 +304,50 @@ def finite(name: str, array: Floats) -> None:
 def representable(name: str, result: Floats, instead: str) -> Floats:
     """Return a result that must be finite. Raise a ValueError if it is not.
 
-    The arguments have been checked to be finite, so a value was too large for float64 during the computation.
+    The arguments have been checked to be finite, so a value was too large for float64
+    during the computation.
     """
     if not np.isfinite(result).all():
-        raise ValueError(
-            f"{name}: the result is beyond the largest double, 1.8e308; {instead}"
-        )
+        raise ValueError(f"{name}: the result overflows float64; {instead}")
     return result
 
 
 def memory(name: str, nbytes: int, instead: str) -> None:
-    """Raise a ValueError if `nbytes` bytes are more than the free memory. Call it before allocating.
+    """Raise a ValueError if `nbytes` bytes are more than the free memory.
 
-    Nothing is raised if the system does not report its free memory.
+    Call this function before allocating. Nothing is raised if the system does not
+    report its free memory.
     """
     if nbytes < WORTH_ASKING:
         return
-    free, needed = _free_bytes(), float(min(nbytes, 10**300))
-    if free is not None and needed > free:
+    free = _free_bytes()
+    if free is not None and nbytes > free:
+        needed = min(nbytes, 10**300) / 2**30  # a larger integer overflows float64
         raise ValueError(
-            f"{name}: needs {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free; {instead}"
+            f"{name}: needs {needed:.3g} GiB; {free / 2**30:.3g} GiB are free: "
+            f"{instead}"
         )
 
 
 def _free_bytes() -> int | None:
-    """Return the number of free bytes of memory, or None if the system does not report it.
+    """Return the free memory in bytes, or None if the system does not report it.
 
-    Within a container this is the smaller of the machine's free memory and the unused part of the container's limit.
+    Within a container this is the smaller of the machine's free memory and the unused
+    part of the container's limit.
     """
-    found = []
+    free = []
     try:
         lines = dict(
             line.split(":") for line in Path("/proc/meminfo").read_text().splitlines()
         )
-        found.append(1024 * int(lines["MemAvailable"].split()[0]))
+        free.append(1024 * int(lines["MemAvailable"].split()[0]))
     except (OSError, KeyError, ValueError):
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+            free.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     with suppress(OSError, ValueError):  # not in a container, or no limit is set
-        limit, taken = (
+        limit, used = (
             int(Path(f"/sys/fs/cgroup/memory.{name}").read_text())
             for name in ("max", "current")
         )
-        found.append(max(0, limit - taken))
-    return min(found, default=None)
+        free.append(max(0, limit - used))
+    return min(free, default=None)

@@ -8,7 +8,7 @@ from paperlib._support import chunks
 
 
 @given(st.integers(0, 40), st.integers(-3, 50))
-def test_slices_cover_the_rows_in_turn(count, size):
+def test_slices_cover_the_rows_in_order(count, size):
     parts = list(chunks.slices(count, size))
     assert [row for part in parts for row in range(count)[part]] == list(range(count))
     assert all(0 < part.stop - part.start <= max(1, size) for part in parts)

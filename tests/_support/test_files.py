@@ -1,4 +1,4 @@
-"""Check that files are written atomically, and that damaged or untrusted files are rejected."""
+"""Check that files are written atomically, and that damaged files are rejected."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ def test_a_failed_write_leaves_the_good_file(tmp_path):
     assert os.listdir(path.parent) == ["numbers.json"]
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
+def test_the_file_of_a_killed_writer_is_removed_at_the_next_write(tmp_path):
     """Remove the temporary file of a killed writer at the next write.
 
     The temporary file of a running writer stays.
@@ -42,7 +42,8 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
         tmp_path / "a.json",
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     )
-    script = f"from paperlib._support.files import atomically\nwith atomically({str(path)!r}):\n    {code}"
+    script = "from paperlib._support.files import atomically\n"
+    script += f"with atomically({str(path)!r}):\n    {code}"
     assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
     (orphan,) = tmp_path.iterdir()
     with atomically(path) as part:
@@ -57,7 +58,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
 @pytest.mark.skipif(
     not os.path.exists("/dev/full"), reason="needs a device that is always full"
 )
-def test_a_full_disk_is_one_line(tmp_path):
+def test_a_full_disk_raises_a_one_line_error(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"value": 1})
     with pytest.raises(
@@ -69,7 +70,7 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert read_json(path) == {"value": 1} and os.listdir(tmp_path) == ["a.json"]
 
 
-def test_json_refuses_nan(tmp_path):
+def test_nan_is_not_written_to_json(tmp_path):
     path = tmp_path / "numbers.json"
     write_json(path, {"value": 1})
     with pytest.raises(ValueError):
@@ -78,7 +79,7 @@ def test_json_refuses_nan(tmp_path):
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o027])
-def test_files_come_out_as_the_mask_says(tmp_path, mask):
+def test_files_have_the_permissions_of_the_umask(tmp_path, mask):
     before = os.umask(mask)
     try:
         write_json(tmp_path / "a.json", {})
@@ -87,7 +88,7 @@ def test_files_come_out_as_the_mask_says(tmp_path, mask):
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-def test_a_file_system_without_locks_or_modes_is_written_to(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_or_modes_can_be_written(tmp_path, monkeypatch):
     """Write to file systems such as Lustre without flock and CIFS without chmod.
 
     The temporary files of other writers stay, because no lock distinguishes them from orphans.
@@ -105,7 +106,7 @@ def test_a_file_system_without_locks_or_modes_is_written_to(tmp_path, monkeypatc
     assert read_json(tmp_path / "a.json") == {"value": 1} and other.exists()
 
 
-def test_an_unwritable_folder_is_one_line(tmp_path):
+def test_an_unwritable_folder_raises_a_one_line_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"x.json: cannot be written \([^\n]*\)$"):
         write_json(tmp_path / "file" / "x.json", {})
@@ -113,7 +114,7 @@ def test_an_unwritable_folder_is_one_line(tmp_path):
 
 @given(st.binary(max_size=400))
 @settings(max_examples=100)
-def test_foreign_bytes_are_refused(tmp_path_factory, content):
+def test_random_bytes_are_rejected(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("foreign") / "file.npz"
     path.write_bytes(content)
     for read in (lambda p: read_npz(p, ()), MLP.load, Ensemble.load):
@@ -149,14 +150,14 @@ def test_arrays_of_python_objects_are_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_too_long_for_a_file_is_one_line():
+def test_a_too_long_name_raises_a_one_line_error():
     with pytest.raises(OSError, match=r"x: cannot be read \(File name too long\)$"):
         read_json("x" * 5000)
 
 
 @pytest.mark.parametrize("folder", [".", "/", ""])
-def test_a_folder_is_no_file_to_write(folder):
+def test_a_folder_cannot_be_written_as_a_file(folder):
     with pytest.raises(
-        ValueError, match="^path = '.*': is a folder; must name a file$"
+        ValueError, match="^path = '.*': must name a file, not a folder$"
     ):
         write_npz(folder, a=np.zeros(1))

@@ -23,8 +23,9 @@ if find_spec("tensorflow") is None:
         ),
     ],
 )
-def test_what_training_needs_is_named(before, message):
-    code = f"import os, sys; {before}; from paperlib._support import tensorflow; tensorflow.load()"
+def test_a_missing_requirement_of_training_is_named(before, message):
+    code = f"import os, sys; {before}; from paperlib._support import tensorflow; "
+    code += "tensorflow.load()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1 and ended.stderr.strip().splitlines()[-1] == message
 
@@ -41,9 +42,10 @@ LEVEL = "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'"
     ],
     ids=["TensorFlow by itself", "by this door"],
 )
-def test_its_first_words_are_not_heard(code, speaks):
-    """Check that importing TensorFlow writes nothing to stderr, unlike TensorFlow alone at the same log level.
+def test_the_log_of_the_first_import_is_silenced(code, speaks):
+    """Check that the import writes nothing to stderr, unlike TensorFlow alone.
 
+    Both have the same log level.
     If TensorFlow alone becomes quiet at this level, redirecting file descriptor 2 is no longer needed.
     """
     ended = subprocess.run(

@@ -38,8 +38,8 @@ def as_a_file(data):
 
 def one_input(data):
     as_a_file(data)
-    strange.test_a_strange_file_is_read_or_refused.hypothesis.fuzz_one_input(data)
-    strange.test_json_of_another_shape_is_refused.hypothesis.fuzz_one_input(data)
+    strange.test_a_malformed_file_is_read_or_rejected.hypothesis.fuzz_one_input(data)
+    strange.test_json_of_another_structure_is_rejected.hypothesis.fuzz_one_input(data)
 
 
 if __name__ == "__main__":

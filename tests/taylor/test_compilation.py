@@ -193,7 +193,7 @@ def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
 
 def test_a_batch_asks_for_memory_before_it_is_taken(random_mlp):
     mlp = random_mlp([3, 4, 1])
-    with pytest.raises(ValueError, match="at: needs .* are free; take fewer centres"):
+    with pytest.raises(ValueError, match="at: needs .* are free: take fewer centres"):
         compile(mlp, 3)(np.broadcast_to(np.zeros(3), (2**45, 3)))
 
 

@@ -244,7 +244,7 @@ def test_too_large_a_tensor_raises_before_memory_is_allocated(random_mlp):
     mlp = random_mlp([1000, 8, 8, 1])
     with pytest.raises(
         ValueError,
-        match=r"order = 8: needs .* GiB, .* GiB are free; use .terms of taylor_expand",
+        match=r"order = 8: needs .* GiB; .* GiB are free: use .terms of taylor_expand",
     ) as error:
         derivative_tensor(mlp, 8)
     assert "\n" not in str(error.value)
