@@ -1,4 +1,7 @@
-"""Define potentials, and compute their zero-energy scattering, their Born series and the energy of a box."""
+"""Define potentials, and compute their scattering at zero energy and Born series.
+
+A second theory, the ground-state energy of a box, stands beside them.
+"""
 
 import lazy_loader
 

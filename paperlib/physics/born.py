@@ -3,7 +3,8 @@ r"""Compute the exact Born series of a_0 for a discretised potential, to any ord
 The zero-energy wave function solves the Lippmann-Schwinger equation u = r + G U u with
 G(r, s) = min(r, s). The scattering length is the sum of the Born terms,
 
-.. math:: a_0 = \sum_{n \ge 1} a^{(n)}, \qquad a^{(n)} = -\langle r | U (G U)^{n-1} | r \rangle .
+.. math:: a_0 = \sum_{n \ge 1} a^{(n)}, \qquad
+          a^{(n)} = -\langle r | U (G U)^{n-1} | r \rangle .
 
 The term a^(n) is homogeneous of degree n in U. The Born series is therefore the Taylor
 series of a_0 at U = 0. No integral is computed numerically: min(r, s) is separable, so
@@ -20,6 +21,7 @@ References
 
 from itertools import combinations
 from math import factorial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -56,14 +58,14 @@ _WEAKER = "take a weaker U or a lower order"
 
 
 def _checked(U: ArrayLike, order: int) -> tuple[Floats, int]:
-    """Return U as a float64 array and `order` as an int; raise if either is invalid or the result too large."""
-    U, order = (
-        validation.real_array("U", U),
-        validation.integer("order", order, minimum=1, limit=LARGEST_ORDER),
-    )
-    validation.memory(
-        "U, order", 8 * order * U.size // U.shape[-1], "take fewer potentials"
-    )
+    """Return U as a float64 array and `order` as an int.
+
+    Raise a TypeError or ValueError if either is invalid or the result is too large.
+    """
+    U = validation.real_array("U", U)
+    order = validation.integer("order", order, minimum=1, limit=LARGEST_ORDER)
+    nbytes = 8 * order * U.size // U.shape[-1]
+    validation.memory("U, order", nbytes, "take fewer potentials")
     return U, order
 
 
@@ -104,21 +106,25 @@ def born_terms(U: ArrayLike, order: int) -> Floats:
     array([-105.,  -42.,  -17.])
     """
     U, order = _checked(U, order)
-    terms = np.empty((U.size // U.shape[-1], order))
-    for rows, x in shells.blocks(U, _BLOCK // (order + 1)):
-        with np.errstate(over="ignore", invalid="ignore"):
-            w, q = _coupling_series(x, order)
-            terms[rows] = _quotient(w, q).T
-    if not np.isfinite(terms).all():
-        first = int(np.argwhere(~np.isfinite(terms))[:, 1].min()) + 1
+
+    def block_terms(x: Floats) -> Floats:
+        w, q = _coupling_series(x, order)
+        return _quotient(w, q).T
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = shells.evaluate(block_terms, U, _BLOCK // (order + 1), order)
+    overflows = ~np.isfinite(terms)
+    if overflows.any():
+        first = int(np.argwhere(overflows)[:, -1].min()) + 1
         raise ValueError(
-            f"order = {order}: the Born term of order {first} is beyond the largest double; {_WEAKER}"
+            f"order = {order}: the Born term of order {first} overflows float64; "
+            f"{_WEAKER}"
         )
-    return terms.reshape(*U.shape[:-1], order)
+    return terms
 
 
 def born_remainder(U: ArrayLike, order: int) -> Floats:
-    r"""Return the remainder of a_0 after its first `order` Born terms, without cancellation.
+    r"""Return the remainder of a_0 after its first Born terms, without cancellation.
 
     Parameters
     ----------
@@ -158,74 +164,65 @@ def born_remainder(U: ArrayLike, order: int) -> Floats:
     True
     """
     U, order = _checked(U, order)
-    remainder = np.empty(U.size // U.shape[-1])
-    for rows, x in shells.blocks(U, _BLOCK // (order + 1)):
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            w, q = _coupling_series(x, order, tail=True)
-            a = _quotient(w[:-1], q[:-1])
-            # above[k]: sum of the coefficients of q from order k on
-            above = np.cumsum(q[::-1], axis=0)[::-1]
-            excess = w[-1] - sum(
-                a[n - 1] * above[order + 1 - n] for n in range(1, order + 1)
-            )
-            remainder[rows] = excess / above[0]
-    validation.representable("U, order", remainder, _WEAKER)
-    return remainder.reshape(U.shape[:-1])[()]
+
+    def block_remainders(x: Floats) -> Floats:
+        w, q = _coupling_series(x, order, tail=True)
+        a = _quotient(w[:-1], q[:-1])
+        # above[k]: sum of the coefficients of q from order k on
+        above = np.cumsum(q[::-1], axis=0)[::-1]
+        known = sum(a[n - 1] * above[order + 1 - n] for n in range(1, order + 1))
+        return (w[-1] - known) / above[0]
+
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        remainder = shells.evaluate(block_remainders, U, _BLOCK // (order + 1))
+    return validation.representable("U, order", remainder, _WEAKER)
 
 
 def _coupling_series(
     x: Floats, order: int, tail: bool = False
 ) -> tuple[Floats, Floats]:
-    """Return the coefficients of w and q/h at r = 1 as power series in the coupling.
+    """Return w and q/h at r = 1 as power series in the coupling.
 
-    The argument x = U h^2 has shape (d, n). Both results have shape (order + 1, n), one row per power of
-    the coupling. With `tail`, one more row holds the sum of all coefficients above `order`.
+    The argument x = U h^2 has shape (d, n). Both results have shape (order + 1, n), one
+    row per power of the coupling. With `tail`, one more row holds the sum of all
+    coefficients above `order`.
     """
     d, n = x.shape
-    rows = order + 1 + tail
-    w, q = np.zeros((rows, n)), np.zeros((rows, n))
+    w, q = np.zeros((order + 1 + tail, n)), np.zeros((order + 1 + tail, n))
     q[0] = 1.0
+    # 1/k!, where 1/171! is below the smallest normal float64
+    inverse = [1 / factorial(k) if k < 171 else 0.0 for k in range(2 * order + 4)]
     for i in range(d):
         u = i * q - w
+        gain, loss = np.zeros_like(w), np.zeros_like(q)
+
+        def add(rows: Any, source: Any, c: list) -> None:
+            """Add the m-th power of the shell's map, applied to the rows `source`."""
+            loss[rows] += power * (c[2 * m - 1] * u[source] + c[2 * m] * q[source])
+            gain[rows] += power * (c[2 * m] * u[source] + c[2 * m + 1] * q[source])
+
         power = np.ones(n)
-        dw, loss = np.zeros_like(w), np.zeros_like(q)
         higher = shells.stumpff(x[i], 2 * order + 3) if tail else []
         for m in range(1, order + 1 + tail):
             power = power * (x[i] if m == 1 else -x[i])
-            lower, upper = slice(0, order + 1 - m), slice(m, order + 1)
-            loss[upper] += power * (
-                u[lower] * _one_over_factorial(2 * m - 1)
-                + q[lower] * _one_over_factorial(2 * m)
-            )
-            dw[upper] += power * (
-                u[lower] * _one_over_factorial(2 * m)
-                + q[lower] * _one_over_factorial(2 * m + 1)
-            )
+            add(slice(m, order + 1), slice(0, order + 1 - m), inverse)
+            # The powers >= m of the shell's map, times the coefficient of order
+            # (order + 1 - m), add to the tail. The tail itself is multiplied by the
+            # powers >= 1, that is at m = 1.
             if tail:
-                # The powers >= m of the shell's map, times the coefficient of order
-                # (order + 1 - m), add to the tail. The tail itself is multiplied by the
-                # powers >= 1, that is at m = 1.
-                for source in (order + 1 - m, *((order + 1,) if m == 1 else ())):
-                    loss[-1] += power * (
-                        higher[2 * m - 1] * u[source] + higher[2 * m] * q[source]
-                    )
-                    dw[-1] += power * (
-                        higher[2 * m] * u[source] + higher[2 * m + 1] * q[source]
-                    )
-        w += dw - (i + 1) * loss
+                add(-1, order + 1 - m, higher)
+            if tail and m == 1:
+                add(-1, order + 1, higher)
+        w += gain - (i + 1) * loss
         q -= loss
     return w / d, q
 
 
-def _one_over_factorial(n: int) -> float:
-    # 1/171! is below the smallest normal float64
-    return 1 / factorial(n) if n < 171 else 0.0
-
-
 def _quotient(w: Floats, q: Floats) -> Floats:
-    """Return the coefficients of orders 1 to N of the series w/q, where w_0 = 0 and q_0 = 1.
+    """Return the coefficients of orders 1 to N of the series w/q.
 
-    Both series have shape (N + 1, n), the result has shape (N, n).
+    Both series have shape (N + 1, n) with w_0 = 0 and q_0 = 1. The result has shape (N,
+    n).
     """
     a = np.zeros_like(w)
     for n in range(1, len(w)):
@@ -262,13 +259,12 @@ def born_approximation(U: ArrayLike, order: int) -> Floats:
     -0.1
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return validation.representable(
-            "U, order", born_terms(U, order).sum(axis=-1), _WEAKER
-        )
+        total = born_terms(U, order).sum(axis=-1)
+    return validation.representable("U, order", total, _WEAKER)
 
 
 def born_tensor(order: int, d: int) -> SymmetricTensor:
-    r"""Return the symmetric tensor B of the n-th Born term over d shells, in closed form.
+    r"""Return the symmetric tensor B of the n-th Born term, in closed form.
 
     Parameters
     ----------
@@ -292,8 +288,8 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
 
     Notes
     -----
-    .. math:: a^{(n)} = \sum_{i_1 \dots i_n} B_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}, \qquad
-              B_i = -(i^2 - i + 1/3)/d^3
+    .. math:: a^{(n)} = \sum_{i_1 \dots i_n} B_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n},
+              \qquad B_i = -(i^2 - i + 1/3)/d^3
 
     The tensor of n-th partial derivatives of a_0 at U = 0 is n! B. The values of w and
     q at r = 1 are linear in the map of each shell, and a shell with U = 0 leaves w and
@@ -311,11 +307,8 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
     """
     order = validation.integer("order", order, minimum=1, limit=validation.TENSOR_ORDER)
     d = validation.integer("d", d, minimum=1, limit=MOST_INDICES)
-    validation.memory(
-        f"order = {order}, d = {d}",
-        32 * (order + 1) * packed_size(d, order),
-        "use born_terms",
-    )
+    nbytes = 32 * (order + 1) * packed_size(d, order)
+    validation.memory(f"order = {order}, d = {d}", nbytes, "use born_terms")
     w, q = _transfer_derivatives(order, d)
     a = [np.empty(0)]  # placeholder: a_0 has no term of order 0
     for n in range(1, order + 1):
@@ -323,9 +316,9 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
         total = w[n].copy()
         for k in range(1, n):
             for chosen in combinations(range(n), k):
-                of_q = packed_position(d, indices[:, chosen])
-                of_a = packed_position(d, np.delete(indices, chosen, axis=1))
-                total -= q[k][of_q] * a[n - k][of_a]
+                others = np.delete(indices, chosen, axis=1)
+                q_part = q[k][packed_position(d, indices[:, chosen])]
+                total -= q_part * a[n - k][packed_position(d, others)]
         a.append(total)
     return SymmetricTensor._owning(order, d, a[order] / factorial(order))
 
@@ -333,7 +326,8 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
 def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats]]:
     """Return the packed partial derivatives of w and of q/h at r = 1, at U = 0.
 
-    Each of the two lists holds one packed array for each order from 0 to `order`, over d shells.
+    Each of the two lists holds one packed array for each order from 0 to `order`, over
+    d shells.
     """
     w, q = [np.zeros(1)], [np.ones(1)]
     for n in range(1, order + 1):
@@ -345,20 +339,18 @@ def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats
         for m in range(1, n + 1):
             rows = np.flatnonzero(run == m)
             before = packed_position(d, indices[rows, : n - m])
-            i, w0, q0 = last[rows], w[n - m][before], q[n - m][before]
-            u = i * q0 - w0
+            i, q0 = last[rows], q[n - m][before]
+            u = i * q0 - w[n - m][before]
             power = factorial(m) * (-1) ** (m - 1) / float(d) ** (2 * m)
             loss = power * (u / factorial(2 * m - 1) + q0 / factorial(2 * m))
-            w[n][rows] = (
-                power * (u / factorial(2 * m) + q0 / factorial(2 * m + 1))
-                - (i + 1) * loss
-            )
+            gain = power * (u / factorial(2 * m) + q0 / factorial(2 * m + 1))
+            w[n][rows] = gain - (i + 1) * loss
             q[n][rows] = -loss
     return [values / d for values in w], q
 
 
 def weinberg_eigenvalues(U: ArrayLike) -> Floats:
-    r"""Return the d Weinberg eigenvalues of largest magnitude, in descending order of magnitude.
+    r"""Return the d Weinberg eigenvalues of largest magnitude, in descending order.
 
     Parameters
     ----------
@@ -398,7 +390,8 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
     Examples
     --------
     >>> eta = weinberg_eigenvalues(np.full(16, 2.0))
-    >>> bool(np.allclose(eta[:3], 2.0 / (np.pi * np.array([0.5, 1.5, 2.5])) ** 2, rtol=1e-12))
+    >>> exact = 2.0 / (np.pi * np.array([0.5, 1.5, 2.5])) ** 2  # of a square well
+    >>> bool(np.allclose(eta[:3], exact, rtol=1e-12))
     True
     """
     U = validation.real_array("U", U)
@@ -409,17 +402,18 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
     flat = U.reshape(-1, d)
     eta = np.empty(flat.shape)
     for row, potential in enumerate(flat):
-        spectrum = np.linalg.eigvalsh(
-            np.einsum("ias,i,iat->st", V, potential, V, optimize=True)
-        )
+        matrix = np.einsum("ias,i,iat->st", V, potential, V, optimize=True)
+        spectrum = np.linalg.eigvalsh(matrix)
         eta[row] = spectrum[np.argsort(-np.abs(spectrum), kind="stable")[:d]]
     return eta.reshape(U.shape)
 
 
 def _integration(d: int, m: int) -> Floats:
-    """Return the matrix of the integral from 0 to r, in orthonormal Legendre polynomials on each of d shells.
+    """Return the matrix of the integral from 0 to r.
 
-    The matrix maps m polynomials per shell to m + 1 polynomials per shell; its shape is (d, m + 1, d m).
+    The basis is the orthonormal Legendre polynomials on each of d shells. The matrix
+    maps m polynomials per shell to m + 1 polynomials per shell. Its shape is (d, m + 1,
+    d m).
     """
     h = 1.0 / d
     V, shell = np.zeros((d, m + 1, d, m)), np.arange(d)
@@ -435,7 +429,9 @@ def _integration(d: int, m: int) -> Floats:
 
 
 def born_radius(U: ArrayLike) -> Floats:
-    """Return the radius of convergence of the Born series in the coupling, 1 over the largest ``|eta|``.
+    """Return the radius of convergence of the Born series in the coupling.
+
+    The radius is the inverse of the largest ``|eta|`` (see `weinberg_eigenvalues`).
 
     Parameters
     ----------
@@ -493,7 +489,8 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
 
     Notes
     -----
-    .. math:: \frac{p_0 + \dots + p_m \lambda^m}{1 + q_1 \lambda + \dots + q_n \lambda^n}
+    .. math:: \frac{p_0 + \dots + p_m \lambda^m}
+              {1 + q_1 \lambda + \dots + q_n \lambda^n}
               = \sum_{k \le m + n} a^{(k)} \lambda^k + O(\lambda^{m + n + 1})
 
     As a function of the coupling, a_0 has a pole wherever U binds a further state. A
@@ -508,31 +505,32 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
     Examples
     --------
     >>> U = np.full(8, 10.0)  # past the radius, one state bound
-    >>> bool(np.isclose(pade(U, 8, 8), 1 - np.tan(np.sqrt(10)) / np.sqrt(10), rtol=1e-13))
+    >>> k = np.sqrt(10)
+    >>> bool(np.isclose(pade(U, 8, 8), 1 - np.tan(k) / k, rtol=1e-13))
     True
     """
     U = validation.real_array("U", U)
     m, n = _degrees(m, n)
-    result = np.empty(U.size // U.shape[-1])
-    for rows, x in shells.blocks(U, _BLOCK // (m + n + 1)):
+
+    def block_approximants(x: Floats) -> list[float]:
         with np.errstate(over="ignore", invalid="ignore"):
-            w, q = _coupling_series(x, m + n)
-        series = validation.representable("U", np.stack([w, q]), _WEAKER)
-        result[rows] = [
-            of_quotient(series[0, :, k], series[1, :, k], m, n)
-            for k in range(series.shape[-1])
-        ]
-    return result.reshape(U.shape[:-1])[()]
+            series = np.stack(_coupling_series(x, m + n))
+        w, q = validation.representable("U", series, _WEAKER)
+        return [of_quotient(*each, m, n) for each in zip(w.T, q.T)]
+
+    return shells.evaluate(block_approximants, U, _BLOCK // (m + n + 1))
 
 
 def _degrees(m: int, n: int) -> tuple[int, int]:
-    """Return the degrees m >= 1 and n >= 0 as integers; raise if they are out of range."""
+    """Return the degrees m >= 1 and n >= 0 as integers, or raise if out of range."""
     m = validation.integer("m", m, minimum=1, limit=LARGEST_ORDER)
     return m, validation.integer("n", n, minimum=0, limit=LARGEST_ORDER - m)
 
 
 def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
-    """Return the [m/n] Padé approximant at coupling 1 of a series with given terms, such as learned Born terms.
+    """Return the [m/n] Padé approximant at coupling 1 of a series with given terms.
+
+    The terms may be learned Born terms.
 
     Parameters
     ----------
@@ -578,7 +576,8 @@ def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
     terms = validation.real_array("terms", terms)
     if terms.shape[-1] < m + n:
         raise ValueError(
-            f"terms: shape {terms.shape}; the last axis must be m + n = {m + n} long or longer"
+            f"terms: shape {terms.shape}; the last axis must be m + n = {m + n} long "
+            "or longer"
         )
     flat = terms[..., : m + n].reshape(-1, m + n)
     result = np.array([of_terms(series, m, n) for series in flat])

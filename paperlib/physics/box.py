@@ -1,10 +1,11 @@
-r"""Compute the ground-state energy of a particle in a box, its derivatives and its perturbation series.
+r"""Compute the ground-state energy of a particle in a box, and its derivatives.
 
 The box is a second theory to learn, beside S-wave scattering. The Taylor series of its
 energy is the Rayleigh-Schrödinger perturbation series. The box is [0, 1] with d inner
 grid points. Energies are in units of :math:`\hbar^2 / 2 m L^2`:
 
-.. math:: H[V] = K + \operatorname{diag}(V), \qquad K = (d + 1)^2 \operatorname{tridiag}(-1, 2, -1), \qquad
+.. math:: H[V] = K + \operatorname{diag}(V), \qquad
+          K = (d + 1)^2 \operatorname{tridiag}(-1, 2, -1), \qquad
           E[V] = \min \operatorname{spec} H[V]
 
 Mills, Spanner and Tamblyn studied how a network learns E from samples of V.
@@ -17,8 +18,8 @@ References
   https://arxiv.org/abs/1702.01361
 """
 
+from collections.abc import Callable
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,7 +40,9 @@ def _kinetic(d: int) -> Floats:
 
 
 def box_tensor(order: int, d: int) -> SymmetricTensor:
-    r"""Return the Taylor tensor of the ground-state energy at V = 0, by Rayleigh-Schrödinger perturbation theory.
+    r"""Return the Taylor tensor of the ground-state energy at V = 0.
+
+    The tensor follows from Rayleigh-Schrödinger perturbation theory.
 
     Parameters
     ----------
@@ -68,13 +71,16 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
     symmetrised over their indices:
 
     .. math:: T_i = \psi_i^2, \quad T_{ij} = \psi_i R_{ij} \psi_j, \quad
-              T_{ijk} = \psi_i R_{ij} R_{jk} \psi_k - \psi_i^2\, \psi_j (R^2)_{jk} \psi_k
+              T_{ijk} = \psi_i R_{ij} R_{jk} \psi_k
+              - \psi_i^2\, \psi_j (R^2)_{jk} \psi_k
 
     Examples
     --------
-    >>> float(box_tensor(1, 8).packed.sum().round(12))      # a constant potential shifts the energy by itself,
+    A constant potential shifts the energy by itself, and higher orders vanish:
+
+    >>> float(box_tensor(1, 8).packed.sum().round(12))
     1.0
-    >>> bool(np.isclose(box_tensor(2, 8).contract(np.ones(8)), 0))      # and by no more
+    >>> bool(np.isclose(box_tensor(2, 8).contract(np.ones(8)), 0))
     True
     """
     order = validation.integer("order", order, minimum=1, maximum=3)
@@ -83,22 +89,17 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
     psi = states[:, 0]
     R = (states[:, 1:] / (energies[0] - energies[1:])) @ states[:, 1:].T
 
-    def summand(i: Floats, j: Any = None, k: Any = None) -> Floats:
-        if order == 1:
-            return psi[i] ** 2
-        if order == 2:
-            return psi[i] * R[i, j] * psi[j]
-        return (
+    formulas: dict[int, Callable] = {
+        1: lambda i: psi[i] ** 2,
+        2: lambda i, j: psi[i] * R[i, j] * psi[j],
+        3: lambda i, j, k: (
             psi[i] * R[i, j] * R[j, k] * psi[k]
             - psi[i] ** 2 * psi[j] * (R @ R)[j, k] * psi[k]
-        )
-
-    columns = index_table(d, order).T
-    return SymmetricTensor(
-        order,
-        d,
-        np.mean([summand(*turned) for turned in permutations(columns)], axis=0),
-    )
+        ),
+    }
+    reordered = permutations(index_table(d, order).T)
+    terms = [formulas[order](*indices) for indices in reordered]
+    return SymmetricTensor(order, d, np.mean(terms, axis=0))
 
 
 def energy(V: ArrayLike) -> Floats:
@@ -162,7 +163,7 @@ def energy_gradient(V: ArrayLike) -> Floats:
 
 
 def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    r"""Return the ground-state energy, its gradient, and the product of its Hessian with v.
+    r"""Return the ground-state energy, its gradient, and its Hessian times v.
 
     Parameters
     ----------
@@ -197,8 +198,10 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
 
     Examples
     --------
+    A constant potential does not change the gradient:
+
     >>> E, gradient, product = energy_jet(np.zeros((1, 3)), np.ones((1, 3)))
-    >>> bool(np.allclose(product, 0))     # a constant potential does not change the gradient
+    >>> bool(np.allclose(product, 0))
     True
     """
     H = _hamiltonians(V)
@@ -206,35 +209,33 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
     energies, states = np.linalg.eigh(H)
     psi, excited = states[:, :, 0], states[:, :, 1:]
     with np.errstate(all="ignore"):
-        amplitudes = np.einsum("nim,ni->nm", excited, v * psi) / (
-            energies[:, :1] - energies[:, 1:]
-        )
+        gaps = energies[:, :1] - energies[:, 1:]
+        amplitudes = np.einsum("nim,ni->nm", excited, v * psi) / gaps
         product = 2 * psi * np.einsum("nim,nm->ni", excited, amplitudes)
-    return (
-        energies[:, 0],
-        psi**2,
-        validation.representable(
-            "v", product, "scale it, or take V without degenerate levels"
-        ),
+    validation.representable(
+        "v", product, "scale it, or take V without degenerate levels"
     )
+    return energies[:, 0], psi**2, product
 
 
 def _hamiltonians(V: ArrayLike) -> Floats:
     """Return the Hamiltonians H[V] of potentials V (n, d), shape (n, d, d).
 
-    Raise a TypeError or a ValueError if V is invalid or the matrices need more memory than is free.
+    Raise a TypeError or a ValueError if V is invalid or the matrices need more memory
+    than is free.
     """
     V = validation.real_array("V", V)
     if V.ndim != 2:
         raise ValueError(f"V: shape {V.shape}; must be (n, {V.shape[-1]})")
-    if np.abs(V).max() > LARGEST_V:
+    largest = np.abs(V).max()
+    if largest > LARGEST_V:
         raise ValueError(
-            f"V: holds {np.abs(V).max():.3g}; must be from -{LARGEST_V:g} to {LARGEST_V:g}"
+            f"V: holds {largest:.3g}; must be from -{LARGEST_V:g} to {LARGEST_V:g}"
         )
-    d = V.shape[1]
+    n, d = V.shape
     if d > MOST_POINTS:
-        raise ValueError(f"V: {d} points; at most {MOST_POINTS} are taken")
-    validation.memory("V", 32 * len(V) * d * d, "take fewer at a time")
-    H = np.zeros((len(V), d, d)) + _kinetic(d)
+        raise ValueError(f"V: {d} points; must have at most {MOST_POINTS} points")
+    validation.memory("V", 32 * n * d * d, "take fewer potentials")
+    H = np.zeros((n, d, d)) + _kinetic(d)
     H[:, np.arange(d), np.arange(d)] += V
     return H

@@ -1,4 +1,4 @@
-"""Compute Padé approximants at coupling 1, from the terms of a series or from a quotient of two series.
+"""Compute Padé approximants at coupling 1, of a series or of a quotient of two series.
 
 The linear equations for the denominator lose digits as the degrees grow. With the
 rounded terms of a series, high degrees can then no longer be distinguished. The
@@ -18,10 +18,11 @@ from paperlib._support.validation import Floats
 
 
 def of_terms(terms: Floats, m: int, n: int) -> float:
-    """Return the [m/n] approximant of a series, given its terms of orders 1 to m + n; NaN if the quotient is 0/0.
+    """Return the [m/n] approximant of a series, given its terms of orders 1 to m + n.
 
-    The coupling is first scaled so that the terms neither grow nor fall. The equations for the denominator q
-    are then solved by least squares, with the solution of smallest norm.
+    The coupling is first scaled so that the terms neither grow nor fall. The equations
+    for the denominator q are then solved by least squares, with the solution of
+    smallest norm. The result is NaN if the quotient is 0/0.
     """
     if not terms.any():
         return 0.0
@@ -30,14 +31,11 @@ def of_terms(terms: Floats, m: int, n: int) -> float:
     series = terms / largest
     nonzero = np.flatnonzero(series)
     with np.errstate(all="ignore"):
-        scale = np.abs(series[nonzero[-1]] / series[nonzero[0]]) ** (
-            1 / max(1, nonzero[-1] - nonzero[0])
-        )
+        first, last = nonzero[0], nonzero[-1]
+        scale = np.abs(series[last] / series[first]) ** (1 / max(1, last - first))
         # Bound the scale so that its powers stay within float64. Terms steep enough to
         # reach it are hardly affected.
-        scale = np.clip(
-            scale, *(10.0 ** (exponent / (m + n)) for exponent in (-250, 250))
-        )
+        scale = np.clip(scale, 10.0 ** (-250 / (m + n)), 10.0 ** (250 / (m + n)))
         powers = scale ** np.arange(m + n + 1)
         c = np.concatenate([[0.0], series]) / powers
     q = np.ones(n + 1)
@@ -51,11 +49,12 @@ def of_terms(terms: Floats, m: int, n: int) -> float:
 
 
 def of_quotient(w: Floats, q: Floats, m: int, n: int) -> float:
-    """Return the [m/n] approximant P/Q of w/q, given the coefficients of w and q of orders 0 to m + n.
+    """Return the [m/n] approximant P/Q of w/q, given the coefficients of w and q.
 
-    P and Q satisfy P q - Q w = 0 up to order m + n, with Q_0 = 1. The rows and columns of these equations are
-    scaled to similar magnitudes. The equations are then solved by least squares, with the solution of smallest
-    norm.
+    The coefficients have orders 0 to m + n. P and Q satisfy P q - Q w = 0 up to order
+    m + n, with Q_0 = 1. The rows and columns of these equations are scaled to similar
+    magnitudes. The equations are then solved by least squares, with the solution of
+    smallest norm.
     """
     if not w.any():
         return 0.0
@@ -67,12 +66,14 @@ def of_quotient(w: Floats, q: Floats, m: int, n: int) -> float:
     for _ in range(8):
         for scale, axis in ((rows, 1), (columns, 0)):
             sizes = np.abs(rows[:, None] * system * columns).max(axis=axis)
-            scale[:] = np.clip(
-                scale / np.sqrt(np.where(sizes > 0, sizes, 1)), 1e-99, 1e99
-            )
+            divisor = np.sqrt(np.where(sizes > 0, sizes, 1))
+            scale[:] = np.clip(scale / divisor, 1e-99, 1e99)
     system = rows[:, None] * system * columns
-    known = -system[:, m + 1] / columns[m + 1]
-    rest = np.delete(system, m + 1, axis=1)
-    found = np.delete(columns, m + 1) * np.linalg.lstsq(rest, known, rcond=1e-15)[0]
+    # Q_0 = 1 is known, so its column, of index m + 1, moves to the right-hand side
+    right_side = -system[:, m + 1] / columns[m + 1]
+    others = np.delete(system, m + 1, axis=1)
+    solution = np.linalg.lstsq(others, right_side, rcond=1e-15)[0]
+    coefficients = np.delete(columns, m + 1) * solution
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        return found[: m + 1].sum() / (1 + found[m + 1 :].sum()) * largest
+        p, q_rest = coefficients[: m + 1], coefficients[m + 1 :]
+        return p.sum() / (1 + q_rest.sum()) * largest

@@ -1,8 +1,8 @@
 """Define dimensionless potentials in one convention, and draw random ones for training.
 
-A potential V of range rho is written U(r) = -2 mu rho^2 V(rho r) / hbar^2, with r in units of rho. U > 0
-attracts, and U vanishes for r > 1. The range is divided into d shells of equal thickness. U_i is the value
-on ((i-1)/d, i/d].
+A potential V of range rho is written U(r) = -2 mu rho^2 V(rho r) / hbar^2, with r in
+units of rho. U > 0 attracts, and U vanishes for r > 1. The range is divided into d
+shells of equal thickness. U_i is the value on ((i-1)/d, i/d].
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.constants import physical_constants
 from scipy.integrate import quad
 
@@ -94,49 +95,43 @@ def _discretized(
         float(function(rho))
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{name}: at r = {rho:g} it gives no real number ({validation.brief(error)})"
+            f"{name}: must return a real number at r = {rho:g} "
+            f"({validation.brief(error)})"
         ) from error
-    averages, shell = _averages(lambda r: function(rho * r), d)
-    if shell is not None:
+    averages, converged = _averages(lambda r: function(rho * r), d)
+    if not converged.all():
         raise ValueError(
-            f"{name}: its average over shell {shell + 1} of {d} does not converge; {letter}(r) r^2 must be integrable"
+            f"{name}: the average over shell {np.argmin(converged) + 1} of {d} does "
+            f"not converge; {letter}(r) r^2 must be integrable"
         )
     return averages
 
 
-def _averages(function: Callable[[float], float], d: int) -> tuple[Floats, int | None]:
-    """Return the averages over d shells, and the index of the first shell whose average does not converge.
+def _averages(
+    function: Callable[[float], float], d: int
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the averages over d shells, and whether each average converged.
 
-    The averages have shape (d,). The index is None if every average converges.
+    Both arrays have shape (d,).
     """
     d = validation.integer("d", d, minimum=1, limit=MOST_SHELLS)
     edges = np.arange(d + 1) / d
+    integrals, errors = np.empty(d), np.empty(d)
+    divergent = np.empty(d, dtype=bool)
     with np.errstate(all="ignore"):
-        # full_output suppresses quad's warnings. A shell whose integral does not
-        # converge is reported below.
-        results = [
-            quad(
+        for i in range(d):
+            # full_output suppresses quad's warnings and returns their text
+            integrals[i], errors[i], _, *messages = quad(
                 lambda r: function(r) * r * r,
-                left,
-                right,
+                *edges[i : i + 2],
                 epsabs=0,
                 epsrel=1e-11,
                 full_output=1,
             )
-            for left, right in zip(edges[:-1], edges[1:], strict=True)
-        ]
-    integrals, errors = np.transpose([result[:2] for result in results])
-    divergent = np.array(
-        [any("divergent" in message for message in result[3:4]) for result in results]
-    )
-    wrong = (
-        divergent
-        | ~np.isfinite(integrals)
-        | ~(errors <= 1e-6 * np.abs(integrals) + 1e-12 / d)
-    )
-    return integrals * 3 / np.diff(edges**3), int(
-        np.argmax(wrong)
-    ) if wrong.any() else None
+            divergent[i] = any("divergent" in text for text in messages[:1])
+    accurate = errors <= 1e-6 * np.abs(integrals) + 1e-12 / d
+    converged = np.isfinite(integrals) & accurate & ~divergent
+    return integrals * 3 / np.diff(edges**3), converged
 
 
 def _shape(
@@ -144,27 +139,29 @@ def _shape(
 ) -> Floats:
     """Return `depth` times the shell averages of function(r, **lengths), shape (d,).
 
-    The lengths must be positive. Raise a ValueError if an average is not finite or does not converge.
+    The lengths must be positive. Raise a ValueError if an average is not finite or does
+    not converge.
     """
     depth = validation.number("depth", depth)
-    lengths = {
-        name: validation.number(name, value, above=0) for name, value in lengths.items()
-    }
-    averages, shell = _averages(partial(function, **lengths), d)
+    for name, value in lengths.items():
+        lengths[name] = validation.number(name, value, above=0)
+    averages, converged = _averages(partial(function, **lengths), d)
     with np.errstate(over="ignore", invalid="ignore"):
         U = depth * averages
-    if shell is not None or not np.isfinite(U).all():
-        given = ", ".join(
-            f"{name} = {value}" for name, value in {"depth": depth, **lengths}.items()
-        )
+    if not converged.all() or not np.isfinite(U).all():
+        values = {"depth": depth, **lengths}
+        given = ", ".join(f"{name} = {value}" for name, value in values.items())
         raise ValueError(
-            f"{given}: the average over a shell is not finite, or not to be integrated; take milder ones"
+            f"{given}: the average over a shell must be finite and converge; "
+            "take less extreme values"
         )
     return U
 
 
 def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
-    """Return the shell averages of a square well, U(r) = depth for r <= radius and 0 beyond.
+    """Return the shell averages of a square well.
+
+    U(r) = depth for r <= radius, and U(r) = 0 beyond.
 
     Parameters
     ----------
@@ -194,10 +191,8 @@ def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
     >>> square_well(2.0, 4, radius=0.5)
     array([2., 2., 0., 0.])
     """
-    depth, radius = (
-        validation.number("depth", depth),
-        validation.number("radius", radius, above=0),
-    )
+    depth = validation.number("depth", depth)
+    radius = validation.number("radius", radius, above=0)
     d = validation.integer("d", d, minimum=1, limit=MOST_SHELLS)
     # The volume average of a step is the filled fraction of each shell's volume, so no
     # quadrature is needed.
@@ -206,7 +201,9 @@ def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
 
 
 def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
-    """Return the shell averages of U(r) = depth exp(-(r/width)^2), cut off at the range.
+    """Return the shell averages of a Gaussian, U(r) = depth exp(-(r/width)^2).
+
+    U is cut off at the range.
 
     Parameters
     ----------
@@ -239,7 +236,9 @@ def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
 
 
 def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
-    """Return the shell averages of U(r) = depth exp(-r/width), cut off at the range.
+    """Return the shell averages of an exponential, U(r) = depth exp(-r/width).
+
+    U is cut off at the range.
 
     Parameters
     ----------
@@ -272,7 +271,9 @@ def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
 
 
 def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
-    """Return the shell averages of U(r) = depth exp(-r/width) / (r/width), cut off at the range.
+    """Return the shell averages of U(r) = depth exp(-r/width) / (r/width).
+
+    U is cut off at the range.
 
     Parameters
     ----------
@@ -309,7 +310,9 @@ def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
 def woods_saxon(
     depth: float, d: int, *, radius: float = 0.6, diffuseness: float = 0.1
 ) -> Floats:
-    """Return the shell averages of U(r) = depth / (1 + exp((r - radius)/diffuseness)), cut off at the range.
+    """Return the shell averages of U(r) = depth / (1 + exp((r - radius)/diffuseness)).
+
+    U is cut off at the range.
 
     Parameters
     ----------
@@ -340,17 +343,19 @@ def woods_saxon(
     >>> woods_saxon(1.0, 3).round(3)
     array([0.966, 0.628, 0.099])
     """
-    lengths = {"radius": radius, "diffuseness": diffuseness}
     return _shape(
         depth,
         d,
         lambda r, radius, diffuseness: 1 / (1 + np.exp((r - radius) / diffuseness)),
-        **lengths,
+        radius=radius,
+        diffuseness=diffuseness,
     )
 
 
 def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
-    """Return the shell averages of U(r) = depth / cosh(r/width)^2, cut off at the range.
+    """Return the shell averages of U(r) = depth / cosh(r/width)^2.
+
+    U is cut off at the range.
 
     Parameters
     ----------
@@ -423,21 +428,17 @@ def from_physical(
 
     Examples
     --------
-    >>> from_physical(lambda r: -14.0, reduced_mass_MeV=469.46, range_fm=2.5, d=2).round(4)
+    >>> U = from_physical(lambda r: -14.0, reduced_mass_MeV=469.46, range_fm=2.5, d=2)
+    >>> U.round(4)
     array([2.1099, 2.1099])
     """
     mass = validation.number("reduced_mass_MeV", reduced_mass_MeV, above=0)
     rho = validation.number("range_fm", range_fm, above=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        U = (
-            -2
-            * mass
-            * (rho * rho)
-            / HBAR_C**2
-            * _discretized("function_MeV", function_MeV, "V", rho, d)
-        )
+        factor = -2 * mass * (rho * rho) / HBAR_C**2
+        U = factor * _discretized("function_MeV", function_MeV, "V", rho, d)
     return validation.representable(
-        "reduced_mass_MeV, range_fm", U, "take smaller ones"
+        "reduced_mass_MeV, range_fm", U, "take smaller values"
     )
 
 
@@ -484,7 +485,8 @@ def sample(
 
     Notes
     -----
-    .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad s \sim \mathrm{uniform}[\text{smallest}, 1]
+    .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad
+              s \sim \mathrm{uniform}[\text{smallest}, 1]
 
     One scale s is drawn per potential and one v_i per shell. The v_i are uniform on [0,
     1] for attractive potentials and on [-1, 1] for signed ones. Sparse potentials are
@@ -499,31 +501,36 @@ def sample(
     >>> bool((U == sample(1000, 64, depth=2.0, seed=1)).all())
     True
     """
-    n, d = validation.integer("n", n, minimum=1), validation.integer("d", d, minimum=1)
-    validation.memory("n, d", 24 * n * d, "draw fewer at a time")
+    n = validation.integer("n", n, minimum=1)
+    d = validation.integer("d", d, minimum=1)
+    validation.memory("n, d", 24 * n * d, "draw fewer potentials")
     depth = validation.number("depth", depth, above=0)
     smallest = validation.number("smallest", smallest, minimum=0)
     if smallest > 1:
         raise ValueError(f"smallest = {smallest}: must be from 0 to 1")
     validation.choice("kind", kind, SAMPLE_KINDS)
     random = _generator(seed)
-    sizes = random.uniform(smallest, 1.0, size=(n, 1))
+    scales = random.uniform(smallest, 1.0, size=(n, 1))
     U = random.random((n, d))
     if kind == "signed":
         U *= 2
         U -= 1
     if kind == "sparse":
         U *= random.random((n, d)) < random.random((n, 1))
-    U *= depth * sizes
+    U *= depth * scales
     return U
 
 
 def _generator(seed: Any) -> np.random.Generator:
-    """Return NumPy's PCG64 generator of a seed, an integer >= 0 or a sequence of such integers.
+    """Return NumPy's PCG64 generator of a seed.
 
-    Raise a TypeError if the seed has another type, and a ValueError if an integer is negative.
+    The seed is an integer >= 0 or a sequence of such integers. Raise a TypeError if it
+    has another type, and a ValueError if an integer is negative.
     """
-    message = f"seed = {validation.brief(seed)}: must be an integer >= 0 or a sequence of them"
+    message = (
+        f"seed = {validation.brief(seed)}: must be an integer >= 0, or a sequence of "
+        "such integers"
+    )
     if seed is None:  # NumPy would draw a new seed at each call
         raise TypeError(message)
     try:

@@ -5,8 +5,8 @@ scattering length a_0 is the point where this line crosses the axis:
 
 .. math:: a_0 = 1 - u(1)/u'(1)
 
-All results are exact for the discretised potential, up to rounding. The methods need no step size and no
-iteration.
+All results are exact for the discretised potential, up to rounding. The methods need
+no step size and no iteration.
 """
 
 import numpy as np
@@ -31,54 +31,57 @@ __all__ = [
 _BLOCK = 1 << 17
 
 
-def _swept(
+def _sweep(
     derivatives: int, U: ArrayLike, v: ArrayLike | None = None
 ) -> tuple[Floats, Floats, Floats]:
     """Return a_0, its gradient and its Hessian-vector products along v.
 
-    The order of the highest derivative to compute is `derivatives`, from 0 to 2. For U of shape (..., d), a_0 has
-    shape (...), and each computed derivative has the shape of U. A derivative that is not computed is returned
-    as an array without rows. The compiled sweep is tried first, and NumPy is used if it does not apply.
+    The order of the highest derivative to compute is `derivatives`, from 0 to 2. For U
+    of shape (..., d), a_0 has shape (...), and each computed derivative has the shape
+    of U. A derivative that is not computed has no rows. The compiled sweep is tried
+    first, and NumPy is used if it does not apply.
     """
     U = validation.shaped("U", U)
-    directions = (
-        np.empty((0, U.shape[-1]))
-        if v is None
-        else validation.alike("v", v, "U", U.shape)
-    )
-    flat, directions = (
-        np.ascontiguousarray(array).reshape(-1, U.shape[-1])
-        for array in (U, directions)
-    )
-    n, d = flat.shape
-    a0: Floats = np.empty(n)
-    gradient, product = (
-        np.empty((n if derivatives > order else 0, d)) for order in (0, 1)
-    )
-    if not shells.swept(derivatives, flat, directions, a0, gradient, product):
+    d = U.shape[-1]
+    empty = np.empty((0, d))
+    v = empty if v is None else validation.alike("v", v, "U", U.shape)
+    a0 = np.empty(U.shape[:-1])
+    gradient = np.empty(U.shape) if derivatives > 0 else empty
+    product = np.empty(U.shape) if derivatives > 1 else empty
+    # The results have C order, so reshaping them returns views
+    arrays: list[Floats] = [
+        np.ascontiguousarray(array).reshape(-1, d)
+        for array in (U, v, gradient, product)
+    ]
+    arrays.append(a0.reshape(-1))
+    if not shells.swept(derivatives, *arrays):
         validation.finite("U", U)
-        with np.errstate(
-            divide="ignore", over="ignore", under="ignore", invalid="ignore"
-        ):
-            for rows, x in shells.blocks(flat, _BLOCK // d):
-                solution = shells.edges(x, order=5 if derivatives > 1 else 3)
-                final = solution.q[-1]
-                a0[rows] = solution.w[-1] / final / d
-                if derivatives > 0:
-                    u, squares = _squares(solution)
-                    gradient[rows] = (
-                        -np.where(final == 0, np.inf, squares / (final * final)).T
-                        / d**3
-                    )
-                if derivatives > 1:
-                    dx = np.ascontiguousarray(directions[rows].T) / d**2
-                    product[rows] = (
-                        _hessian_vectors(solution, u, squares, x, dx).T / d**3
-                    )
-    slopes, products = (
-        array.reshape(U.shape) if array.size else array for array in (gradient, product)
-    )
-    return a0.reshape(U.shape[:-1])[()], slopes, products
+        _sweep_in_numpy(derivatives, *arrays)
+    return a0[()], gradient, product
+
+
+@np.errstate(all="ignore")
+def _sweep_in_numpy(
+    derivatives: int,
+    U: Floats,
+    v: Floats,
+    gradient: Floats,
+    product: Floats,
+    a0: Floats,
+) -> None:
+    """Fill a_0, gradients and products. The arguments are those of `shells.swept`."""
+    d = U.shape[-1]
+    for rows, x in shells.blocks(U, _BLOCK // d):
+        solution = shells.edges(x, order=5 if derivatives > 1 else 3)
+        final = solution.q[-1]
+        a0[rows] = solution.w[-1] / final / d
+        if derivatives > 0:
+            u, squares = _squares(solution)
+            slopes = np.where(final == 0, np.inf, squares / (final * final))
+            gradient[rows] = -slopes.T / d**3
+        if derivatives > 1:
+            dx = np.ascontiguousarray(v[rows].T) / d**2
+            product[rows] = _hessian_vectors(solution, u, squares, x, dx).T / d**3
 
 
 def scattering_length(U: ArrayLike) -> Floats:
@@ -120,7 +123,7 @@ def scattering_length(U: ArrayLike) -> Floats:
     >>> scattering_length(np.ones((3, 5, 8))).shape
     (3, 5)
     """
-    return _swept(0, U)[0]
+    return _sweep(0, U)[0]
 
 
 def scattering_length_gradient(U: ArrayLike) -> Floats:
@@ -146,25 +149,26 @@ def scattering_length_gradient(U: ArrayLike) -> Floats:
 
     Notes
     -----
-    .. math:: \frac{\partial a_0}{\partial U_i} = -\int_{\text{shell } i} \left(\frac{u(r)}{u'(1)}\right)^2 dr
+    .. math:: \frac{\partial a_0}{\partial U_i}
+              = -\int_{\text{shell } i} \left(\frac{u(r)}{u'(1)}\right)^2 dr
 
     Examples
     --------
     >>> scattering_length_gradient(np.zeros(2)).round(6)  # -(i^2 - i + 1/3)/d^3
     array([-0.041667, -0.291667])
     """
-    return _swept(1, U)[1]
+    return _sweep(1, U)[1]
 
 
 def _squares(solution: shells.Edges) -> tuple[Floats, Floats]:
-    """Return u at the left edges of the shells, and the integrals of u^2 over the shells, both of shape (d, n).
+    """Return u at the left edges, and the integrals of u^2 over the shells.
 
-    The integrals are in units of h^3 and have the scale of the solution at r = 1. Each u has the scale of its edge.
+    Both have shape (d, n). The integrals are in units of h^3 and have the scale of the
+    solution at r = 1. Each u has the scale of its edge.
     """
     q = solution.q[:-1]
     u = np.arange(len(q))[:, None] * q - solution.w[:-1]
-    to_end = 2 * (solution.exponent[:-1] - solution.exponent[-1])
-    return u, np.ldexp(shells.square(u, q, *solution.c[:4]), to_end)
+    return u, np.ldexp(shells.square(u, q, solution.c), 2 * solution.to_end()[:-1])
 
 
 def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
@@ -196,7 +200,8 @@ def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
     Notes
     -----
     .. math:: \sum_j \frac{\partial^2 a_0}{\partial U_i \partial U_j} v_j
-              = -2 \int_{\text{shell } i} \hat u\, \delta\hat u\, dr, \qquad \hat u = u/u'(1),
+              = -2 \int_{\text{shell } i} \hat u\, \delta\hat u\, dr, \qquad
+              \hat u = u/u'(1),
 
     where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v. The
     code is the tangent of the sweep that computes the gradient, written out by hand.
@@ -205,15 +210,16 @@ def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
     --------
     >>> U, v = np.array([0.3, 0.2]), np.array([1.0, -1.0])
     >>> t = 1e-4
-    >>> slope = (scattering_length_gradient(U + t * v) - scattering_length_gradient(U - t * v)) / (2 * t)
-    >>> bool(np.allclose(scattering_length_hvp(U, v), slope, rtol=1e-7))
+    >>> change = scattering_length_gradient(U + t * v)
+    >>> change -= scattering_length_gradient(U - t * v)
+    >>> bool(np.allclose(scattering_length_hvp(U, v), change / (2 * t), rtol=1e-7))
     True
     """
     return scattering_length_jet(U, v)[2]
 
 
 def scattering_length_jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Return a_0, its gradient, and the product of its Hessian with v, from one sweep across the shells.
+    """Return a_0, its gradient, and the product of its Hessian with v, from one sweep.
 
     Parameters
     ----------
@@ -244,7 +250,7 @@ def scattering_length_jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, F
     >>> a0.shape, gradient.shape, product.shape
     ((5,), (5, 3), (5, 3))
     """
-    return _swept(2, U, v)
+    return _sweep(2, U, v)
 
 
 def _hessian_vectors(
@@ -252,42 +258,28 @@ def _hessian_vectors(
 ) -> Floats:
     """Return the Hessian-vector products in units of h^3, shape (d, n).
 
-    The arguments u and `squares` are the results of `_squares` for `solution`. The arguments x = U h^2 and its
-    change dx along v have shape (d, n).
+    The arguments u and `squares` are the results of `_squares` for `solution`. The
+    arguments x = U h^2 and its change dx along v have shape (d, n).
     """
     c = np.stack(solution.c, axis=1)  # c[i] holds the functions of shell i
     dw, dq = np.zeros_like(x[0]), np.zeros_like(x[0])
     change = np.empty_like(x)
     for i, q in enumerate(solution.q[:-1]):
-        c0, c1, c2, c3, *_ = c[i]
-        slopes = shells.stumpff_slopes(*c[i, 1:])
+        slopes = shells.stumpff_slopes(c[i])
         before = dq
         du, dw, dq = shells.tangent_across(
-            i,
-            u[i],
-            q,
-            dw,
-            dq,
-            dx[i],
-            c0,
-            c1,
-            slopes[0],
-            x[i] * c1,
-            x[i] * c2,
-            x[i] * c3,
+            i, u[i], q, dw, dq, dx[i], c[i], slopes[0], x[i] * c[i, 1:4]
         )
-        change[i] = shells.tangent_of_square(
-            u[i], q, du, before, dx[i], c0, c1, c2, c3, slopes
-        )
+        change[i] = shells.tangent_of_square(u[i], q, du, before, dx[i], c[i], slopes)
         shift = solution.exponent[i] - solution.exponent[i + 1]
         dw, dq = np.ldexp(dw, shift), np.ldexp(dq, shift)
-    to_end = 2 * (solution.exponent[:-1] - solution.exponent[-1])
+    change = np.ldexp(change, 2 * solution.to_end()[:-1])
     final = solution.q[-1]
-    return (2 * squares * (dq / final) - np.ldexp(change, to_end)) / final**2
+    return (2 * squares * (dq / final) - change) / final**2
 
 
 def effective_range(U: ArrayLike) -> Floats:
-    r"""Return the effective range r_e of the expansion k cot(delta) = -1/a_0 + r_e k^2/2 + ..
+    r"""Return the effective range r_e of k cot(delta) = -1/a_0 + r_e k^2/2 + ..
 
     Parameters
     ----------
@@ -309,7 +301,8 @@ def effective_range(U: ArrayLike) -> Floats:
 
     Notes
     -----
-    .. math:: r_e = 2 \int_0^1 \left[(1 - r/a_0)^2 - u(r)^2\right] dr, \qquad u(1) = 1 - 1/a_0
+    .. math:: r_e = 2 \int_0^1 \left[(1 - r/a_0)^2 - u(r)^2\right] dr, \qquad
+              u(1) = 1 - 1/a_0
 
     The integral is computed from the difference between u(r) and the straight line r
     u'(1), which is small for weak potentials. For such potentials r_e is of order 1/U,
@@ -322,38 +315,40 @@ def effective_range(U: ArrayLike) -> Floats:
     True
     """
     U = validation.real_array("U", U)
-    d = U.shape[-1]
-    r_e = np.empty(U.size // d)
-    with np.errstate(all="ignore"):
-        for rows, x in shells.blocks(U, _BLOCK // d):
-            solution = shells.edges(x, order=5)
-            _, c1, c2, c3, c4, c5 = solution.c
-            to_end = solution.exponent - solution.exponent[-1]
-            w, q = np.ldexp(solution.w, to_end), np.ldexp(solution.q, to_end)
-            loss = np.ldexp(solution.loss, to_end[:-1])
-            slope, w_end = q[-1], w[-1]
-            # q - slope, summed from small terms without cancellation
-            excess = np.cumsum(loss[::-1], axis=0)[::-1]
-            w, q, i = w[:-1], q[:-1], np.arange(d)[:, None]
-            u = i * q - w
-            bend = i * excess - w  # u minus the straight line i * slope
-            linear = (
-                bend * (2 * i * slope + bend)
-                + i * slope * excess
-                + bend * q
-                + excess * (2 * slope + excess) / 3
-            )
-            curved = (
-                u * u * (c3 + c1 * c2) / 2
-                + u * q * c3 * (1 + c1)
-                + q * q * (c5 + c4 + c2 * c3) / 2
-            )
-            # int (u^2 - r^2 slope^2) dr / h^3
-            moment = (linear - x * curved).sum(axis=0)
-            # w_end**2 could underflow
-            r_e[rows] = 2 * ((w_end - d * slope) - moment / w_end / d) / w_end
-            r_e[rows][w_end == 0] = np.inf
-    return r_e.reshape(U.shape[:-1])[()]
+    return shells.evaluate(_effective_ranges, U, _BLOCK // U.shape[-1])
+
+
+@np.errstate(all="ignore")
+def _effective_ranges(x: Floats) -> Floats:
+    """Return the effective ranges, shape (n,), for x = U h^2 of shape (d, n)."""
+    d = len(x)
+    solution = shells.edges(x, order=5)
+    _, c1, c2, c3, c4, c5 = solution.c
+    to_end = solution.to_end()
+    w, q = np.ldexp(solution.w, to_end), np.ldexp(solution.q, to_end)
+    loss = np.ldexp(solution.loss, to_end[:-1])
+    slope, w_end = q[-1], w[-1]
+    # q - slope, summed from small terms without cancellation
+    excess = np.cumsum(loss[::-1], axis=0)[::-1]
+    w, q, i = w[:-1], q[:-1], np.arange(d)[:, None]
+    u = i * q - w
+    bend = i * excess - w  # u minus the straight line i * slope
+    linear = (
+        bend * (2 * i * slope + bend)
+        + i * slope * excess
+        + bend * q
+        + excess * (2 * slope + excess) / 3
+    )
+    curved = (
+        u * u * (c3 + c1 * c2) / 2
+        + u * q * c3 * (1 + c1)
+        + q * q * (c5 + c4 + c2 * c3) / 2
+    )
+    # int (u^2 - r^2 slope^2) dr / h^3
+    moment = (linear - x * curved).sum(axis=0)
+    # w_end**2 could underflow
+    r_e = 2 * ((w_end - d * slope) - moment / w_end / d) / w_end
+    return np.where(w_end == 0, np.inf, r_e)
 
 
 def bound_states(U: ArrayLike) -> NDArray[np.int64]:
@@ -390,36 +385,37 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
     [0, 1, 2]
     """
     U = validation.real_array("U", U)
-    d = U.shape[-1]
-    count = np.empty(U.size // d, dtype=np.int64)
-    for rows, x in shells.blocks(U, _BLOCK // d):
-        solution = shells.edges(x)
-        w, q = solution.w, solution.q
-        u = np.arange(d + 1)[:, None] * q - w
-        left, right = u[:-1], u[1:]
-        # A node on an edge is counted in the shell to its left, so u = 0 takes the sign
-        # of u just after the edge.
-        sign = np.where(left == 0, np.sign(q[:-1]), np.sign(left))
-        crosses = sign != np.where(right == 0, np.sign(q[1:]), np.sign(right))
-        k = np.sqrt(np.maximum(x, 0))
-        turns = (np.arctan2(k * np.abs(left), sign * q[:-1]) + k) / np.pi
-        nodes = np.floor(turns)
-        # Rounding may put a node near an edge on the wrong side. The signs of u give
-        # the parity of the count.
-        odd = nodes % 2 != (crosses % 2)
-        nodes += np.where(odd, np.where(turns - nodes > 0.5, 1, -1), 0)
-        inside = np.where(k > 1, nodes, crosses).sum(axis=0)
-        u_end, slope = right[-1], q[-1]
-        if inside.max() > 2**53:
-            raise ValueError(
-                "U: the number of its bound states is beyond 2^53, no longer exact; take a shallower one"
-            )
-        count[rows] = inside + (u_end * slope < 0)
-    return count.reshape(U.shape[:-1])[()]
+    return shells.evaluate(_count_states, U, _BLOCK // U.shape[-1], dtype=np.int64)
+
+
+def _count_states(x: Floats) -> Floats:
+    """Return the numbers of bound states, shape (n,), for x = U h^2 of shape (d, n)."""
+    solution = shells.edges(x)
+    w, q = solution.w, solution.q
+    u = np.arange(len(q))[:, None] * q - w
+    left, right = u[:-1], u[1:]
+    # A node on an edge is counted in the shell to its left, so u = 0 takes the sign of
+    # u just after the edge.
+    sign = np.where(left == 0, np.sign(q[:-1]), np.sign(left))
+    crosses = sign != np.where(right == 0, np.sign(q[1:]), np.sign(right))
+    k = np.sqrt(np.maximum(x, 0))
+    turns = (np.arctan2(k * np.abs(left), sign * q[:-1]) + k) / np.pi
+    nodes = np.floor(turns)
+    # Rounding may put a node near an edge on the wrong side. The signs of u give the
+    # parity of the count.
+    odd = nodes % 2 != crosses % 2
+    nodes += np.where(odd, np.where(turns - nodes > 0.5, 1, -1), 0)
+    inside = np.where(k > 1, nodes, crosses).sum(axis=0)
+    if inside.max() > 2**53:
+        raise ValueError(
+            "U: has more than 2^53 bound states, which float64 cannot count exactly; "
+            "take a shallower potential"
+        )
+    return inside + (right[-1] * q[-1] < 0)
 
 
 def wave_function(U: ArrayLike, points_per_shell: int = 8) -> tuple[Floats, Floats]:
-    """Return the zero-energy solution u(r) of one potential, at equally spaced points r.
+    """Return the zero-energy solution u(r) of one potential at equally spaced points.
 
     Parameters
     ----------
@@ -459,8 +455,8 @@ def wave_function(U: ArrayLike, points_per_shell: int = 8) -> tuple[Floats, Floa
     # the points.
     x = np.repeat(U, m)[:, None] / (len(U) * m) ** 2
     solution = shells.edges(x)
-    to_end = solution.exponent - solution.exponent[-1]
+    to_end = solution.to_end()
     w, q = np.ldexp(solution.w, to_end)[:, 0], np.ldexp(solution.q, to_end)[:, 0]
-    number = np.arange(len(w))
+    edge = np.arange(len(w))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return number / (len(w) - 1), (number * q - w) / (q[-1] * (len(w) - 1))
+        return edge / (len(w) - 1), (edge * q - w) / (q[-1] * (len(w) - 1))

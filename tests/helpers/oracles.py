@@ -172,5 +172,5 @@ def refusal(message):
 
     It is TypeError if the message is about a type, and ValueError if it is about a value.
     """
-    kinds = r"dtype|given|callable|no real number|(steps|frequency|order|\\?\]) = 1\.5|'wide'|(activation|seed) = None|= (3|1\.0): must be a s"
+    kinds = r"dtype|given|callable|a real number|(steps|frequency|order|\\?\]) = 1\.5|'wide'|(activation|seed) = None|= (3|1\.0): must be a s"
     return TypeError if re.search(kinds, message) else ValueError

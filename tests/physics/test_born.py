@@ -1,4 +1,4 @@
-"""Compare the Born series, its tensors, Weinberg eigenvalues and Padé approximants with closed forms and oracles."""
+"""Compare the Born series and Padé approximants with closed forms and oracles."""
 
 import warnings
 from itertools import combinations_with_replacement
@@ -111,7 +111,7 @@ def test_second_tensor_by_quadrature():
 
 
 def test_third_tensor_by_summing_the_chain_on_a_grid():
-    """Compare with the symmetrised chain r_1 min(r_1, r_2) min(r_2, r_3) r_3, summed on a grid."""
+    """Compare with the symmetrised r_1 min(r_1, r_2) min(r_2, r_3) r_3 on a grid."""
     from itertools import permutations
 
     d, n = 2, 40
@@ -225,7 +225,7 @@ def test_orders_past_the_largest_factorial():
     assert terms[-2] / terms[-1] == pytest.approx(np.pi**2 / 8, rel=1e-12)
     with pytest.raises(
         ValueError,
-        match=r"^order = 3: the Born term of order 2 is beyond the largest double",
+        match=r"^order = 3: the Born term of order 2 overflows float64",
     ):
         born.born_terms(np.full(2, 1e200), 3)
 
@@ -289,7 +289,7 @@ def test_bad_series(terms, message):
 
 
 @pytest.mark.parametrize("name", ["born_terms", "born_remainder", "born_approximation"])
-def test_blocks_change_nothing(monkeypatch, name):
+def test_results_do_not_depend_on_the_block_size(monkeypatch, name):
     U = np.random.default_rng(0).uniform(-1, 1, size=(2, 25, 5))
     expected = getattr(born, name)(U, 4)
     monkeypatch.setattr(born, "_BLOCK", 5 * 7)
@@ -307,7 +307,7 @@ def test_single_potentials_give_single_numbers():
         assert isinstance(value, float)
 
 
-def test_one_potential_in_a_batch_does_not_touch_the_others():
+def test_potentials_in_a_batch_are_independent():
     U = np.array([[1.0, 2.0, -0.5], [0.0, 0.0, 0.0], [0.3, 0.3, 0.3]])
     for function in (
         lambda U: born.born_terms(U, 4),
@@ -332,7 +332,7 @@ def test_the_remainder_of_deeper_potentials(order, d):
     assert oracles.relative_error(born.born_remainder(U, order), exact) < 1e-12
 
 
-def test_results_beyond_a_double_are_refused_without_a_warning():
+def test_results_that_overflow_are_rejected_without_a_warning():
     U = np.full(4, 1e160)
     for message, ask in {
         "order = 2: the Born term of order 2": lambda: born.born_terms(U, 2),
@@ -347,17 +347,14 @@ def test_results_beyond_a_double_are_refused_without_a_warning():
             try:
                 assert np.isfinite(ask()).all() and message.endswith("is")
             except ValueError as error:
-                assert str(error).startswith(
-                    message
-                ) and "beyond the largest double" in str(error)
+                assert str(error).startswith(message)
+                assert "overflows float64" in str(error)
 
 
 @pytest.mark.parametrize(
     "function", [born.born_terms, born.born_remainder, born.born_approximation]
 )
-def test_terms_are_refused_before_more_memory_is_taken_than_is_free(
-    monkeypatch, function
-):
+def test_terms_need_free_memory(monkeypatch, function):
     U = np.ones((6, 3))
     monkeypatch.setattr("paperlib._support.validation.WORTH_ASKING", 0)
     # One float64 per term
@@ -370,7 +367,7 @@ def test_terms_are_refused_before_more_memory_is_taken_than_is_free(
         function(U, 4)
 
 
-def test_tensors_and_eigenvalues_are_refused_before_memory_is_taken():
+def test_tensors_and_eigenvalues_need_free_memory():
     with pytest.raises(
         ValueError, match="^order = 12, d = 64: needs .* use born_terms$"
     ):
@@ -379,7 +376,7 @@ def test_tensors_and_eigenvalues_are_refused_before_memory_is_taken():
         born.weinberg_eigenvalues(np.ones(20_000))
 
 
-def test_the_highest_orders_that_there_are():
+def test_the_highest_orders():
     assert born.born_terms([0.5], 1000).shape == (1000,)
     for order, ask in {
         "order = 1001": lambda: born.born_terms([0.5], 1001),
@@ -392,7 +389,7 @@ def test_the_highest_orders_that_there_are():
 
 
 @given(st.integers(1, 4), st.integers(0, 4), st.floats(-3, 3), st.integers(0, 99))
-def test_pade_finds_rational_functions_again(m, n, exponent, seed):
+def test_pade_reproduces_rational_functions(m, n, exponent, seed):
     """Recover rational functions p/q from their terms, at any scale of the coupling.
 
     The poles are away from the coupling.
@@ -421,7 +418,7 @@ def test_pade_finds_rational_functions_again(m, n, exponent, seed):
     np.testing.assert_allclose(found, [exact, 0, -2 * exact], rtol=1e-6)
 
 
-def test_pade_of_no_quotient_is_refused():
+def test_pade_of_zero_by_zero_is_rejected():
     """The numerator and the denominator both leave the range of float64."""
     with pytest.raises(
         ValueError, match="^terms: the quotient is 0/0; take lower degrees$"
@@ -429,8 +426,8 @@ def test_pade_of_no_quotient_is_refused():
         born.pade_of_terms([[0.1, 0.1, 0.1], [5e-324, 1e150, 1e150]], 1, 2)
 
 
-def test_a_remainder_on_a_resonance_is_refused_without_a_warning(monkeypatch):
-    """Set u'(1) to zero, because no float64 depth of a well is exactly on a resonance."""
+def test_a_remainder_on_a_resonance_is_rejected_without_a_warning(monkeypatch):
+    """Set u'(1) to zero, because no float64 depth is exactly on a resonance."""
     real = born._coupling_series
 
     def on_resonance(x, order, tail):
@@ -441,9 +438,7 @@ def test_a_remainder_on_a_resonance_is_refused_without_a_warning(monkeypatch):
     monkeypatch.setattr(born, "_coupling_series", on_resonance)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(
-            ValueError, match="^U, order: the result is beyond the largest double"
-        ):
+        with pytest.raises(ValueError, match="^U, order: the result overflows float64"):
             born.born_remainder(np.full(4, 2.0), 2)
 
 

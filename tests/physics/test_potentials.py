@@ -1,4 +1,4 @@
-"""Check the shapes of potentials, their shell averages, their units and the random samples."""
+"""Check the shapes, shell averages and units of potentials, and random samples."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_shapes_scale_with_depth_and_attract(shape):
 
 @given(st.integers(1, 40), st.floats(0.05, 1.0))
 def test_shell_averages_keep_the_first_born_term(d, width):
-    """The integral -int r^2 U dr is the same before and after the division into shells."""
+    """Compare -int r^2 U dr before and after the division into shells."""
     U = potentials.discretize(lambda r: np.exp(-r / width), d)
     i = np.arange(1, d + 1)
     after = -(U * (i**2 - i + 1 / 3)).sum() / d**3
@@ -92,7 +92,7 @@ def test_neutron_proton_singlet():
 
 
 def test_physical_units_against_si():
-    """Compare with -2 mu rho^2 V / hbar^2 in SI units, computed from constants that the package does not use."""
+    """Compare with -2 mu rho^2 V / hbar^2 in SI units, from other constants."""
     volt, mass = -14.0, 469.5
     in_si = -2 * (mass * 1e6 * e / c**2) * (2.5e-15) ** 2 * (volt * 1e6 * e) / hbar**2
     U = potentials.from_physical(lambda r: volt, mass, 2.5, 3)
@@ -116,7 +116,7 @@ def test_samples_follow_their_distribution():
 
 
 def test_samples_are_the_same_everywhere():
-    """Compare with stored samples, because every machine and every NumPy must draw the same."""
+    """Compare with stored samples, which every machine and NumPy must draw."""
     U = potentials.sample(2, 2, depth=1.0, seed=12345)
     np.testing.assert_allclose(U, SEED_12345, rtol=1e-14)
     assert (
@@ -140,15 +140,15 @@ def test_samples_are_the_same_everywhere():
         (lambda: potentials.discretize(3.0, 4), "function = 3.0: must be a callable"),
         (
             lambda: potentials.discretize(lambda r: "deep", 4),
-            "function: at r = 1 it gives no real number (",
+            "function: must return a real number at r = 1 (",
         ),
         (
             lambda: potentials.discretize(lambda r: None, 4),
-            "function: at r = 1 it gives no real number (",
+            "function: must return a real number at r = 1 (",
         ),
         (
             lambda: potentials.yukawa(1e308, 4, width=1.0),
-            "depth = 1e+308, width = 1.0: the average over a shell is not finite",
+            "depth = 1e+308, width = 1.0: the average over a shell must be finite",
         ),
         (
             lambda: potentials.discretize(lambda r: r**-3.5, 4),

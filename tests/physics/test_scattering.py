@@ -1,4 +1,4 @@
-"""Compare scattering at zero energy with 40-digit oracles, closed forms and second algorithms."""
+"""Compare scattering at zero energy with oracles, closed forms and other methods."""
 
 import re
 import warnings
@@ -68,7 +68,7 @@ def test_square_well_closed_forms():
     arrays(np.float64, st.integers(1, 6), elements=st.floats(-20, 20)),
     st.integers(1, 5),
 )
-def test_cutting_shells_finer_changes_nothing(U, parts):
+def test_results_do_not_depend_on_dividing_the_shells(U, parts):
     a = scattering.scattering_length(U)
     finer = scattering.scattering_length(np.repeat(U, parts))
     assert np.tan(np.arctan(a) - np.arctan(finer)) == pytest.approx(0, abs=1e-10)
@@ -144,7 +144,7 @@ def test_resonance_is_huge_and_silent(d):
 
 
 def test_exact_zero_slope_is_a_signed_infinity(monkeypatch):
-    """Set the slope to zero, because no float64 depth of a well is exactly on a resonance."""
+    """Set the slope to zero, because no float64 depth is exactly on a resonance."""
     real = shells.edges
 
     def on_resonance(x, order=3):
@@ -159,7 +159,7 @@ def test_exact_zero_slope_is_a_signed_infinity(monkeypatch):
         assert (scattering.scattering_length_gradient(np.full(4, 2.0)) == -np.inf).all()
 
 
-def test_hard_core_and_nothing():
+def test_hard_core_and_zero_potential():
     assert scattering.scattering_length(np.full(3, -1e12)) == pytest.approx(
         1.0, rel=1e-5
     )
@@ -313,7 +313,7 @@ def test_bad_input(function, case):
     assert message in str(error.value)
 
 
-def test_more_bound_states_than_can_be_counted_are_refused():
+def test_too_many_bound_states_are_rejected():
     for depth in (1e6, 1e20, 1e30, (2**52.5 * np.pi) ** 2):
         k = np.sqrt(depth)
         assert scattering.bound_states(np.full(1, depth)) == pytest.approx(
@@ -325,7 +325,7 @@ def test_more_bound_states_than_can_be_counted_are_refused():
         scattering.bound_states(np.full((2, 1), [[1.0], [(2**54 * np.pi) ** 2]]))
 
 
-def test_blocks_change_nothing(monkeypatch):
+def test_results_do_not_depend_on_the_block_size(monkeypatch):
     U = np.random.default_rng(0).uniform(-3, 5, (50, 4))
     functions = [*DERIVATIVES, scattering.effective_range, scattering.bound_states]
     expected = [function(U) for function in functions]
@@ -406,7 +406,9 @@ def test_a_wave_that_hardly_enters_is_scaled_at_the_end(depth):
     seed=st.integers(0, 99),
 )
 def test_half_waves_that_end_at_the_edges_are_counted(half_waves, seed):
-    """Count half-waves that end at the edges of the shells, where rounding moves each node to either side.
+    """Count half-waves that end at the edges of the shells.
+
+    Rounding moves each node to either side of its edge.
 
     Because u = 0 at r = 1 too, the straight line beyond the range has no further node.
     """

@@ -17,7 +17,7 @@ COMPILED = [
 
 @pytest.mark.parametrize("n", [1, 31, 33, 1000])
 @pytest.mark.parametrize("kind", KINDS)
-def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
+def test_compiled_loops_equal_numpy(n, kind, monkeypatch):
     pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
     random = np.random.default_rng(1)
     deep = random.uniform(*KINDS[kind], size=(n, 64)) * shells.LARGEST_X * 64**2
@@ -52,7 +52,7 @@ def test_compiled_loops_equal_the_plain_ones(n, kind, monkeypatch):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("function", COMPILED)
-def test_compiled_loops_refuse_what_the_plain_ones_refuse(monkeypatch, function, bad):
+def test_compiled_loops_reject_the_same_values_as_numpy(monkeypatch, function, bad):
     pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
     monkeypatch.setattr(shells, "_WORTH_COMPILING", 0)
     for row, shell in ((0, 0), (37, 3), (39, 7)):
@@ -82,7 +82,7 @@ def test_one_deep_potential_in_a_batch_keeps_its_digits(monkeypatch, function, d
 
 @pytest.mark.parametrize("depth", [-2e5, -6e5])
 @pytest.mark.parametrize("function", COMPILED)
-def test_many_thin_shells_that_together_overflow_go_the_plain_road(
+def test_many_thin_shells_that_overflow_together_use_numpy(
     monkeypatch, function, depth
 ):
     """Compute many shallow shells by NumPy if the solution grows too much.
@@ -96,7 +96,7 @@ def test_many_thin_shells_that_together_overflow_go_the_plain_road(
     np.testing.assert_array_equal(function(U), plain)
 
 
-def test_what_is_only_to_be_read_is_swept_too():
+def test_read_only_arrays_are_accepted():
     """Accept read-only arrays, such as arrays from files or from JAX.
 
     The compiled loops are compiled for read-only arrays.
