@@ -68,7 +68,7 @@ def links(text):
     }
 
 
-def test_every_address_is_that_of_an_entry():
+def test_every_link_has_an_entry():
     known = {address(entry) for entry in ENTRIES.values()}
     papers = {
         (name, link)
@@ -89,7 +89,7 @@ def test_every_entry_is_cited():
     }
 
 
-def test_entries_are_whole_and_in_order():
+def test_entries_are_complete_and_sorted():
     assert BIB.read_text("utf-8").count("@") == len(ENTRIES) > 0, (
         "an entry is not of the form that is read here"
     )
@@ -116,7 +116,7 @@ def test_entries_are_whole_and_in_order():
         )
 
 
-def test_as_bibtex_reads_it():
+def test_bibtex_reads_the_same_entries():
     database = pytest.importorskip("pybtex.database").parse_file(
         str(BIB), bib_format="bibtex"
     )

@@ -265,7 +265,7 @@ def test_its_numbers_are_those_of_the_library(page, explorer_page):
             )
 
 
-def test_it_opens_at_a_step_and_stands_beside_another(page, tmp_path):
+def test_two_explorers_open_at_given_steps(page, tmp_path):
     pieces = [explorer.page("Gaussian", 9.9, width=0.404), explorer.page("Yukawa", 3.0)]
     (tmp_path / "two.html").write_text(
         f'<!doctype html><meta charset="utf-8">{"".join(pieces)}', encoding="utf-8"
@@ -281,7 +281,7 @@ def test_it_opens_at_a_step_and_stands_beside_another(page, tmp_path):
 @pytest.mark.parametrize(
     "width, scheme", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
 )
-def test_it_is_moved_by_keyboard_in_a_sixtieth_of_a_second(
+def test_a_key_moves_the_slider_within_a_sixtieth_of_a_second(
     page, explorer_page, width, scheme
 ):
     faults = []
@@ -323,7 +323,7 @@ def test_it_is_moved_by_keyboard_in_a_sixtieth_of_a_second(
     assert moved < 16
 
 
-def test_a_network_of_ones_own(lab, page):
+def test_the_notebook_of_your_own_network(lab, page):
     if not (ROOT / "notebooks" / "11_your_own_network.ipynb").exists():
         pytest.skip("there is no notebook 11")
     notebook = run_all(page, lab, "11_your_own_network")

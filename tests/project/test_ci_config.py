@@ -33,7 +33,7 @@ def test_there_are_workflows():
     assert {"test.yml", "book.yml", "matrix.yml"} <= {path.name for path in WORKFLOWS}
 
 
-def test_what_is_run_is_a_target(named):
+def test_workflows_run_targets_of_the_makefile(named):
     asked = [
         target
         for step in steps(named[1])
@@ -42,7 +42,7 @@ def test_what_is_run_is_a_target(named):
     assert asked and set(asked) <= TARGETS
 
 
-def test_pythons_are_those_that_the_project_is_for(named):
+def test_python_versions_are_the_supported_ones(named):
     least = numbers(
         tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
             "requires-python"
@@ -63,7 +63,7 @@ def test_pythons_are_those_that_the_project_is_for(named):
             assert max(least, lowest) <= numbers(version) < end, version
 
 
-def test_rights_are_stated_and_few(named):
+def test_permissions_are_stated_and_few(named):
     name, workflow = named
     assert workflow["permissions"] == {"contents": "read"}
     own = [job.get("permissions", {}) for job in workflow["jobs"].values()]
@@ -72,7 +72,7 @@ def test_rights_are_stated_and_few(named):
     } == WRITES.get(name, set())
 
 
-def test_runs_end_and_do_not_race(named):
+def test_runs_have_a_time_limit_and_do_not_race(named):
     assert named[1]["concurrency"]["group"]
     assert all("timeout-minutes" in job for job in named[1]["jobs"].values())
 

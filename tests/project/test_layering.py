@@ -109,7 +109,7 @@ def code_tokens(source):
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.count(".")])
-def test_imports_run_down(name):
+def test_modules_import_only_from_lower_layers(name):
     if name != "paperlib.__main__":
         above = [
             other
@@ -119,7 +119,7 @@ def test_imports_run_down(name):
         assert not above, f"{name} stands below what it imports"
 
 
-def test_there_is_no_circle():
+def test_there_are_no_circular_imports():
     list(
         TopologicalSorter(
             {name: set(imported(name)) for name in MODULES}
@@ -127,7 +127,7 @@ def test_there_is_no_circle():
     )
 
 
-def test_tensorflow_and_matplotlib_wait_until_they_are_used():
+def test_tensorflow_and_matplotlib_are_imported_when_used():
     names = [
         name
         for name in MODULES
@@ -138,7 +138,7 @@ def test_tensorflow_and_matplotlib_wait_until_they_are_used():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_every_public_function_says_its_types():
+def test_every_public_function_has_type_annotations():
     for name in MODULES:
         module = import_module(name)
         for what in getattr(module, "__all__", ()):

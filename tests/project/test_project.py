@@ -73,7 +73,7 @@ def test_both_locks_agree():
         }, name
 
 
-def test_conda_gets_the_same_pins():
+def test_conda_has_the_same_versions():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, rest = environment["dependencies"]
     assert rest == {"pip": ["--requirement requirements.txt"]}, (
@@ -96,7 +96,7 @@ def test_only_numpy_scipy_and_a_lazy_import_are_needed():
     }
 
 
-def test_the_import_is_light():
+def test_the_import_is_fast():
     code = "import sys; import paperlib; paperlib.scattering.scattering_length([1.0]); paperlib.born.born_terms([1.0], 2)\n"
     code += (
         "assert not {'tensorflow', 'keras', 'matplotlib', 'numba'} & set(sys.modules)"
@@ -157,7 +157,7 @@ def blocks(page):
     )
 
 
-def test_the_readme_is_read_in_a_screen_and_a_half():
+def test_the_readme_fits_a_screen_and_a_half():
     text = (ROOT / "README.md").read_text("utf-8")
     assert len(text.splitlines()) <= 65 and len(text.split()) <= 700
 
@@ -197,7 +197,7 @@ def test_the_page_of_a_package_index_has_no_relative_links_and_its_example_runs(
     exec(example, {})
 
 
-def test_the_development_container_is_made_by_the_command_of_the_readme():
+def test_the_development_container_uses_the_command_of_the_readme():
     container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
     assert container["postCreateCommand"] == "make setup"
     version = tuple(map(int, container["image"].rpartition(":")[2].split(".")))
@@ -266,7 +266,7 @@ def run(folder, *arguments):
         ),
     ],
 )
-def test_a_constant_changed_by_a_tenth_of_a_percent_turns_the_tests_red(
+def test_a_constant_changed_by_a_tenth_of_a_percent_is_detected(
     tmp_path, file, before, after, unit, notebook
 ):
     """Check that unit tests and stored numbers each detect a changed constant, and pass without the change."""

@@ -164,21 +164,21 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("version, line", REFUSED.items())
-def test_a_version_is_refused(repository, version, line):
+def test_a_bad_version_is_rejected(repository, version, line):
     assert refusal(repository, version) == line
 
 
-def test_a_tree_with_changes_is_refused(repository):
+def test_a_tree_with_changes_is_rejected(repository):
     repository.write("new", "")
     assert refusal(repository) == "the checkout has changes; commit them first"
 
 
-def test_another_branch_is_refused(repository):
+def test_another_branch_is_rejected(repository):
     repository.run("git", "switch", "--quiet", "--create", "other")
     assert refusal(repository) == "the branch must be main"
 
 
-def test_a_tag_that_exists_is_refused(repository):
+def test_an_existing_tag_is_rejected(repository):
     repository.run("git", "tag", "v0.2.0")
     assert refusal(repository) == "the tag v0.2.0 exists already"
 
@@ -186,7 +186,7 @@ def test_a_tag_that_exists_is_refused(repository):
 @pytest.mark.parametrize(
     "rest", ["", "\n\n", "\n## 0.1.0 (2020-01-01)\n\n- The first.\n"]
 )
-def test_an_empty_changelog_is_refused(repository, rest):
+def test_an_empty_changelog_is_rejected(repository, rest):
     repository.write("CHANGELOG.md", "# Changelog\n\n## Unreleased\n" + rest)
     repository.commit("Empty")
     assert refusal(repository) == 'CHANGELOG.md must have entries under "## Unreleased"'
