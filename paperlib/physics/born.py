@@ -195,16 +195,16 @@ def _coupling_series(
     for i in range(d):
         u = i * q - w
         gain, loss = np.zeros_like(w), np.zeros_like(q)
-
-        def add(rows: Any, source: Any, c: list) -> None:
-            """Add the m-th power of the shell's map, applied to the rows `source`."""
-            loss[rows] += power * (c[2 * m - 1] * u[source] + c[2 * m] * q[source])
-            gain[rows] += power * (c[2 * m] * u[source] + c[2 * m + 1] * q[source])
-
         power = np.ones(n)
         higher = shells.stumpff(x[i], 2 * order + 3) if tail else []
         for m in range(1, order + 1 + tail):
             power = power * (x[i] if m == 1 else -x[i])
+
+            def add(rows: Any, source: Any, c: list) -> None:
+                """Add the terms of power m that come from the coefficients `source`."""
+                loss[rows] += power * (c[2 * m - 1] * u[source] + c[2 * m] * q[source])
+                gain[rows] += power * (c[2 * m] * u[source] + c[2 * m + 1] * q[source])
+
             add(slice(m, order + 1), slice(0, order + 1 - m), inverse)
             # The powers >= m of the shell's map, times the coefficient of order
             # (order + 1 - m), add to the tail. The tail itself is multiplied by the
