@@ -1,8 +1,9 @@
 """Test that every public function returns the right result or names the bad argument.
 
-`TABLE` has a row for each public function, with a call and valid arguments. A test replaces one argument at a time
-by the same numbers in another container, by numbers at the limits of float64, or by an invalid object. With
-`HYPOTHESIS_PROFILE=long` there are a hundred times more examples.
+`TABLE` has a row for each public function, with a call and valid arguments. A test
+replaces one argument at a time by the same numbers in another container, by numbers at
+the limits of float64, or by an invalid object. With `HYPOTHESIS_PROFILE=long` there are
+a hundred times more examples.
 """
 
 import inspect
@@ -452,8 +453,8 @@ SCALES = [
 def corrupted(good):
     """Return a strategy for a replacement of the valid argument `good`.
 
-    The strategy yields (argument, equivalent), where `equivalent` is the same argument as a plain array, or None if
-    the result cannot be compared.
+    The strategy yields (argument, equivalent), where `equivalent` is the same argument
+    as a plain array, or None if the result cannot be compared.
     """
     junk = st.sampled_from(JUNK).map(lambda value: (value, None))
     if isinstance(good, np.ndarray):

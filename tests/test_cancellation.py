@@ -42,8 +42,8 @@ def test_weak_potentials(exponent):
 def test_near_a_resonance(exponent):
     """Check the loss of digits of a_0 near a resonance.
 
-    u'(1) is a difference of two nearly equal numbers. a_0 loses the digits that the distance of U to the resonance
-    has lost.
+    u'(1) is a difference of two nearly equal numbers. a_0 loses the digits that the
+    distance of U to the resonance has lost.
     """
     U = np.full(8, (np.pi / 2) ** 2 * (1 + 10.0**-exponent))
     with mpmath.workdps(50):

@@ -3,8 +3,8 @@
 Readers check sizes before they read, execute nothing, and refuse a file by an error in
 one line that names it.
 
-The files are mutated valid files and arbitrary bytes. With `HYPOTHESIS_PROFILE=long` there are a hundred times more
-examples.
+The files are mutated valid files and arbitrary bytes. With `HYPOTHESIS_PROFILE=long`
+there are a hundred times more examples.
 """
 
 import ast
@@ -114,8 +114,8 @@ def array_file(array=None, *, shape=None, descr="<f8", content=b""):
 def damaged(draw):
     """Draw a damaged file.
 
-    It is a valid file with bytes changed, removed, inserted or taken from another file, or an archive with exchanged
-    members.
+    It is a valid file with bytes changed, removed, inserted or taken from another file,
+    or an archive with exchanged members.
     """
     content = draw(st.sampled_from(GOOD))
     if content[:2] == b"PK" and draw(st.booleans()):
@@ -259,7 +259,7 @@ def test_compressed_bombs_allocate_no_memory(content, reader):
 
 
 def test_an_archive_of_a_gibibyte_of_zeros_is_rejected_unread(monkeypatch):
-    monkeypatch.setattr(files, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(files, "MAX_BYTES", 2**20)
     # A kilobyte on disk, a mebibyte and a header in memory
     zeros = packed([("a.npy", array_file(np.zeros(2**17)))])
     (FOLDER / "zeros.npz").write_bytes(zeros)
@@ -296,7 +296,7 @@ def test_invalid_json_is_rejected(text, why):
 
 
 def test_a_long_json_file_is_rejected_unread(monkeypatch):
-    monkeypatch.setattr(files, "MOST_JSON_BYTES", 10)
+    monkeypatch.setattr(files, "MAX_JSON_BYTES", 10)
     (FOLDER / "long.json").write_text("[1, 2, 3, 4, 5]")
     with pytest.raises(
         ValueError, match="long.json: has 15 bytes; must be at most 10 bytes"
@@ -382,10 +382,12 @@ def test_a_parameter_is_written_as_text(value):
 
 def test_a_parameter_is_data_in_the_notebook():
     value = "".join(CODE).replace("\0", "") + "'; open('made', 'w')  # \n"
+    code = {"cell_type": "code", "outputs": [], "execution_count": None}
+    tagged = {"tags": ["parameters"]}
     cells = [
-        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "given = ''", "outputs": [], "execution_count": None},
-        {"cell_type": "code", "metadata": {}, "source": "ascii(given)", "outputs": [], "execution_count": None},
-    ]  # fmt: skip
+        code | {"metadata": tagged, "source": "given = ''"},
+        code | {"metadata": {}, "source": "ascii(given)"},
+    ]
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
     content = {
         "cells": cells,

@@ -31,8 +31,8 @@ from paperlib._support import validation
 
 # Networks and notebooks with their pictures take a few MB, the checkpoints of this
 # project's largest trainings 200 MB.
-MOST_BYTES = 2**30
-MOST_JSON_BYTES = 2**26
+MAX_BYTES = 2**30
+MAX_JSON_BYTES = 2**26
 
 _PART = ".part-"
 
@@ -146,7 +146,7 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings(action="ignore"):
             entries = archive.infolist()
             total = sum(entry.file_size for entry in entries)
-            arrays = _arrays(archive, entries) if total <= MOST_BYTES else None
+            arrays = _arrays(archive, entries) if total <= MAX_BYTES else None
     # A damaged zip raises one of a dozen types, from zlib's to NotImplementedError
     except Exception:
         raise ValueError(
@@ -155,7 +155,7 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     if arrays is None:
         raise ValueError(
             f"{path}: holds {total / 2**30:.3g} GiB of arrays; must be at most "
-            f"{MOST_BYTES / 2**30:g} GiB"
+            f"{MAX_BYTES / 2**30:g} GiB"
         )
     names = validation.sequence("names", names, str)
     missing = sorted(set(names) - set(arrays))
@@ -218,10 +218,10 @@ def read_json(path: str | Path) -> Any:
     overflows float64, has a duplicate key in an object, or is nested too deeply.
     """
     path = _existing(path)
-    if path.stat().st_size > MOST_JSON_BYTES:
+    if path.stat().st_size > MAX_JSON_BYTES:
         raise ValueError(
             f"{path}: has {path.stat().st_size} bytes; must be at most "
-            f"{MOST_JSON_BYTES} bytes"
+            f"{MAX_JSON_BYTES} bytes"
         )
     try:
         text = path.read_text(encoding="utf-8")

@@ -53,7 +53,7 @@ __all__ = [
 _BLOCK = 1 << 16
 # Higher terms take hours and contain only the information that the ratio of the lower
 # terms already gives.
-LARGEST_ORDER = 1000
+MAX_ORDER = 1000
 _WEAKER = "take a weaker U or a lower order"
 
 
@@ -63,7 +63,7 @@ def _checked(U: ArrayLike, order: int) -> tuple[Floats, int]:
     Raise a TypeError or ValueError if either is invalid or the result is too large.
     """
     U = validation.real_array("U", U)
-    order = validation.integer("order", order, minimum=1, limit=LARGEST_ORDER)
+    order = validation.integer("order", order, minimum=1, limit=MAX_ORDER)
     nbytes = 8 * order * U.size // U.shape[-1]
     validation.memory("U, order", nbytes, "take fewer potentials")
     return U, order
@@ -307,8 +307,11 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
     """
     order = validation.integer("order", order, minimum=1, limit=validation.TENSOR_ORDER)
     d = validation.integer("d", d, minimum=1, limit=MOST_INDICES)
-    nbytes = 32 * (order + 1) * packed_size(d, order)
-    validation.memory(f"order = {order}, d = {d}", nbytes, "use born_terms")
+    validation.memory(
+        f"order = {order}, d = {d}",
+        32 * (order + 1) * packed_size(d, order),
+        "use born_terms",
+    )
     w, q = _transfer_derivatives(order, d)
     a = [np.empty(0)]  # placeholder: a_0 has no term of order 0
     for n in range(1, order + 1):
@@ -523,8 +526,8 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
 
 def _degrees(m: int, n: int) -> tuple[int, int]:
     """Return the degrees m >= 1 and n >= 0 as integers, or raise if out of range."""
-    m = validation.integer("m", m, minimum=1, limit=LARGEST_ORDER)
-    return m, validation.integer("n", n, minimum=0, limit=LARGEST_ORDER - m)
+    m = validation.integer("m", m, minimum=1, limit=MAX_ORDER)
+    return m, validation.integer("n", n, minimum=0, limit=MAX_ORDER - m)
 
 
 def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:

@@ -30,8 +30,8 @@ from paperlib.taylor.symmetric import SymmetricTensor, index_table
 
 __all__ = ["box_tensor", "energy", "energy_gradient", "energy_jet"]
 
-MOST_POINTS = 4096
-LARGEST_V = 1e100  # squares of larger values may overflow in LAPACK
+MAX_POINTS = 4096
+MAX_V = 1e100  # squares of larger values may overflow in LAPACK
 
 
 def _kinetic(d: int) -> Floats:
@@ -84,7 +84,7 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
     True
     """
     order = validation.integer("order", order, minimum=1, maximum=3)
-    d = validation.integer("d", d, minimum=2, limit=MOST_POINTS)
+    d = validation.integer("d", d, minimum=2, limit=MAX_POINTS)
     energies, states = np.linalg.eigh(_kinetic(d))
     psi = states[:, 0]
     R = (states[:, 1:] / (energies[0] - energies[1:])) @ states[:, 1:].T
@@ -228,13 +228,13 @@ def _hamiltonians(V: ArrayLike) -> Floats:
     if V.ndim != 2:
         raise ValueError(f"V: shape {V.shape}; must be (n, {V.shape[-1]})")
     largest = np.abs(V).max()
-    if largest > LARGEST_V:
+    if largest > MAX_V:
         raise ValueError(
-            f"V: holds {largest:.3g}; must be from -{LARGEST_V:g} to {LARGEST_V:g}"
+            f"V: holds {largest:.3g}; must be from -{MAX_V:g} to {MAX_V:g}"
         )
     n, d = V.shape
-    if d > MOST_POINTS:
-        raise ValueError(f"V: {d} points; must have at most {MOST_POINTS} points")
+    if d > MAX_POINTS:
+        raise ValueError(f"V: {d} points; must have at most {MAX_POINTS} points")
     validation.memory("V", 32 * n * d * d, "take fewer potentials")
     H = np.zeros((n, d, d)) + _kinetic(d)
     H[:, np.arange(d), np.arange(d)] += V

@@ -33,7 +33,7 @@ __all__ = [
 HBAR_C = physical_constants["reduced Planck constant times c in MeV fm"][0]
 """The product hbar c in MeV fm (CODATA)."""
 
-MOST_SHELLS = 1_000_000
+MAX_SHELLS = 1_000_000
 SAMPLE_KINDS = ("attractive", "signed", "sparse")
 
 
@@ -114,7 +114,7 @@ def _averages(
 
     Both arrays have shape (d,).
     """
-    d = validation.integer("d", d, minimum=1, limit=MOST_SHELLS)
+    d = validation.integer("d", d, minimum=1, limit=MAX_SHELLS)
     edges = np.arange(d + 1) / d
     integrals, errors = np.empty(d), np.empty(d)
     divergent = np.empty(d, dtype=bool)
@@ -193,7 +193,7 @@ def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
     """
     depth = validation.number("depth", depth)
     radius = validation.number("radius", radius, above=0)
-    d = validation.integer("d", d, minimum=1, limit=MOST_SHELLS)
+    d = validation.integer("d", d, minimum=1, limit=MAX_SHELLS)
     # The volume average of a step is the filled fraction of each shell's volume, so no
     # quadrature is needed.
     edges = np.arange(d + 1) / d

@@ -34,7 +34,7 @@ from paperlib._support.validation import Floats
 
 # exp(300) squared is still finite in float64, and for larger arguments cosh and sinh
 # agree to all digits.
-_LARGEST_EXPONENT = 300.0
+_MAX_EXPONENT = 300.0
 
 
 def across(i: Any, w: Any, q: Any, xc: Any) -> tuple:
@@ -133,7 +133,7 @@ def stumpff(x: Floats, order: int) -> list[Floats]:
     if far.any():
         y = x[far]
         root = np.sqrt(np.abs(y))
-        growth = np.minimum(root, _LARGEST_EXPONENT)
+        growth = np.minimum(root, _MAX_EXPONENT)
         functions = [
             np.where(y > 0, np.cos(root), np.cosh(growth)),
             np.where(y > 0, np.sin(root), np.sinh(growth)) / root,
@@ -240,7 +240,7 @@ def edges(x: Floats, order: int = 3) -> Edges:
 # the loop for a_0 runs at the rate of the vector units. The loops for derivatives are
 # limited by the memory that they read and write. Compiling takes about one or two
 # seconds, once per process and loop.
-LARGEST_X = 1 / 16
+MAX_X = 1 / 16
 """Largest ``|U| h^2`` for which `_shallow_stumpff` is exact to rounding."""
 
 _LANES = 32
@@ -282,7 +282,7 @@ def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
         sweep(U[rows], *(array[rows] for array in arrays), largest[number:])
 
     threads.in_parallel(sweep_part, range(len(parts)))
-    shallow = largest.max() <= min(LARGEST_X, 1e5 / d**2)
+    shallow = largest.max() <= min(MAX_X, 1e5 / d**2)
     return bool(shallow) and not np.isnan(arrays[-1]).any()
 
 
@@ -301,7 +301,7 @@ def _compile_sweep(derivatives: int, numba: Any) -> Callable:
 
 
 def _shallow_stumpff(x: Any) -> tuple:
-    """Return c_0 .. c_5 of one number x with ``|x| <= LARGEST_X``.
+    """Return c_0 .. c_5 of one number x with ``|x| <= MAX_X``.
 
     Five terms of the series sum_m (-x)^m / (2m + k)! give c_4 and c_5. The others
     follow from c_k = 1/k! - x c_{k+2}.

@@ -91,7 +91,8 @@ def test_files_have_the_permissions_of_the_umask(tmp_path, mask):
 def test_a_file_system_without_locks_or_modes_can_be_written(tmp_path, monkeypatch):
     """Write to file systems such as Lustre without flock and CIFS without chmod.
 
-    The temporary files of other writers stay, because no lock distinguishes them from orphans.
+    The temporary files of other writers stay, because no lock distinguishes them from
+    orphans.
     """
     import fcntl
 

@@ -46,7 +46,8 @@ def test_the_log_of_the_first_import_is_silenced(code, speaks):
     """Check that the import writes nothing to stderr, unlike TensorFlow alone.
 
     Both have the same log level.
-    If TensorFlow alone becomes quiet at this level, redirecting file descriptor 2 is no longer needed.
+    If TensorFlow alone becomes quiet at this level, redirecting file descriptor 2 is no
+    longer needed.
     """
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

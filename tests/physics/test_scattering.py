@@ -79,8 +79,8 @@ def test_results_do_not_depend_on_dividing_the_shells(U, parts):
 def test_half_waves_within_a_shell_are_the_nodes_at_its_parts(phases):
     """Compare the number of nodes in whole shells with that in parts of shells.
 
-    If a shell holds a half-wave or more, its nodes are counted by the phase. In its parts they are counted by
-    the signs alone.
+    If a shell holds a half-wave or more, its nodes are counted by the phase. In its
+    parts they are counted by the signs alone.
     """
     U = np.sign(phases) * (len(phases) * phases) ** 2
     assert scattering.bound_states(U) == scattering.bound_states(np.repeat(U, 24))

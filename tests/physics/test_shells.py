@@ -20,7 +20,7 @@ COMPILED = [
 def test_compiled_loops_equal_numpy(n, kind, monkeypatch):
     pytest.importorskip("numba", reason="numba is not installed: nothing is compiled")
     random = np.random.default_rng(1)
-    deep = random.uniform(*KINDS[kind], size=(n, 64)) * shells.LARGEST_X * 64**2
+    deep = random.uniform(*KINDS[kind], size=(n, 64)) * shells.MAX_X * 64**2
     v = random.standard_normal(deep.shape)
     functions = (
         scattering.scattering_length,
@@ -87,7 +87,8 @@ def test_many_thin_shells_that_overflow_together_use_numpy(
 ):
     """Compute many shallow shells by NumPy if the solution grows too much.
 
-    Each shell has |U| h^2 below 1/27. But u grows to e^447, whose square overflows float64, or to e^775.
+    Each shell has |U| h^2 below 1/27. But u grows to e^447, whose square overflows
+    float64, or to e^775.
     """
     U = np.full((2, 4000), depth)
     plain = function(U)

@@ -120,7 +120,7 @@ def box_target(d: int) -> Target:
     >>> box_target(3).values(np.zeros((1, 3))).round(4)     # 32 (1 - cos(pi/4))
     array([9.3726])
     """
-    d = validation.integer("d", d, minimum=2, limit=box.MOST_POINTS)
+    d = validation.integer("d", d, minimum=2, limit=box.MAX_POINTS)
 
     def of_points(function: Callable) -> Callable:
         return lambda V, *v: function(validation.real_array("V", V, last=d), *v)
