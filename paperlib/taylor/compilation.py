@@ -1,7 +1,9 @@
 """Compile a request for one network, and evaluate it at any centres.
 
-Three methods give the same numbers. A program is executed by the compiled loop (`interpreter`), or by NumPy (`executor`) where numba is
-not installed or an activation is `Custom`. Large whole tensors are matrix products (`centroid`), with or without numba.
+Three methods give the same numbers to rounding. A program is executed by the compiled
+loop (`compiled.interpreter`), or by NumPy (`executor`) if numba is not installed or an
+activation is `Custom`. Large whole tensors are matrix products (`centroid`), with or
+without numba.
 """
 
 from __future__ import annotations
@@ -23,176 +25,233 @@ from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, SMALLER
 from paperlib.taylor import centroid, executor
 from paperlib.taylor.program import Request, programs
-from paperlib.taylor.requests import Key, Sum, indices_of, sum_of, with_hidden, written
+from paperlib.taylor.requests import (
+    Key,
+    LaplacianKey,
+    check_indices,
+    laplacian_key,
+    translate,
+    with_hidden_layer,
+)
 from paperlib.taylor.symmetric import entries
 
 if TYPE_CHECKING:
     from paperlib.taylor.compiled.layout import Layout
 
-# entries times 2^order: beyond it, to write the program takes more than a second
+# entries times 2^order. The program of a larger tensor takes over a second to write.
 LONGEST = 2**19
 MAX_CACHED, MAX_CACHED_BYTES = 64, 2**27  # requests of one network
 CHUNK_BYTES = 2**21
 BEYOND = 8  # numbers past the results: the loop adds zeros to a vector of them
-NONE: Floats = np.zeros(0)  # no directions
+NO_NUMBERS: Floats = np.zeros(0)
 FLOAT = np.dtype(np.float64)
 
 
-class _Ready(NamedTuple):
-    """A compiled request. It does not refer to the network, so that the cache does not keep networks alive."""
+class Prepared(NamedTuple):
+    """A compiled request.
 
-    request: Request | None  # None: matrix products
-    # The first layer's slopes along directions that are the same at all centres,
-    # (directions, units)
-    letters: Floats
-    layout: Layout | None  # None: no compiled loop
-    names: dict[str, None]  # of directions that are given at each centre
+    It does not refer to the network, so that the cache does not keep networks alive.
+
+    Attributes
+    ----------
+    request : Derivatives, Laplacian or None
+        The request of a program; None for matrix products.
+    slopes : ndarray of float64, shape (constant directions, units)
+        The derivative of the first layer's z along each direction that is the same at
+        all centres.
+    layout : Layout or None
+        The arguments of the compiled loop; None if another method is used.
+    names : dict
+        The names of the directions that are given at each centre, as keys.
+    """
+
+    request: Request | None
+    slopes: Floats
+    layout: Layout | None
+    names: dict[str, None]
 
 
-_ready: WeakKeyDictionary[MLP, dict[Key, _Ready]] = WeakKeyDictionary()
+_prepared: WeakKeyDictionary[MLP, dict[Key, Prepared]] = WeakKeyDictionary()
 _lock = Lock()
 
 
 @cache
-def _kernel() -> Callable[..., bool] | None:
-    """The compiled loop; None where numba is missing or is not the numba that the loop was written for."""
+def _compiled_loop() -> Callable[..., bool] | None:
+    """Return the compiled loop. Return None if numba is missing or does not compile it.
+
+    numba does not compile the loop if its internals have changed; a warning reports it.
+    """
     if numba() is None:
         return None
     try:
         from paperlib.taylor.compiled.interpreter import run
 
-        nothing = np.zeros(0)
-        run(nothing, nothing, nothing, nothing, 1, np.ones(64, dtype=np.int64), nothing)
+        table = np.ones(64, dtype=np.int64)
+        run(NO_NUMBERS, NO_NUMBERS, NO_NUMBERS, NO_NUMBERS, 1, table, NO_NUMBERS)
     except Exception as error:
         text = validation.brief(f"{type(error).__name__}: {error}")
-        text = f"numba {numba().__version__} does not compile the loop ({text}); NumPy is used"
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"numba {numba().__version__} does not compile the loop ({text}); "
+            "NumPy is used",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return None
     centroid.keep_freed_memory()
     return run
 
 
-def prepare(mlp: MLP, key: Key) -> _Ready:
-    """Return the compiled request of a network. It is compiled at the first call and cached while the network lives."""
-    cached = _ready.get(mlp)
+def prepare(mlp: MLP, key: Key) -> Prepared:
+    """Return the compiled request of a network.
+
+    It is compiled at the first call and cached while the network lives.
+    """
+    cached = _prepared.get(mlp)
     if cached is None:
-        cached = _ready.setdefault(mlp, {})
-    ready = cached.get(key)
-    if ready is None:
+        cached = _prepared.setdefault(mlp, {})
+    prepared = cached.get(key)
+    if prepared is None:
         with np.errstate(over="ignore", invalid="ignore"):
-            ready = _prepared(with_hidden(mlp), key)
+            prepared = _prepare(with_hidden_layer(mlp), key)
         with _lock:
-            cached[key] = ready
+            cached[key] = prepared
             while len(cached) > 1 and (
                 len(cached) > MAX_CACHED
                 or sum(map(_nbytes, cached.values())) > MAX_CACHED_BYTES
             ):
                 del cached[next(iter(cached))]  # the oldest
-    return ready
+    return prepared
 
 
-def _nbytes(ready: _Ready) -> int:
-    return (
-        ready.layout.table.nbytes + ready.layout.numbers.nbytes if ready.layout else 0
-    )
+def _nbytes(prepared: Prepared) -> int:
+    layout = prepared.layout
+    return layout.table.nbytes + layout.numbers.nbytes if layout else 0
 
 
-def _prepared(mlp: MLP, key: Key) -> _Ready:
-    run, arrays = _kernel(), None
+def _prepare(mlp: MLP, key: Key) -> Prepared:
+    """Choose the method for a request of a network with a hidden layer, and prepare it.
+
+    A whole tensor without the compiled loop is computed by matrix products.
+    """
+    compiled = _compiled_loop() is not None
+    matrix_products = Prepared(None, NO_NUMBERS, None, {})
     if isinstance(key, int) and (
-        not run or not key or entries(mlp.dim, key) * 2**key > LONGEST
+        not compiled or key == 0 or entries(mlp.dim, key) * 2**key > LONGEST
     ):
-        return _Ready(None, mlp.weights[0], None, {})
-    request, letters, names = written(mlp, key)
-    if run:
-        from paperlib.taylor.compiled.layout import layout
+        return matrix_products
+    request, slopes, names = translate(mlp, key)
+    layout = None
+    if compiled:
+        from paperlib.taylor.compiled.layout import lay_out
 
-        arrays = layout(mlp, request, letters)
-    return _Ready(
-        request if arrays or not isinstance(key, int) else None,
-        letters,
-        arrays,
-        dict.fromkeys(names),
-    )
+        layout = lay_out(mlp, request, slopes)
+    if layout is None and isinstance(key, int):
+        return matrix_products
+    return Prepared(request, slopes, layout, dict.fromkeys(names))
 
 
 def evaluate(
-    mlp: MLP, key: Key, ready: _Ready, at: Floats, vectors: Sequence[Floats] = ()
+    mlp: MLP, key: Key, prepared: Prepared, at: Floats, vectors: Sequence[Floats] = ()
 ) -> Floats:
-    """Return a result other than a whole tensor at a batch of centres; (..., [outputs,] indices [, dim]), or (..., [outputs]).
+    """Return a result other than a whole tensor at a batch of centres.
 
-    `at` and the vectors, arrays (..., dim), broadcast. A ValueError if a neuron sits at a kink, a result overflows float64 or
-    memory is short.
+    Parameters
+    ----------
+    mlp : MLP
+        The network.
+    key : tuple of tuple, or LaplacianKey
+        The request.
+    prepared : Prepared
+        The result of `prepare` for the network and the request.
+    at : ndarray of float64, shape (..., dim)
+        The centres.
+    vectors : sequence of ndarray of float64, each of shape (..., dim)
+        The directions of the request, in the order of `prepared.names`. They broadcast
+        with `at`.
+
+    Returns
+    -------
+    ndarray of float64
+        Derivatives (..., [outputs,] tuples), gradients (..., [outputs,] tuples, dim) or
+        Laplacians (..., [outputs]).
+
+    Raises
+    ------
+    ValueError
+        If a neuron sits at a kink, a result overflows float64, or memory is short.
     """
     arrays = at, *vectors
-    if vectors and {each.shape for each in vectors} != {at.shape}:
+    if vectors and {vector.shape for vector in vectors} != {at.shape}:
         at, *vectors = _broadcast(at, vectors)
-    points, given = _flat(at), NONE
-    if len(vectors) == 1:
-        given = _flat(vectors[0])
-    elif vectors:
-        _memory(8 * len(vectors) * at.size)
-        given = np.concatenate(vectors, axis=None, dtype=np.float64)
-    out, centres = _looped(ready.layout, points, given), len(points) // mlp.dim
+    points = _flat(at)
+    directions = _flat_vectors(vectors)
+    count = len(points) // mlp.dim
+    out = _run_loop(prepared.layout, points, directions)
     if out is None:
-        for name, each in zip(("at", *ready.names), arrays):
-            validation.finite(name, each)
-        found = _with_numpy(
-            mlp,
-            ready,
-            points.reshape(-1, mlp.dim),
-            given.reshape(len(vectors), centres, mlp.dim),
+        for name, array in zip(("at", *prepared.names), arrays):
+            validation.finite(name, array)
+        shaped = directions.reshape(len(vectors), count, mlp.dim)
+        values, gradients = _run_numpy(
+            mlp, prepared, points.reshape(-1, mlp.dim), shaped
         )
     else:
-        found = _parts(ready.layout, out, centres)
-    values, gradients = found
-    # (outputs, n, ..)
-    result = gradients[..., : mlp.dim].swapaxes(1, 2) if gradients.size else values
-    if isinstance(key, Sum):
+        values, gradients = _parts(prepared.layout, out, count)
+    result = values
+    if gradients.size:  # (outputs, n, gradients, dim)
+        result = gradients[..., : mlp.dim].swapaxes(1, 2)
+    if isinstance(key, LaplacianKey):
         result = result[..., 0]
     result = result[0] if mlp.outputs == 1 else result.swapaxes(0, 1)
     return result.reshape(at.shape[:-1] + result.shape[1:])
 
 
 def _broadcast(at: Floats, vectors: Sequence[Floats]) -> list[Floats]:
-    """Return centres and directions in one shape, or refuse them."""
-    shapes = [each.shape for each in vectors]
+    """Return centres and directions in one shape."""
+    shapes = [vector.shape for vector in vectors]
     try:
         full = np.broadcast_shapes(at.shape, *shapes)
     except ValueError:
-        text = ", ".join(map(str, shapes))
         raise ValueError(
-            f"directions: shapes {text}; must broadcast with at, {at.shape}"
+            f"directions: shapes {', '.join(map(str, shapes))}; "
+            f"must broadcast with at, {at.shape}"
         ) from None
-    return [np.broadcast_to(each, full) for each in (at, *vectors)]
+    return [np.broadcast_to(array, full) for array in (at, *vectors)]
 
 
-def tensor(mlp: MLP, order: int, ready: _Ready, at: Floats) -> Floats:
-    """The packed tensors (C, ..., [outputs]) of an order at centres that are checked."""
-    of, out = ready.layout, _looped(ready.layout, _flat(at), NONE)
-    if of is None or out is None:
+def tensor(mlp: MLP, order: int, prepared: Prepared, at: Floats) -> Floats:
+    """Return the packed tensors of an order, of shape (C, ..., [outputs]).
+
+    `prepared` is the result of `prepare(mlp, order)`, and `at` has the shape (..., dim).
+    """
+    layout = prepared.layout
+    out = _run_loop(layout, _flat(at), NO_NUMBERS)
+    if layout is None or out is None:
         validation.finite("at", at)
         return whole(mlp, order, at)
-    if at.ndim == 1 and of.outputs == 1:
-        return out[: of.entries or of.dim]
-    values, gradients = _parts(of, out, at.size // of.dim)
-    found = values if order > 1 else gradients[:, 0, :, : mlp.dim]
+    if at.ndim == 1 and layout.outputs == 1:
+        return out[: layout.entries or layout.dim]
+    values, gradients = _parts(layout, out, at.size // layout.dim)
+    packed = values if order > 1 else gradients[:, 0, :, : mlp.dim]
     if mlp.outputs == 1:
-        return np.moveaxis(found.reshape(*at.shape[:-1], -1), -1, 0)
-    return np.moveaxis(found.reshape(mlp.outputs, *at.shape[:-1], -1), (-1, 0), (0, -1))
+        return np.moveaxis(packed.reshape(*at.shape[:-1], -1), -1, 0)
+    return np.moveaxis(
+        packed.reshape(mlp.outputs, *at.shape[:-1], -1), (-1, 0), (0, -1)
+    )
 
 
 def whole(mlp: MLP, order: int, at: Floats) -> Floats:
-    """The packed tensors without a program: the same bits whether numba is there or not."""
+    """Return the packed tensors of an order without a program.
+
+    They have the same bits whether numba is installed or not.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        packed = (
-            np.array(mlp(at))[None]
-            if order == 0
-            else centroid.derivatives(mlp, order, at)
-        )
+        if order == 0:
+            packed = np.array(mlp(at))[None]
+        else:
+            packed = centroid.derivatives(mlp, order, at)
     if not np.isfinite(packed).all():
         raise ValueError(
-            f"mlp, at: derivatives of order {order} are beyond 1.8e308; {SMALLER}"
+            f"mlp, at: derivatives of order {order} overflow float64; {SMALLER}"
         )
     return packed
 
@@ -202,126 +261,191 @@ def _memory(nbytes: int) -> None:
 
 
 def _flat(array: Floats) -> Floats:
-    """The numbers of an array in an array of the one kind for which the loop is compiled, copied only if that is needed."""
+    """Return an array as the loop takes it: aligned native float64, one axis.
+
+    The numbers are copied only if the array is not of this kind.
+    """
     if array.flags.carray and array.dtype is FLOAT:
         return array.reshape(-1)
     _memory(8 * array.size)
     return np.array(array, dtype=np.float64, order="C").reshape(-1)
 
 
-def _looped(of: Layout | None, points: Floats, given: Floats) -> Floats | None:
+def _flat_vectors(vectors: Sequence[Floats]) -> Floats:
+    """Return arrays of one shape, one after the other, as `_flat` does."""
+    if len(vectors) == 1:
+        return _flat(vectors[0])
+    if not vectors:
+        return NO_NUMBERS
+    _memory(8 * len(vectors) * vectors[0].size)
+    return np.concatenate(vectors, axis=None, dtype=np.float64)
+
+
+def _run_loop(
+    layout: Layout | None, points: Floats, directions: Floats
+) -> Floats | None:
     """Run the compiled loop; return its results for `_parts`.
 
-    None without a compiled loop, or if a neuron sits at a kink or a number is not finite.
+    Return None without a compiled loop, or if a neuron sits at a kink or a number is
+    not finite.
     """
-    run = _kernel()
-    if of is None or run is None:
+    run = _compiled_loop()
+    if layout is None or run is None:
         return None
-    centres = len(points) // of.dim
-    together = min(of.together, centres)
-    numbers, work = centres * of.results, together * of.work
-    _memory(8 * (numbers + work))
-    out = np.zeros(numbers + BEYOND)
-    return (
-        out
-        if run(points, given, out, np.empty(work), together, of.table, of.numbers)
-        else None
-    )
+    count = len(points) // layout.dim
+    together = min(layout.together, count)
+    work_size = together * layout.work
+    _memory(8 * (count * layout.results + work_size))
+    out = np.zeros(count * layout.results + BEYOND)
+    work = np.empty(work_size)
+    finite = run(points, directions, out, work, together, layout.table, layout.numbers)
+    return out if finite else None
 
 
-def _parts(of: Any, out: Floats, centres: int) -> tuple[Floats, Floats]:
-    """The derivatives (outputs, n, entries) and the gradients (outputs, gradients, n, columns) in the results of the loop."""
-    end = of.outputs * centres * of.entries
-    values = out[:end].reshape(of.outputs, centres, of.entries)
-    if not of.gradients:
-        return values, NONE
-    return values, out[end : centres * of.results].reshape(
-        of.outputs, of.gradients, centres, of.columns
-    )
+def _parts(layout: Any, out: Floats, count: int) -> tuple[Floats, Floats]:
+    """Return views of the results of the loop at `count` centres.
+
+    These are the derivatives (outputs, n, entries) and the gradients (outputs,
+    gradients, n, columns).
+    """
+    end = layout.outputs * count * layout.entries
+    values = out[:end].reshape(layout.outputs, count, layout.entries)
+    if not layout.gradients:
+        return values, NO_NUMBERS
+    shape = layout.outputs, layout.gradients, count, layout.columns
+    return values, out[end : count * layout.results].reshape(shape)
 
 
-def _with_numpy(
-    mlp: MLP, ready: _Ready, points: Floats, given: Floats
+def _run_numpy(
+    mlp: MLP, prepared: Prepared, points: Floats, directions: Floats
 ) -> tuple[Floats, Floats]:
-    """Compute the results of `_parts` with NumPy, in chunks of centres that fit into the processor's cache."""
-    assert ready.request is not None, "there is a program for all but whole tensors"
-    mlp = with_hidden(mlp)
-    first = programs(ready.request, executor.RUN, mlp.depth)[0]
-    results = (
-        mlp.outputs * len(points) * (first.entries + len(first.gradients) * mlp.dim)
-    )
-    _memory(16 * results)  # the parts, and the whole
-    size = CHUNK_BYTES // executor.bytes_each(mlp, ready.request)
-    parts = []
+    """Return the results of `_parts` by NumPy.
+
+    `points` has the shape (n, dim), `directions` the shape (given, n, dim). Chunks of
+    centres fit into the processor's cache.
+    """
+    assert prepared.request is not None, "only whole tensors have no program"
+    mlp = with_hidden_layer(mlp)
+    first = programs(prepared.request, executor.RUN, mlp.depth)[0]
+    columns = first.entries + len(first.gradients) * mlp.dim
+    _memory(16 * mlp.outputs * len(points) * columns)  # the chunks, and their union
+    size = CHUNK_BYTES // executor.bytes_each(mlp, prepared.request)
+    results = []
     with np.errstate(over="ignore", invalid="ignore"):
         for chunk in chunks.slices(len(points), size):
-            slopes = [each[chunk] @ mlp.weights[0].T for each in given]
-            letters = [*ready.letters[:, None], *slopes]
-            parts.append(executor.execute(mlp, ready.request, letters, points[chunk]))
-    values, gradients = (np.concatenate(each, axis=-2) for each in zip(*parts))
-    return validation.representable(
-        "mlp, at", values, SMALLER
-    ), validation.representable("mlp, at", gradients, SMALLER)
+            given = [direction[chunk] @ mlp.weights[0].T for direction in directions]
+            slopes = [*prepared.slopes[:, None], *given]
+            results.append(
+                executor.execute(mlp, prepared.request, slopes, points[chunk])
+            )
+    values, gradients = (np.concatenate(parts, axis=-2) for parts in zip(*results))
+    for result in (values, gradients):
+        validation.representable("mlp, at", result, SMALLER)
+    return values, gradients
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Compiled:
-    """The derivatives of one request as a function of the centre; made by `compile`.
+    """The derivatives of one request as a function of the centre; see `compile`.
 
     Threads may share it. It is pickled as its network and its request.
+
+    Attributes
+    ----------
+    mlp : MLP
+        The network.
+    request : int, tuple of tuple, or LaplacianKey
+        The checked request.
     """
 
     mlp: MLP
     request: Key
-    _ready: _Ready
+    _prepared: Prepared
 
     def __repr__(self) -> str:
         return f"compile({self.mlp}, {self.request})"
 
     def __reduce__(self) -> tuple:
-        return _of_key, (self.mlp, self.request)
+        return _compile_key, (self.mlp, self.request)
 
     @property
     def method(self) -> str:
-        """'compiled loop', 'NumPy program' or 'matrix products'."""
-        return (
-            "compiled loop"
-            if self._ready.layout
-            else "NumPy program"
-            if self._ready.request
-            else "matrix products"
-        )
+        """Return 'compiled loop', 'NumPy program' or 'matrix products'.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], "exp")
+        >>> compile(mlp, 0).method
+        'matrix products'
+        """
+        if self._prepared.layout:
+            return "compiled loop"
+        return "NumPy program" if self._prepared.request else "matrix products"
 
     def __call__(self, at: ArrayLike, **directions: ArrayLike) -> Floats:
-        """Return the derivatives at centres (..., dim); see `compile` for the shapes and the errors.
+        """Return the derivatives at centres.
 
         Parameters
         ----------
         at : array_like of float, shape (..., dim)
+            The centre, or a batch of centres.
         **directions : array_like of float, shape (..., dim)
             The directions that the request names. They broadcast with `at`.
+
+        Returns
+        -------
+        ndarray of float64
+            Packed tensors (C, ..., [outputs]), chosen derivatives (..., [outputs,]
+            tuples), gradients (..., [outputs,] tuples, dim), or Laplacians (...,
+            [outputs]).
+
+        Raises
+        ------
+        TypeError
+            If the directions are not those of the request.
+        ValueError
+            If an array has another shape or is not finite, a neuron sits at a kink
+            (order 2 or higher), or a result overflows float64.
+
+        Examples
+        --------
+        >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
+        >>> compile(mlp, [("v", "v")])([0.0, 0.0], v=[[1.0, 0.0], [0.0, 1.0]])
+        array([[1.],
+               [4.]])
         """
-        mlp, key, ready = self.mlp, self.request, self._ready
-        where = array("at", at, mlp.dim)
-        if (directions or ready.names) and ready.names.keys() != directions.keys():
-            wanted = ", ".join(ready.names) or "none"
+        mlp, key, prepared = self.mlp, self.request, self._prepared
+        centre = array("at", at, mlp.dim)
+        names = prepared.names
+        if (directions or names) and names.keys() != directions.keys():
             raise TypeError(
-                f"directions: {', '.join(directions) or 'none'} given; the request names {wanted}"
+                f"directions: {', '.join(directions) or 'none'} given; "
+                f"must be {', '.join(names) or 'none'}"
             )
         if isinstance(key, int):
-            return tensor(mlp, key, ready, where)
-        vectors = [array(name, directions[name], mlp.dim) for name in ready.names]
-        return evaluate(mlp, key, ready, where, vectors)
+            return tensor(mlp, key, prepared, centre)
+        vectors = [array(name, directions[name], mlp.dim) for name in names]
+        return evaluate(mlp, key, prepared, centre, vectors)
 
 
 def centres(mlp: MLP, at: ArrayLike | None) -> Floats:
-    """Return the centres as an array (..., dim), the origin if `at` is None; see `array`."""
+    """Return the centres as an array (..., dim); the origin if `at` is None.
+
+    See `array` for the checks.
+    """
     validation.instance("mlp", mlp, MLP)
     return np.zeros(mlp.dim) if at is None else array("at", at, mlp.dim)
 
 
 def array(name: str, value: Any, dim: int) -> Floats:
-    """Return a float64 array (..., dim). A float64 array is not checked for finite numbers: the compiled loop does that."""
+    """Return a float64 array (..., dim).
+
+    A float64 array is not checked for finite numbers, because the loop does that.
+    """
     if (
         type(value) is np.ndarray
         and value.dtype.char == "d"
@@ -333,12 +457,12 @@ def array(name: str, value: Any, dim: int) -> Floats:
     return validation.real_array(name, value, last=dim)
 
 
-def _of_key(mlp: MLP, key: Key) -> Compiled:
+def _compile_key(mlp: MLP, key: Key) -> Compiled:
     return Compiled(mlp, key, prepare(mlp, key))
 
 
 def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled:
-    """Return a function of the centre that computes the requested derivatives of a network.
+    """Return a function of the centre that computes derivatives of a network.
 
     The part of the work that does not depend on the centre is done here: the products
     of the centroid rule are written as a program, which a compiled loop executes at
@@ -349,13 +473,14 @@ def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled
     Parameters
     ----------
     mlp : MLP
+        The network.
     request : int, sequence of tuple, 'laplacian' or 'bilaplacian'
         An integer from 0 to 20 requests the tensor of all derivatives of that order, as
         in `derivative_tensor`. A sequence requests one derivative for each tuple, with
-        1 to 20 entries and at most ten different ones: the number of an input stands
+        1 to 20 entries and at most ten different ones. The number of an input stands
         for the derivative by that input, a name such as 'v' for the derivative along a
         direction given at each call, and one `...` for the gradient of the derivative
-        that the other entries request. All tuples have a `...`, or none has.
+        that the other entries request. Either all tuples have a `...` or none.
     metric : array_like of float, shape (dim,) or (dim, dim), optional
         The weights of second derivatives in a Laplacian; see `laplacian`.
 
@@ -369,14 +494,14 @@ def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled
     Raises
     ------
     TypeError, ValueError
-        If the request has another form, or has an index that is not an input's.
+        If the request has another form, or an index is not an input.
 
     Notes
     -----
-    `method` of the result says how it is computed. 'compiled loop': with numba, for all
-    activations but `Custom`. 'NumPy program': otherwise, some ten to a hundred times
-    slower for small networks. 'matrix products': large whole tensors (from about 64
-    inputs at order 3, 16 at order 5), and all whole tensors without numba. The first
+    The result's `method` is 'compiled loop' with numba, for all activations except
+    `Custom`. Otherwise it is 'NumPy program', which is ten to a hundred times slower
+    for small networks. Large whole tensors (from about 64 inputs at order 3, 16 at
+    order 5) and all whole tensors without numba are 'matrix products'. The first
     request in a process loads the compiled loop in a fifth of a second; the first on a
     machine compiles it in two seconds.
 
@@ -384,7 +509,7 @@ def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled
     --------
     >>> mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "exp")    # exp(x + 2 y)
     >>> hessian = compile(mlp, 2)
-    >>> hessian([[0.0, 0.0], [1.0, -0.5]])                           # xx, xy, yy; at two centres
+    >>> hessian([[0.0, 0.0], [1.0, -0.5]])    # xx, xy, yy at two centres
     array([[1., 1.],
            [2., 2.],
            [4., 4.]])
@@ -397,18 +522,17 @@ def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled
     validation.instance("mlp", mlp, MLP)
     if isinstance(request, str):
         validation.choice("request", request, ("laplacian", "bilaplacian"))
-        return _of_key(mlp, sum_of(mlp, 1 + (request == "bilaplacian"), metric))
+        power = 2 if request == "bilaplacian" else 1
+        return _compile_key(mlp, laplacian_key(mlp, power, metric))
     if metric is not None:
         raise ValueError(
-            f"metric: given for request = {validation.brief(request)}; must be given for a Laplacian alone"
+            f"metric: given for request = {validation.brief(request)}; "
+            "must be given only for a Laplacian"
         )
     try:
         items: Any = iter(request)
     except TypeError:
-        return _of_key(
-            mlp,
-            validation.integer(
-                "request", request, minimum=0, limit=validation.TENSOR_ORDER
-            ),
-        )
-    return _of_key(mlp, indices_of("request", items, mlp.dim, named=True))
+        limit = validation.TENSOR_ORDER
+        order = validation.integer("request", request, minimum=0, limit=limit)
+        return _compile_key(mlp, order)
+    return _compile_key(mlp, check_indices("request", items, mlp.dim, named=True))

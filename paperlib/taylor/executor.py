@@ -1,7 +1,11 @@
-"""Execute a program with NumPy: the reference for the compiled loop (`interpreter`), and the method where that is not available."""
+"""Execute a program with NumPy.
+
+This is the reference for the compiled loop (`compiled.interpreter`), and the method
+where that loop is not available.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
@@ -9,71 +13,91 @@ from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, activation_derivatives
 from paperlib.taylor.program import ONWARD, Program, Request, programs
 
-RUN = 8  # the entries of a run of dot products, which do not matter here
+RUN = 8  # the largest number of dot products in a record; any number would do here
+Rows: TypeAlias = dict[int, Floats]  # a layer's rows by number, each (1 or n, units)
 
 
 def bytes_each(mlp: MLP, request: Request) -> int:
-    """Bytes that one centre takes in `execute`, beside the result."""
-    written = programs(request, RUN, mlp.depth)
-    return 16 * sum(each.rows * len(bias) for each, bias in zip(written, mlp.biases))
+    """Return the bytes that one centre takes in `execute`, besides the result."""
+    layers = programs(request, RUN, mlp.depth)
+    return 16 * sum(layer.rows * len(bias) for layer, bias in zip(layers, mlp.biases))
 
 
-def _play(rows: dict[int, Any], products: np.ndarray) -> None:
+def _execute_products(rows: Rows, products: np.ndarray) -> None:
+    """Add the products to `rows`."""
     for out, left, right, first, weight in products.tolist():
-        term = (
-            rows[left] * rows[right]
-            if weight == 1
-            else weight * rows[left] * rows[right]
-        )
+        factor = rows[left] if weight == 1 else weight * rows[left]
+        term = factor * rows[right]
         rows[out] = term if first else rows[out] + term
 
 
 def execute(
-    mlp: MLP, request: Request, letters: Sequence[Floats], at: Floats
+    mlp: MLP, request: Request, slopes: Sequence[Floats], at: Floats
 ) -> tuple[Floats, Floats]:
-    """Return the derivatives and the gradients of a request.
+    """Return the derivatives and the gradients of a request; they may be not finite.
 
-    `at` holds centres (n, dim), `letters` the first layer's slopes along each direction, (1 or n, units). The
-    results have shapes (outputs, n, indices) and (outputs, gradients, n, dim), and may be not finite.
+    Parameters
+    ----------
+    mlp : MLP
+        A network with at least one hidden layer.
+    request : Derivatives or Laplacian
+        The requested derivatives.
+    slopes : sequence of ndarray of float64, each of shape (1 or n, units)
+        The derivative of the first layer's z along each direction.
+    at : ndarray of float64, shape (n, dim)
+        The centres.
+
+    Returns
+    -------
+    values : ndarray of float64, shape (outputs, n, entries)
+        The derivatives.
+    gradients : ndarray of float64, shape (outputs, gradients, n, dim)
+        The gradients.
     """
-    layers: list[tuple[Program, dict[int, Any]]] = []
-    received: dict[int, Any] = {}
+    layers: list[tuple[Program, Rows]] = []
     written = programs(request, RUN, mlp.depth)
-    for number, (each, phi, weight) in enumerate(
-        zip(written, activation_derivatives(mlp, at, written[0].order), mlp.weights)
-    ):
-        rows = dict(enumerate(phi))
-        rows |= {each.order + 1 + n: row @ weight.T for n, row in received.items()}
-        rows |= dict(zip(each.letters, letters)) if number == 0 else {}
-        # those that the way down needs
-        layers = ([] if each.forward_only else layers) + [(each, dict(rows))]
-        _play(rows, each.up)
-        received = {row - ONWARD: value for row, value in rows.items() if row > ONWARD}
-    found = [_down(mlp, layers, output, len(at)) for output in range(mlp.outputs)]
-    values, gradients = zip(*found)
+    order = written[0].order
+    z_rows = dict(zip(written[0].direction_rows, slopes))
+    phis = activation_derivatives(mlp, at, order)
+    for program, phi, weights in zip(written, phis, mlp.weights[1:]):
+        own = dict(enumerate(phi)) | z_rows
+        if program.forward_only:  # only the last layer is needed on the way down
+            layers.clear()
+        layers.append((program, own))
+        rows = dict(own)
+        _execute_products(rows, program.up)
+        z_rows = {
+            order + 1 + row - ONWARD: value @ weights.T
+            for row, value in rows.items()
+            if row > ONWARD
+        }
+    results = [_down(mlp, layers, output, len(at)) for output in range(mlp.outputs)]
+    values, gradients = zip(*results)
     return np.stack(values), np.stack(gradients)
 
 
 def _down(
-    mlp: MLP, layers: list[tuple[Program, dict[int, Any]]], output: int, centres: int
+    mlp: MLP, layers: list[tuple[Program, Rows]], output: int, centres: int
 ) -> tuple[Floats, Floats]:
-    """Carry the adjoint of one output down; return its derivatives and gradients."""
+    """Carry the adjoint of one output down; return its derivatives and gradients.
+
+    `layers` holds the programs of the hidden layers and the layers' own rows.
+    """
     first = layers[0][0]
-    values, gradients = (
-        np.zeros((centres, first.entries)),
-        np.zeros((len(first.gradients), centres, mlp.dim)),
-    )
-    adjoint: dict[int, Any] = {0: mlp.weights[-1][None, output]}
-    for (each, own), weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
-        rows = own | {each.kept + n: row for n, row in adjoint.items()}
-        _play(rows, each.down)
-        for entry, left, right, count, times in each.dots.tolist():
-            for n in range(count):
-                values[:, entry + n] += times * (rows[left] * rows[right + n]).sum(
-                    axis=-1
-                )
+    values = np.zeros((centres, first.entries))
+    gradients = np.zeros((len(first.gradients), centres, mlp.dim))
+    adjoint: Rows = {0: mlp.weights[-1][None, output]}
+    for (program, own), weights in zip(reversed(layers), reversed(mlp.weights[:-1])):
+        rows = own | {program.own_rows + n: row for n, row in adjoint.items()}
+        _execute_products(rows, program.down)
+        for entry, left, right, length, weight in program.dots.tolist():
+            for n in range(length):
+                products = rows[left] * rows[right + n]
+                values[:, entry + n] += weight * products.sum(axis=-1)
         adjoint = {
-            row - ONWARD: value @ weight for row, value in rows.items() if row >= ONWARD
+            row - ONWARD: value @ weights
+            for row, value in rows.items()
+            if row >= ONWARD
         }
     for gradient, place in zip(gradients, first.gradients):
         if place in adjoint:

@@ -14,7 +14,7 @@ from paperlib._support import validation
 from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.compilation import array, centres, evaluate, prepare
-from paperlib.taylor.requests import Key, Sum, indices_of, sum_of
+from paperlib.taylor.requests import Key, LaplacianKey, check_indices, laplacian_key
 
 
 def partial_derivatives(
@@ -55,7 +55,7 @@ def partial_derivatives(
     array([1., 4., 8.])
     """
     points = centres(mlp, at)
-    return _evaluate(mlp, indices_of("indices", indices, mlp.dim), points)
+    return _evaluate(mlp, check_indices("indices", indices, mlp.dim), points)
 
 
 def _evaluate(mlp: MLP, key: Key, at: Floats, *directions: Floats) -> Floats:
@@ -186,7 +186,7 @@ def laplacian(
     (array(5.), array(-3.))
     """
     points = centres(mlp, at)
-    return _evaluate(mlp, sum_of(mlp, 1, metric), points)
+    return _evaluate(mlp, laplacian_key(mlp, 1, metric), points)
 
 
 def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
@@ -222,4 +222,4 @@ def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
     >>> bilaplacian(mlp)
     array(25.)
     """
-    return _evaluate(mlp, Sum(2), centres(mlp, at))
+    return _evaluate(mlp, LaplacianKey(2), centres(mlp, at))

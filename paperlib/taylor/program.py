@@ -1,24 +1,35 @@
-"""Straight-line programs: the centroid rule written out for the derivatives that are requested.
+"""Straight-line programs: the centroid rule written out for the requested derivatives.
 
 A program is a list of products of rows for each hidden layer. A row holds one number
 for each neuron. A program depends on the request alone, so it is written once and
-executed for every network and every centre: by NumPy (`executor`) or by a compiled loop
-(`interpreter`). Large whole tensors are computed without a program, by matrix products
-(`centroid`).
+executed for every network and every centre, by NumPy (`executor`) or by a compiled loop
+(`compiled.interpreter`). Large whole tensors are computed without a program, by matrix
+products (`centroid`).
 
 A derivative is named by a multi-index, the sorted numbers of its directions. A
-direction is a unit vector or is given at each centre. With z_B the derivative of a
+direction is a unit vector or is given at each centre. Let z_B be the derivative of a
 layer's pre-activations along B, [phi^(k)]_J that of phi^(k)(z) along J (Faà di Bruno),
-and lambda_S that of the adjoint lambda = d output / d y along S,
+and lambda_S that of the adjoint lambda = d output / d y along S. Then
 
-    [phi^(k)]_J = sum over B of z_B [phi^(k+1)]_(J - B),                             [phi^(k)]_() = phi^(k)(z),
-    L^(k)_J     = sum over B of z_B L^(k+1)_(J - B) + over S of lambda_S [phi^(k)]_(J - S),   L^(k)_() = lambda phi^(k)(z),
+    [phi^(k)]_J = sum over B of z_B [phi^(k+1)]_(J - B),
+    [phi^(k)]_() = phi^(k)(z),
+    L^(k)_J = sum over B of z_B L^(k+1)_(J - B)
+            + sum over S of lambda_S [phi^(k)]_(J - S),
+    L^(k)_() = lambda phi^(k)(z),
 
 over the sub-indices B and S of J that contain its first index. Where equal indices
 occur, a term has a binomial weight. A derivative I of order n >= 2 is L^(0)_I, summed
 over all neurons of all layers, with |B| <= n/2 and |S| <= (n - 1)/2. The next layer
-receives y_J = [phi]_J, the layer below lambda_S = W^T L^(1)_S; at the inputs this is
+receives y_J = [phi]_J, the layer below lambda_S = W^T L^(1)_S. At the inputs this is
 the gradient of the derivative S.
+
+To add a kind of request, write three things. First, a NamedTuple beside `Derivatives`
+and `Laplacian`; its fields must be hashable, because programs are cached. Second, a
+function (request, run, first, last) that returns the `Program` of one layer: number the
+layer's rows, write sums of products with a `_Writer`, and list the dot products whose
+sum over all layers is the result; `program` calls it. Third, in `requests`, a key that
+users' arguments are translated to, and its case in `translate`. The two executors read
+nothing but `Program`, so they need no change.
 
 References
 ----------
@@ -29,44 +40,44 @@ References
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import combinations_with_replacement, product
 from math import comb, prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 Index: TypeAlias = tuple[int, ...]
-Term: TypeAlias = tuple[int, int, float]  # two rows and the weight of their product
-# from here on, rows that the next layer receives; larger than any number of rows
+# Two rows and the weight of their product. A row that vanishes is None.
+Term: TypeAlias = tuple[int | None, int | None, float]
+# Rows from ONWARD on are passed to the next layer. It exceeds any number of rows.
 ONWARD = 2**40
-PRODUCT = np.dtype(
-    [("out", "i8"), ("left", "i8"), ("right", "i8"), ("first", "i8"), ("weight", "f8")]
-)
-DOT = np.dtype(
-    [
-        ("entry", "i8"),
-        ("left", "i8"),
-        ("right", "i8"),
-        ("count", "i8"),
-        ("weight", "f8"),
-    ]
-)
+
+
+def record(integers: str, numbers: str = "") -> np.dtype:
+    """Return the dtype of a record; the names of its fields are separated by blanks."""
+    fields = [(name, "i8") for name in integers.split()]
+    fields += [(name, "f8") for name in numbers.split()]
+    return np.dtype(fields)
+
+
+PRODUCT = record("out left right first", "weight")
+DOT = record("entry left right length", "weight")
 
 
 class Derivatives(NamedTuple):
-    """A request for derivatives along numbered directions, and for gradients of derivatives.
+    """A request for derivatives along numbered directions, or for their gradients.
 
-    `indices` lists multi-indices; an integer n stands for all of order n >= 2. `gradients` lists multi-indices S; the result is
-    the gradient of the derivative along S.
+    `indices` lists multi-indices; an integer n stands for all of order n >= 2.
+    `gradients` lists multi-indices S. The result is the gradient of the derivative S.
     """
 
     directions: int
     indices: tuple[Index, ...] | int = ()
     gradients: tuple[Index, ...] = ()
 
-    def listed(self) -> Sequence[Index]:
-        """Return the multi-indices of `indices`, an integer written out."""
+    def multi_indices(self) -> Sequence[Index]:
+        """Return the multi-indices of `indices`; an integer is written out."""
         if isinstance(self.indices, int):
             return list(
                 combinations_with_replacement(range(self.directions), self.indices)
@@ -75,9 +86,10 @@ class Derivatives(NamedTuple):
 
 
 class Laplacian(NamedTuple):
-    """A request for the sum of second derivatives along the directions (power 1), or that sum applied twice (power 2).
+    """A request for the sum of second derivatives along the directions, to a power.
 
-    Directions from `positive` on count with a minus sign.
+    With power 2 that sum is applied twice. Directions from `positive` on count with a
+    minus sign.
     """
 
     directions: int
@@ -88,153 +100,220 @@ class Laplacian(NamedTuple):
 Request: TypeAlias = Derivatives | Laplacian
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Program:
     """The products of one hidden layer.
 
-    A layer's own rows come first, `kept` in all: phi to phi^(order), z, and its
-    derivatives. The first `forward` derivatives are received from the layer below; the
-    first layer sets those in `letters`, one for each direction. Shared rows follow,
-    which every layer overwrites: the adjoint with its derivatives, `adjoints` in all,
-    and sums. Rows from ONWARD on are passed to the next layer: y and its derivatives on
-    the way up, those of lambda on the way down. If `forward_only`, nothing is computed
-    on the way down but the output.
+    The layer's own rows come first: phi to phi^(order), z, and the derivatives of z. A
+    row of these is written for each of the first `received` derivatives from the layer
+    below; the first layer writes `direction_rows`, one for each direction. Shared rows
+    follow, which every layer overwrites: the adjoint and its derivatives, then sums.
+    Rows from ONWARD on are passed to the next layer: upward y and its derivatives,
+    downward those of lambda.
 
-    A product adds weight * left * right to the row `out`, or begins that row if `first`. A dot product adds to one of the
-    `entries` of the result; it stands for `count` ones with consecutive entries and consecutive right rows. `gradients` says
-    which of the adjoint and its derivatives are results at the inputs.
+    Attributes
+    ----------
+    order : int
+        The highest derivative of the activation.
+    entries : int
+        The number of derivatives in the result.
+    received : int
+        The number of derivatives of z that come from the layer below.
+    direction_rows : tuple of int
+        The row of the derivative of z along each direction.
+    own_rows, rows : int
+        The number of the layer's own rows, and of these and the shared rows.
+    adjoints : int
+        The number of shared rows that hold the adjoint and its derivatives.
+    gradients : tuple of int
+        The results among the rows passed downward, as offsets from ONWARD, at the first
+        layer.
+    forward_only : bool
+        If true, the downward pass stops at the last hidden layer.
+    up, down : ndarray of PRODUCT
+        The products of each pass. A product adds weight * left * right to the row
+        `out`, or sets that row if `first`.
+    dots : ndarray of DOT
+        The dot products over the neurons that are added to the result. A record stands
+        for `length` dot products with consecutive entries and consecutive right rows.
     """
 
     order: int
     entries: int
-    forward: int
-    gradients: tuple[int, ...]
-    adjoints: int
-    kept: int
+    received: int
+    direction_rows: Index
+    own_rows: int
     rows: int
-    letters: tuple[int, ...]
-    forward_only: bool
+    adjoints: int = 1
+    gradients: Index = ()
+    forward_only: bool = False
     up: np.ndarray
     down: np.ndarray
     dots: np.ndarray
 
 
-def _within(counts: Index, longest: int) -> Iterator[Index]:
-    """Yield the counts of all sub-indices of at most `longest` entries."""
+class _Dot(NamedTuple):
+    """A record of DOT."""
+
+    entry: int
+    left: int
+    right: int
+    length: int
+    weight: float
+
+
+def _counts(available: Index, max_length: int) -> Iterator[Index]:
+    """Yield how often each distinct entry occurs, for each sub-index of a multi-index.
+
+    `available` holds the counts of the multi-index itself. A sub-index has at most
+    `max_length` entries.
+    """
     return (
-        part
-        for part in product(*(range(count + 1) for count in counts))
-        if sum(part) <= longest
+        counts
+        for counts in product(*(range(count + 1) for count in available))
+        if sum(counts) <= max_length
     )
 
 
 @lru_cache(maxsize=4096)
-def _splits(pattern: Index, longest: int) -> list[tuple[Index, Index, int]]:
-    """Splits of the positions of an index as (taken, left, weight); see `_with_first`."""
-    letters = Counter(pattern[1:])
-    found = []
-    for taken in _within(tuple(letters.values()), longest - 1):
-        chosen = Counter(dict(zip(letters, taken)))
-        weight = prod(comb(letters[letter], count) for letter, count in chosen.items())
-        found.append(
-            ((0, *chosen.elements()), tuple((letters - chosen).elements()), weight)
-        )
-    return found
+def _position_splits(pattern: Index, max_length: int) -> list[tuple[Index, Index, int]]:
+    """Return the splits of `_splits` as positions in the multi-index.
+
+    `pattern` holds, for each entry, the position of the first entry equal to it. Splits
+    are the same for all multi-indices with the same pattern.
+    """
+    available = Counter(pattern[1:])
+    splits = []
+    for counts in _counts(tuple(available.values()), max_length - 1):
+        taken = Counter(dict(zip(available, counts)))
+        weight = prod(map(comb, available.values(), counts))
+        left = tuple((available - taken).elements())
+        splits.append(((0, *taken.elements()), left, weight))
+    return splits
 
 
-def _with_first(index: Index, longest: int) -> Iterator[tuple[Index, Index, int]]:
-    """Yield (taken, left, weight) for each sub-index `taken` with the first entry and at most `longest` entries."""
-    for taken, left, weight in _splits(
-        tuple(map(index.index, index)), longest
-    ):  # alike for all indices that repeat alike
+def _splits(index: Index, max_length: int) -> Iterator[tuple[Index, Index, int]]:
+    """Yield (taken, left, weight) for each sub-index `taken` with the first entry.
+
+    `taken` has at most `max_length` entries, `left` has all other entries, and `weight`
+    is the number of ways to choose equal entries.
+    """
+    pattern = tuple(map(index.index, index))
+    for taken, left, weight in _position_splits(pattern, max_length):
         yield tuple([index[i] for i in taken]), tuple([index[i] for i in left]), weight
 
 
 def _sub_indices(indices: Iterable[tuple[Index, int]]) -> list[Index]:
-    """The sub-indices, of at most the given lengths, of some multi-indices; shortest first."""
+    """Return the sub-indices of pairs (multi-index, maximal length), shortest first."""
     found = set()
-    for index, longest in indices:
-        counts = Counter(index)
-        for part in _within(tuple(counts.values()), longest):
-            found.add(tuple(Counter(dict(zip(counts, part))).elements()))
+    for index, max_length in indices:
+        available = Counter(index)
+        for counts in _counts(tuple(available.values()), max_length):
+            found.add(tuple(Counter(dict(zip(available, counts))).elements()))
     return sorted(found, key=lambda index: (len(index), index))
+
+
+def _all_indices(directions: int, max_length: int) -> list[Index]:
+    """Return all multi-indices of at most `max_length` entries, shortest first."""
+    return [
+        index
+        for length in range(max_length + 1)
+        for index in combinations_with_replacement(range(directions), length)
+    ]
 
 
 @dataclass
 class _Writer:
-    """The products of one direction of travel through a layer; each sum is formed once."""
+    """Write the products of one pass through a layer; each sum is formed once.
+
+    `z` and `adjoint` map the multi-indices of derivatives that do not vanish to their
+    rows. `rows` is the number of rows in use, hence the next free row.
+    """
 
     z: dict[Index, int]
     adjoint: dict[Index, int]
-    free: int  # the next shared row
-    products: list[tuple[int, int, int, bool, float]] = field(default_factory=list)
-    known: dict[tuple, int | None] = field(default_factory=dict)
+    rows: int
+    products: list[tuple] = field(default_factory=list)
+    formed: dict[tuple, int | None] = field(default_factory=dict)
 
-    def sum(self, terms: list[Term], out: int | None = None) -> int | None:
-        """Write a sum of products into row `out`, or into a free row; return the row, or None without terms."""
-        if not terms:
+    def sum(self, terms: Iterable[Term], out: int | None = None) -> int | None:
+        """Write a sum of products into row `out`, or into a free row.
+
+        Return the row, or None if all terms vanish.
+        """
+        present = [term for term in terms if None not in term]
+        if not present:
             return None
         if out is None:
-            out, self.free = self.free, self.free + 1
-        self.products += [
-            (out, left, right, n == 0, weight)
-            for n, (left, right, weight) in enumerate(terms)
-        ]
+            out = self.rows
+            self.rows += 1
+        for number, (left, right, weight) in enumerate(present):
+            self.products.append((out, left, right, number == 0, weight))
         return out
 
-    def row(self, k: int, index: Index, longest: int, most: int) -> int | None:
-        """The row of L^(k)_J, or of [phi^(k)]_J if `most` is below 0; None if it vanishes. See `terms`."""
-        if most < 0 and not index:
-            return k
-        key = k, index, min(longest, len(index)), min(most, len(index))
-        if key not in self.known:
-            self.known[key] = self.sum(self.terms(k, index, longest, most))
-        return self.known[key]
+    def row(self, k: int, index: Index, max_z: int, max_adjoint: int) -> int | None:
+        """Return the row of L^(k)_J, which is written if it is not there yet.
 
-    def terms(self, k: int, index: Index, longest: int, most: int) -> list[Term]:
-        """The terms of L^(k)_J, with z_B of at most `longest` entries and lambda_S of at most `most`; see `row`."""
+        The row is that of [phi^(k)]_J if `max_adjoint` is negative. See `factors` for
+        the arguments. Return None if the row vanishes.
+        """
+        if max_adjoint < 0 and not index:
+            return k
+        key = k, index, min(max_z, len(index)), min(max_adjoint, len(index))
+        if key not in self.formed:
+            self.formed[key] = self.sum(self.terms(k, index, max_z, max_adjoint))
+        return self.formed[key]
+
+    def terms(
+        self, k: int, index: Index, max_z: int, max_adjoint: int
+    ) -> Iterable[Term]:
+        """Return the terms of `row`. The rows that they need are written first."""
         if not index:
             return [(self.adjoint[()], k, 1)]
-        parts = [(self.z, k + 1, most, each) for each in _with_first(index, longest)]
-        parts += [(self.adjoint, k, -1, each) for each in _with_first(index, most)]
-        found = [
-            (rows[taken], self.row(derivative, left, longest, kind), weight)
-            for rows, derivative, kind, (taken, left, weight) in parts
-            if taken in rows
-        ]
         return [
-            (left, right, weight) for left, right, weight in found if right is not None
+            (left, self.row(*right), weight)
+            for left, right, weight in self.factors(k, index, max_z, max_adjoint)
         ]
 
+    def factors(
+        self, k: int, index: Index, max_z: int, max_adjoint: int
+    ) -> Iterator[tuple[int, tuple[int, Index, int, int], int]]:
+        """Yield the terms of L^(k)_J as (left row, arguments of `row`, weight).
 
-def _runs(
-    dots: list[tuple[int, int, int, float]], longest: int
-) -> list[tuple[int, int, int, int, float]]:
-    """Join dot products (entry, left, right, weight) with consecutive entries and right rows, at most `longest` to a run.
+        Left rows are z_B with at most `max_z` indices in B, and lambda_S with at most
+        `max_adjoint` indices in S.
+        """
+        for taken, left, weight in _splits(index, max_z):
+            if taken in self.z:
+                yield self.z[taken], (k + 1, left, max_z, max_adjoint), weight
+        for taken, left, weight in _splits(index, max_adjoint):
+            if taken in self.adjoint:
+                yield self.adjoint[taken], (k, left, max_z, -1), weight
 
-    Runs with the same right rows follow one another, so that these rows stay in cache.
+
+def _runs(dots: list[_Dot], max_length: int) -> np.ndarray:
+    """Join dot products with consecutive entries and consecutive right rows.
+
+    A run has at most `max_length` dot products. Runs with the same right rows follow one
+    another, so that these rows stay in cache.
     """
-    runs: list = []
-    begin = min((dot[2] for dot in dots), default=0)
-    for entry, left, right, weight in sorted(
-        dots, key=lambda dot: (dot[1], dot[2] - dot[0], dot[3], dot[0])
+    runs: list[_Dot] = []
+    begin = min((dot.right for dot in dots), default=0)
+    for dot in sorted(
+        dots, key=lambda dot: (dot.left, dot.right - dot.entry, dot.weight, dot.entry)
     ):
-        if runs and (right - begin) % longest:
-            first, same, row, count, other = runs[-1]
-            if (same, row + count, first + count, other) == (
-                left,
-                right,
-                entry,
-                weight,
-            ):
-                runs[-1] = (first, same, row, count + 1, weight)
+        if runs and (dot.right - begin) % max_length:
+            entry, left, right, length, weight = runs[-1]
+            if dot == (entry + length, left, right + length, 1, weight):
+                runs[-1] = _Dot(entry, left, right, length + 1, weight)
                 continue
-        runs.append((entry, left, right, 1, weight))
-    return sorted(runs, key=lambda run: ((run[2] - begin) // longest, run[1], run[2]))
+        runs.append(dot)
+    runs.sort(key=lambda run: ((run.right - begin) // max_length, run.left, run.right))
+    return np.array(runs, DOT)
 
 
 def programs(request: Request, run: int, depth: int) -> list[Program]:
-    """Write the programs of all hidden layers; see `program`."""
+    """Return the programs of all hidden layers; see `program`."""
     return [
         program(request, run, layer == 0, layer == depth - 1) for layer in range(depth)
     ]
@@ -244,189 +323,228 @@ def programs(request: Request, run: int, depth: int) -> list[Program]:
 def program(
     request: Request, run: int, first: bool = False, last: bool = False
 ) -> Program:
-    """Write the program of a hidden layer, which may be the first, or the last, or both.
+    """Return the program of one hidden layer.
 
-    What vanishes there is left out: second derivatives of the first layer's z, derivatives of the last layer's adjoint. A run
-    of dot products has at most `run` entries.
+    Rows that vanish are left out: second derivatives of the first layer's z, and
+    derivatives of the last layer's adjoint.
+
+    Parameters
+    ----------
+    request : Derivatives or Laplacian
+        The requested derivatives.
+    run : int
+        The largest number of dot products in one record of `Program.dots`.
+    first, last : bool
+        Whether the layer is the first hidden layer, and whether it is the last.
+
+    Returns
+    -------
+    Program
     """
-    return (_laplacian if isinstance(request, Laplacian) else _derivatives)(
-        request, run, first, last
-    )
+    if isinstance(request, Laplacian):
+        return _laplacian_program(request, first, last)
+    return _derivatives_program(request, run, first, last)
 
 
-def _derivatives(request: Any, run: int, first: bool, last: bool) -> Program:
-    indices, gradients = request.listed(), request.gradients
-    order = max([*map(len, indices), *(len(index) + 1 for index in gradients)])
+def _numbered(names: Iterable[Index], begin: int) -> dict[Index, int]:
+    """Return the rows of distinct names, numbered from `begin` on."""
+    return {name: row for row, name in enumerate(dict.fromkeys(names), begin)}
+
+
+def _needed(request: Derivatives) -> tuple[list[Index], list[Index]]:
+    """Return the multi-indices of the derivatives of z and of the adjoint.
+
+    Each list is sorted by length, so that () comes first.
+    """
     if isinstance(request.indices, int):  # every index up to a length is a sub-index
-        half, fewer = (
-            _all(request.directions, n) for n in (order // 2, (order - 1) // 2)
-        )
-    else:
-        half = _sub_indices(
-            [(each, len(each) // 2) for each in indices]
-            + [(each, len(each)) for each in gradients]
-        )
-        whole = [(each, len(each)) for each in gradients]
-        fewer = _sub_indices(
-            [((), 0), *((each, (len(each) - 1) // 2) for each in indices), *whole]
-        )
-    forward = [index for index in half if index]
-    singles = [(letter,) for letter in range(request.directions)]
-    z = {
-        index: order + 2 + n
-        for n, index in enumerate(dict.fromkeys([*forward, *singles]))
-    }
-    kept = order + 2 + len(z)
-    adjoint = {index: kept + n for n, index in enumerate(fewer)}
-    of_z = {index: row for index, row in z.items() if len(index) == 1 or not first}
-    of_adjoint = {index: row for index, row in adjoint.items() if not index or not last}
-
-    up = _Writer(of_z, of_adjoint, kept)
-    for place, index in enumerate(() if last else forward):
-        up.sum(up.terms(0, index, len(index), -1), ONWARD + 1 + place)
-    down = _Writer(of_z, of_adjoint, kept + len(adjoint))
-    dots = _dots(down, indices, first)
-    for place, index in enumerate(adjoint):
-        if not first or index in gradients:
-            down.sum(down.terms(1, index, len(index), len(index)), ONWARD + place)
-    return Program(
-        order,
-        len(indices),
-        len(forward),
-        tuple(map(list(adjoint).index, gradients)),
-        len(adjoint),
-        kept,
-        max(up.free, down.free),
-        tuple(z[single] for single in singles),
-        False,
-        np.array(up.products, PRODUCT),
-        np.array(down.products, PRODUCT),
-        np.array(_runs(dots, run), DOT),
+        lengths = request.indices // 2, (request.indices - 1) // 2
+        half, fewer = (_all_indices(request.directions, length) for length in lengths)
+        return half, fewer
+    whole = [(index, len(index)) for index in request.gradients]
+    half_lengths = [(index, len(index) // 2) for index in request.indices]
+    fewer_lengths = [(index, (len(index) - 1) // 2) for index in request.indices]
+    return (
+        _sub_indices([*half_lengths, *whole]),
+        _sub_indices([((), 0), *fewer_lengths, *whole]),
     )
 
 
-def _all(directions: int, longest: int) -> list[Index]:
-    return [
-        index
-        for n in range(longest + 1)
-        for index in combinations_with_replacement(range(directions), n)
-    ]
+def _derivatives_program(
+    request: Derivatives, run: int, first: bool, last: bool
+) -> Program:
+    """Return a layer's program by the centroid rule; see `program`."""
+    indices, gradients = request.multi_indices(), request.gradients
+    order = max([*map(len, indices), *(len(index) + 1 for index in gradients)])
+    needed, needed_adjoints = _needed(request)
+    received = needed[1:]
+    singles: list[Index] = [(i,) for i in range(request.directions)]
+    z = _numbered([*received, *singles], order + 2)
+    own_rows = order + 2 + len(z)
+    adjoint = _numbered(needed_adjoints, own_rows)
+    present_z = {single: z[single] for single in singles} if first else z
+    present_adjoint = _numbered([()], own_rows) if last else adjoint
+
+    up = _Writer(present_z, {}, own_rows)
+    if not last:
+        for out, index in enumerate(received, ONWARD + 1):
+            up.sum(up.terms(0, index, len(index), -1), out)
+    down = _Writer(present_z, present_adjoint, own_rows + len(adjoint))
+    dots = _dots(down, indices, first)
+    for out, index in enumerate(adjoint, ONWARD):
+        if not first or index in gradients:
+            down.sum(down.terms(1, index, len(index), len(index)), out)
+    return Program(
+        order=order,
+        entries=len(indices),
+        received=len(received),
+        direction_rows=tuple(map(z.__getitem__, singles)),
+        own_rows=own_rows,
+        rows=max(up.rows, down.rows),
+        adjoints=len(adjoint),
+        gradients=tuple(map(needed_adjoints.index, gradients)),
+        up=np.array(up.products, PRODUCT),
+        down=np.array(down.products, PRODUCT),
+        dots=_runs(dots, run),
+    )
 
 
-def _dots(
-    down: _Writer, indices: Sequence[Index], first: bool
-) -> list[tuple[int, int, int, float]]:
-    """The dot products (entry, left, right, weight) whose sum over all layers is each derivative."""
-    needed: list[tuple[int, int, tuple[int, Index, int, int], int]] = []
+def _dots(down: _Writer, indices: Sequence[Index], first: bool) -> list[_Dot]:
+    """Return the dot products whose sum over all layers is each derivative."""
+    needed = []
     for entry, index in enumerate(indices):
-        half, fewer = len(index) // 2, (len(index) - 1) // 2
-        # The gradient is known at the first layer, and there alone
-        if len(index) == 1 and first:
-            needed.append((entry, down.z[index], (1, (), 1, 0), 1))
-        for taken, left, weight in _with_first(index, half):
-            if taken in down.z:
-                needed.append((entry, down.z[taken], (1, left, half, fewer), weight))
-        for taken, left, weight in _with_first(index, fewer):
-            if taken in down.adjoint:
-                needed.append((entry, down.adjoint[taken], (0, left, half, -1), weight))
-    # In the order of a tensor's entries, so that dot products of one row with
-    # consecutive rows follow one another.
-    every = sorted(
-        {key for _, _, key, _ in needed},
+        # A first derivative is z_i lambda phi' at the first layer, and 0 elsewhere.
+        max_z = max(len(index) // 2, int(first))
+        for left, right, weight in down.factors(0, index, max_z, (len(index) - 1) // 2):
+            needed.append((entry, left, right, weight))
+    # The right rows are written in the order of a tensor's entries, so that dot
+    # products of one row with consecutive rows follow one another.
+    keys = sorted(
+        {right for _, _, right, _ in needed},
         key=lambda key: (-key[0], len(key[1]), key[1:]),
     )
-    rows = {key: down.row(*key) for key in every}
+    rows = {key: down.row(*key) for key in keys}
     return [
-        (entry, left, row, weight)
-        for entry, left, key, weight in needed
-        if (row := rows[key]) is not None
+        _Dot(entry, left, row, 1, weight)
+        for entry, left, right, weight in needed
+        if (row := rows[right]) is not None
     ]
 
 
-def _laplacian(request: Any, run: int, first: bool, last: bool) -> Program:
-    """Carry the Laplacian forward as one more derivative; for power 2 also its gradient and its own Laplacian.
+@dataclass
+class _LaplacianRows:
+    """The derivatives of y for a Laplacian; rows are written when first needed.
 
-    With q = sum z_i^2 and c_i = sum_j z_ij z_j, and L, L_i, LL the Laplacian of z, its
-    derivatives and its Laplacian,
+    The name (p, i, ..) stands for the Laplacian applied p times to the derivative along
+    i, ... With q = sum z_i^2 and c_i = sum_j z_ij z_j, and L, L_i, LL the Laplacian of
+    z, its derivatives and its Laplacian,
 
         L y   = phi' L + phi'' q,
+        y_ij  = phi' z_ij + phi'' z_i z_j,
         L y_i = phi' L_i + phi'' (z_i L + 2 c_i) + phi''' z_i q,
-        LL y  = phi' LL + phi'' (L^2 + 4 sum z_i L_i + 2 sum z_ij^2) + phi''' (2 L q + 4 sum z_i c_i) + phi'''' q^2.
+        LL y  = phi' LL + phi'' (L^2 + 4 sum z_i L_i + 2 sum z_ij^2)
+              + phi''' (2 L q + 4 sum z_i c_i) + phi'''' q^2.
+
+    `signs` holds the sign of each direction in the sums. Row k is phi^(k).
     """
-    order, every = 2 * request.power, range(request.directions)
-    pairs = list(combinations_with_replacement(every, 2)) if request.power == 2 else []
-    more = [*(("L", i) for i in every), ("LL",)] if pairs else []
-    names: list[tuple] = [*((i,) for i in every), *pairs, ("L",), *more]
-    z = {name: order + 2 + n for n, name in enumerate(names)}
-    kept = order + 2 + len(z)
-    sign = [1 if i < request.positive else -1 for i in every]
-    # all others vanish at the first layer
-    of_z = {(i,): z[i,] for i in every} if first else z
-    writer = _Writer({}, {}, kept + 1)
 
-    def terms(*given: tuple[int | None, int | None, float]) -> list[Term]:
+    writer: _Writer
+    signs: list[int]
+
+    def z(self, laplacians: int, *index: int) -> int | None:
+        """Return the row of a derivative of z, or None if it vanishes."""
+        return self.writer.z.get((laplacians, *sorted(index)))
+
+    @cached_property
+    def q(self) -> int | None:
+        """The row of q."""
+        return self.writer.sum(
+            (self.z(0, i), self.z(0, i), sign) for i, sign in enumerate(self.signs)
+        )
+
+    @cached_property
+    def c(self) -> list[int | None]:
+        """The row of each c_i."""
         return [
-            (left, right, weight)
-            for left, right, weight in given
-            if left is not None and right is not None
+            self.writer.sum(
+                (self.z(0, i, j), self.z(0, j), sign)
+                for j, sign in enumerate(self.signs)
+            )
+            for i in range(len(self.signs))
         ]
 
-    def row(*given: tuple[int | None, int | None, float]) -> int | None:
-        return writer.sum(terms(*given))
+    @cached_property
+    def curved(self) -> list[int | None]:
+        """The row of each phi'' z_i."""
+        return [self.writer.sum([(self.z(0, i), 2, 1)]) for i in range(len(self.signs))]
 
-    def at(*name: Any) -> int | None:
-        return of_z.get(name)
+    @cached_property
+    def steep(self) -> int | None:
+        """The row of phi''' q + phi'' L."""
+        return self.writer.sum([(self.q, 3, 1), (self.z(1), 2, 1)])
 
-    squares = row(*((at(i), at(i), sign[i]) for i in every))
-    sums: dict[tuple, list[Term]] = {("L",): terms((at("L"), 1, 1), (squares, 2, 1))}
-    if not last:
-        sums |= {(i,): terms((at(i), 1, 1)) for i in every}
-    if pairs:
-        c = [
-            row(*((at(min(i, j), max(i, j)), at(j), sign[j]) for j in every))
-            for i in every
-        ]
-        own = [
-            (at(i, j), at(i, j), (2 if i == j else 4) * sign[i] * sign[j])
-            for i, j in pairs
-        ]
-        own += [(at("L", i), at(i), 4 * sign[i]) for i in every]
-        second, fourth = row((at("L"), at("L"), 1), *own), row((squares, squares, 1))
-        third = row((at("L"), squares, 2), *((at(i), c[i], 4 * sign[i]) for i in every))
-        sums["LL",] = terms(
-            (at("LL"), 1, 1), (second, 2, 1), (third, 3, 1), (fourth, 4, 1)
-        )
-    if pairs and not last:
-        curved, steep = (
-            [row((at(i), 2, 1)) for i in every],
-            row((squares, 3, 1), (at("L"), 2, 1)),
-        )
-        sums |= {
-            (i, j): terms((at(i, j), 1, 1), (at(i), curved[j], 1)) for i, j in pairs
-        }
-        sums |= {
-            ("L", i): terms((at("L", i), 1, 1), (at(i), steep, 1), (c[i], 2, 2))
-            for i in every
-        }
-    none, dots = np.array([], PRODUCT), []
+    def terms(self, name: Index) -> list[Term]:
+        """Return the terms of one derivative of y."""
+        terms: list[Term] = [(self.z(*name), 1, 1)]
+        match name:
+            case (0, i, j):
+                terms.append((self.z(0, i), self.curved[j], 1))
+            case (1,):
+                terms.append((self.q, 2, 1))
+            case (1, i):
+                terms += [(self.z(0, i), self.steep, 1), (self.c[i], 2, 2)]
+            case (2,):
+                terms += self._bilaplacian()
+        return terms
+
+    def _bilaplacian(self) -> list[Term]:
+        """Return the terms of LL y without the first."""
+        second: list[Term] = [(self.z(1), self.z(1), 1)]
+        third: list[Term] = [(self.z(1), self.q, 2)]
+        for i, j in combinations_with_replacement(range(len(self.signs)), 2):
+            weight = (2 if i == j else 4) * self.signs[i] * self.signs[j]
+            second.append((self.z(0, i, j), self.z(0, i, j), weight))
+        for i, sign in enumerate(self.signs):
+            second.append((self.z(1, i), self.z(0, i), 4 * sign))
+            third.append((self.z(0, i), self.c[i], 4 * sign))
+        fourth: list[Term] = [(self.q, self.q, 1)]
+        sums = map(self.writer.sum, (second, third, fourth))
+        return [(row, k, 1) for k, row in enumerate(sums, 2)]
+
+
+def _laplacian_program(request: Laplacian, first: bool, last: bool) -> Program:
+    """Return a layer's program by the forward Laplacian; see `program`.
+
+    The Laplacian of z is carried forward as one more derivative; for power 2 also its
+    derivatives, its own Laplacian, and all second derivatives of z.
+    """
+    order, directions = 2 * request.power, range(request.directions)
+    singles: list[Index] = [(0, i) for i in directions]
+    names: list[Index] = [*singles, (1,)]
+    if request.power == 2:
+        pairs = [(0, *pair) for pair in combinations_with_replacement(directions, 2)]
+        names = [*singles, *pairs, (1,), *((1, i) for i in directions), (2,)]
+    z = _numbered(names, order + 2)
+    own_rows = order + 2 + len(z)
+    present_z = {single: z[single] for single in singles} if first else z
+    writer = _Writer(present_z, {}, own_rows + 1)
+    signs = [1 if i < request.positive else -1 for i in directions]
+    rows = _LaplacianRows(writer, signs)
+    dots = []
     if last:
-        dots = [(0, row(*sums[names[-1]]), kept, 1, 1)]
-    for place, name in enumerate(() if last else names):
-        writer.sum(sums[name], ONWARD + 1 + place)
+        dots = [(0, writer.sum(rows.terms(names[-1])), own_rows, 1, 1)]
+    else:
+        for out, name in enumerate(names, ONWARD + 1):
+            writer.sum(rows.terms(name), out)
     products = np.array(writer.products, PRODUCT)
-    up, down = (none, products) if last else (products, none)
-    letters = tuple(z[i,] for i in every)
     return Program(
-        order,
-        1,
-        len(z),
-        (),
-        1,
-        kept,
-        writer.free,
-        letters,
-        True,
-        up,
-        down,
-        np.array(dots, DOT),
+        order=order,
+        entries=1,
+        received=len(z),
+        direction_rows=tuple(map(z.__getitem__, singles)),
+        own_rows=own_rows,
+        rows=writer.rows,
+        forward_only=True,
+        up=products[:0] if last else products,
+        down=products if last else products[:0],
+        dots=np.array(dots, DOT),
     )

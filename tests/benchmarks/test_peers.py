@@ -389,7 +389,7 @@ def called(mlp, at):
     """The compiled loop with all its arguments, without what `Compiled` does at a call."""
     from paperlib.taylor.compiled.interpreter import run
 
-    of = compile(mlp, 3)._ready.layout
+    of = compile(mlp, 3)._prepared.layout
     none, out, work = np.zeros(0), np.zeros(of.entries + BEYOND), np.empty(of.work)
     return lambda: run(at, none, out, work, 1, of.table, of.numbers)
 

@@ -167,15 +167,15 @@ def test_only_needed_derivatives_are_computed():
     """Three of a thousand inputs are requested, and programs have no others."""
     mlp = network((1000, 8, 8, 1))
     assert all(
-        program(request(mlp, [(5, 5, 999), (17, 5)]), 8, first).kept == 3 + 2 + 3
+        program(request(mlp, [(5, 5, 999), (17, 5)]), 8, first).own_rows == 3 + 2 + 3
         for first in (True, False)
     )
     # As many directions as the first layer has units
-    assert program(request(mlp, "laplacian"), 8).forward == 8 + 1
+    assert program(request(mlp, "laplacian"), 8).received == 8 + 1
 
 
 def request(mlp, key):
-    return taylor.compile(mlp, key)._ready.request
+    return taylor.compile(mlp, key)._prepared.request
 
 
 def test_tuples_in_any_order_and_twice():
@@ -220,7 +220,7 @@ NET = network((3, 4, 1))
         (lambda: taylor.partial_derivatives(NET, [(0, -1)]), ValueError, r"indices\[0\] = -1: must be an integer from 0 to 2"),
         (lambda: taylor.partial_derivatives(NET, [(0,), ()]), ValueError, r"indices\[1\] = \(\): must be 1 to 20 indices"),
         (lambda: taylor.partial_derivatives(NET, [(0,) * 21]), ValueError, "must be 1 to 20 indices"),
-        (lambda: taylor.partial_derivatives(network((12, 2, 1)), [tuple(range(12))]), ValueError, "of which at most ten differ"),
+        (lambda: taylor.partial_derivatives(network((12, 2, 1)), [tuple(range(12))]), ValueError, "at most ten of them different"),
         (lambda: taylor.partial_derivatives(NET, []), ValueError, "must be one tuple or more"),
         (lambda: taylor.partial_derivatives(NET, [(0,)], [1.0]), ValueError, "at: shape"),
         (lambda: taylor.mixed_derivative(NET, []), ValueError, "directions: 0 directions; must be 1 to 10"),

@@ -51,7 +51,7 @@ def close(got, expected, digits=1e-12):
 def with_numpy(mlp, request, at, **directions):
     """The result of `compile` by the NumPy executor alone."""
     function = compile(mlp, request)
-    object.__setattr__(function, "_ready", function._ready._replace(layout=None))
+    object.__setattr__(function, "_prepared", function._prepared._replace(layout=None))
     return function(at, **directions)
 
 
@@ -142,7 +142,7 @@ def test_the_loop_and_numpy_agree(mlp, data, batch):
     function = compile(mlp, request)
     assert function.method == "compiled loop"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compilation, "_with_numpy", None)
+        patch.setattr(compilation, "_run_numpy", None)
         got = function(at, **vectors)
     close(got, with_numpy(mlp, request, at, **vectors))
     for power in ("laplacian", "bilaplacian"):
@@ -230,15 +230,15 @@ def test_against_nested_jax():
 @needs_numba
 def test_a_network_keeps_what_was_made_ready_while_it_lives(random_mlp):
     mlp = random_mlp([3, 4, 1])
-    assert prepare(mlp, 2) is prepare(mlp, 2) is compile(mlp, 2)._ready
-    kept = len(compilation._ready)
+    assert prepare(mlp, 2) is prepare(mlp, 2) is compile(mlp, 2)._prepared
+    kept = len(compilation._prepared)
     # An entry that dies with its network
     taylor.partial_derivatives(random_mlp([3, 4, 1], seed=1), [(0, 1)])
     for n in range(2 * compilation.MAX_CACHED):
         taylor.partial_derivatives(mlp, [(n % 3,) * (1 + n // 30), (n % 2,)])
     assert (
-        len(compilation._ready) == kept
-        and len(compilation._ready[mlp]) <= compilation.MAX_CACHED
+        len(compilation._prepared) == kept
+        and len(compilation._prepared[mlp]) <= compilation.MAX_CACHED
     )
 
 
@@ -290,7 +290,7 @@ def test_it_is_pickled_as_its_network_and_its_request(random_mlp):
         (
             [(0,), (0, ...)],
             ValueError,
-            "request: some tuples have a `...` and some have none",
+            "request: some tuples have a `...`; must be all tuples or no tuple",
         ),
         (
             [("not a name",)],
@@ -315,13 +315,13 @@ def test_bad_requests(random_mlp, request_, error, message):
 def test_bad_directions(random_mlp):
     product = compile(random_mlp([3, 4, 1]), [("v", ...)])
     for vectors, error, message in (
-        ({}, TypeError, "directions: none given; the request names v"),
+        ({}, TypeError, "directions: none given; must be v"),
         (
             {"v": np.ones(3), "u": np.ones(3)},
             TypeError,
-            "directions: v, u given; the request names v",
+            "directions: v, u given; must be v",
         ),
-        ({"u": np.ones(3)}, TypeError, "directions: u given; the request names v"),
+        ({"u": np.ones(3)}, TypeError, "directions: u given; must be v"),
         (
             {"v": np.ones(2)},
             ValueError,
@@ -340,7 +340,7 @@ def test_bad_directions(random_mlp):
     ):
         with pytest.raises(error, match=message):
             product(np.zeros((4, 3)), **vectors)
-    with pytest.raises(TypeError, match="directions: v given; the request names none"):
+    with pytest.raises(TypeError, match="directions: v given; must be none"):
         compile(random_mlp([3, 4, 1]), 2)(np.zeros(3), v=np.ones(3))
     with pytest.raises(ValueError, match="metric: given for request"):
         compile(random_mlp([3, 4, 1]), 2, metric=np.ones(3))
@@ -382,11 +382,11 @@ def test_a_batch_in_parts_gives_what_each_centre_gives_alone(
 ):
     monkeypatch.setattr("paperlib.taylor.compiled.layout.TOGETHER", 1)
     if not numba:
-        monkeypatch.setattr(compilation, "_kernel", lambda: None)
+        monkeypatch.setattr(compilation, "_compiled_loop", lambda: None)
         monkeypatch.setattr(compilation, "CHUNK_BYTES", 2**14)
     at, v = np.random.default_rng(1).uniform(-1, 1, (2, 43, 3))
     function = compile(random_mlp([3, 5, 4, 2], "silu"), request_)
-    vectors = {"v": v} if "v" in function._ready.names else {}
+    vectors = {"v": v} if "v" in function._prepared.names else {}
     alone = [function(x, **dict.fromkeys(vectors, y)) for x, y in zip(at, v)]
     close(function(at, **vectors), np.array(alone), 1e-13)
 
@@ -430,7 +430,7 @@ def test_the_cache_of_a_network_is_bounded_in_bytes(random_mlp, monkeypatch):
     mlp = random_mlp([64, 64, 64, 1])
     for scale in range(1, 20):
         taylor.laplacian(mlp, metric=np.full(64, float(scale)))
-    assert sum(map(compilation._nbytes, compilation._ready[mlp].values())) <= 2**20
+    assert sum(map(compilation._nbytes, compilation._prepared[mlp].values())) <= 2**20
 
 
 def test_arrays_of_other_byte_orders_and_warnings(random_mlp):

@@ -137,7 +137,12 @@ def test_gradients_of_networks_wide_at_one_end(dim, hidden):
             "left)), VECTOR([5.0] * LANES)",
             "[10.]\n",
         ),
-        ("taylor/compiled/layout.py", "kept rows depth", "kept depth rows", "[2.]\n"),
+        (
+            "taylor/compiled/layout.py",
+            "own_rows rows depth",
+            "own_rows depth rows",
+            "[2.]\n",
+        ),
     ],
 )
 def test_a_loop_that_was_kept_is_not_taken_for_one_of_other_sources(
@@ -230,7 +235,7 @@ for widths, order in (([1, 64, 1], 2), ([2, 64, 1], 2), ([1, 64, 3], 3), ([3, 64
     random = np.random.default_rng(0)
     weights = [random.normal(size=(out, into)) for into, out in zip(widths, widths[1:])]
     mlp = MLP(weights, [random.normal(size=len(w)) for w in weights], "gelu")
-    of = taylor.compile(mlp, order)._ready.layout
+    of = taylor.compile(mlp, order)._prepared.layout
     each, size = of.work, of.entries
     for centres in (1, 5, 9):
         pages = -(-8 * each * centres // mmap.PAGESIZE) * mmap.PAGESIZE

@@ -150,7 +150,7 @@ def _add_dots(
     units, shared = width // centres, at.shared - at.kept * width
     for number in range(begin, begin + count):
         each = products[number]
-        some, weight = each.count, each.weight
+        some, weight = each.length, each.weight
         x, y = (
             (at.own if each.left < at.kept else shared) + each.left * width,
             shared + each.right * width,
@@ -239,7 +239,7 @@ def _of(sources: int) -> Callable:
         dim, order, kept, entries, depth, n = (
             head.dim,
             head.order,
-            head.kept,
+            head.own_rows,
             head.entries,
             head.depth,
             len(at) // head.dim,
@@ -273,7 +273,7 @@ def _of(sources: int) -> Callable:
                     product(
                         work,
                         y,
-                        head.forward * centres,
+                        head.received * centres,
                         below,
                         numbers,
                         of.forward,
@@ -295,9 +295,9 @@ def _of(sources: int) -> Callable:
                         work,
                         of_z,
                     )
-                    for i in range(head.letters):
+                    for i in range(head.directions):
                         to, given = (
-                            own + table[head.letter + i] * width,
+                            own + table[head.direction + i] * width,
                             i - head.constants,
                         )
                         if given >= 0:
@@ -316,7 +316,7 @@ def _of(sources: int) -> Callable:
                             )
                         # The same for all centres: such a row stays where it is while
                         # it keeps its length.
-                        elif start == 0 or centres < together or not head.step:
+                        elif start == 0 or centres < together or not head.keep:
                             _repeat(
                                 row(work, to, width),
                                 numbers,
@@ -351,18 +351,18 @@ def _of(sources: int) -> Callable:
                             length,
                         )
                 below_own = own
-                if not head.step:  # the next layer overwrites this one's rows
+                if not head.keep:  # the next layer overwrites this one's rows
                     below_own = onward
                     _repeat(row(work, onward, width), work, own, width)
                 if layer < depth - 1:
                     _play(products, of.up, of.ups, work, place, 0, width)
-                own += kept * width * head.step
+                own += kept * width * head.keep
             for output in range(head.outputs):
                 end, to = own, (output * n + start) * entries
                 for layer in range(depth - 1, -1, -1):
                     of = layers[layer]
                     above, width = of.above, centres * of.above
-                    end -= kept * width * head.step
+                    end -= kept * width * head.keep
                     if layer == depth - 1:
                         _repeat(
                             row(work, shared, width),
@@ -398,7 +398,7 @@ def _of(sources: int) -> Callable:
                         entries,
                         spare,
                     )
-                    if not head.step:
+                    if not head.keep:
                         break
                 if not _finite(row(out, to, centres * entries)):
                     return False

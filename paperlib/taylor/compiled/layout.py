@@ -1,9 +1,12 @@
-"""Lay out a network and a program as two arrays, which the compiled loop reads: weights in `numbers`, records in `table`.
+"""Lay out a network and a program as two arrays, which the compiled loop reads.
 
-Layers are filled up to whole vectors with neurons whose outgoing weights are zero. The neurons of a layer lie in groups of one
-activation, outer * base(inner * z). The scalings go into the weights: inner into those of the layer, outer into those of the next.
+The weights are in `numbers`, the records in `table`. Layers are padded to whole vectors
+with neurons whose outgoing weights are zero. The neurons of a layer lie in groups of
+one activation, outer * base(inner * z). The scalings are multiplied into the weights:
+inner into those of the layer, outer into those of the next layer.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,50 +20,47 @@ from paperlib.networks.bases import recurrence, spare_rows
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.compiled.activations import CODES
 from paperlib.taylor.compiled.simd import LANES
-from paperlib.taylor.program import ONWARD, PRODUCT, Request, programs
+from paperlib.taylor.program import ONWARD, PRODUCT, Program, Request, programs, record
 
 Ints: TypeAlias = NDArray[np.int64]
-TOGETHER = 2**15  # numbers at work together, which stay in cache
-LARGE = 2**17  # numbers of one centre: with more, eight centres do not stay in cache
-
-
-def _record(names: str) -> np.dtype:
-    return np.dtype([(name, "i8") for name in names.split()])
-
+TOGETHER = 2**15  # numbers of the centres of one pass, which stay in cache
+LARGE = 2**17  # numbers of one centre. With more, eight centres do not stay in cache.
 
 # Records of the table: the head, a layer, a group of neurons. A name in the singular is
-# where something begins in `numbers` or in the table, its plural how many there are.
-HEAD = _record(
-    "order dim outputs entries gradients columns letters constants forward adjoints kept rows depth widest total passed step"
-    " constant last zeros letter gradient layer groups product dot"
+# the place where something begins in `numbers` or in the table; its plural is a count.
+# `total` and `widest` count units: of all hidden layers whose rows are kept, and of the
+# widest layer. `passed` counts rows. `keep` is 1 if the rows of every layer are kept
+# for the downward pass.
+HEAD = record(
+    "order dim outputs entries gradients columns directions constants received"
+    " adjoints own_rows rows depth widest total passed keep constant last zeros"
+    " direction gradient layer groups product dot"
 )
-LAYER = _record(
+LAYER = record(
     "below above forward bias backward group groups up ups down downs dot dots"
 )
-GROUP = np.dtype(
-    [*_record("begin length product products code").descr, ("parameter", "f8")]
-)
+GROUP = record("begin length product products code", "parameter")
 
 
 class Layout(NamedTuple):
-    """The arguments of the compiled loop beside the centres, and the sizes of its arrays."""
+    """Arguments of the compiled loop besides the centres, and sizes of its arrays."""
 
     dim: int
     outputs: int
     entries: int  # derivatives at a centre
     gradients: int
-    columns: int  # of a gradient, filled up to whole vectors
+    columns: int  # of a gradient, padded to whole vectors
     results: int  # numbers at a centre, of all outputs
-    work: int  # numbers that one centre takes
-    together: int  # centres at a time, at most
+    work: int  # numbers of work space for one centre
+    together: int  # the largest number of centres of one pass
     table: Ints
     numbers: Floats
 
 
-class _Layer(NamedTuple):
-    """Where the neurons of a layer lie in a row, and the scalings of their activations."""
+class _PaddedLayer(NamedTuple):
+    """The places of a layer's neurons in a row, and the scalings of their activations."""
 
-    # Where a group begins, its length, its activation
+    # The first place and the padded length of each group, and its activation
     groups: list[tuple[int, int, Scaled]]
     units: int
     places: Ints
@@ -68,187 +68,204 @@ class _Layer(NamedTuple):
     outer: Floats
 
 
-def _layer(name: str, units: int) -> _Layer:
+def _padded_layer(name: str, units: int) -> _PaddedLayer:
+    """Return the padded layer of `units` neurons with an activation's name."""
     groups, places, begin = [], list[int](), 0
     inner, outer = list[float](), list[float]()
-    for each, count in activations.groups(name):
-        count, scaled = count or units, activations.scaled(str(each))
+    for activation, count in activations.groups(name):
+        count = count or units
+        scaled = activations.scaled(str(activation))
         length = -(-count // LANES) * LANES
         groups.append((begin, length, scaled))
         places += range(begin, begin + count)
         inner += [scaled.inner] * count
         outer += [scaled.outer] * count
         begin += length
-    return _Layer(groups, begin, np.array(places), np.array(inner), np.array(outer))
+    return _PaddedLayer(
+        groups, begin, np.array(places), np.array(inner), np.array(outer)
+    )
 
 
-def _joined(
-    parts: dict[Any, np.ndarray],
-) -> tuple[np.ndarray, dict[Any, tuple[int, int]]]:
-    """One array of all parts, and the beginning and the length of each."""
-    ends = np.cumsum([len(part) for part in parts.values()]).tolist()
-    places = {
-        key: (end - len(part), len(part))
-        for (key, part), end in zip(parts.items(), ends)
-    }
+Places: TypeAlias = dict[Any, tuple[int, int]]  # where each part begins; its length
+
+
+def _joined(parts: dict[Any, np.ndarray]) -> tuple[np.ndarray, Places]:
+    """Return one array of all parts, and their places."""
+    begin, places = 0, {}
+    for key, part in parts.items():
+        places[key] = begin, len(part)
+        begin += len(part)
     return np.concatenate(list(parts.values())), places
 
 
-def _numbers(mlp: MLP, layers: list[_Layer], letters: Floats) -> dict[Any, Floats]:
-    """Weights and biases of filled layers, those of the inputs first, those of the outputs last."""
-    slopes = np.zeros((len(letters), layers[1].units))
-    slopes[:, layers[1].places] = layers[1].inner * letters
-    numbers: dict[Any, Any] = {
-        "constant": slopes,
-        "zeros": np.zeros(max(layer.units for layer in layers[:-1])),
-    }
-    for n, (below, above, weights, bias) in enumerate(
-        zip(layers, layers[1:], mlp.weights, mlp.biases)
-    ):
-        # 1 is far from a kink
-        filled, biases = np.zeros((above.units, below.units)), np.ones(above.units)
-        filled[np.ix_(above.places, below.places)] = (
-            above.inner[:, None] * weights * below.outer
+def _numbers(mlp: MLP, layers: list[_PaddedLayer], slopes: Floats) -> dict[Any, Floats]:
+    """Return the weights and biases of padded layers, by name and layer.
+
+    `layers` begins with the inputs and ends with the outputs; `slopes` has the shape
+    (constant directions, units).
+    """
+    padded_slopes = np.zeros((len(slopes), layers[1].units))
+    padded_slopes[:, layers[1].places] = layers[1].inner * slopes
+    widest = max(layer.units for layer in layers[:-1])
+    numbers: dict[Any, Any] = {"constant": padded_slopes, "zeros": np.zeros(widest)}
+    for n, (below, above) in enumerate(pairwise(layers)):
+        weights = np.zeros((above.units, below.units))
+        weights[np.ix_(above.places, below.places)] = (
+            above.inner[:, None] * mlp.weights[n] * below.outer
         )
-        biases[above.places] = above.inner * bias
-        numbers |= {
-            ("forward", n): filled.T,
-            ("bias", n): biases,
-            ("backward", n): filled,
-        }
+        biases = np.ones(above.units)  # 1 is far from a kink
+        biases[above.places] = above.inner * mlp.biases[n]
+        numbers["forward", n] = weights.T
+        numbers["bias", n] = biases
+        numbers["backward", n] = weights
     return {
         key: np.pad(np.ravel(part), (0, -np.size(part) % LANES))
         for key, part in numbers.items()
     }
 
 
-def _recurrence(base: str, order: int, kept: int) -> np.ndarray:
-    """The products that make an activation's derivatives from the second on."""
-    sums = recurrence(base, order, kept)
-    return np.array(
-        [
-            (out, *rows, n == 0, by)
-            for out, terms in sums
-            for n, (*rows, by) in enumerate(terms)
-        ],
-        PRODUCT,
-    )
+def _recurrence(base: str, order: int, spare: int) -> np.ndarray:
+    """Return the products that give an activation's derivatives from the second on.
+
+    Auxiliary rows are numbered from `spare` on.
+    """
+    products = []
+    for out, terms in recurrence(base, order, spare):
+        for n, (left, right, weight) in enumerate(terms):
+            products.append((out, left, right, n == 0, weight))
+    return np.array(products, PRODUCT)
 
 
-def layout(mlp: MLP, request: Request, letters: Floats) -> Layout | None:
-    """Lay out all that does not depend on the centres; None if an activation is `Custom`.
+def _sections(
+    layers: list[_PaddedLayer],
+    written: list[Program],
+    bases: set[str],
+    number_places: Places,
+    rows: int,
+) -> dict[str, np.ndarray]:
+    """Return the records of layers, groups, products and dot products.
 
-    `letters` holds the first layer's slopes along the constant directions, (constant, units); the request's other directions are
-    given at each centre.
+    Rows that are passed to the next layer are numbered from `rows` on.
+    """
+    first = written[0]
+    parts: dict[Any, np.ndarray] = {
+        base: _recurrence(base, first.order, first.own_rows) for base in bases
+    }
+    for program in written:
+        parts[program, "up"] = program.up
+        parts[program, "down"] = program.down
+    products, places = _joined(parts)
+    products["out"] -= np.where(products["out"] >= ONWARD, ONWARD - rows, 0)
+    dots, dot_places = _joined({program: program.dots for program in written})
+    groups: list[tuple] = []
+    records = []
+    for n, (program, layer) in enumerate(zip(written, layers[1:])):
+        group = len(groups)
+        for begin, length, (base, parameter, *_) in layer.groups:
+            code = CODES[base]
+            groups.append((begin, length, *places[base], code, parameter))
+        # The centres are not padded: the first layer multiplies `dim` numbers.
+        below = layers[n].units if n else len(layers[0].places)
+        numbers = (number_places[key, n][0] for key in ("forward", "bias", "backward"))
+        ways = *places[program, "up"], *places[program, "down"], *dot_places[program]
+        records.append(
+            (below, layer.units, *numbers, group, len(groups) - group, *ways)
+        )
+    return {
+        "layer": np.array(records, LAYER),
+        "groups": np.array(groups, GROUP),
+        "product": products,
+        "dot": dots,
+    }
+
+
+def lay_out(mlp: MLP, request: Request, slopes: Floats) -> Layout | None:
+    """Lay out everything that does not depend on the centres.
+
+    Parameters
+    ----------
+    mlp : MLP
+        A network with at least one hidden layer.
+    request : Derivatives or Laplacian
+        The request. Its first directions are constant; the others are given at each
+        centre.
+    slopes : ndarray of float64, shape (constant directions, units)
+        The derivative of the first layer's z along each constant direction.
+
+    Returns
+    -------
+    Layout or None
+        None if an activation is `Custom`.
     """
     if any(isinstance(name, activations.Custom) for name in mlp.activations):
         return None
     names = ["linear", *mlp.activations, "linear"]
-    layers = [_layer(*each) for each in zip(names, (mlp.dim, *map(len, mlp.biases)))]
-    inputs, hidden = layers[0], layers[1:-1]
+    layers = list(map(_padded_layer, names, (mlp.dim, *map(len, mlp.biases))))
+    weights = sum(below.units * above.units for below, above in pairwise(layers))
+    nbytes = 8 * (4 * weights + 2 * slopes.size)
+    validation.memory("mlp", nbytes, "take a smaller network")
+    numbers, number_places = _joined(_numbers(mlp, layers, slopes))
+
     written = programs(request, LANES, mlp.depth)
     first = written[0]
-    bases = {scaled.base for layer in hidden for *_, scaled in layer.groups}
-    rows = max(
-        first.kept + max(spare_rows(base, first.order) for base in bases),
-        *(each.rows for each in written),
-    )
-
-    parts: dict[Any, np.ndarray] = {
-        base: _recurrence(base, first.order, first.kept) for base in bases
-    }
-    products, of = _joined(
-        parts
-        | {
-            (each, way): getattr(each, way)
-            for each in written
-            for way in ("up", "down")
-        }
-    )
-    products["out"] -= np.where(products["out"] >= ONWARD, ONWARD - rows, 0)
-    dots, of_dots = _joined({each: each.dots for each in written})
-    weights = sum(below.units * above.units for below, above in zip(layers, layers[1:]))
-    validation.memory(
-        "mlp", 8 * (4 * weights + 2 * letters.size), "take a smaller network"
-    )
-    numbers, at = _joined(_numbers(mlp, layers, letters))
-    groups, of_groups = _joined(
-        {
-            n: np.array(
-                [
-                    (*group, *of[by.base], CODES[by.base], by.parameter)
-                    for *group, by in layer.groups
-                ],
-                GROUP,
-            )
-            for n, layer in enumerate(hidden)
-        }
-    )
-    records = [
-        (
-            layers[n].units if n else mlp.dim,
-            hidden[n].units,
-            *(at[way, n][0] for way in ("forward", "bias", "backward")),
-        )
-        + (*of_groups[n], *of[each, "up"], *of[each, "down"], *of_dots[each])
-        for n, each in enumerate(written)
-    ]
+    bases = {scaled.base for layer in layers[1:-1] for *_, scaled in layer.groups}
+    auxiliary = max(spare_rows(base, first.order) for base in bases)
+    rows = max(first.own_rows + auxiliary, *(program.rows for program in written))
     sections = {
         "head": np.zeros(1, HEAD),
-        "letter": np.array(first.letters, int),
+        "direction": np.array(first.direction_rows, int),
         "gradient": np.array(first.gradients, int),
     }
-    sections |= {
-        "layer": np.array(records, LAYER),
-        "groups": groups,
-        "product": products,
-        "dot": dots,
-    }
-    table, begin = _joined(
+    sections |= _sections(layers, written, bases, number_places, rows)
+    table, places = _joined(
         {key: section.view(np.int64) for key, section in sections.items()}
     )
-
     widest = max(layer.units for layer in layers[:-1])
-    total = widest if first.forward_only else sum(layer.units for layer in hidden)
-    passed = max(1 + first.forward, first.adjoints)
-    head = {
-        name: getattr(first, name)
-        for name in ("order", "entries", "forward", "adjoints", "kept")
-    }
-    head |= {
+    total = sum(layer.units for layer in layers[1:-1])
+    if first.forward_only:
+        total = widest
+    passed = max(1 + first.received, first.adjoints)
+    sizes = {
         "dim": mlp.dim,
         "outputs": mlp.outputs,
-        "depth": mlp.depth,
-        "columns": inputs.units,
-        "rows": rows,
+        "entries": first.entries,
+        "gradients": len(first.gradients),
+        "columns": layers[0].units,
     }
-    head |= {
+    head = sizes | {
+        "order": first.order,
+        "directions": len(first.direction_rows),
+        "constants": len(slopes),
+        "received": first.received,
+        "adjoints": first.adjoints,
+        "own_rows": first.own_rows,
+        "rows": rows,
+        "depth": mlp.depth,
         "widest": widest,
         "total": total,
         "passed": passed,
-        "step": not first.forward_only,
+        "keep": not first.forward_only,
+        "constant": number_places["constant"][0],
+        "last": number_places["backward", mlp.depth][0],
+        "zeros": number_places["zeros"][0],
     }
-    head |= {
-        "letters": len(first.letters),
-        "constants": len(letters),
-        "gradients": len(first.gradients),
-    }
-    head |= {
-        "constant": at["constant"][0],
-        "zeros": at["zeros"][0],
-        "last": at["backward", mlp.depth][0],
-    }
-    head |= {key: place for key, (place, _) in begin.items() if key != "head"}
-    table[: len(head)] = [head[name] for name in HEAD.names or ()]
+    head |= {key: begin for key, (begin, _) in places.items()}
+    fields: Any = HEAD.names
+    table[: len(fields)] = [head[name] for name in fields]
 
-    work = first.kept * total + (rows - first.kept + passed) * widest
-    together = (
-        min(max(TOGETHER // work // 8, 1), 64) * 8 if work < LARGE else 4
-    )  # matrix products take eight rows at a time
-    # And, for each centre, more than enough for the alignment, a vector of sums, and
-    # rows that are read beyond the last.
+    work = first.own_rows * total + (rows - first.own_rows + passed) * widest
+    together = 4
+    if work < LARGE:  # a multiple of eight, the number of rows of a matrix product
+        together = min(max(TOGETHER // work // 8, 1), 64) * 8
+    # More than enough for the alignment, a vector of sums, and rows that are read past
+    # the last row
     work += LANES * (2 + widest)
-    gradients, columns = len(first.gradients), inputs.units
-    results = mlp.outputs * (first.entries + gradients * columns)
-    sizes = mlp.dim, mlp.outputs, first.entries, gradients, columns, results
-    return Layout(*sizes, work, together, table, numbers)
+    results = mlp.outputs * (first.entries + len(first.gradients) * layers[0].units)
+    return Layout(
+        **sizes,
+        results=results,
+        work=work,
+        together=together,
+        table=table,
+        numbers=numbers,
+    )
