@@ -1,8 +1,12 @@
-"""The compiled loop that executes a program: all layers, all centres, and no call of NumPy's.
+"""The compiled loop that executes a program for all layers and all centres.
 
-This module needs numba. A row is one number for each centre and neuron, so that the innermost loops are over contiguous numbers
-and the processor computes several at a time. Rows
-are places in `work`. Weights and products do not depend on the centres; they are in two more arrays, see `layout`.
+This module needs numba. A row holds one number for each centre and neuron, so that the
+innermost loops run over contiguous numbers and the processor computes several at a
+time. A row is named by its place in `work`. Weights and products do not depend on the
+centres; they are in two more arrays, see `layout`.
+
+The loop is one pass upward and one pass downward for each output, over a group of
+centres that fits the cache: `_upward` and `_downward`.
 """
 
 from collections.abc import Callable
@@ -29,45 +33,74 @@ from paperlib.taylor.compiled.simd import (
     LANES,
     aligned,
     dots,
+    merged,
     multiply,
     multiply_and_add,
     product,
 )
 from paperlib.taylor.program import DOT, PRODUCT
 
-# For fewer consecutive rows, a vector of dot products holds several centres
+# For fewer consecutive rows, a vector of dot products holds several centres.
 FEW = 3 * LANES // 4
 
 
-class _Places(NamedTuple):
-    """Where the rows of a layer begin: its own from row 0 on, shared ones from `kept` on, passed ones from `rows` on."""
+class _Job(NamedTuple):
+    """The arguments of `run`, its records, and where the parts of `work` begin."""
+
+    at: Any
+    directions: Any
+    out: Any
+    work: Any
+    table: Any
+    numbers: Any
+    head: Any
+    layers: Any
+    groups: Any
+    products: Any
+    dots: Any
+    count: Any  # the number of all centres
+    together: Any  # the number of centres of one pass
+    own: Any  # the first layer's own rows
+    shared: Any
+    onward: Any
+    sums: Any  # a vector
+
+
+class _Rows(NamedTuple):
+    """Where the rows of a layer begin, each of `width` numbers.
+
+    Rows are numbered: a layer's own rows from 0 on, shared rows from `own_rows` on,
+    rows that are passed to the next layer from `rows` on.
+    """
 
     own: int
     shared: int
     onward: int
-    kept: int
+    own_rows: int
     rows: int
-    width: int  # of each row
+    width: int
 
 
 def _view(numbers: Any, begin: Any, kind: Any, length: Any) -> Any:
-    """An array within an array, of other elements."""
-    made = types.Array(kind, 1, "C")
+    """Return numba's signature and code of a view of an array.
 
-    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    The view has `length` elements of the type `kind`, from element `begin` on.
+    """
+    view = types.Array(kind, 1, "C")
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         element = context.get_data_type(kind)
         size = context.get_constant(types.intp, context.get_abi_sizeof(element))
-        array, (whole, first, count) = context.make_array(made)(context, builder), given
-        data = builder.gep(
-            context.make_array(numbers)(context, builder, whole).data, [first]
-        )
-        data = builder.bitcast(data, element.as_pointer())
+        whole, first, count = arguments
+        data = context.make_array(numbers)(context, builder, whole).data
+        data = builder.bitcast(builder.gep(data, [first]), element.as_pointer())
+        array = context.make_array(view)(context, builder)
         populate_array(
             array, data=data, shape=[count], strides=[size], itemsize=size, meminfo=None
         )
         return array._getvalue()
 
-    return made(numbers, types.intp, types.intp), code
+    return view(numbers, types.intp, types.intp), code
 
 
 row: Any = intrinsic(
@@ -76,7 +109,7 @@ row: Any = intrinsic(
 
 
 def _records(dtype: np.dtype) -> Any:
-    """Make a function of compiled code (table, begin, count) that returns records of a table of integers."""
+    """Return an intrinsic (table, begin, count) for records in a table of integers."""
     kind = numba.from_dtype(dtype)
     return intrinsic(
         lambda context, table, begin, count: _view(table, begin, kind, count)
@@ -89,37 +122,29 @@ _heads, _layers, _groups, _products, _dots = map(
 
 
 @inner
-def _play(
-    products: Any,
-    begin: int,
-    count: int,
-    work: Floats,
-    at: _Places,
-    column: int,
-    length: int,
+def _execute(
+    job: _Job, begin: int, count: int, rows: _Rows, column: int, length: int
 ) -> None:
     """Execute products at `length` columns of the rows, from `column` on."""
-    width, kept, rows = at.width, at.kept, at.rows
-    own, shared, onward = (
-        at.own + column,
-        at.shared - kept * width + column,
-        at.onward - rows * width + column,
-    )
+    width, own_rows = rows.width, rows.own_rows
+    own = rows.own + column
+    shared = rows.shared - own_rows * width + column
+    onward = rows.onward - rows.rows * width + column
     for number in range(begin, begin + count):
-        each = products[number]
+        each = job.products[number]
         out, left, right = each.out, each.left, each.right
-        x, y = (
-            (own if left < kept else shared) + left * width,
-            (own if right < kept else shared) + right * width,
-        )
-        to = (own if out < kept else shared if out < rows else onward) + out * width
+        x = (own if left < own_rows else shared) + left * width
+        y = (own if right < own_rows else shared) + right * width
+        to = (
+            own if out < own_rows else shared if out < rows.rows else onward
+        ) + out * width
         if each.first:
-            multiply(work, x, y, each.weight, to, length)
+            multiply(job.work, x, y, each.weight, to, length)
         else:
-            multiply_and_add(work, x, y, each.weight, to, length)
+            multiply_and_add(job.work, x, y, each.weight, to, length)
 
 
-# In any order, else a number at a time
+# LLVM may add in any order; otherwise it would add one number at a time.
 @partial(jit.jit, flags=frozenset({"contract", "reassoc"}), inner=True)
 def _dot(x: Floats, y: Floats) -> float:
     total = 0.0
@@ -129,88 +154,219 @@ def _dot(x: Floats, y: Floats) -> float:
 
 
 @inner
-def _add_dots(
-    products: Any,
-    begin: int,
-    count: int,
-    work: Floats,
-    at: _Places,
-    centres: int,
-    out: Floats,
-    to: int,
-    size: int,
-    spare: int,
-) -> None:
-    """Add the dot products over the neurons to the entries of each centre; centres are `size` apart in `out`.
+def _add_dots(job: _Job, layer: Any, rows: _Rows, centres: int, to: int) -> None:
+    """Add a layer's dot products over the neurons to the entries at each centre.
 
-    LANES dot products are computed at a time: of one row with consecutive rows or, if these are few, of two rows at
-    several centres.
+    LANES dot products are computed at a time: of one row with consecutive rows or, if
+    these are few, of two rows at several centres. Entries begin at out[to].
     """
-    width, sums = at.width, row(work, spare, LANES)
-    units, shared = width // centres, at.shared - at.kept * width
-    for number in range(begin, begin + count):
-        each = products[number]
+    work, out, width, sums = (
+        job.work,
+        job.out,
+        rows.width,
+        row(job.work, job.sums, LANES),
+    )
+    units, size = width // centres, job.head.entries
+    shared = rows.shared - rows.own_rows * width
+    for number in range(layer.dot, layer.dot + layer.dots):
+        each = job.dots[number]
         some, weight = each.length, each.weight
-        x, y = (
-            (at.own if each.left < at.kept else shared) + each.left * width,
-            shared + each.right * width,
-        )
-        first, together = (
-            to + each.entry,
-            centres - centres % LANES if some < FEW else 0,
-        )
+        x = (rows.own if each.left < rows.own_rows else shared) + each.left * width
+        y = shared + each.right * width
+        first = to + each.entry
+        together = centres - centres % LANES if some < FEW else 0
         for n in range(some):
             for c in range(0, together, LANES):
-                at_x, at_y = x + c * units, y + n * width + c * units
+                x_c, y_c = x + c * units, y + n * width + c * units
                 for i in range(LANES):
                     sums[i] = 0.0
-                dots(work, at_x, units, at_y, units, units, weight, work, spare, LANES)
+                dots(work, x_c, units, y_c, units, units, weight, work, job.sums, LANES)
                 for i in range(LANES):
                     out[first + n + (c + i) * size] += sums[i]
         for c in range(together, centres):
+            x_c, y_c, entry = x + c * units, y + c * units, first + c * size
             if some < LANES // 2:
+                left = row(work, x_c, units)
                 for n in range(some):
-                    one, other = (
-                        row(work, x + c * units, units),
-                        row(work, y + n * width + c * units, units),
-                    )
-                    out[first + n + c * size] += weight * _dot(one, other)
-            # rows beyond the last are multiplied too; their products are not added
-            else:
-                dots(
-                    work,
-                    x + c * units,
-                    0,
-                    y + c * units,
-                    width,
-                    units,
-                    weight,
-                    out,
-                    first + c * size,
-                    some,
-                )
+                    right = row(work, y_c + n * width, units)
+                    out[entry + n] += weight * _dot(left, right)
+            else:  # rows past the last are multiplied too; their products are dropped
+                dots(work, x_c, 0, y_c, width, units, weight, out, entry, some)
 
 
 @inner
 def _repeat(out: Floats, numbers: Floats, begin: int, length: int) -> None:
-    """Write a layer's numbers for every centre."""
-    some = row(numbers, begin, length)
+    """Fill `out` with copies of `length` numbers, one copy for each centre."""
+    source = row(numbers, begin, length)
     for start in range(0, len(out), length):
         part = row(out, start, length)
         for j in range(length):
-            part[j] = some[j]
+            part[j] = source[j]
 
 
 @inner
 def _finite(numbers: Floats) -> bool:
-    """Whether all numbers are finite, and their squares."""
+    """Return whether all numbers and their squares are finite."""
     return 0.0 * _dot(numbers, numbers) == 0.0
 
 
-def _of(sources: int) -> Callable:
-    """Make the loop of a number that depends on the sources of all that it calls.
+@merged
+def _from_inputs(job: _Job, rows: _Rows, z: int, start: int, centres: int) -> None:
+    """Write the first layer's z, and its derivatives along the directions."""
+    head, layer, numbers = job.head, job.layers[0], job.numbers
+    dim, above, weights = head.dim, layer.above, layer.forward
+    x = start * dim
+    product(job.at, x, centres, dim, numbers, weights, layer.bias, above, job.work, z)
+    for i in range(head.directions):
+        to = rows.own + job.table[head.direction + i] * rows.width
+        given = i - head.constants
+        if given >= 0:
+            x = (given * job.count + start) * dim
+            zeros, vectors = head.zeros, job.directions
+            product(
+                vectors, x, centres, dim, numbers, weights, zeros, above, job.work, to
+            )
+        # The same at all centres: such a row stays while it keeps its length.
+        elif start == 0 or centres < job.together or not head.keep:
+            slopes = head.constant + i * above
+            _repeat(row(job.work, to, rows.width), numbers, slopes, above)
 
-    numba finds a cached function by its own file and the values it closes over, not by the files of the functions it calls.
+
+@merged
+def _activate(job: _Job, layer: Any, rows: _Rows) -> None:
+    """Write the derivatives of the activations, group by group."""
+    width, order, one = rows.width, job.head.order, layer.groups == 1
+    for number in range(layer.group, layer.group + layer.groups):
+        group = job.groups[number]
+        length = width if one else group.length
+        for column in range(group.begin, width, width if one else layer.above):
+            own, auxiliary = rows.own + column, rows.shared + column
+            code, parameter = group.code, group.parameter
+            activate(
+                code, parameter, job.work, own, auxiliary, width, length, order + 2
+            )
+            _execute(job, group.product, group.products, rows, column, length)
+
+
+@merged
+def _upward(job: _Job, start: int, centres: int) -> bool:
+    """Compute all layers' rows at `centres` centres from number `start` on.
+
+    Return False if z is not finite.
+    """
+    head, work, numbers = job.head, job.work, job.numbers
+    own = y = job.own
+    for number in range(head.depth):
+        layer = job.layers[number]
+        below, above, width = layer.below, layer.above, centres * layer.above
+        rows = _Rows(own, job.shared, job.onward, head.own_rows, head.rows, width)
+        z, weights = own + (head.order + 1) * width, layer.forward
+        if number:
+            x = job.onward + centres * below
+            count = head.received * centres
+            product(
+                work, y, centres, below, numbers, weights, layer.bias, above, work, z
+            )
+            product(
+                work,
+                x,
+                count,
+                below,
+                numbers,
+                weights,
+                head.zeros,
+                above,
+                work,
+                z + width,
+            )
+        else:
+            _from_inputs(job, rows, z, start, centres)
+        if not _finite(row(work, z, width)):
+            return False
+        _activate(job, layer, rows)
+        y = own
+        if not head.keep:  # the next layer overwrites this layer's rows
+            y = job.onward
+            _repeat(row(work, y, width), work, own, width)
+        if number < head.depth - 1:
+            _execute(job, layer.up, layer.ups, rows, 0, width)
+        own += head.own_rows * width * head.keep
+    return True
+
+
+@merged
+def _downward(job: _Job, output: int, start: int, centres: int) -> bool:
+    """Add the derivatives of one output to the results.
+
+    Return False if one of them is not finite.
+    """
+    head, work, numbers = job.head, job.work, job.numbers
+    to = (output * job.count + start) * head.entries
+    own = job.own + head.keep * head.own_rows * centres * head.total
+    for number in range(head.depth - 1, -1, -1):
+        layer = job.layers[number]
+        above, width = layer.above, centres * layer.above
+        own -= head.own_rows * width * head.keep
+        if number == head.depth - 1:
+            weights = head.last + output * above
+            _repeat(row(work, job.shared, width), numbers, weights, above)
+        else:
+            next = job.layers[number + 1]
+            product(
+                work,
+                job.onward,
+                head.adjoints * centres,
+                next.above,
+                numbers,
+                next.backward,
+                head.zeros,
+                above,
+                work,
+                job.shared,
+            )
+        rows = _Rows(own, job.shared, job.onward, head.own_rows, head.rows, width)
+        _execute(job, layer.down, layer.downs, rows, 0, width)
+        _add_dots(job, layer, rows, centres, to)
+        if not head.keep:
+            break
+    return _finite(row(job.out, to, centres * head.entries))
+
+
+@merged
+def _add_gradients(job: _Job, output: int, start: int, centres: int) -> bool:
+    """Write the gradients of one output to the results.
+
+    Return False if one of them is not finite.
+    """
+    head, layer = job.head, job.layers[0]
+    for i in range(head.gradients):
+        x = job.onward + job.table[head.gradient + i] * centres * layer.above
+        to = (
+            head.outputs * job.count * head.entries
+            + ((output * head.gradients + i) * job.count + start) * head.columns
+        )
+        product(
+            job.work,
+            x,
+            centres,
+            layer.above,
+            job.numbers,
+            layer.backward,
+            head.zeros,
+            head.columns,
+            job.out,
+            to,
+        )
+        if not _finite(row(job.out, to, centres * head.columns)):
+            return False
+    return True
+
+
+def _loop(sources: int) -> Callable:
+    """Return the loop; `sources` is a hash of all sources that the loop depends on.
+
+    numba finds a cached function by its own file and the values of its closure, not by
+    the files of the functions that it calls.
     """
 
     def run(
@@ -222,207 +378,61 @@ def _of(sources: int) -> Callable:
         table: Ints,
         numbers: Floats,
     ) -> bool:
-        """Add the derivatives at centres (n, dim) to `out`; False if a neuron sits at a kink or a number is not finite.
+        """Add the derivatives at all centres to `out`.
 
-        `out` holds derivatives (outputs, n, entries), gradients (outputs, gradients, n, columns) and LANES numbers more;
-        `directions` is (given, n, dim). `together` centres are computed at a time.
+        Parameters
+        ----------
+        at : array of float64, shape (n * dim,)
+            The centres (n, dim).
+        directions : array of float64, shape (given * n * dim,)
+            The directions that are given at each centre (given, n, dim).
+        out : array of float64
+            Zeros, for the derivatives (outputs, n, entries), the gradients (outputs,
+            gradients, n, columns), and LANES numbers more.
+        work : array of float64, shape (together * Layout.work,)
+            Work space.
+        together : int
+            The number of centres of one pass.
+        table, numbers : arrays of int64 and float64
+            Those of `Layout`.
+
+        Returns
+        -------
+        bool
+            False if a neuron sits at a kink or a number is not finite.
         """
         head = _heads(table, 0, 1)[0]
-        layers, groups = (
+        own, count = aligned(work), len(at) // head.dim
+        shared = own + together * head.own_rows * head.total
+        onward = shared + together * (head.rows - head.own_rows) * head.widest
+        job = _Job(
+            at,
+            directions,
+            out,
+            work,
+            table,
+            numbers,
+            head,
             _layers(table, head.layer, head.depth),
             _groups(table, head.groups, 1),
-        )
-        products, dot_products = (
             _products(table, head.product, 1),
             _dots(table, head.dot, 1),
+            count,
+            together,
+            own,
+            shared,
+            onward,
+            onward + together * head.passed * head.widest,
         )
-        dim, order, kept, entries, depth, n = (
-            head.dim,
-            head.order,
-            head.own_rows,
-            head.entries,
-            head.depth,
-            len(at) // head.dim,
-        )
-        first_own = aligned(work)
-        shared = first_own + together * kept * head.total
-        onward = shared + together * (head.rows - kept) * head.widest
-        spare = onward + together * head.passed * head.widest
-        for start in range(0, n, together):
-            centres = together if n - start > together else n - start
-            own = below_own = first_own
-            for layer in range(depth):
-                of = layers[layer]
-                below, above, width = of.below, of.above, centres * of.above
-                place = _Places(own, shared, onward, kept, head.rows, width)
-                of_z = own + (order + 1) * width
-                if layer:
-                    product(
-                        work,
-                        below_own,
-                        centres,
-                        below,
-                        numbers,
-                        of.forward,
-                        of.bias,
-                        above,
-                        work,
-                        of_z,
-                    )
-                    y = onward + centres * below
-                    product(
-                        work,
-                        y,
-                        head.received * centres,
-                        below,
-                        numbers,
-                        of.forward,
-                        head.zeros,
-                        above,
-                        work,
-                        of_z + width,
-                    )
-                else:
-                    product(
-                        at,
-                        start * dim,
-                        centres,
-                        dim,
-                        numbers,
-                        of.forward,
-                        of.bias,
-                        above,
-                        work,
-                        of_z,
-                    )
-                    for i in range(head.directions):
-                        to, given = (
-                            own + table[head.direction + i] * width,
-                            i - head.constants,
-                        )
-                        if given >= 0:
-                            y = (given * n + start) * dim
-                            product(
-                                directions,
-                                y,
-                                centres,
-                                dim,
-                                numbers,
-                                of.forward,
-                                head.zeros,
-                                above,
-                                work,
-                                to,
-                            )
-                        # The same for all centres: such a row stays where it is while
-                        # it keeps its length.
-                        elif start == 0 or centres < together or not head.keep:
-                            _repeat(
-                                row(work, to, width),
-                                numbers,
-                                head.constant + i * above,
-                                above,
-                            )
-                if not _finite(row(work, of_z, width)):
-                    return False
-                for number in range(of.group, of.group + of.groups):
-                    group = groups[number]
-                    length = width if of.groups == 1 else group.length
-                    for column in range(
-                        group.begin, width, width if of.groups == 1 else above
-                    ):
-                        activate(
-                            group.code,
-                            group.parameter,
-                            work,
-                            own + column,
-                            shared + column,
-                            width,
-                            length,
-                            order + 2,
-                        )
-                        _play(
-                            products,
-                            group.product,
-                            group.products,
-                            work,
-                            place,
-                            column,
-                            length,
-                        )
-                below_own = own
-                if not head.keep:  # the next layer overwrites this one's rows
-                    below_own = onward
-                    _repeat(row(work, onward, width), work, own, width)
-                if layer < depth - 1:
-                    _play(products, of.up, of.ups, work, place, 0, width)
-                own += kept * width * head.keep
+        for start in range(0, count, together):
+            centres = min(together, count - start)
+            if not _upward(job, start, centres):
+                return False
             for output in range(head.outputs):
-                end, to = own, (output * n + start) * entries
-                for layer in range(depth - 1, -1, -1):
-                    of = layers[layer]
-                    above, width = of.above, centres * of.above
-                    end -= kept * width * head.keep
-                    if layer == depth - 1:
-                        _repeat(
-                            row(work, shared, width),
-                            numbers,
-                            head.last + output * above,
-                            above,
-                        )
-                    else:
-                        beyond = layers[layer + 1]
-                        product(
-                            work,
-                            onward,
-                            head.adjoints * centres,
-                            beyond.above,
-                            numbers,
-                            beyond.backward,
-                            head.zeros,
-                            above,
-                            work,
-                            shared,
-                        )
-                    place = _Places(end, shared, onward, kept, head.rows, width)
-                    _play(products, of.down, of.downs, work, place, 0, width)
-                    _add_dots(
-                        dot_products,
-                        of.dot,
-                        of.dots,
-                        work,
-                        place,
-                        centres,
-                        out,
-                        to,
-                        entries,
-                        spare,
-                    )
-                    if not head.keep:
-                        break
-                if not _finite(row(out, to, centres * entries)):
+                if not _downward(job, output, start, centres):
                     return False
-                for i in range(head.gradients):
-                    of = layers[0]
-                    x = onward + table[head.gradient + i] * centres * of.above
-                    to = (
-                        head.outputs * n * entries
-                        + ((output * head.gradients + i) * n + start) * head.columns
-                    )
-                    product(
-                        work,
-                        x,
-                        centres,
-                        of.above,
-                        numbers,
-                        of.backward,
-                        head.zeros,
-                        head.columns,
-                        out,
-                        to,
-                    )
-                    if not _finite(row(out, to, centres * head.columns)):
-                        return False
+                if not _add_gradients(job, output, start, centres):
+                    return False
         return sources > 0
 
     return run
@@ -435,4 +445,4 @@ _FILES = [
 _SOURCES = int.from_bytes(
     sha256(b"".join(path.read_bytes() for path in _FILES)).digest()[:7], "big"
 )
-run = jit.jit(_of(_SOURCES), flags=frozenset({"contract"}))
+run = jit.jit(_loop(_SOURCES), flags=frozenset({"contract"}))

@@ -1,18 +1,20 @@
-"""Matrix products and elementwise operations on whole vectors, written as LLVM instructions for `interpreter`.
+"""Matrix products and elementwise operations on whole vectors, as LLVM instructions.
 
-This module needs numba. A block of a matrix product, two vectors in each of `ROWS`
-rows, stays in registers while the inner index runs: each loaded vector is used for all
-rows, each loaded number for both vectors. LLVM's vectoriser makes vectors of plain
-loops, but no such blocks, and a BLAS that does not know the processor reaches half of
-this speed.
+This module needs numba; `interpreter` uses it. A block of a matrix product, two vectors
+in each of `ROWS` rows, stays in registers while the inner index runs. Each loaded
+vector is used for all rows, each loaded number for both vectors. LLVM's vectoriser
+makes vectors of plain loops, but no such blocks, and a BLAS without a kernel for the
+processor reaches half of this speed.
 
-Matrices and rows are given by their place in an array of one axis. The length of a row is a multiple of LANES; see `layout`.
+Matrices and rows are given by their place in an array of one axis. The length of a row
+is a multiple of LANES; see `layout`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any
 
+import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
@@ -26,60 +28,74 @@ WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
 LANES, ROWS = (8, 8) if WIDE else (4, 4)  # AVX2 has half the registers of AVX-512
 VECTOR = ir.VectorType(NUMBER, LANES)
 FLAGS = ("contract",)  # a product that is added is rounded once
+# Copy a function into its callers. It costs no call, and compiles with them.
+merged = numba.njit(inline="always")
 
 
 def _add_times(builder: Any, total: Any, a: Any, b: Any) -> None:
-    times = builder.fmul(a, b, flags=FLAGS)
-    builder.store(builder.fadd(builder.load(total), times, flags=FLAGS), total)
+    """Add a product to the variable `total`."""
+    product = builder.fmul(a, b, flags=FLAGS)
+    builder.store(builder.fadd(builder.load(total), product, flags=FLAGS), total)
 
 
-def _lanes(numbers: Any) -> Any:
-    return ir.VectorType(ir.IntType(32), LANES)(list(numbers))
+def _shuffle(builder: Any, a: Any, b: Any, lanes: Iterable[int]) -> Any:
+    """Return the given lanes of two vectors; those of `b` are numbered from LANES on."""
+    mask = ir.VectorType(ir.IntType(32), LANES)(list(lanes))
+    return builder.shuffle_vector(a, b, mask)
 
 
 def everywhere(builder: Any, number: Any) -> Any:
-    first = builder.insert_element(
-        ir.VectorType(number.type, LANES)(ir.Undefined), number, INDEX(0)
-    )
-    return builder.shuffle_vector(first, first, _lanes([0] * LANES))
+    """Return a vector whose lanes all hold one number."""
+    undefined = ir.VectorType(number.type, LANES)(ir.Undefined)
+    first = builder.insert_element(undefined, number, INDEX(0))
+    return _shuffle(builder, first, first, [0] * LANES)
 
 
 def load(builder: Any, numbers: Any, place: Any, kind: ir.Type = VECTOR) -> Any:
-    return builder.load(
-        builder.bitcast(builder.gep(numbers, [place]), kind.as_pointer()), align=8
-    )
+    """Load a vector, or a number, from a place in an array."""
+    pointer = builder.gep(numbers, [place])
+    return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=8)
 
 
 def store(builder: Any, vector: Any, numbers: Any, place: Any) -> None:
-    builder.store(
-        vector,
-        builder.bitcast(builder.gep(numbers, [place]), VECTOR.as_pointer()),
-        align=8,
-    )
+    """Store a vector at a place in an array."""
+    pointer = builder.gep(numbers, [place])
+    builder.store(vector, builder.bitcast(pointer, VECTOR.as_pointer()), align=8)
+
+
+def _vectors(builder: Any, length: Any) -> Any:
+    """Return a context manager that loops over vectors; it yields (first place, _)."""
+    return cgutils.for_range_slice(builder, INDEX(0), length, INDEX(LANES), INDEX)
 
 
 def writes(code: Callable) -> Any:
-    """Make a numba intrinsic without a result. `code` emits its instructions; it receives the arguments, arrays as pointers."""
+    """Make a numba intrinsic without a result.
 
-    def written(context: Any, builder: Any, types_of: Any, given: Any) -> Any:
-        def part(kind: Any, value: Any) -> Any:
-            return (
-                context.make_array(kind)(context, builder, value).data
-                if isinstance(kind, types.Array)
-                else value
-            )
+    `code` emits its LLVM instructions. It receives the builder and the arguments, an
+    array as the pointer to its data.
+    """
 
-        code(builder, *map(part, types_of.args, given))
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values = [
+            context.make_array(kind)(context, builder, value).data
+            if isinstance(kind, types.Array)
+            else value
+            for kind, value in zip(signature.args, arguments)
+        ]
+        code(builder, *values)
         return context.get_dummy_value()
 
-    def typed(context: Any, *given: Any) -> Any:
-        return types.void(*given), written
+    def typed(context: Any, *kinds: Any) -> Any:
+        return types.void(*kinds), emit
 
-    typed.__signature__ = signature(code)  # type: ignore[attr-defined]  # numba takes no arguments without a name
+    # numba takes the names of the arguments from the signature.
+    typed.__signature__ = signature(code)  # type: ignore[attr-defined]
     return intrinsic(typed)
 
 
 def _block(rows: int, vectors: int) -> Any:
+    """Make the intrinsic that computes one block of a product."""
+
     def code(
         builder: Any,
         work: Any,
@@ -92,69 +108,61 @@ def _block(rows: int, vectors: int) -> Any:
         out: Any,
         to: Any,
     ) -> None:
-        """out[to + r width :][:w] = numbers[start:][:w] + sum over m of work[x + r length + m] numbers[y + m width:][:w].
+        """Set out[to + r width + j] to a sum over m.
 
-        For r < rows, m < length, w = vectors * LANES.
+        The sum is numbers[start + j] + sum over m < length of work[x + r length + m]
+        numbers[y + m width + j], for r < rows and j < vectors * LANES.
         """
         columns = [INDEX(v * LANES) for v in range(vectors)]
         lines = [builder.add(x, builder.mul(length, INDEX(r))) for r in range(rows)]
-        begin = [
-            load(builder, numbers, builder.add(start, column)) for column in columns
-        ]
-        sums = [
-            cgutils.alloca_once_value(builder, vector)
-            for _ in lines
-            for vector in begin
-        ]
+        begin = [load(builder, numbers, builder.add(start, c)) for c in columns]
+        sums = [[cgutils.alloca_once_value(builder, b) for b in begin] for _ in lines]
         with cgutils.for_range(builder, length) as loop:
             right = builder.add(y, builder.mul(loop.index, width))
-            loaded = [
-                load(builder, numbers, builder.add(right, column)) for column in columns
-            ]
-            for r, line in enumerate(lines):
-                number = everywhere(
-                    builder, load(builder, work, builder.add(line, loop.index), NUMBER)
-                )
-                for v, vector in enumerate(loaded):
-                    _add_times(builder, sums[r * vectors + v], number, vector)
-        for n, total in enumerate(sums):
-            line = builder.add(to, builder.mul(width, INDEX(n // vectors)))
-            store(
-                builder,
-                builder.load(total),
-                out,
-                builder.add(line, columns[n % vectors]),
-            )
+            loaded = [load(builder, numbers, builder.add(right, c)) for c in columns]
+            for line, totals in zip(lines, sums):
+                place = builder.add(line, loop.index)
+                number = everywhere(builder, load(builder, work, place, NUMBER))
+                for total, vector in zip(totals, loaded):
+                    _add_times(builder, total, number, vector)
+        for r, totals in enumerate(sums):
+            line = builder.add(to, builder.mul(width, INDEX(r)))
+            for total, column in zip(totals, columns):
+                store(builder, builder.load(total), out, builder.add(line, column))
 
     return writes(code)
 
 
 def _multiply(add: bool) -> Any:
+    """Make the intrinsic that multiplies two rows, and adds the result if `add`."""
+
     def code(
         builder: Any, work: Any, x: Any, y: Any, weight: Any, out: Any, width: Any
     ) -> None:
-        """work[out + j] = or, to add, += weight * work[x + j] * work[y + j], for j < width."""
-        times = everywhere(builder, weight)
-        with cgutils.for_range_slice(builder, INDEX(0), width, INDEX(LANES), INDEX) as (
-            j,
-            _,
-        ):
+        """Set work[out + j] to weight * work[x + j] * work[y + j] for j < width."""
+        weights = everywhere(builder, weight)
+        with _vectors(builder, width) as (j, _):
             left, right, to = (builder.add(place, j) for place in (x, y, out))
-            vector = builder.fmul(
-                builder.fmul(times, load(builder, work, left)),
-                load(builder, work, right),
-                flags=FLAGS,
-            )
-            store(
-                builder,
-                builder.fadd(load(builder, work, to), vector, flags=FLAGS)
-                if add
-                else vector,
-                work,
-                to,
-            )
+            factor = builder.fmul(weights, load(builder, work, left))
+            vector = builder.fmul(factor, load(builder, work, right), flags=FLAGS)
+            if add:
+                vector = builder.fadd(load(builder, work, to), vector, flags=FLAGS)
+            store(builder, vector, work, to)
 
     return writes(code)
+
+
+def _lane_sums(builder: Any, vectors: list) -> Any:
+    """Return a vector that holds the sum over the lanes of each of LANES vectors."""
+    even, odd = range(0, 2 * LANES, 2), range(1, 2 * LANES, 2)
+    while (
+        len(vectors) > 1
+    ):  # add neighbouring lanes, which halves the number of vectors
+        vectors = [
+            builder.fadd(_shuffle(builder, a, b, even), _shuffle(builder, a, b, odd))
+            for a, b in zip(vectors[::2], vectors[1::2])
+        ]
+    return vectors[0]
 
 
 @writes
@@ -169,65 +177,91 @@ def dots(
     weight: Any,
     out: Any,
     to: Any,
-    some: Any,
+    count: Any,
 ) -> None:
-    """out[to + i] += weight * work[x + i x_step :][:units] @ work[y + i y_step :][:units], for i < some; 0 from there to LANES."""
-    steps = [
-        (builder.mul(x_step, INDEX(i)), builder.mul(y_step, INDEX(i)))
-        for i in range(LANES)
-    ]
-    starts = [(builder.add(x, a), builder.add(y, b)) for a, b in steps]
-    sums = [
-        cgutils.alloca_once_value(builder, VECTOR([0.0] * LANES)) for _ in range(LANES)
-    ]
-    with cgutils.for_range_slice(builder, INDEX(0), units, INDEX(LANES), INDEX) as (
-        j,
-        _,
-    ):
-        for (a, b), total in zip(starts, sums):
-            _add_times(
-                builder,
-                total,
-                *(load(builder, work, builder.add(place, j)) for place in (a, b)),
+    """Add dot products of rows to out[to + i] for i < count.
+
+    The rows begin at work[x + i x_step] and work[y + i y_step] and have `units`
+    numbers. The products are multiplied by `weight`. Rows are read for all i < LANES;
+    0 is added from out[to + count] on.
+    """
+    zero = VECTOR([0.0] * LANES)
+    sums = [cgutils.alloca_once_value(builder, zero) for _ in range(LANES)]
+    with _vectors(builder, units) as (j, _):
+        for i, total in enumerate(sums):
+            places = (
+                builder.add(builder.add(first, builder.mul(step, INDEX(i))), j)
+                for first, step in ((x, x_step), (y, y_step))
             )
-    each = [builder.load(total) for total in sums]
-    while len(each) > 1:  # add neighbours, then neighbouring sums
-        both = [
-            [
-                builder.shuffle_vector(a, b, _lanes(range(side, 2 * LANES, 2)))
-                for side in (0, 1)
-            ]
-            for a, b in zip(each[::2], each[1::2])
-        ]
-        each = [builder.fadd(even, odd) for even, odd in both]
-    times = builder.fmul(everywhere(builder, weight), each[0])
+            a, b = (load(builder, work, place) for place in places)
+            _add_times(builder, total, a, b)
+    lane_sums = _lane_sums(builder, [builder.load(total) for total in sums])
+    products = builder.fmul(everywhere(builder, weight), lane_sums)
     numbers = ir.VectorType(INDEX, LANES)(list(range(LANES)))
-    wanted = builder.icmp_signed("<", numbers, everywhere(builder, some))
-    times = builder.select(wanted, times, VECTOR([0.0] * LANES))
-    store(builder, builder.fadd(load(builder, out, to), times), out, to)
+    wanted = builder.icmp_signed("<", numbers, everywhere(builder, count))
+    products = builder.select(wanted, products, zero)
+    store(builder, builder.fadd(load(builder, out, to), products), out, to)
 
 
-def _as_address(context: Any, array: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return builder.ptrtoint(
-            context.make_array(array)(context, builder, given[0]).data, INDEX
-        )
+@intrinsic
+def _address(context: Any, array: Any) -> Any:
+    """Return the address of an array's data."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, INDEX)
 
     return types.int64(array), code
 
 
-_address: Any = intrinsic(_as_address)
-
-
 @inner
 def aligned(numbers: Floats) -> int:
-    """Return the number of elements to skip at the beginning, so that no vector lies across two cache lines."""
+    """Return the number of elements to skip at the beginning of an array.
+
+    After these, no vector lies across two cache lines.
+    """
     return (-_address(numbers) // 8) % LANES
 
 
 multiply, multiply_and_add = _multiply(add=False), _multiply(add=True)
-_block_2, _block_1 = _block(ROWS, 2), _block(ROWS, 1)
-_row_8, _row_2, _row_1 = (_block(1, vectors) for vectors in (8, 2, 1))
+
+
+def _panels(rows: int, vectors: int) -> Any:
+    """Make the function that computes a product in blocks of this size.
+
+    The function computes the columns from `column` on that fill whole blocks, and
+    returns the next column. The number of rows is a multiple of `rows`. All rows of a
+    panel of columns come one after the other, so that the panel of y stays in cache.
+    """
+    block, step = _block(rows, vectors), vectors * LANES
+
+    @merged
+    def panels(
+        work: Floats,
+        x: int,
+        count: int,
+        length: int,
+        numbers: Floats,
+        y: int,
+        start: int,
+        width: int,
+        out: Floats,
+        to: int,
+        column: int,
+    ) -> int:
+        while width - column >= step:
+            for m in range(0, count, rows):
+                left, target = x + m * length, to + m * width + column
+                right, begin = y + column, start + column
+                block(work, left, length, numbers, right, begin, width, out, target)
+            column += step
+        return column
+
+    return panels
+
+
+_panels_2, _panels_1 = _panels(ROWS, 2), _panels(ROWS, 1)
+_row_8, _row_2, _row_1 = (_panels(1, vectors) for vectors in (8, 2, 1))
 
 
 @inner
@@ -243,75 +277,23 @@ def product(
     out: Floats,
     to: int,
 ) -> None:
-    """At `to` in `out` (rows, width) the row at `start` in `numbers`, plus x (rows, length) in `work` times y (length, width) there."""
-    whole, j = rows - rows % ROWS, 0
-    while j < width:
-        wide = width - j >= 2 * LANES
-        for m in range(0, whole, ROWS):
-            if wide:
-                _block_2(
-                    work,
-                    x + m * length,
-                    length,
-                    numbers,
-                    y + j,
-                    start + j,
-                    width,
-                    out,
-                    to + m * width + j,
-                )
-            else:
-                _block_1(
-                    work,
-                    x + m * length,
-                    length,
-                    numbers,
-                    y + j,
-                    start + j,
-                    width,
-                    out,
-                    to + m * width + j,
-                )
-        j += 2 * LANES if wide else LANES
-    for m in range(whole, rows):
-        j = 0
-        while j < width:
-            if width - j >= 8 * LANES:
-                _row_8(
-                    work,
-                    x + m * length,
-                    length,
-                    numbers,
-                    y + j,
-                    start + j,
-                    width,
-                    out,
-                    to + m * width + j,
-                )
-                j += 8 * LANES
-            elif width - j >= 2 * LANES:
-                _row_2(
-                    work,
-                    x + m * length,
-                    length,
-                    numbers,
-                    y + j,
-                    start + j,
-                    width,
-                    out,
-                    to + m * width + j,
-                )
-                j += 2 * LANES
-            else:
-                _row_1(
-                    work,
-                    x + m * length,
-                    length,
-                    numbers,
-                    y + j,
-                    start + j,
-                    width,
-                    out,
-                    to + m * width + j,
-                )
-                j += LANES
+    """Multiply two matrices, and add a row.
+
+    Parameters
+    ----------
+    work, x : array of float64, int
+        The left matrix (rows, length) and its place.
+    numbers, y : array of float64, int
+        The right matrix (length, width) and its place.
+    start : int
+        The place in `numbers` of the row (width,) that is added to each row.
+    out, to : array of float64, int
+        The result (rows, width) and its place.
+    """
+    whole = rows - rows % ROWS
+    j = _panels_2(work, x, whole, length, numbers, y, start, width, out, to, 0)
+    _panels_1(work, x, whole, length, numbers, y, start, width, out, to, j)
+    x, to, rest = x + whole * length, to + whole * width, rows - whole
+    j = _row_8(work, x, rest, length, numbers, y, start, width, out, to, 0)
+    j = _row_2(work, x, rest, length, numbers, y, start, width, out, to, j)
+    _row_1(work, x, rest, length, numbers, y, start, width, out, to, j)
