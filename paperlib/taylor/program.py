@@ -152,16 +152,6 @@ class Program:
     dots: np.ndarray
 
 
-class _Dot(NamedTuple):
-    """A record of DOT."""
-
-    entry: int
-    left: int
-    right: int
-    length: int
-    weight: float
-
-
 def _counts(available: Index, max_length: int) -> Iterator[Index]:
     """Yield how often each distinct entry occurs, for each sub-index of a multi-index.
 
@@ -192,15 +182,17 @@ def _position_splits(pattern: Index, max_length: int) -> list[tuple[Index, Index
     return splits
 
 
-def _splits(index: Index, max_length: int) -> Iterator[tuple[Index, Index, int]]:
-    """Yield (taken, left, weight) for each sub-index `taken` with the first entry.
+def _splits(index: Index, max_length: int) -> list[tuple[Index, Index, int]]:
+    """Return (taken, left, weight) for each sub-index `taken` with the first entry.
 
     `taken` has at most `max_length` entries, `left` has all other entries, and `weight`
     is the number of ways to choose equal entries.
     """
     pattern = tuple(map(index.index, index))
-    for taken, left, weight in _position_splits(pattern, max_length):
-        yield tuple([index[i] for i in taken]), tuple([index[i] for i in left]), weight
+    return [
+        (tuple([index[i] for i in taken]), tuple([index[i] for i in left]), weight)
+        for taken, left, weight in _position_splits(pattern, max_length)
+    ]
 
 
 def _sub_indices(indices: Iterable[tuple[Index, int]]) -> list[Index]:
@@ -291,25 +283,26 @@ class _Writer:
                 yield self.adjoint[taken], (k, left, max_z, -1), weight
 
 
-def _runs(dots: list[_Dot], max_length: int) -> np.ndarray:
+def _runs(dots: np.ndarray, max_length: int) -> np.ndarray:
     """Join dot products with consecutive entries and consecutive right rows.
 
-    A run has at most `max_length` dot products. Runs with the same right rows follow one
-    another, so that these rows stay in cache.
+    A run has at most `max_length` dot products. Runs with the same right rows follow
+    one another, so that these rows stay in cache.
     """
-    runs: list[_Dot] = []
-    begin = min((dot.right for dot in dots), default=0)
-    for dot in sorted(
-        dots, key=lambda dot: (dot.left, dot.right - dot.entry, dot.weight, dot.entry)
-    ):
-        if runs and (dot.right - begin) % max_length:
-            entry, left, right, length, weight = runs[-1]
-            if dot == (entry + length, left, right + length, 1, weight):
-                runs[-1] = _Dot(entry, left, right, length + 1, weight)
-                continue
-        runs.append(dot)
-    runs.sort(key=lambda run: ((run.right - begin) // max_length, run.left, run.right))
-    return np.array(runs, DOT)
+    if not len(dots):
+        return dots
+    entry, left, right, _, weight = (dots[name] for name in DOT.names or ())
+    dots = dots[np.lexsort((entry, weight, right - entry, left))]
+    block, place = np.divmod(dots["right"] - right.min(), max_length)
+    successor = dots[:-1].copy()
+    successor["entry"] += 1
+    successor["right"] += 1
+    begins = np.ones(len(dots), bool)
+    begins[1:] = (dots[1:] != successor) | (place[1:] == 0)
+    first = np.flatnonzero(begins)
+    runs = dots[first]
+    runs["length"] = np.diff(first, append=len(dots))
+    return runs[np.lexsort((runs["right"], runs["left"], block[first]))]
 
 
 def programs(request: Request, run: int, depth: int) -> list[Program]:
@@ -408,14 +401,14 @@ def _derivatives_program(
     )
 
 
-def _dots(down: _Writer, indices: Sequence[Index], first: bool) -> list[_Dot]:
+def _dots(down: _Writer, indices: Sequence[Index], first: bool) -> np.ndarray:
     """Return the dot products whose sum over all layers is each derivative."""
     needed = []
     for entry, index in enumerate(indices):
         # A first derivative is z_i lambda phi' at the first layer, and 0 elsewhere.
         max_z = max(len(index) // 2, int(first))
-        for left, right, weight in down.factors(0, index, max_z, (len(index) - 1) // 2):
-            needed.append((entry, left, right, weight))
+        factors = down.factors(0, index, max_z, (len(index) - 1) // 2)
+        needed += [(entry, *factor) for factor in factors]
     # The right rows are written in the order of a tensor's entries, so that dot
     # products of one row with consecutive rows follow one another.
     keys = sorted(
@@ -423,11 +416,12 @@ def _dots(down: _Writer, indices: Sequence[Index], first: bool) -> list[_Dot]:
         key=lambda key: (-key[0], len(key[1]), key[1:]),
     )
     rows = {key: down.row(*key) for key in keys}
-    return [
-        _Dot(entry, left, row, 1, weight)
+    dots = [
+        (entry, left, rows[right], 1, weight)
         for entry, left, right, weight in needed
-        if (row := rows[right]) is not None
+        if rows[right] is not None
     ]
+    return np.array(dots, DOT)
 
 
 @dataclass
