@@ -221,7 +221,7 @@ def _broadcast(at: Floats, vectors: Sequence[Floats]) -> list[Floats]:
 def tensor(mlp: MLP, order: int, prepared: Prepared, at: Floats) -> Floats:
     """Return the packed tensors of an order, of shape (C, ..., [outputs]).
 
-    `prepared` is the result of `prepare(mlp, order)`, and `at` has the shape (..., dim).
+    `prepared` is the result of `prepare(mlp, order)`. The shape of `at` is (..., dim).
     """
     layout = prepared.layout
     out = _run_loop(layout, _flat(at), NO_NUMBERS)
@@ -515,7 +515,7 @@ def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled
            [4., 4.]])
     >>> compile(mlp, [(0,), (0, 1, 1)])([0.0, 0.0])
     array([1., 4.])
-    >>> product = compile(mlp, [("v", ...)])                        # the Hessian times v
+    >>> product = compile(mlp, [("v", ...)])    # the Hessian times v
     >>> product([0.0, 0.0], v=[1.0, 1.0])
     array([[3., 6.]])
     """

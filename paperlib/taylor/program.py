@@ -367,7 +367,9 @@ def _derivatives_program(
 ) -> Program:
     """Return a layer's program by the centroid rule; see `program`."""
     indices, gradients = request.multi_indices(), request.gradients
-    order = max([*map(len, indices), *(len(index) + 1 for index in gradients)])
+    order = max(
+        max(map(len, indices), default=0), max(map(len, gradients), default=-1) + 1
+    )
     needed, needed_adjoints = _needed(request)
     received = needed[1:]
     singles: list[Index] = [(i,) for i in range(request.directions)]

@@ -103,7 +103,7 @@ def _translate_indices(key: tuple[Index, ...], input_slopes: Floats) -> Translat
 
 
 def _square_roots(weight: Floats, key: LaplacianKey) -> tuple[Floats, int]:
-    """Return vectors r_k with sum_k +- r_k r_k^T = W g W^T, and the number of plus signs.
+    """Return vectors r_k and the number of plus signs: sum_k +- r_k r_k^T = W g W^T.
 
     W is the first layer's weights, g is the metric. The vectors with a plus sign come
     first. Each sign has at most as many vectors as the layer has units.
@@ -195,7 +195,8 @@ def _check_index(name: str, item: Any, dim: int, named: bool) -> Index:
         gradient = ", and one `...` at most" if named else ""
         raise ValueError(
             f"{name} = {validation.brief(item)}: must be 1 to "
-            f"{validation.TENSOR_ORDER} indices, at most ten of them different{gradient}"
+            f"{validation.TENSOR_ORDER} indices, "
+            f"at most ten of them different{gradient}"
         )
     return index
 

@@ -133,8 +133,8 @@ def test_gradients_of_networks_wide_at_one_end(dim, hidden):
         ),
         (
             "taylor/compiled/simd.py",
-            "left)), load(builder, work, right)",
-            "left)), VECTOR([5.0] * LANES)",
+            "load(builder, work, right), flags",
+            "VECTOR([5.0] * LANES), flags",
             "[10.]\n",
         ),
         (

@@ -1,1 +1,4 @@
-"""Run programs in compiled code: needs numba. Nothing here is imported before a request is compiled."""
+"""Execute programs in compiled code.
+
+This package needs numba. It is imported when the first request is compiled.
+"""

@@ -1,8 +1,10 @@
 """The base functions of activations in compiled code, for `interpreter`.
 
-This module needs numba. The formulas are those of `networks.bases`. Here they run once, when numba compiles `activate`, on
-vectors that record each operation as LLVM instructions. So each base becomes one loop over vectors of neurons. The exponential,
-the logarithm, the sine and the error function are written out, because the C library takes one number at a time.
+This module needs numba. The formulas are those of `networks.bases`. They run once, when
+numba compiles `activate`, on vectors that record each operation as LLVM instructions.
+So each base becomes one loop over vectors of neurons. The exponential, the logarithm,
+the sine and the error function are written out, because the C library takes one number
+at a time.
 """
 
 from collections.abc import Sequence
@@ -26,17 +28,18 @@ from paperlib.taylor.compiled.simd import (
     everywhere,
     load,
     store,
+    vectors,
     writes,
 )
 
 CODES = {name: code for code, name in enumerate(BASES)}
-WHOLE = ir.VectorType(INDEX, LANES)
-# added to a small number, it leaves the nearest integer in the last bits
+INTEGERS = ir.VectorType(INDEX, LANES)
+# Added to a small number, it leaves the nearest integer in the last bits of the sum.
 ROUNDING = 1.5 * 2.0**52
 LOG2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)  # log 2 as a sum
 PI = (3.1415926534682512, 1.2154201012607932e-10, 4.044532497591901e-21)  # as a sum
 LOWEST, HIGHEST = -708.0, 709.0  # the exponential is 0 below and infinite above
-MAX_ANGLE = 1e6  # beyond it the sine is not a number here, and the caller takes NumPy's
+MAX_ANGLE = 1e6  # above it the sine is NaN, so that the caller uses NumPy
 ERFC_SCALE, ERFC_DEGREE = 3.75, 20
 INSTRUCTIONS = {
     "add": "fadd",
@@ -49,7 +52,8 @@ INTRINSICS = {"absolute": "fabs", "copysign": "copysign", "sqrt": "sqrt"}
 
 
 def _integers(number: int) -> Any:
-    return WHOLE([number] * LANES)
+    """Return an integer as a constant vector."""
+    return INTEGERS([number] * LANES)
 
 
 def _polynomial(coefficients: Sequence[float], x: Any) -> Any:
@@ -58,83 +62,89 @@ def _polynomial(coefficients: Sequence[float], x: Any) -> Any:
 
 
 class Vector(NDArrayOperatorsMixin):
-    """A vector of numbers in compiled code. NumPy's functions and the operators emit instructions."""
+    """A vector of numbers in compiled code.
+
+    NumPy's functions and the operators emit instructions with `builder`. `value` is the
+    vector's LLVM value.
+    """
 
     def __init__(self, builder: Any, value: Any) -> None:
-        self.builder, self.value = builder, value
+        self.builder = builder
+        self.value = value
 
-    def of(self, number: Any) -> "Vector":
-        """Return a number as a constant vector, a vector as it is."""
-        return (
-            number
-            if isinstance(number, Vector)
-            else Vector(self.builder, VECTOR([float(number)] * LANES))
-        )
+    def vector(self, number: Any) -> "Vector":
+        """Return a number as a constant vector, and a vector unchanged."""
+        if isinstance(number, Vector):
+            return number
+        return Vector(self.builder, VECTOR([float(number)] * LANES))
 
     def emit(self, name: str, *others: Any, **options: Any) -> Any:
         """Emit the instruction of this name, a method of the builder."""
-        return Vector(
-            self.builder, getattr(self.builder, name)(self.value, *others, **options)
-        )
+        instruction = getattr(self.builder, name)
+        return Vector(self.builder, instruction(self.value, *others, **options))
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *given: Any) -> Any:
-        name, (first, *others) = ufunc.__name__, [self.of(each) for each in given]
-        values = [each.value for each in others]
+    def __array_ufunc__(self, ufunc: Any, method: str, *arguments: Any) -> Any:
+        name = ufunc.__name__
+        first, *others = map(self.vector, arguments)
+        values = [other.value for other in others]
         if name in INSTRUCTIONS:
             return first.emit(INSTRUCTIONS[name], *values, flags=FLAGS)
         if name in INTRINSICS:
-            kind, called = (
-                ir.FunctionType(VECTOR, [VECTOR] * len(given)),
-                f"llvm.{INTRINSICS[name]}.v{LANES}f64",
-            )
-            function = cgutils.get_or_insert_function(self.builder.module, kind, called)
-            return Vector(
-                self.builder, self.builder.call(function, [first.value, *values])
-            )
+            kind = ir.FunctionType(VECTOR, [VECTOR] * len(arguments))
+            called = f"llvm.{INTRINSICS[name]}.v{LANES}f64"
+            module = self.builder.module
+            function = cgutils.get_or_insert_function(module, kind, called)
+            result = self.builder.call(function, [first.value, *values])
+            return Vector(self.builder, result)
         return getattr(first, name)(*others)
 
     def __array_function__(
-        self, where: Any, kinds: Any, given: Any, options: Any
+        self, function: Any, kinds: Any, arguments: Any, options: Any
     ) -> Any:
-        condition, a, b = map(self.of, given)
+        """Emit np.where, the only function of NumPy that is used and not a ufunc."""
+        condition, a, b = map(self.vector, arguments)
         return condition.emit("select", a.value, b.value)
 
     def greater(self, other: Any) -> Any:
-        return Vector(
-            self.builder, self.builder.fcmp_ordered(">", self.value, other.value)
-        )
+        """Return a vector of the comparisons self > other."""
+        result = self.builder.fcmp_ordered(">", self.value, other.value)
+        return Vector(self.builder, result)
 
     def hypot(self, other: Any) -> Any:
+        """Return sqrt(x^2 + y^2)."""
         return np.sqrt(self * self + other * other)
 
     def reduced(self, parts: Sequence[float]) -> tuple:
-        """Return the rest to the nearest multiple, n times the sum of `parts`, and integers whose last bits are those of n."""
+        """Return x - n p and n for the nearest integer n, where p is the sum of `parts`.
+
+        The last bits of the second vector, of integers, are those of n.
+        """
         shifted: Any = self * (1 / sum(parts)) + ROUNDING
-        times = shifted - ROUNDING
-        return reduce(
-            lambda rest, part: rest - times * part, parts, self
-        ), shifted.emit("bitcast", WHOLE)
+        n = shifted - ROUNDING
+        rest = reduce(lambda rest, part: rest - n * part, parts, self)
+        return rest, shifted.emit("bitcast", INTEGERS)
 
     @cached_property
     def exponential(self) -> tuple:
-        """exp(x) - 1 and exp(x), each to its last digits, as 2^n (1 + p(r)), x = n log 2 + r."""
+        """exp(x) - 1 and exp(x), each to its last digits.
+
+        exp(x) = 2^n (1 + p(r)) with x = n log 2 + r.
+        """
         r, bits = self.reduced(LOG2)
-        power = (
-            bits.emit("shl", _integers(52))
-            .emit("add", _integers(1023 << 52))
-            .emit("bitcast", VECTOR)
-        )
+        # 2^n has the exponent bits n + 1023 and no other bits.
+        exponent = bits.emit("shl", _integers(52)).emit("add", _integers(1023 << 52))
+        power = exponent.emit("bitcast", VECTOR)
         p = r + _polynomial([1 / factorial(k) for k in range(13, 1, -1)], r) * r * r
-        less, e = (
-            np.where(self > LOWEST, power * p + q, low)
-            for q, low in ((power - 1, -1), (power, 0))
-        )
-        return less, np.where(self > HIGHEST, inf, e)
+        expm1 = np.where(self > LOWEST, power * p + (power - 1), -1)
+        exp = np.where(self > LOWEST, power * p + power, 0)
+        return expm1, np.where(self > HIGHEST, inf, exp)
 
     def expm1(self) -> Any:
+        """Return exp(x) - 1."""
         return self.exponential[0]
 
     def exp(self) -> Any:
+        """Return exp(x)."""
         return self.exponential[1]
 
     def log1p(self) -> Any:
@@ -148,18 +158,27 @@ class Vector(NDArrayOperatorsMixin):
         return _polynomial(_ERFCX, (self - ERFC_SCALE) * share) * share
 
     def sin(self, even: int = 0) -> Any:
-        """Return the sine of x = n pi + r, (-1)^n times that of r, or the cosine."""
-        near: Any = np.where(abs(self) > MAX_ANGLE, nan, self)  # type: ignore[call-overload]  # a Vector
+        """Return the sine, or the cosine if `even` is 1.
+
+        With x = n pi + r it is (-1)^n times that of r.
+        """
+        # mypy takes a Vector for no array.
+        near: Any = np.where(abs(self) > MAX_ANGLE, nan, self)  # type: ignore[call-overload]
         r, bits = near.reduced(PI)
+        terms = range(11, -1, -1)
         series = _polynomial(
-            [(-1) ** k / factorial(2 * k + 1 - even) for k in range(11, -1, -1)], r * r
+            [(-1) ** k / factorial(2 * k + 1 - even) for k in terms], r * r
         )
-        found = (series if even else r * series).emit("bitcast", WHOLE)
-        return found.emit("xor", bits.emit("shl", _integers(63)).value).emit(
-            "bitcast", VECTOR
+        sine = series if even else r * series
+        sign = bits.emit("shl", _integers(63))
+        return (
+            sine.emit("bitcast", INTEGERS)
+            .emit("xor", sign.value)
+            .emit("bitcast", VECTOR)
         )
 
     def cos(self) -> Any:
+        """Return the cosine."""
         return self.sin(even=1)
 
 
@@ -189,11 +208,13 @@ def activate(
     length: Any,
     rows: Any,
 ) -> None:
-    """Write value, slope and auxiliary rows of the base function with this code at z.
+    """Write a base function and its slope at z, and its auxiliary rows.
 
-    Row k of the layer starts at work[own + k width], auxiliary row k at work[spare + k width], z is the layer's last row, of
-    `rows`. The first `length` columns are computed, a multiple of LANES. At the kink of a base the first auxiliary row is
-    NaN, and so are all derivatives from the second on.
+    `code` is the base's number in CODES, `parameter` its parameter. Row k of the layer
+    begins at work[own + k width], auxiliary row k at work[spare + k width]. z is the
+    last of the layer's `rows`. The first `length` columns are computed, a multiple of
+    LANES. At the kink of a base the first auxiliary row is NaN, and so are all
+    derivatives from the second on.
     """
     end = builder.append_basic_block("activated")
     cases = builder.switch(code, end)
@@ -201,22 +222,20 @@ def activate(
         block = builder.append_basic_block(name)
         cases.add_case(INDEX(CODES[name]), block)
         builder.position_at_end(block)
-        of_parameter = Vector(builder, everywhere(builder, parameter))
-        with cgutils.for_range_slice(
-            builder, INDEX(0), length, INDEX(LANES), INDEX
-        ) as (j, _):
+        parameters = Vector(builder, everywhere(builder, parameter))
+        with vectors(builder, length) as (j, _):
 
-            def row(first: Any, number: Any, j: Any = j) -> Any:
+            def place(first: Any, number: Any, j: Any = j) -> Any:
                 return builder.add(builder.add(first, j), builder.mul(width, number))
 
-            z = Vector(
-                builder, load(builder, work, row(own, builder.sub(rows, INDEX(1))))
-            )
-            value, slope, *auxiliary = base(z, of_parameter)
+            last = builder.sub(rows, INDEX(1))
+            z = Vector(builder, load(builder, work, place(own, last)))
+            value, slope, *auxiliary = base(z, parameters)
             if name in KINKED:
                 auxiliary[0] = np.where(abs(z) > 0, auxiliary[0], nan)
-            for first, given in ((own, (value, slope)), (spare, auxiliary)):
-                for k, each in enumerate(given):
-                    store(builder, z.of(each).value, work, row(first, INDEX(k)))
+            for first, results in ((own, (value, slope)), (spare, auxiliary)):
+                for k, result in enumerate(results):
+                    vector = z.vector(result).value
+                    store(builder, vector, work, place(first, INDEX(k)))
         builder.branch(end)
     builder.position_at_end(end)

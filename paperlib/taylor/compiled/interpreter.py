@@ -45,7 +45,11 @@ FEW = 3 * LANES // 4
 
 
 class _Job(NamedTuple):
-    """The arguments of `run`, its records, and where the parts of `work` begin."""
+    """The arguments of `run`, its records, and where the parts of `work` begin.
+
+    The first layer's own rows begin at `own`; those of the other layers follow if they
+    are kept. `sums` is the place of one vector.
+    """
 
     at: Any
     directions: Any
@@ -60,17 +64,17 @@ class _Job(NamedTuple):
     dots: Any
     count: Any  # the number of all centres
     together: Any  # the number of centres of one pass
-    own: Any  # the first layer's own rows
+    own: Any
     shared: Any
     onward: Any
-    sums: Any  # a vector
+    sums: Any
 
 
 class _Rows(NamedTuple):
     """Where the rows of a layer begin, each of `width` numbers.
 
-    Rows are numbered: a layer's own rows from 0 on, shared rows from `own_rows` on,
-    rows that are passed to the next layer from `rows` on.
+    A layer's own rows are numbered from 0 on, shared rows from `own_rows` on, rows that
+    are passed to the next layer from `rows` on.
     """
 
     own: int
@@ -123,7 +127,13 @@ _heads, _layers, _groups, _products, _dots = map(
 
 @inner
 def _execute(
-    job: _Job, begin: int, count: int, rows: _Rows, column: int, length: int
+    products: Any,
+    begin: int,
+    count: int,
+    work: Floats,
+    rows: _Rows,
+    column: int,
+    length: int,
 ) -> None:
     """Execute products at `length` columns of the rows, from `column` on."""
     width, own_rows = rows.width, rows.own_rows
@@ -131,17 +141,15 @@ def _execute(
     shared = rows.shared - own_rows * width + column
     onward = rows.onward - rows.rows * width + column
     for number in range(begin, begin + count):
-        each = job.products[number]
+        each = products[number]
         out, left, right = each.out, each.left, each.right
         x = (own if left < own_rows else shared) + left * width
         y = (own if right < own_rows else shared) + right * width
-        to = (
-            own if out < own_rows else shared if out < rows.rows else onward
-        ) + out * width
+        to = own if out < own_rows else shared if out < rows.rows else onward
         if each.first:
-            multiply(job.work, x, y, each.weight, to, length)
+            multiply(work, x, y, each.weight, to + out * width, length)
         else:
-            multiply_and_add(job.work, x, y, each.weight, to, length)
+            multiply_and_add(work, x, y, each.weight, to + out * width, length)
 
 
 # LLVM may add in any order; otherwise it would add one number at a time.
@@ -158,24 +166,19 @@ def _add_dots(job: _Job, layer: Any, rows: _Rows, centres: int, to: int) -> None
     """Add a layer's dot products over the neurons to the entries at each centre.
 
     LANES dot products are computed at a time: of one row with consecutive rows or, if
-    these are few, of two rows at several centres. Entries begin at out[to].
+    these are few, of two rows at several centres. The entries begin at out[to].
     """
-    work, out, width, sums = (
-        job.work,
-        job.out,
-        rows.width,
-        row(job.work, job.sums, LANES),
-    )
-    units, size = width // centres, job.head.entries
+    work, out, sums = job.work, job.out, row(job.work, job.sums, LANES)
+    units, width, size = layer.above, rows.width, job.head.entries
     shared = rows.shared - rows.own_rows * width
     for number in range(layer.dot, layer.dot + layer.dots):
         each = job.dots[number]
-        some, weight = each.length, each.weight
+        count, weight = each.length, each.weight
         x = (rows.own if each.left < rows.own_rows else shared) + each.left * width
         y = shared + each.right * width
         first = to + each.entry
-        together = centres - centres % LANES if some < FEW else 0
-        for n in range(some):
+        together = centres - centres % LANES if count < FEW else 0
+        for n in range(count):
             for c in range(0, together, LANES):
                 x_c, y_c = x + c * units, y + n * width + c * units
                 for i in range(LANES):
@@ -185,13 +188,13 @@ def _add_dots(job: _Job, layer: Any, rows: _Rows, centres: int, to: int) -> None
                     out[first + n + (c + i) * size] += sums[i]
         for c in range(together, centres):
             x_c, y_c, entry = x + c * units, y + c * units, first + c * size
-            if some < LANES // 2:
+            if count < LANES // 2:
                 left = row(work, x_c, units)
-                for n in range(some):
+                for n in range(count):
                     right = row(work, y_c + n * width, units)
                     out[entry + n] += weight * _dot(left, right)
             else:  # rows past the last are multiplied too; their products are dropped
-                dots(work, x_c, 0, y_c, width, units, weight, out, entry, some)
+                dots(work, x_c, 0, y_c, width, units, weight, out, entry, count)
 
 
 @inner
@@ -210,42 +213,23 @@ def _finite(numbers: Floats) -> bool:
     return 0.0 * _dot(numbers, numbers) == 0.0
 
 
+# numba copies merged functions into `run`, so that the loop costs no calls. The first
+# compilation on a machine takes a few per cent longer than that of one function.
 @merged
-def _from_inputs(job: _Job, rows: _Rows, z: int, start: int, centres: int) -> None:
-    """Write the first layer's z, and its derivatives along the directions."""
-    head, layer, numbers = job.head, job.layers[0], job.numbers
-    dim, above, weights = head.dim, layer.above, layer.forward
-    x = start * dim
-    product(job.at, x, centres, dim, numbers, weights, layer.bias, above, job.work, z)
+def _set_directions(job: _Job, layer: Any, start: int, centres: int) -> None:
+    """Write the derivatives of the first layer's z along the directions."""
+    head, work, numbers, vectors = job.head, job.work, job.numbers, job.directions
+    dim, above, weights, zeros = head.dim, layer.above, layer.forward, head.zeros
+    width = centres * above
     for i in range(head.directions):
-        to = rows.own + job.table[head.direction + i] * rows.width
-        given = i - head.constants
-        if given >= 0:
-            x = (given * job.count + start) * dim
-            zeros, vectors = head.zeros, job.directions
-            product(
-                vectors, x, centres, dim, numbers, weights, zeros, above, job.work, to
-            )
+        to = job.own + job.table[head.direction + i] * width
+        if i >= head.constants:
+            x = ((i - head.constants) * job.count + start) * dim
+            product(vectors, x, centres, dim, numbers, weights, zeros, above, work, to)
         # The same at all centres: such a row stays while it keeps its length.
         elif start == 0 or centres < job.together or not head.keep:
             slopes = head.constant + i * above
-            _repeat(row(job.work, to, rows.width), numbers, slopes, above)
-
-
-@merged
-def _activate(job: _Job, layer: Any, rows: _Rows) -> None:
-    """Write the derivatives of the activations, group by group."""
-    width, order, one = rows.width, job.head.order, layer.groups == 1
-    for number in range(layer.group, layer.group + layer.groups):
-        group = job.groups[number]
-        length = width if one else group.length
-        for column in range(group.begin, width, width if one else layer.above):
-            own, auxiliary = rows.own + column, rows.shared + column
-            code, parameter = group.code, group.parameter
-            activate(
-                code, parameter, job.work, own, auxiliary, width, length, order + 2
-            )
-            _execute(job, group.product, group.products, rows, column, length)
+            _repeat(row(work, to, width), numbers, slopes, above)
 
 
 @merged
@@ -256,110 +240,78 @@ def _upward(job: _Job, start: int, centres: int) -> bool:
     """
     head, work, numbers = job.head, job.work, job.numbers
     own = y = job.own
-    for number in range(head.depth):
-        layer = job.layers[number]
-        below, above, width = layer.below, layer.above, centres * layer.above
+    for n in range(head.depth):
+        layer = job.layers[n]
+        below, above, weights = layer.below, layer.above, layer.forward
+        width, bias = centres * above, layer.bias
         rows = _Rows(own, job.shared, job.onward, head.own_rows, head.rows, width)
-        z, weights = own + (head.order + 1) * width, layer.forward
-        if number:
-            x = job.onward + centres * below
-            count = head.received * centres
-            product(
-                work, y, centres, below, numbers, weights, layer.bias, above, work, z
-            )
-            product(
-                work,
-                x,
-                count,
-                below,
-                numbers,
-                weights,
-                head.zeros,
-                above,
-                work,
-                z + width,
-            )
+        z = own + (head.order + 1) * width
+        if n:
+            product(work, y, centres, below, numbers, weights, bias, above, work, z)
+            x, to = job.onward + centres * below, z + width
+            count, zeros = head.received * centres, head.zeros
+            product(work, x, count, below, numbers, weights, zeros, above, work, to)
         else:
-            _from_inputs(job, rows, z, start, centres)
+            x = start * below
+            product(job.at, x, centres, below, numbers, weights, bias, above, work, z)
+            _set_directions(job, layer, start, centres)
         if not _finite(row(work, z, width)):
             return False
-        _activate(job, layer, rows)
+        for number in range(layer.group, layer.group + layer.groups):
+            group = job.groups[number]
+            # One group fills whole rows, several groups the part of each centre.
+            step = width if layer.groups == 1 else above
+            length = width if layer.groups == 1 else group.length
+            code, parameter, begin = group.code, group.parameter, group.product
+            for j in range(group.begin, width, step):
+                first, spare, last = own + j, job.shared + j, head.order + 2
+                activate(code, parameter, work, first, spare, width, length, last)
+                _execute(job.products, begin, group.products, work, rows, j, length)
         y = own
         if not head.keep:  # the next layer overwrites this layer's rows
             y = job.onward
             _repeat(row(work, y, width), work, own, width)
-        if number < head.depth - 1:
-            _execute(job, layer.up, layer.ups, rows, 0, width)
+        if n < head.depth - 1:
+            _execute(job.products, layer.up, layer.ups, work, rows, 0, width)
         own += head.own_rows * width * head.keep
     return True
 
 
 @merged
 def _downward(job: _Job, output: int, start: int, centres: int) -> bool:
-    """Add the derivatives of one output to the results.
+    """Add the derivatives and the gradients of one output to the results.
 
     Return False if one of them is not finite.
     """
-    head, work, numbers = job.head, job.work, job.numbers
-    to = (output * job.count + start) * head.entries
-    own = job.own + head.keep * head.own_rows * centres * head.total
-    for number in range(head.depth - 1, -1, -1):
-        layer = job.layers[number]
-        above, width = layer.above, centres * layer.above
+    head, work, numbers, zeros = job.head, job.work, job.numbers, job.head.zeros
+    shared, onward = job.shared, job.onward
+    entries = (output * job.count + start) * head.entries
+    own = job.own + head.keep * centres * head.own_size
+    for n in range(head.depth - 1, -1, -1):
+        layer = job.layers[n]
+        units, width = layer.above, centres * layer.above
         own -= head.own_rows * width * head.keep
-        if number == head.depth - 1:
-            weights = head.last + output * above
-            _repeat(row(work, job.shared, width), numbers, weights, above)
+        if n == head.depth - 1:
+            weights = head.last + output * units
+            _repeat(row(work, shared, width), numbers, weights, units)
         else:
-            next = job.layers[number + 1]
-            product(
-                work,
-                job.onward,
-                head.adjoints * centres,
-                next.above,
-                numbers,
-                next.backward,
-                head.zeros,
-                above,
-                work,
-                job.shared,
-            )
-        rows = _Rows(own, job.shared, job.onward, head.own_rows, head.rows, width)
-        _execute(job, layer.down, layer.downs, rows, 0, width)
-        _add_dots(job, layer, rows, centres, to)
+            length, y = job.layers[n + 1].above, job.layers[n + 1].backward
+            count = head.adjoints * centres
+            product(work, onward, count, length, numbers, y, zeros, units, work, shared)
+        rows = _Rows(own, shared, onward, head.own_rows, head.rows, width)
+        _execute(job.products, layer.down, layer.downs, work, rows, 0, width)
+        _add_dots(job, layer, rows, centres, entries)
         if not head.keep:
             break
-    return _finite(row(job.out, to, centres * head.entries))
-
-
-@merged
-def _add_gradients(job: _Job, output: int, start: int, centres: int) -> bool:
-    """Write the gradients of one output to the results.
-
-    Return False if one of them is not finite.
-    """
-    head, layer = job.head, job.layers[0]
+    finite = _finite(row(job.out, entries, centres * head.entries))
+    length, y, columns = job.layers[0].above, job.layers[0].backward, head.columns
     for i in range(head.gradients):
-        x = job.onward + job.table[head.gradient + i] * centres * layer.above
-        to = (
-            head.outputs * job.count * head.entries
-            + ((output * head.gradients + i) * job.count + start) * head.columns
-        )
-        product(
-            job.work,
-            x,
-            centres,
-            layer.above,
-            job.numbers,
-            layer.backward,
-            head.zeros,
-            head.columns,
-            job.out,
-            to,
-        )
-        if not _finite(row(job.out, to, centres * head.columns)):
-            return False
-    return True
+        x = onward + job.table[head.gradient + i] * centres * length
+        place = (output * head.gradients + i) * job.count + start
+        to = head.outputs * job.count * head.entries + place * columns
+        product(work, x, centres, length, numbers, y, zeros, columns, job.out, to)
+        finite = finite and _finite(row(job.out, to, centres * columns))
+    return finite
 
 
 def _loop(sources: int) -> Callable:
@@ -403,8 +355,8 @@ def _loop(sources: int) -> Callable:
         """
         head = _heads(table, 0, 1)[0]
         own, count = aligned(work), len(at) // head.dim
-        shared = own + together * head.own_rows * head.total
-        onward = shared + together * (head.rows - head.own_rows) * head.widest
+        shared = own + together * head.own_size
+        onward = shared + together * head.shared_size
         job = _Job(
             at,
             directions,
@@ -422,7 +374,7 @@ def _loop(sources: int) -> Callable:
             own,
             shared,
             onward,
-            onward + together * head.passed * head.widest,
+            onward + together * head.onward_size,
         )
         for start in range(0, count, together):
             centres = min(together, count - start)
@@ -430,8 +382,6 @@ def _loop(sources: int) -> Callable:
                 return False
             for output in range(head.outputs):
                 if not _downward(job, output, start, centres):
-                    return False
-                if not _add_gradients(job, output, start, centres):
                     return False
         return sources > 0
 

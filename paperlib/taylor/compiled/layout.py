@@ -28,13 +28,13 @@ LARGE = 2**17  # numbers of one centre. With more, eight centres do not stay in 
 
 # Records of the table: the head, a layer, a group of neurons. A name in the singular is
 # the place where something begins in `numbers` or in the table; its plural is a count.
-# `total` and `widest` count units: of all hidden layers whose rows are kept, and of the
-# widest layer. `passed` counts rows. `keep` is 1 if the rows of every layer are kept
-# for the downward pass.
+# A size counts the numbers of one centre in `work`: the own rows, the shared rows, the
+# rows that are passed to the next layer. `keep` is 1 if the own rows of every layer are
+# kept for the downward pass, and 0 if the next layer overwrites them.
 HEAD = record(
     "order dim outputs entries gradients columns directions constants received"
-    " adjoints own_rows rows depth widest total passed keep constant last zeros"
-    " direction gradient layer groups product dot"
+    " adjoints own_rows rows depth own_size shared_size onward_size keep constant"
+    " last zeros direction gradient layer groups product dot"
 )
 LAYER = record(
     "below above forward bias backward group groups up ups down downs dot dots"
@@ -58,7 +58,7 @@ class Layout(NamedTuple):
 
 
 class _PaddedLayer(NamedTuple):
-    """The places of a layer's neurons in a row, and the scalings of their activations."""
+    """The places of a layer's neurons in a row, and their activations' scalings."""
 
     # The first place and the padded length of each group, and its activation
     groups: list[tuple[int, int, Scaled]]
@@ -179,6 +179,49 @@ def _sections(
     }
 
 
+def _work_sizes(
+    first: Program, layers: list[_PaddedLayer], rows: int
+) -> dict[str, int]:
+    """Return the numbers of one centre in each part of `work`, by the names of HEAD."""
+    widest = max(layer.units for layer in layers[:-1])
+    own_units = sum(layer.units for layer in layers[1:-1])
+    return {
+        "own_size": first.own_rows * (widest if first.forward_only else own_units),
+        "shared_size": (rows - first.own_rows) * widest,
+        "onward_size": max(1 + first.received, first.adjoints) * widest,
+    }
+
+
+def _table(
+    first: Program, head: dict[str, int], sections: dict[str, np.ndarray]
+) -> Ints:
+    """Return the table: the head, then all other records.
+
+    `head` lacks the fields that follow from the program `first` and the sections.
+    """
+    sections = {
+        "head": np.zeros(1, HEAD),
+        "direction": np.array(first.direction_rows, int),
+        "gradient": np.array(first.gradients, int),
+        **sections,
+    }
+    table, places = _joined(
+        {key: section.view(np.int64) for key, section in sections.items()}
+    )
+    head = head | {
+        "order": first.order,
+        "directions": len(first.direction_rows),
+        "received": first.received,
+        "adjoints": first.adjoints,
+        "own_rows": first.own_rows,
+        "keep": not first.forward_only,
+    }
+    head |= {key: begin for key, (begin, _) in places.items()}
+    fields: Any = HEAD.names
+    table[: len(fields)] = [head[name] for name in fields]
+    return table
+
+
 def lay_out(mlp: MLP, request: Request, slopes: Floats) -> Layout | None:
     """Lay out everything that does not depend on the centres.
 
@@ -211,20 +254,8 @@ def lay_out(mlp: MLP, request: Request, slopes: Floats) -> Layout | None:
     bases = {scaled.base for layer in layers[1:-1] for *_, scaled in layer.groups}
     auxiliary = max(spare_rows(base, first.order) for base in bases)
     rows = max(first.own_rows + auxiliary, *(program.rows for program in written))
-    sections = {
-        "head": np.zeros(1, HEAD),
-        "direction": np.array(first.direction_rows, int),
-        "gradient": np.array(first.gradients, int),
-    }
-    sections |= _sections(layers, written, bases, number_places, rows)
-    table, places = _joined(
-        {key: section.view(np.int64) for key, section in sections.items()}
-    )
-    widest = max(layer.units for layer in layers[:-1])
-    total = sum(layer.units for layer in layers[1:-1])
-    if first.forward_only:
-        total = widest
-    passed = max(1 + first.received, first.adjoints)
+    records = _sections(layers, written, bases, number_places, rows)
+    work_sizes = _work_sizes(first, layers, rows)
     sizes = {
         "dim": mlp.dim,
         "outputs": mlp.outputs,
@@ -232,40 +263,25 @@ def lay_out(mlp: MLP, request: Request, slopes: Floats) -> Layout | None:
         "gradients": len(first.gradients),
         "columns": layers[0].units,
     }
-    head = sizes | {
-        "order": first.order,
-        "directions": len(first.direction_rows),
-        "constants": len(slopes),
-        "received": first.received,
-        "adjoints": first.adjoints,
-        "own_rows": first.own_rows,
-        "rows": rows,
+    fields = {
         "depth": mlp.depth,
-        "widest": widest,
-        "total": total,
-        "passed": passed,
-        "keep": not first.forward_only,
+        "constants": len(slopes),
+        "rows": rows,
         "constant": number_places["constant"][0],
         "last": number_places["backward", mlp.depth][0],
         "zeros": number_places["zeros"][0],
     }
-    head |= {key: begin for key, (begin, _) in places.items()}
-    fields: Any = HEAD.names
-    table[: len(fields)] = [head[name] for name in fields]
-
-    work = first.own_rows * total + (rows - first.own_rows + passed) * widest
-    together = 4
+    work, together = sum(work_sizes.values()), 4
     if work < LARGE:  # a multiple of eight, the number of rows of a matrix product
         together = min(max(TOGETHER // work // 8, 1), 64) * 8
     # More than enough for the alignment, a vector of sums, and rows that are read past
     # the last row
-    work += LANES * (2 + widest)
-    results = mlp.outputs * (first.entries + len(first.gradients) * layers[0].units)
+    work += LANES * (2 + max(layer.units for layer in layers[:-1]))
     return Layout(
         **sizes,
-        results=results,
+        results=mlp.outputs * (first.entries + len(first.gradients) * layers[0].units),
         work=work,
         together=together,
-        table=table,
+        table=_table(first, sizes | work_sizes | fields, records),
         numbers=numbers,
     )

@@ -39,7 +39,7 @@ def _add_times(builder: Any, total: Any, a: Any, b: Any) -> None:
 
 
 def _shuffle(builder: Any, a: Any, b: Any, lanes: Iterable[int]) -> Any:
-    """Return the given lanes of two vectors; those of `b` are numbered from LANES on."""
+    """Return the given lanes of two vectors; lanes of `b` are numbered from LANES on."""
     mask = ir.VectorType(ir.IntType(32), LANES)(list(lanes))
     return builder.shuffle_vector(a, b, mask)
 
@@ -63,7 +63,7 @@ def store(builder: Any, vector: Any, numbers: Any, place: Any) -> None:
     builder.store(vector, builder.bitcast(pointer, VECTOR.as_pointer()), align=8)
 
 
-def _vectors(builder: Any, length: Any) -> Any:
+def vectors(builder: Any, length: Any) -> Any:
     """Return a context manager that loops over vectors; it yields (first place, _)."""
     return cgutils.for_range_slice(builder, INDEX(0), length, INDEX(LANES), INDEX)
 
@@ -141,7 +141,7 @@ def _multiply(add: bool) -> Any:
     ) -> None:
         """Set work[out + j] to weight * work[x + j] * work[y + j] for j < width."""
         weights = everywhere(builder, weight)
-        with _vectors(builder, width) as (j, _):
+        with vectors(builder, width) as (j, _):
             left, right, to = (builder.add(place, j) for place in (x, y, out))
             factor = builder.fmul(weights, load(builder, work, left))
             vector = builder.fmul(factor, load(builder, work, right), flags=FLAGS)
@@ -187,7 +187,7 @@ def dots(
     """
     zero = VECTOR([0.0] * LANES)
     sums = [cgutils.alloca_once_value(builder, zero) for _ in range(LANES)]
-    with _vectors(builder, units) as (j, _):
+    with vectors(builder, units) as (j, _):
         for i, total in enumerate(sums):
             places = (
                 builder.add(builder.add(first, builder.mul(step, INDEX(i))), j)
@@ -203,15 +203,17 @@ def dots(
     store(builder, builder.fadd(load(builder, out, to), products), out, to)
 
 
-@intrinsic
-def _address(context: Any, array: Any) -> Any:
-    """Return the address of an array's data."""
+def _as_address(context: Any, array: Any) -> Any:
+    """Return numba's signature and code of the address of an array's data."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(array)(context, builder, arguments[0]).data
         return builder.ptrtoint(data, INDEX)
 
     return types.int64(array), code
+
+
+_address: Any = intrinsic(_as_address)
 
 
 @inner
@@ -226,42 +228,8 @@ def aligned(numbers: Floats) -> int:
 multiply, multiply_and_add = _multiply(add=False), _multiply(add=True)
 
 
-def _panels(rows: int, vectors: int) -> Any:
-    """Make the function that computes a product in blocks of this size.
-
-    The function computes the columns from `column` on that fill whole blocks, and
-    returns the next column. The number of rows is a multiple of `rows`. All rows of a
-    panel of columns come one after the other, so that the panel of y stays in cache.
-    """
-    block, step = _block(rows, vectors), vectors * LANES
-
-    @merged
-    def panels(
-        work: Floats,
-        x: int,
-        count: int,
-        length: int,
-        numbers: Floats,
-        y: int,
-        start: int,
-        width: int,
-        out: Floats,
-        to: int,
-        column: int,
-    ) -> int:
-        while width - column >= step:
-            for m in range(0, count, rows):
-                left, target = x + m * length, to + m * width + column
-                right, begin = y + column, start + column
-                block(work, left, length, numbers, right, begin, width, out, target)
-            column += step
-        return column
-
-    return panels
-
-
-_panels_2, _panels_1 = _panels(ROWS, 2), _panels(ROWS, 1)
-_row_8, _row_2, _row_1 = (_panels(1, vectors) for vectors in (8, 2, 1))
+_block_2, _block_1 = _block(ROWS, 2), _block(ROWS, 1)
+_row_8, _row_2, _row_1 = (_block(1, vectors) for vectors in (8, 2, 1))
 
 
 @inner
@@ -290,10 +258,27 @@ def product(
     out, to : array of float64, int
         The result (rows, width) and its place.
     """
-    whole = rows - rows % ROWS
-    j = _panels_2(work, x, whole, length, numbers, y, start, width, out, to, 0)
-    _panels_1(work, x, whole, length, numbers, y, start, width, out, to, j)
-    x, to, rest = x + whole * length, to + whole * width, rows - whole
-    j = _row_8(work, x, rest, length, numbers, y, start, width, out, to, 0)
-    j = _row_2(work, x, rest, length, numbers, y, start, width, out, to, j)
-    _row_1(work, x, rest, length, numbers, y, start, width, out, to, j)
+    # A function for the loops of each size of block takes a third longer to compile.
+    whole, j = rows - rows % ROWS, 0
+    while j < width:
+        wide = width - j >= 2 * LANES
+        for m in range(0, whole, ROWS):
+            a, b, c, d = x + m * length, y + j, start + j, to + m * width + j
+            if wide:
+                _block_2(work, a, length, numbers, b, c, width, out, d)
+            else:
+                _block_1(work, a, length, numbers, b, c, width, out, d)
+        j += 2 * LANES if wide else LANES
+    for r in range(whole, rows):
+        left, k = x + r * length, 0
+        while k < width:
+            right, begin, target = y + k, start + k, to + r * width + k
+            if width - k >= 8 * LANES:
+                _row_8(work, left, length, numbers, right, begin, width, out, target)
+                k += 8 * LANES
+            elif width - k >= 2 * LANES:
+                _row_2(work, left, length, numbers, right, begin, width, out, target)
+                k += 2 * LANES
+            else:
+                _row_1(work, left, length, numbers, right, begin, width, out, target)
+                k += LANES
