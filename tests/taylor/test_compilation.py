@@ -1,4 +1,4 @@
-"""Compiled requests against whole tensors without a program, and the activations in the compiled loop."""
+"""Compare compiled requests with matrix products; test activations in the loop."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,7 @@ def close(got, expected, digits=1e-13):
 
 
 def looped(mlp, order, at):
-    """The result of `compile` by the loop alone: the other methods may not answer."""
+    """Return the result of `compile`. Fail if the compiled loop does not compute it."""
     tensor = compile(mlp, order)
     assert tensor.method == ("compiled loop" if order else "matrix products")
     if not order:
@@ -51,10 +51,13 @@ def looped(mlp, order, at):
 @needs_numba
 @settings(max_examples=60)
 @given(
-    st.lists(st.integers(1, 6), min_size=2, max_size=4), st.integers(1, 2), st.integers(0, 6),
-    st.lists(st.sampled_from(NAMES), min_size=4, max_size=4), st.sampled_from([(), (1,), (7,), (2, 3)]),
-)  # fmt: skip
-def test_compiled_it_is_the_derivative_tensor(
+    st.lists(st.integers(1, 6), min_size=2, max_size=4),
+    st.integers(1, 2),
+    st.integers(0, 6),
+    st.lists(st.sampled_from(NAMES), min_size=4, max_size=4),
+    st.sampled_from([(), (1,), (7,), (2, 3)]),
+)
+def test_compiled_tensors_equal_matrix_products(
     random_mlp, units, outputs, order, names, batch
 ):
     one_for_all = random_mlp([*units, outputs], "tanh", seed=order)
@@ -80,8 +83,11 @@ def test_past_the_size_of_one_matrix_product(random_mlp, wide, monkeypatch):
 
 @needs_numba
 @pytest.mark.parametrize("name", NAMES)
-def test_activations_keep_their_digits_in_the_tails(name):
-    """A network of one neuron gives phi^(n) itself; to rounding of the largest value of that derivative, and in the tails of its own."""
+def test_activations_are_accurate_in_the_tails(name):
+    """A network of one neuron returns phi^(n).
+
+    It is accurate to rounding of the largest value nearby, also in the tails.
+    """
     mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name)
     far = [] if name in ("exp", "sin") else [1e5, -1e5, 1e12, -1e12]
     z = np.concatenate([np.linspace(-40, 40, 801) + 1e-3, [1e-8, -1e-8, 1e-200], far])
@@ -98,7 +104,7 @@ def test_activations_keep_their_digits_in_the_tails(name):
 
 
 @needs_numba
-def test_whatever_array_holds_the_centres_nothing_is_compiled_anew(random_mlp):
+def test_the_loop_is_compiled_once_for_all_kinds_of_arrays(random_mlp):
     from paperlib.taylor.compiled.interpreter import run
 
     mlp, at = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((4, 3))
@@ -129,29 +135,32 @@ def test_whatever_array_holds_the_centres_nothing_is_compiled_anew(random_mlp):
 
 
 @needs_numba
-def test_threads_share_one(random_mlp):
+def test_threads_share_a_compiled_request(random_mlp):
     mlp, at = (
         random_mlp([8, 32, 32, 1]),
         np.random.default_rng(0).standard_normal((32, 500, 8)),
     )
     third, begin = compile(mlp, 3), threading.Barrier(4)
 
-    def ask(k):
+    def call(k):
         if k < 4:
             begin.wait()
         return third(at[k])
 
     with ThreadPoolExecutor(4) as pool:
-        for got, centres in zip(pool.map(ask, range(32)), at):
+        for got, centres in zip(pool.map(call, range(32)), at):
             assert np.array_equal(got, third(centres))
 
 
-def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
+def test_errors_are_those_of_the_numpy_methods(random_mlp):
     mlp = random_mlp([3, 4, 2, 1], "leaky_relu(0.1)")
     kinked = MLP([np.eye(2), [[1.0, 1.0]]], [[0.0, 1.0], [0.0]], "relu")
     steep = MLP([[[1e200, 1.0]], [[1e200]]], [[0.0], [0.0]], "tanh")
     large = MLP([[[1e308, 1e308]], [[1.0]], [[1.0]]], [[0.0]] * 3, "tanh")
-    beyond = "mlp, at: derivatives of order 2 overflow float64; scale the inputs or the weights"
+    overflow = (
+        "mlp, at: derivatives of order 2 overflow float64; "
+        "scale the inputs or the weights"
+    )
     for call, message in (
         (
             lambda: compile(mlp, 2)(np.zeros(2)),
@@ -174,7 +183,7 @@ def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
             lambda: compile(kinked, 2)(np.zeros(2)),
             "order 2: neuron 0 of layer 1 sits at the kink of relu, z = 0",
         ),
-        (lambda: compile(steep, 2)(np.array([1e-201, 0.0])), beyond),
+        (lambda: compile(steep, 2)(np.array([1e-201, 0.0])), overflow),
         (
             lambda: compile(large, 1)(np.array([10.0, -10.0])),
             "mlp, at: derivatives of order 1 overflow float64",
@@ -191,13 +200,13 @@ def test_what_no_loop_can_say_is_said_by_the_other_road(random_mlp):
     )
 
 
-def test_a_batch_asks_for_memory_before_it_is_taken(random_mlp):
+def test_memory_is_checked_before_a_batch_is_allocated(random_mlp):
     mlp = random_mlp([3, 4, 1])
     with pytest.raises(ValueError, match="at: needs .* are free: take fewer centres"):
         compile(mlp, 3)(np.broadcast_to(np.zeros(3), (2**45, 3)))
 
 
-def test_without_numba_it_takes_the_other_road(random_mlp, monkeypatch):
+def test_without_numba_tensors_are_matrix_products(random_mlp, monkeypatch):
     monkeypatch.setattr(compilation, "_compiled_loop", lambda: None)
     mlp, at = random_mlp([3, 4, 1]), np.random.default_rng(0).standard_normal((2, 5, 3))
     third = compile(mlp, 3)
@@ -238,10 +247,10 @@ def test_the_method(random_mlp):
 
 @pytest.fixture(scope="module")
 def activate():
-    """`compiled_activations.activate` as a function of arrays: own rows, auxiliary rows."""
+    """Return `activate` as a function of arrays: own rows, auxiliary rows."""
     from paperlib.taylor.compiled.activations import CODES, activate
 
-    called = support.numba().njit(lambda *given: activate(*given))
+    called = support.numba().njit(lambda *arguments: activate(*arguments))
 
     def run(name, own, spare, first=0, length=None):
         width = own.shape[1]
@@ -264,7 +273,7 @@ def activate():
 
 
 def columns(z, order, name):
-    """Own rows with z as the last, and auxiliary rows, filled with numbers that no activation gives."""
+    """Return own rows with z as the last, and auxiliary rows. All others are 7.5."""
     own = np.full((order + 2, len(z)), 7.5)
     own[-1] = z * activations.scaled(name).inner
     return own, np.full(
@@ -285,7 +294,7 @@ def recurred(name, own, spare):
 
 @needs_numba
 @pytest.mark.parametrize("name", NAMES)
-def test_values_and_slopes_keep_their_digits_in_the_tails(name, activate):
+def test_values_and_slopes_are_accurate_in_the_tails(name, activate):
     z = np.concatenate([np.linspace(-36, 36, 717) + 1e-3, [1e-8, -1e-8, 1e-200]])
     own, spare = columns(z, 1, name)
     activate(name, own, spare)
@@ -301,7 +310,10 @@ def test_values_and_slopes_keep_their_digits_in_the_tails(name, activate):
 @needs_numba
 @pytest.mark.parametrize("name", EXACT)
 def test_a_segment_of_columns_in_compiled_code(name, activate):
-    """Its derivatives against mpmath; the columns beside it and the rows beyond the last stay as they are."""
+    """Compare the derivatives with mpmath.
+
+    The columns beside the segment and the rows past the last are not changed.
+    """
     z, exact = np.array(POINTS), activation_derivatives(name)
     own, spare = columns(np.concatenate([np.full(8, 7.5), z, np.full(8, 7.5)]), 8, name)
     own[-1, :8] = own[-1, -8:] = 7.5
@@ -316,7 +328,7 @@ def test_a_segment_of_columns_in_compiled_code(name, activate):
 
 @needs_numba
 @pytest.mark.parametrize("name", activations.PIECEWISE)
-def test_at_a_kink_the_second_derivative_is_no_number(name, activate):
+def test_the_second_derivative_at_a_kink_is_nan(name, activate):
     own, spare = columns(np.array([1.0, -1.0, 0.0, 2.0] * 4), 2, name)
     activate(name, own, spare)
     kinks = own[-1] == 0
@@ -326,7 +338,7 @@ def test_at_a_kink_the_second_derivative_is_no_number(name, activate):
 
 
 @needs_numba
-def test_the_sine_of_large_numbers_is_left_to_numpy(activate):
+def test_the_sine_of_large_numbers_is_that_of_numpy(activate):
     z = np.array([1e5, -1e5, 3e5 + 0.25, np.pi, 22 / 7, 1e-300, 2e6, -1e9] * 2)
     own, spare = columns(z, 1, "sin")
     activate("sin", own, spare)

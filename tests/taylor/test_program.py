@@ -1,4 +1,4 @@
-"""Programs: by NumPy against plain recursions and nested JAX, and by the compiled loop against NumPy."""
+"""Compare programs with recursions and JAX, and the compiled loop with NumPy."""
 
 import contextlib
 import pickle
@@ -49,7 +49,7 @@ def close(got, expected, digits=1e-12):
 
 
 def with_numpy(mlp, request, at, **directions):
-    """The result of `compile` by the NumPy executor alone."""
+    """Return the result of `compile` by the NumPy executor."""
     function = compile(mlp, request)
     object.__setattr__(function, "_prepared", function._prepared._replace(layout=None))
     return function(at, **directions)
@@ -92,7 +92,7 @@ def test_laplacians_are_sums_of_derivatives(random_mlp, signs):
 
 @st.composite
 def requests(draw, dim):
-    """A request by indices, and the names of its directions."""
+    """Draw a request by indices, and the names of its directions."""
     entries = st.one_of(st.integers(0, dim - 1), st.sampled_from(["u", "v", "w"]))
     free = draw(st.booleans())
     indices = draw(
@@ -228,22 +228,22 @@ def test_against_nested_jax():
 
 
 @needs_numba
-def test_a_network_keeps_what_was_made_ready_while_it_lives(random_mlp):
+def test_compiled_requests_are_cached_while_the_network_lives(random_mlp):
     mlp = random_mlp([3, 4, 1])
     assert prepare(mlp, 2) is prepare(mlp, 2) is compile(mlp, 2)._prepared
-    kept = len(compilation._prepared)
-    # An entry that dies with its network
+    count = len(compilation._prepared)
+    # This entry is deleted with its network.
     taylor.partial_derivatives(random_mlp([3, 4, 1], seed=1), [(0, 1)])
     for n in range(2 * compilation.MAX_CACHED):
         taylor.partial_derivatives(mlp, [(n % 3,) * (1 + n // 30), (n % 2,)])
     assert (
-        len(compilation._prepared) == kept
+        len(compilation._prepared) == count
         and len(compilation._prepared[mlp]) <= compilation.MAX_CACHED
     )
 
 
 @needs_numba
-def test_eight_threads_that_ask_for_the_first_time(random_mlp):
+def test_the_first_calls_of_eight_threads(random_mlp):
     mlp, at = (
         random_mlp([8, 16, 16, 1]),
         np.random.default_rng(0).uniform(-1, 1, (50, 8)),
@@ -256,17 +256,17 @@ def test_eight_threads_that_ask_for_the_first_time(random_mlp):
     ]
     begin = threading.Barrier(8)
 
-    def ask(k):
+    def call(k):
         begin.wait()
         return calls[k % 4]()
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(ask, range(8)))
+        found = list(pool.map(call, range(8)))
     for k, each in enumerate(found):
         assert np.array_equal(each, calls[k % 4]())
 
 
-def test_it_is_pickled_as_its_network_and_its_request(random_mlp):
+def test_pickle_as_network_and_request(random_mlp):
     mlp, at, v = random_mlp([3, 4, 1]), np.array([0.1, 0.2, 0.3]), np.ones(3)
     for request, vectors in (
         (2, {}),
@@ -346,8 +346,8 @@ def test_bad_directions(random_mlp):
         compile(random_mlp([3, 4, 1]), 2, metric=np.ones(3))
 
 
-def test_moved_parts_of_numba_are_told_once_and_numpy_is_used():
-    """In a process of its own, where a function that the loop takes from numba's inside is gone."""
+def test_changed_internals_of_numba_are_reported_once_and_numpy_is_used():
+    """Run a process in which an internal function of numba is missing."""
     code = """
 import warnings
 import numpy as np
@@ -358,10 +358,12 @@ mlp = MLP([[[1.0, 2.0]], [[1.0]]], [[0.0], [0.0]], "tanh")
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     assert taylor.compile(mlp, 2).method == "matrix products"
-    assert taylor.derivative_tensor(mlp, 2, np.zeros((20000, 2))).packed.shape == (3, 20000)
+    tensor = taylor.derivative_tensor(mlp, 2, np.zeros((20000, 2)))
+    assert tensor.packed.shape == (3, 20000)
     assert taylor.hvp(mlp, np.ones((2, 2))).shape == (2, 2)
 messages = [str(each.message) for each in caught]
-assert len(messages) == 1 and "\\n" not in messages[0] and "NumPy is used" in messages[0], messages
+message, = messages
+assert "\\n" not in message and "NumPy is used" in message, message
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -377,7 +379,7 @@ assert len(messages) == 1 and "\\n" not in messages[0] and "NumPy is used" in me
         "bilaplacian",
     ],
 )
-def test_a_batch_in_parts_gives_what_each_centre_gives_alone(
+def test_a_batch_in_parts_equals_single_centres(
     random_mlp, monkeypatch, request_, numba
 ):
     monkeypatch.setattr("paperlib.taylor.compiled.layout.TOGETHER", 1)
@@ -406,7 +408,7 @@ def test_a_metric_with_zeros(random_mlp, metric):
     )
 
 
-def test_memory_is_asked_for_before_it_is_taken(random_mlp, monkeypatch):
+def test_memory_is_checked_before_it_is_allocated(random_mlp, monkeypatch):
     small = random_mlp([3, 4, 1])
     wide = MLP(
         [np.zeros((300, 300)), np.zeros((1, 300))], [np.zeros(300), np.zeros(1)], "tanh"
@@ -459,8 +461,15 @@ def test_arrays_of_other_byte_orders_and_warnings(random_mlp):
 
 @pytest.mark.parametrize(
     ("name", "slope"),
-    [("elu(0.5)", 0.5), ("selu", 1.6732632423543772 * 1.0507009873554805), ("celu(2)", 1.0), ("leaky_relu(0.2)", 0.2), ("softsign", 1.0), ("relu", 0.0)],
-)  # fmt: skip
+    [
+        ("elu(0.5)", 0.5),
+        ("selu", 1.6732632423543772 * 1.0507009873554805),
+        ("celu(2)", 1.0),
+        ("leaky_relu(0.2)", 0.2),
+        ("softsign", 1.0),
+        ("relu", 0.0),
+    ],
+)
 def test_the_slope_at_a_kink_is_that_of_the_side_below(name, slope):
     mlp = MLP([[[1.0]], [[1.0]]], [[0.0], [0.0]], name)
     for at in ([0.0], [-0.0]):

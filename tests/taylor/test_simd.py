@@ -1,4 +1,4 @@
-"""Products in registers against NumPy's, of every shape, and with vectors of either width."""
+"""Compare products in registers with NumPy, for all shapes and widths of vectors."""
 
 import os
 import platform
@@ -15,36 +15,35 @@ from hypothesis import strategies as st
 from paperlib import MLP, taylor
 
 numba = pytest.importorskip("numba")
-registers = pytest.importorskip("paperlib.taylor.compiled.simd")
+simd = pytest.importorskip("paperlib.taylor.compiled.simd")
 ROOT = Path(__file__).parents[2]
-# With the vectors that this processor has, also where the one arithmetic asks for
-# narrower ones.
+# The processor's own vectors are used; those of deterministic mode may be narrower.
 PLAIN = {
     name: value
     for name, value in os.environ.items()
     if not name.startswith("NUMBA_CPU_")
 }
-LANES, EPSILON = registers.LANES, np.finfo(float).eps
+LANES, EPSILON = simd.LANES, np.finfo(float).eps
 
 
 @numba.njit
 def product(x, rows, length, numbers, y, start, width, out, to):
-    registers.product(
+    simd.product(
         x, len(x) - rows * length, rows, length, numbers, y, start, width, out, to
     )
 
 
 @numba.njit
 def multiply(work, x, y, out, width):
-    registers.multiply(work, x, y, 3.0, out, width)
-    registers.multiply_and_add(work, y, y, 0.5, out, width)
+    simd.multiply(work, x, y, 3.0, out, width)
+    simd.multiply_and_add(work, y, y, 0.5, out, width)
 
 
 @numba.njit
 def dots(x, y, out, begin, units, step, some):
     work = np.concatenate((x, y))
-    registers.dots(work, begin, 0, len(x) + begin, step, units, 2.0, out[0], 0, LANES)
-    registers.dots(work, begin, step, len(x) + begin, step, units, 0.5, out[1], 0, some)
+    simd.dots(work, begin, 0, len(x) + begin, step, units, 2.0, out[0], 0, LANES)
+    simd.dots(work, begin, step, len(x) + begin, step, units, 0.5, out[1], 0, some)
 
 
 @settings(max_examples=200, deadline=None)
@@ -52,7 +51,7 @@ def dots(x, y, out, begin, units, step, some):
 @example(8, 64, 8, 0)
 @example(9, 3, 4, 0)
 def test_products_of_every_shape(rows, inner, vectors, seed):
-    """Of matrices that begin somewhere, and nothing is read or written before or after them."""
+    """Numbers before and after the matrices are neither read nor written."""
     random, width = np.random.default_rng(seed), vectors * LANES
     x, y, start = (
         random.normal(size=(rows, inner)),
@@ -71,7 +70,7 @@ def test_products_of_every_shape(rows, inner, vectors, seed):
 
 
 @pytest.mark.parametrize("vectors", [1, 2, 7])
-def test_products_number_by_number(vectors):
+def test_elementwise_products(vectors):
     width = vectors * LANES
     work = np.random.default_rng(0).normal(size=3 * width + 5)
     x, y = work[2 : 2 + width].copy(), work[4 + width : 4 + 2 * width].copy()
@@ -82,7 +81,7 @@ def test_products_number_by_number(vectors):
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 9), st.integers(0, 20), st.integers(0, 40), st.integers(0, 9))
-def test_dot_products_of_rows_that_follow_one_another(vectors, begin, more, seed):
+def test_dot_products_of_consecutive_rows(vectors, begin, more, seed):
     random, units = np.random.default_rng(seed), vectors * LANES
     step = units + more
     x, y = random.normal(size=(2, begin + LANES * step))
@@ -107,7 +106,7 @@ def test_dot_products_of_rows_that_follow_one_another(vectors, begin, more, seed
     "dim, hidden", [(25, 8), (64, 8), (64, 32), (300, 1), (7, 40), (1000, 3)]
 )
 def test_gradients_of_networks_wide_at_one_end(dim, hidden):
-    """What is added where there is no bias is as wide as the widest."""
+    """The zeros in place of a bias are as wide as the widest layer."""
     random = np.random.default_rng(0)
     weights = [
         random.normal(size=(hidden, dim)) / dim**0.5,
@@ -122,7 +121,7 @@ def test_gradients_of_networks_wide_at_one_end(dim, hidden):
 
 
 @pytest.mark.parametrize(
-    "file, said, other, wanted",
+    "file, code, changed, wanted",
     [
         ("networks/bases.py", "return [e, e, 1.0]", "return [e, 3 * e, 1.0]", "[6.]\n"),
         (
@@ -145,24 +144,28 @@ def test_gradients_of_networks_wide_at_one_end(dim, hidden):
         ),
     ],
 )
-def test_a_loop_that_was_kept_is_not_taken_for_one_of_other_sources(
-    tmp_path, file, said, other, wanted
+def test_a_cached_loop_is_not_used_after_its_sources_change(
+    tmp_path, file, code, changed, wanted
 ):
-    """numba looks at a function's own file alone; here at those of all that it calls."""
+    """Change a file that the loop depends on. numba itself checks one file."""
     shutil.copytree(
         ROOT / "paperlib",
         tmp_path / "paperlib",
         ignore=shutil.ignore_patterns("__pycache__", "*.npz"),
     )
-    code = "from paperlib import MLP, taylor; print(taylor.compile(MLP([[[2.0]], [[1.0]]], [[0.0], [0.0]], 'exp'), 1)([0.0]))"
+    script = (
+        "from paperlib import MLP, taylor;"
+        "mlp = MLP([[[2.0]], [[1.0]]], [[0.0], [0.0]], 'exp');"
+        "print(taylor.compile(mlp, 1)([0.0]))"
+    )
     environment = os.environ | {
         "PYTHONPATH": str(tmp_path),
-        "NUMBA_CACHE_DIR": str(tmp_path / "kept"),
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
     }
 
-    def made():
+    def output():
         run = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", script],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -171,18 +174,18 @@ def test_a_loop_that_was_kept_is_not_taken_for_one_of_other_sources(
         assert run.returncode == 0, run.stderr
         return run.stdout
 
-    assert made() == "[2.]\n"
+    assert output() == "[2.]\n"
     path = tmp_path / "paperlib" / file
     source = path.read_text()
-    assert source.count(said) == 1
-    path.write_text(source.replace(said, other))
-    assert made() == wanted
+    assert source.count(code) == 1
+    path.write_text(source.replace(code, changed))
+    assert output() == wanted
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these widths are of x86-64")
 @pytest.mark.parametrize("lanes", [4, 8])
 def test_tensors_by_vectors_of_every_width(tmp_path, lanes):
-    """As the processor has them, too, where the tests run in the one arithmetic."""
+    """Also with the processor's own width if the tests run in deterministic mode."""
     code = """
 import sys
 import numpy as np
@@ -192,14 +195,16 @@ if LANES != int(sys.argv[1]):
     sys.exit(77)
 random = np.random.default_rng(0)
 for widths in ([2, 16, 1], [9, 5, 24, 2], [8, 32, 32, 1], [30, 3, 1]):
-    weights = [random.normal(size=(out, into)) / into**0.5 for into, out in zip(widths, widths[1:])]
+    shapes = zip(widths[1:], widths)
+    weights = [random.normal(size=shape) / shape[1] ** 0.5 for shape in shapes]
     mlp = MLP(weights, [random.normal(size=len(w)) for w in weights], "tanh")
     for order in (1, 2, 3):
         at = random.normal(size=(11, widths[0]))
         found = taylor.compile(mlp, order)(at)
         for k, one in enumerate(at):
             wanted = taylor.derivative_tensor(mlp, order, one).packed
-            np.testing.assert_allclose(found[:, k], wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+            bound = 1e-12 * np.abs(wanted).max()
+            np.testing.assert_allclose(found[:, k], wanted, rtol=0, atol=bound)
 """
     narrow = (
         {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
@@ -219,10 +224,13 @@ for widths in ([2, 16, 1], [9, 5, 24, 2], [8, 32, 32, 1], [30, 3, 1]):
 
 
 @pytest.mark.skipif(
-    os.name != "posix", reason="a page that must not be read is asked for as POSIX does"
+    os.name != "posix", reason="memory is protected with POSIX functions"
 )
-def test_nothing_is_read_beyond_what_is_asked_for(tmp_path):
-    """Rows of dot products are read beyond the last; a page that may not be read follows what the loop works in."""
+def test_nothing_is_read_past_the_work_space(tmp_path):
+    """A page that must not be read follows the work space.
+
+    Dot products read rows past the last, and these must lie in the work space.
+    """
     code = """
 import ctypes, mmap
 import numpy as np
@@ -231,12 +239,13 @@ from paperlib.taylor.compilation import BEYOND
 from paperlib.taylor.compiled.interpreter import run
 mprotect = ctypes.CDLL(None).mprotect
 mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-for widths, order in (([1, 64, 1], 2), ([2, 64, 1], 2), ([1, 64, 3], 3), ([3, 64, 1], 3), ([9, 1, 40, 2], 3), ([1, 1, 1], 4)):
+networks = [([1, 64, 1], 2), ([2, 64, 1], 2), ([1, 64, 3], 3), ([3, 64, 1], 3)]
+for widths, order in [*networks, ([9, 1, 40, 2], 3), ([1, 1, 1], 4)]:
     random = np.random.default_rng(0)
     weights = [random.normal(size=(out, into)) for into, out in zip(widths, widths[1:])]
     mlp = MLP(weights, [random.normal(size=len(w)) for w in weights], "gelu")
-    of = taylor.compile(mlp, order)._prepared.layout
-    each, size = of.work, of.entries
+    layout = taylor.compile(mlp, order)._prepared.layout
+    each, size = layout.work, layout.entries
     for centres in (1, 5, 9):
         pages = -(-8 * each * centres // mmap.PAGESIZE) * mmap.PAGESIZE
         kept = mmap.mmap(-1, pages + mmap.PAGESIZE)
@@ -244,10 +253,14 @@ for widths, order in (([1, 64, 1], 2), ([2, 64, 1], 2), ([1, 64, 3], 3), ([3, 64
         assert mprotect(whole.ctypes.data + pages, mmap.PAGESIZE, 0) == 0
         work = whole[: pages // 8][pages // 8 - each * centres :]
         work[:] = np.nan
-        at, out = random.normal(size=(centres, widths[0])), np.zeros(mlp.outputs * centres * size + BEYOND)
-        assert run(at.ravel(), np.zeros(0), out, work, centres, of.table, of.numbers)
-        wanted = np.moveaxis(np.stack([taylor.derivative_tensor(mlp, order, x).packed.reshape(size, -1) for x in at]), -1, 0)
-        np.testing.assert_allclose(out[:-BEYOND].reshape(wanted.shape), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+        at = random.normal(size=(centres, widths[0]))
+        out = np.zeros(mlp.outputs * centres * size + BEYOND)
+        table, numbers = layout.table, layout.numbers
+        assert run(at.ravel(), np.zeros(0), out, work, centres, table, numbers)
+        tensors = [taylor.derivative_tensor(mlp, order, x).packed for x in at]
+        wanted = np.moveaxis(np.stack(tensors).reshape(centres, size, -1), -1, 0)
+        found, bound = out[:-BEYOND].reshape(wanted.shape), 1e-12 * np.abs(wanted).max()
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=bound)
 """
     subprocess.run(
         [sys.executable, "-c", code],

@@ -115,7 +115,7 @@ class Vector(NDArrayOperatorsMixin):
         return np.sqrt(self * self + other * other)
 
     def reduced(self, parts: Sequence[float]) -> tuple:
-        """Return x - n p and n for the nearest integer n, where p is the sum of `parts`.
+        """Return x - n p and the nearest integer n, where p is the sum of `parts`.
 
         The last bits of the second vector, of integers, are those of n.
         """
@@ -162,8 +162,8 @@ class Vector(NDArrayOperatorsMixin):
 
         With x = n pi + r it is (-1)^n times that of r.
         """
-        # mypy takes a Vector for no array.
-        near: Any = np.where(abs(self) > MAX_ANGLE, nan, self)  # type: ignore[call-overload]
+        z: Any = self
+        near: Any = np.where(abs(z) > MAX_ANGLE, nan, z)
         r, bits = near.reduced(PI)
         terms = range(11, -1, -1)
         series = _polynomial(

@@ -33,13 +33,15 @@ from paperlib.taylor.compiled.simd import (
     LANES,
     aligned,
     dots,
-    merged,
     multiply,
     multiply_and_add,
     product,
 )
 from paperlib.taylor.program import DOT, PRODUCT
 
+# numba copies a merged function into its callers, so that it costs no call. The first
+# compilation on a machine takes a few per cent longer than that of one long function.
+merged = numba.njit(inline="always")
 # For fewer consecutive rows, a vector of dot products holds several centres.
 FEW = 3 * LANES // 4
 
@@ -213,8 +215,6 @@ def _finite(numbers: Floats) -> bool:
     return 0.0 * _dot(numbers, numbers) == 0.0
 
 
-# numba copies merged functions into `run`, so that the loop costs no calls. The first
-# compilation on a machine takes a few per cent longer than that of one function.
 @merged
 def _set_directions(job: _Job, layer: Any, start: int, centres: int) -> None:
     """Write the derivatives of the first layer's z along the directions."""

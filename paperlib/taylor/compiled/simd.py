@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any
 
-import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
@@ -28,8 +27,6 @@ WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
 LANES, ROWS = (8, 8) if WIDE else (4, 4)  # AVX2 has half the registers of AVX-512
 VECTOR = ir.VectorType(NUMBER, LANES)
 FLAGS = ("contract",)  # a product that is added is rounded once
-# Copy a function into its callers. It costs no call, and compiles with them.
-merged = numba.njit(inline="always")
 
 
 def _add_times(builder: Any, total: Any, a: Any, b: Any) -> None:
@@ -39,7 +36,7 @@ def _add_times(builder: Any, total: Any, a: Any, b: Any) -> None:
 
 
 def _shuffle(builder: Any, a: Any, b: Any, lanes: Iterable[int]) -> Any:
-    """Return the given lanes of two vectors; lanes of `b` are numbered from LANES on."""
+    """Return lanes of two vectors; those of `b` are numbered from LANES on."""
     mask = ir.VectorType(ir.IntType(32), LANES)(list(lanes))
     return builder.shuffle_vector(a, b, mask)
 
