@@ -5,8 +5,8 @@ innermost loops run over contiguous numbers and the processor computes several a
 time. A row is named by its place in `work`. Weights and products do not depend on the
 centres; they are in two more arrays, see `layout`.
 
-The loop is one pass upward and one pass downward for each output, over a group of
-centres that fits the cache: `_upward` and `_downward`.
+For each group of centres that fits the cache there is one pass upward through the
+layers, and one pass downward for each output.
 """
 
 from collections.abc import Callable
@@ -39,37 +39,8 @@ from paperlib.taylor.compiled.simd import (
 )
 from paperlib.taylor.program import DOT, PRODUCT
 
-# numba copies a merged function into its callers, so that it costs no call. The first
-# compilation on a machine takes a few per cent longer than that of one long function.
-merged = numba.njit(inline="always")
 # For fewer consecutive rows, a vector of dot products holds several centres.
 FEW = 3 * LANES // 4
-
-
-class _Job(NamedTuple):
-    """The arguments of `run`, its records, and where the parts of `work` begin.
-
-    The first layer's own rows begin at `own`; those of the other layers follow if they
-    are kept. `sums` is the place of one vector.
-    """
-
-    at: Any
-    directions: Any
-    out: Any
-    work: Any
-    table: Any
-    numbers: Any
-    head: Any
-    layers: Any
-    groups: Any
-    products: Any
-    dots: Any
-    count: Any  # the number of all centres
-    together: Any  # the number of centres of one pass
-    own: Any
-    shared: Any
-    onward: Any
-    sums: Any
 
 
 class _Rows(NamedTuple):
@@ -164,17 +135,27 @@ def _dot(x: Floats, y: Floats) -> float:
 
 
 @inner
-def _add_dots(job: _Job, layer: Any, rows: _Rows, centres: int, to: int) -> None:
+def _add_dots(
+    products: Any,
+    layer: Any,
+    work: Floats,
+    rows: _Rows,
+    centres: int,
+    out: Floats,
+    to: int,
+    size: int,
+    spare: int,
+) -> None:
     """Add a layer's dot products over the neurons to the entries at each centre.
 
     LANES dot products are computed at a time: of one row with consecutive rows or, if
-    these are few, of two rows at several centres. The entries begin at out[to].
+    these are few, of two rows at several centres. The entries begin at out[to] and have
+    the distance `size` from one centre to the next. A vector at work[spare] is free.
     """
-    work, out, sums = job.work, job.out, row(job.work, job.sums, LANES)
-    units, width, size = layer.above, rows.width, job.head.entries
+    units, width, sums = layer.above, rows.width, row(work, spare, LANES)
     shared = rows.shared - rows.own_rows * width
     for number in range(layer.dot, layer.dot + layer.dots):
-        each = job.dots[number]
+        each = products[number]
         count, weight = each.length, each.weight
         x = (rows.own if each.left < rows.own_rows else shared) + each.left * width
         y = shared + each.right * width
@@ -185,7 +166,7 @@ def _add_dots(job: _Job, layer: Any, rows: _Rows, centres: int, to: int) -> None
                 x_c, y_c = x + c * units, y + n * width + c * units
                 for i in range(LANES):
                     sums[i] = 0.0
-                dots(work, x_c, units, y_c, units, units, weight, work, job.sums, LANES)
+                dots(work, x_c, units, y_c, units, units, weight, work, spare, LANES)
                 for i in range(LANES):
                     out[first + n + (c + i) * size] += sums[i]
         for c in range(together, centres):
@@ -215,105 +196,6 @@ def _finite(numbers: Floats) -> bool:
     return 0.0 * _dot(numbers, numbers) == 0.0
 
 
-@merged
-def _set_directions(job: _Job, layer: Any, start: int, centres: int) -> None:
-    """Write the derivatives of the first layer's z along the directions."""
-    head, work, numbers, vectors = job.head, job.work, job.numbers, job.directions
-    dim, above, weights, zeros = head.dim, layer.above, layer.forward, head.zeros
-    width = centres * above
-    for i in range(head.directions):
-        to = job.own + job.table[head.direction + i] * width
-        if i >= head.constants:
-            x = ((i - head.constants) * job.count + start) * dim
-            product(vectors, x, centres, dim, numbers, weights, zeros, above, work, to)
-        # The same at all centres: such a row stays while it keeps its length.
-        elif start == 0 or centres < job.together or not head.keep:
-            slopes = head.constant + i * above
-            _repeat(row(work, to, width), numbers, slopes, above)
-
-
-@merged
-def _upward(job: _Job, start: int, centres: int) -> bool:
-    """Compute all layers' rows at `centres` centres from number `start` on.
-
-    Return False if z is not finite.
-    """
-    head, work, numbers = job.head, job.work, job.numbers
-    own = y = job.own
-    for n in range(head.depth):
-        layer = job.layers[n]
-        below, above, weights = layer.below, layer.above, layer.forward
-        width, bias = centres * above, layer.bias
-        rows = _Rows(own, job.shared, job.onward, head.own_rows, head.rows, width)
-        z = own + (head.order + 1) * width
-        if n:
-            product(work, y, centres, below, numbers, weights, bias, above, work, z)
-            x, to = job.onward + centres * below, z + width
-            count, zeros = head.received * centres, head.zeros
-            product(work, x, count, below, numbers, weights, zeros, above, work, to)
-        else:
-            x = start * below
-            product(job.at, x, centres, below, numbers, weights, bias, above, work, z)
-            _set_directions(job, layer, start, centres)
-        if not _finite(row(work, z, width)):
-            return False
-        for number in range(layer.group, layer.group + layer.groups):
-            group = job.groups[number]
-            # One group fills whole rows, several groups the part of each centre.
-            step = width if layer.groups == 1 else above
-            length = width if layer.groups == 1 else group.length
-            code, parameter, begin = group.code, group.parameter, group.product
-            for j in range(group.begin, width, step):
-                first, spare, last = own + j, job.shared + j, head.order + 2
-                activate(code, parameter, work, first, spare, width, length, last)
-                _execute(job.products, begin, group.products, work, rows, j, length)
-        y = own
-        if not head.keep:  # the next layer overwrites this layer's rows
-            y = job.onward
-            _repeat(row(work, y, width), work, own, width)
-        if n < head.depth - 1:
-            _execute(job.products, layer.up, layer.ups, work, rows, 0, width)
-        own += head.own_rows * width * head.keep
-    return True
-
-
-@merged
-def _downward(job: _Job, output: int, start: int, centres: int) -> bool:
-    """Add the derivatives and the gradients of one output to the results.
-
-    Return False if one of them is not finite.
-    """
-    head, work, numbers, zeros = job.head, job.work, job.numbers, job.head.zeros
-    shared, onward = job.shared, job.onward
-    entries = (output * job.count + start) * head.entries
-    own = job.own + head.keep * centres * head.own_size
-    for n in range(head.depth - 1, -1, -1):
-        layer = job.layers[n]
-        units, width = layer.above, centres * layer.above
-        own -= head.own_rows * width * head.keep
-        if n == head.depth - 1:
-            weights = head.last + output * units
-            _repeat(row(work, shared, width), numbers, weights, units)
-        else:
-            length, y = job.layers[n + 1].above, job.layers[n + 1].backward
-            count = head.adjoints * centres
-            product(work, onward, count, length, numbers, y, zeros, units, work, shared)
-        rows = _Rows(own, shared, onward, head.own_rows, head.rows, width)
-        _execute(job.products, layer.down, layer.downs, work, rows, 0, width)
-        _add_dots(job, layer, rows, centres, entries)
-        if not head.keep:
-            break
-    finite = _finite(row(job.out, entries, centres * head.entries))
-    length, y, columns = job.layers[0].above, job.layers[0].backward, head.columns
-    for i in range(head.gradients):
-        x = onward + job.table[head.gradient + i] * centres * length
-        place = (output * head.gradients + i) * job.count + start
-        to = head.outputs * job.count * head.entries + place * columns
-        product(work, x, centres, length, numbers, y, zeros, columns, job.out, to)
-        finite = finite and _finite(row(job.out, to, centres * columns))
-    return finite
-
-
 def _loop(sources: int) -> Callable:
     """Return the loop; `sources` is a hash of all sources that the loop depends on.
 
@@ -321,6 +203,9 @@ def _loop(sources: int) -> Callable:
     the files of the functions that it calls.
     """
 
+    # One long function: divided into functions that numba calls, the loop is up to a
+    # fifth slower at one centre, and divided into functions that numba copies into it,
+    # it takes a tenth longer to compile.
     def run(
         at: Floats,
         directions: Floats,
@@ -354,35 +239,147 @@ def _loop(sources: int) -> Callable:
             False if a neuron sits at a kink or a number is not finite.
         """
         head = _heads(table, 0, 1)[0]
-        own, count = aligned(work), len(at) // head.dim
-        shared = own + together * head.own_size
+        layers = _layers(table, head.layer, head.depth)
+        groups = _groups(table, head.groups, 1)
+        products = _products(table, head.product, 1)
+        dot_products = _dots(table, head.dot, 1)
+        order, entries, keep = head.order, head.entries, head.keep
+        dim, n, zeros, columns = head.dim, len(at) // head.dim, head.zeros, head.columns
+        own_rows, all_rows, first_own = head.own_rows, head.rows, aligned(work)
+        shared = first_own + together * head.own_size
         onward = shared + together * head.shared_size
-        job = _Job(
-            at,
-            directions,
-            out,
-            work,
-            table,
-            numbers,
-            head,
-            _layers(table, head.layer, head.depth),
-            _groups(table, head.groups, 1),
-            _products(table, head.product, 1),
-            _dots(table, head.dot, 1),
-            count,
-            together,
-            own,
-            shared,
-            onward,
-            onward + together * head.onward_size,
-        )
-        for start in range(0, count, together):
-            centres = min(together, count - start)
-            if not _upward(job, start, centres):
-                return False
-            for output in range(head.outputs):
-                if not _downward(job, output, start, centres):
+        spare = onward + together * head.onward_size
+        for start in range(0, n, together):
+            centres = together if n - start > together else n - start
+            # Upward: z, its derivatives, and those of the activations.
+            own = below_own = first_own
+            for number in range(head.depth):
+                layer = layers[number]
+                below, above, y = layer.below, layer.above, layer.forward
+                bias, width = layer.bias, centres * above
+                rows = _Rows(own, shared, onward, own_rows, all_rows, width)
+                z = own + (order + 1) * width
+                if number:
+                    x = below_own
+                    product(work, x, centres, below, numbers, y, bias, above, work, z)
+                    x, m, to = (
+                        onward + centres * below,
+                        head.received * centres,
+                        z + width,
+                    )
+                    product(work, x, m, below, numbers, y, zeros, above, work, to)
+                else:
+                    x = start * dim
+                    product(at, x, centres, dim, numbers, y, bias, above, work, z)
+                    for i in range(head.directions):
+                        to, given = (
+                            own + table[head.direction + i] * width,
+                            i - head.constants,
+                        )
+                        if given >= 0:
+                            x = (given * n + start) * dim
+                            product(
+                                directions,
+                                x,
+                                centres,
+                                dim,
+                                numbers,
+                                y,
+                                zeros,
+                                above,
+                                work,
+                                to,
+                            )
+                        # The same at all centres: such a row stays while it keeps its
+                        # length.
+                        elif start == 0 or centres < together or not keep:
+                            slopes = head.constant + i * above
+                            _repeat(row(work, to, width), numbers, slopes, above)
+                if not _finite(row(work, z, width)):
                     return False
+                for k in range(layer.group, layer.group + layer.groups):
+                    group = groups[k]
+                    # One group fills whole rows, several the part of each centre.
+                    length = width if layer.groups == 1 else group.length
+                    step = width if layer.groups == 1 else above
+                    code, by, begin = group.code, group.parameter, group.product
+                    for j in range(group.begin, width, step):
+                        activate(
+                            code,
+                            by,
+                            work,
+                            own + j,
+                            shared + j,
+                            width,
+                            length,
+                            order + 2,
+                        )
+                        _execute(products, begin, group.products, work, rows, j, length)
+                below_own = own
+                if not keep:  # the next layer overwrites this layer's rows
+                    below_own = onward
+                    _repeat(row(work, onward, width), work, own, width)
+                if number < head.depth - 1:
+                    _execute(products, layer.up, layer.ups, work, rows, 0, width)
+                own += own_rows * width * keep
+            # Downward: the adjoint of each output, its derivatives, and the results.
+            for output in range(head.outputs):
+                own, entry = (
+                    first_own + keep * centres * head.own_size,
+                    (output * n + start) * entries,
+                )
+                for number in range(head.depth - 1, -1, -1):
+                    layer = layers[number]
+                    above, width = layer.above, centres * layer.above
+                    own -= own_rows * width * keep
+                    if number == head.depth - 1:
+                        weights = head.last + output * above
+                        _repeat(row(work, shared, width), numbers, weights, above)
+                    else:
+                        m, below, y = (
+                            head.adjoints * centres,
+                            layers[number + 1].above,
+                            layers[number + 1].backward,
+                        )
+                        product(
+                            work,
+                            onward,
+                            m,
+                            below,
+                            numbers,
+                            y,
+                            zeros,
+                            above,
+                            work,
+                            shared,
+                        )
+                    rows = _Rows(own, shared, onward, own_rows, all_rows, width)
+                    _execute(products, layer.down, layer.downs, work, rows, 0, width)
+                    _add_dots(
+                        dot_products,
+                        layer,
+                        work,
+                        rows,
+                        centres,
+                        out,
+                        entry,
+                        entries,
+                        spare,
+                    )
+                    if not keep:
+                        break
+                if not _finite(row(out, entry, centres * entries)):
+                    return False
+                below, y = layers[0].above, layers[0].backward
+                for i in range(head.gradients):
+                    x = onward + table[head.gradient + i] * centres * below
+                    place = (output * head.gradients + i) * n + start
+                    to = head.outputs * n * entries + place * columns
+                    product(
+                        work, x, centres, below, numbers, y, zeros, columns, out, to
+                    )
+                    if not _finite(row(out, to, centres * columns)):
+                        return False
         return sources > 0
 
     return run
