@@ -106,7 +106,7 @@ def _square_roots(weight: Floats, key: LaplacianKey) -> tuple[Floats, int]:
     """Return vectors r_k and the number of plus signs: sum_k +- r_k r_k^T = W g W^T.
 
     W is the first layer's weights, g is the metric. The vectors with a plus sign come
-    first. Each sign has at most as many vectors as the layer has units.
+    first. The vectors of each sign are at most the layer's units.
     """
     vectors: Any = weight.T
     parts = [vectors]

@@ -262,20 +262,15 @@ def _loop(sources: int) -> Callable:
                 if number:
                     x = below_own
                     product(work, x, centres, below, numbers, y, bias, above, work, z)
-                    x, m, to = (
-                        onward + centres * below,
-                        head.received * centres,
-                        z + width,
-                    )
+                    x, to = onward + centres * below, z + width
+                    m = head.received * centres
                     product(work, x, m, below, numbers, y, zeros, above, work, to)
                 else:
                     x = start * dim
                     product(at, x, centres, dim, numbers, y, bias, above, work, z)
                     for i in range(head.directions):
-                        to, given = (
-                            own + table[head.direction + i] * width,
-                            i - head.constants,
-                        )
+                        to = own + table[head.direction + i] * width
+                        given = i - head.constants
                         if given >= 0:
                             x = (given * n + start) * dim
                             product(
@@ -324,10 +319,8 @@ def _loop(sources: int) -> Callable:
                 own += own_rows * width * keep
             # Downward: the adjoint of each output, its derivatives, and the results.
             for output in range(head.outputs):
-                own, entry = (
-                    first_own + keep * centres * head.own_size,
-                    (output * n + start) * entries,
-                )
+                own = first_own + keep * centres * head.own_size
+                entry = (output * n + start) * entries
                 for number in range(head.depth - 1, -1, -1):
                     layer = layers[number]
                     above, width = layer.above, centres * layer.above
@@ -336,11 +329,8 @@ def _loop(sources: int) -> Callable:
                         weights = head.last + output * above
                         _repeat(row(work, shared, width), numbers, weights, above)
                     else:
-                        m, below, y = (
-                            head.adjoints * centres,
-                            layers[number + 1].above,
-                            layers[number + 1].backward,
-                        )
+                        m, next_layer = head.adjoints * centres, layers[number + 1]
+                        below, y = next_layer.above, next_layer.backward
                         product(
                             work,
                             onward,

@@ -260,11 +260,11 @@ def product(
     while j < width:
         wide = width - j >= 2 * LANES
         for m in range(0, whole, ROWS):
-            a, b, c, d = x + m * length, y + j, start + j, to + m * width + j
+            x_m, to_m, y_j, row_j = x + m * length, to + m * width + j, y + j, start + j
             if wide:
-                _block_2(work, a, length, numbers, b, c, width, out, d)
+                _block_2(work, x_m, length, numbers, y_j, row_j, width, out, to_m)
             else:
-                _block_1(work, a, length, numbers, b, c, width, out, d)
+                _block_1(work, x_m, length, numbers, y_j, row_j, width, out, to_m)
         j += 2 * LANES if wide else LANES
     for r in range(whole, rows):
         left, k = x + r * length, 0
