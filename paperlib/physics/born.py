@@ -31,7 +31,7 @@ from paperlib._support.validation import Floats
 from paperlib.physics import shells
 from paperlib.physics.pade import of_quotient, of_terms
 from paperlib.taylor.symmetric import (
-    MOST_INDICES,
+    MAX_INDICES,
     SymmetricTensor,
     index_table,
     packed_position,
@@ -306,7 +306,7 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
     True
     """
     order = validation.integer("order", order, minimum=1, limit=validation.TENSOR_ORDER)
-    d = validation.integer("d", d, minimum=1, limit=MOST_INDICES)
+    d = validation.integer("d", d, minimum=1, limit=MAX_INDICES)
     validation.memory(
         f"order = {order}, d = {d}",
         32 * (order + 1) * packed_size(d, order),

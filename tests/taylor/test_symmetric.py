@@ -80,6 +80,25 @@ def test_against_the_full_array(shape, trailing, seed):
     )
 
 
+@given(shapes, st.sampled_from([(), (2,), (2, 3)]), st.integers(0, 99), st.data())
+def test_free_indices_against_the_full_array(shape, trailing, seed, data):
+    order, dim = shape
+    free = data.draw(st.integers(0, order))
+    full = random_full(order, dim, seed, trailing)
+    t = SymmetricTensor(order, dim, pack(full, order, dim))
+    x = np.random.default_rng(seed + 1).standard_normal((2, 3, dim))
+    expected = np.broadcast_to(full, (2, 3, *full.shape))
+    for _ in range(order - free):
+        expected = np.einsum("xyi,xyi...->xy...", x, expected)
+    found = t.contract(x, free=free)
+    assert found.shape == (2, 3, *(dim,) * free, *trailing)
+    size = 1 + np.abs(expected).max()
+    assert np.allclose(found, expected, rtol=0, atol=1e-13 * size)
+    assert np.array_equal(t.contract(x, free=free), found), "from the cached matrix"
+    one = t.contract(x[0, 0], free=free)
+    assert np.allclose(one, expected[0, 0], rtol=0, atol=1e-13 * size)
+
+
 @given(st.integers(1, 4), st.integers(1, 4), st.data())
 def test_entries_come_in_any_index_order(order, dim, data):
     full = random_full(order, dim)
@@ -198,6 +217,12 @@ def test_refused_uses():
         t[0]
     with pytest.raises(ValueError, match="last axis must be 3 long"):
         t.contract(np.ones(4))
+    for free in (-1, 3):
+        message = f"^free = {free}: must be an integer from 0 to 2$"
+        with pytest.raises(ValueError, match=message):
+            t.contract(np.ones(3), free=free)
+    with pytest.raises(ValueError, match=r"^x: needs .* GiB.*; contract fewer points$"):
+        SymmetricTensor(20, 4, np.ones(packed_size(4, 20))).contract(np.ones(4), 20)
     with pytest.raises(
         ValueError,
         match=r"full: needs .* GiB; .* GiB are free: use .packed or .contract",

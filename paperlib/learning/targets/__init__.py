@@ -1,11 +1,16 @@
 """Define training targets: scalar functions with their derivatives.
 
-`scattering_length_target` and `box_target` are the targets of this companion, `polynomial` is given by symmetric
-tensors, and `from_jax` and `from_tensorflow` differentiate a function by JAX or TensorFlow.
+`scattering_length_target` and `box_target` are the physical targets of this companion.
+`polynomial` makes a target from symmetric tensors. `from_jax` and `from_tensorflow`
+make a target from a function that JAX or TensorFlow differentiates.
 """
 
-from paperlib.learning.targets.automatic import from_jax, from_tensorflow
-from paperlib.learning.targets.known import box_target, scattering_length_target
+from paperlib.learning.targets.known import (
+    box_target,
+    from_jax,
+    from_tensorflow,
+    scattering_length_target,
+)
 from paperlib.learning.targets.target import Target, polynomial
 
 __all__ = [

@@ -1,19 +1,26 @@
-"""Define the targets of this companion: the scattering length, and the ground-state energy of a particle in a box."""
+"""Define the physical targets, and targets that JAX or TensorFlow differentiates.
+
+The physical targets are the scattering length and the ground-state energy of a particle
+in a box. `from_jax` and `from_tensorflow` make a target from a function that JAX or
+TensorFlow differentiates.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from paperlib._support import validation
+from paperlib._support import tensorflow, validation
 from paperlib._support.validation import Floats
-from paperlib.learning.targets.target import Target, label, orders_in_turn, polynomial
+from paperlib.learning.targets.target import Target, orders_in_turn, polynomial
 from paperlib.physics import born, box, scattering
 from paperlib.taylor.symmetric import SymmetricTensor
 
 
 def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
-    r"""Return the S-wave scattering length as a target, minus the first terms of a series.
+    r"""Return the S-wave scattering length as a target, minus terms of a series.
 
     Parameters
     ----------
@@ -48,49 +55,35 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
 
     Examples
     --------
-    >>> import numpy as np
     >>> target = scattering_length_target(minus=[born.born_tensor(1, 8)])
     >>> U = np.full((1, 8), 1e-4)
     >>> bool(np.isclose(target.values(U), born.born_terms(U, 2)[:, 1], rtol=1e-3))
     True
     """
     tensors = orders_in_turn("minus", minus)
+    whole = Target(
+        "scattering length",
+        scattering.scattering_length,
+        scattering.scattering_length_gradient,
+        scattering.scattering_length_hvp,
+        scattering.scattering_length_jet,
+        remainder=scattering_length_target,
+    )
     if not tensors:
-        return Target(
-            "scattering length",
-            scattering.scattering_length,
-            scattering.scattering_length_gradient,
-            scattering.scattering_length_hvp,
-            scattering.scattering_length_jet,
-            remainder=scattering_length_target,
-        )
-    left = [born.born_tensor(tensor.order, tensor.dim) - tensor for tensor in tensors]
-    # Any, because a Target's derivatives may be None; a polynomial has all of them
-    lower: Any = polynomial(tensors)
-    correction = polynomial(left)
+        return whole
+    difference: Any = replace(whole, remainder=None).subtract(tensors)
+    errors = [born.born_tensor(tensor.order, tensor.dim) - tensor for tensor in tensors]
+    correction = polynomial(errors)
 
     def values(U: ArrayLike) -> Floats:
         return born.born_remainder(U, len(tensors)) + correction.values(U)
 
     def jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, ...]:
         U, v = validation.real_array("U", U), validation.real_array("v", v)
-        (_, *whole), (_, *taken) = (
-            scattering.scattering_length_jet(U, v),
-            lower.jet(U, v),
-        )
-        return values(U), *(
-            ours - theirs for ours, theirs in zip(whole, taken, strict=True)
-        )
+        _, *derivatives = difference.jet(U, v)
+        return values(U), *derivatives
 
-    return Target(
-        f"scattering length less {label(tensors)}",
-        values,
-        lambda U: scattering.scattering_length_gradient(U) - lower.gradients(U),
-        lambda U, v: (
-            scattering.scattering_length_hvp(U, v) - lower.hessian_vectors(U, v)
-        ),
-        jet,
-    )
+    return replace(difference, values=values, jet=jet)
 
 
 def box_target(d: int) -> Target:
@@ -116,19 +109,128 @@ def box_target(d: int) -> Target:
 
     Examples
     --------
-    >>> import numpy as np
     >>> box_target(3).values(np.zeros((1, 3))).round(4)     # 32 (1 - cos(pi/4))
     array([9.3726])
     """
     d = validation.integer("d", d, minimum=2, limit=box.MAX_POINTS)
 
-    def of_points(function: Callable) -> Callable:
+    def checked(function: Callable) -> Callable:
         return lambda V, *v: function(validation.real_array("V", V, last=d), *v)
 
-    functions: list[Callable] = [
-        box.energy,
-        box.energy_gradient,
-        lambda V, v: box.energy_jet(V, v)[2],
-        box.energy_jet,
-    ]
-    return Target(f"box of {d} points", *map(of_points, functions))
+    return Target(
+        f"box of {d} points",
+        checked(box.energy),
+        checked(box.energy_gradient),
+        checked(lambda V, v: box.energy_jet(V, v)[2]),
+        checked(box.energy_jet),
+    )
+
+
+def from_jax(name: str, function: Callable) -> Target:
+    """Make a target from a function that JAX can differentiate.
+
+    Parameters
+    ----------
+    name : str
+        Name that identifies the function.
+    function : callable
+        Function of one input of shape (d,) that returns a scalar, written in jax.numpy.
+        It is evaluated in double precision.
+
+    Returns
+    -------
+    Target
+        The function with its gradients and Hessian-vector products.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If JAX is not installed.
+    TypeError
+        If `function` is not callable.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> bump = from_jax("bump", lambda x: jnp.exp(-jnp.sum(x**2)))
+    >>> bump.hessian_vectors(np.zeros((1, 2)), np.array([[1.0, 3.0]]))
+    array([[-2., -6.]])
+    """
+    validation.called("function", function)
+    try:
+        import jax
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("jax: from_jax needs it; pip install jax") from None
+
+    def batched(function: Callable) -> Callable:
+        compiled = jax.jit(jax.vmap(function))
+
+        def in_double_precision(*arrays: np.ndarray) -> np.ndarray:
+            with jax.enable_x64(True):
+                return np.asarray(compiled(*arrays))
+
+        return in_double_precision
+
+    gradient = jax.grad(function)
+    return Target(
+        name,
+        batched(function),
+        batched(gradient),
+        batched(lambda x, v: jax.jvp(gradient, (x,), (v,))[1]),
+    )
+
+
+def from_tensorflow(name: str, function: Callable) -> Target:
+    """Make a target from a function that TensorFlow can differentiate.
+
+    Parameters
+    ----------
+    name : str
+        Name that identifies the function.
+    function : callable
+        Function of a float64 tensor of shape (n, d), a batch of inputs, that returns a
+        tensor of shape (n,). The output of a sample must not depend on the other
+        samples.
+
+    Returns
+    -------
+    Target
+        The function with its gradients and Hessian-vector products.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If TensorFlow is not installed.
+    TypeError
+        If `function` is not callable.
+
+    Examples
+    --------
+    >>> square = from_tensorflow("square", lambda x: x[:, 0] ** 2)
+    >>> square.gradients(np.array([[3.0, 1.0]]))
+    array([[6., 0.]])
+    """
+    validation.called("function", function)
+    tf, _ = tensorflow.load()
+
+    def gradient(function: Callable, x: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(function(x))
+        return tape.gradient(total, x, unconnected_gradients="zero")
+
+    def in_double_precision(function: Callable) -> Callable:
+        def converted(*arrays: np.ndarray) -> np.ndarray:
+            tensors = [tf.convert_to_tensor(array, tf.float64) for array in arrays]
+            return function(*tensors).numpy()
+
+        return converted
+
+    return Target(
+        name,
+        in_double_precision(function),
+        in_double_precision(lambda x: gradient(function, x)),
+        in_double_precision(
+            lambda x, v: gradient(lambda x: gradient(function, x) * v, x)
+        ),
+    )

@@ -1,7 +1,8 @@
-"""Define a training target: a scalar function of the potential, with its known derivatives.
+"""Define a training target: a scalar function with its known derivatives.
 
-Perturbation theory and a reader's own problem use the same interface. A `Target` returns the values of a batch of
-inputs and, if it can, their gradients and the products of their Hessians with given directions.
+Perturbation theory and a reader's own problem use the same interface. A `Target`
+returns the values of a batch of inputs and, if it has them, their gradients and the
+products of their Hessians with given directions.
 """
 
 import hashlib
@@ -14,21 +15,14 @@ import numpy as np
 
 from paperlib._support import chunks, validation
 from paperlib._support.validation import Floats
-from paperlib.taylor.symmetric import (
-    SymmetricTensor,
-    index_table,
-    joined_positions,
-    monomials,
-    multiplicities,
-    packed_position,
-)
+from paperlib.taylor.symmetric import SymmetricTensor
 
 # The quantities that a training can fit. A fit of one quantity includes the quantities
 # before it.
 FITS = ("values", "gradients", "hessian_vectors", "third_derivatives")
-# The quantities that a target computes. The last one of FITS is a difference of
-# Hessian-vector products.
-_GIVEN = FITS[:3]
+# The quantities that the functions of a target return. The last quantity of FITS is
+# computed as a difference of Hessian-vector products.
+_FUNCTIONS = FITS[:3]
 
 
 @dataclass(frozen=True)
@@ -38,8 +32,8 @@ class Target:
     Parameters
     ----------
     name : str
-        Name that identifies the function. Two targets with the same name are taken for
-        the same function.
+        Name that identifies the function. Two targets with the same name must be the
+        same function.
     values : callable
         Maps inputs of shape (n, d) to values of shape (n,).
     gradients : callable, optional
@@ -51,8 +45,8 @@ class Target:
         Maps inputs and directions to values, gradients and Hessian-vector products, if
         one pass computes all three.
     remainder : callable, optional
-        Maps tensors of orders 1, 2, .. to the Target minus their polynomial, if a more
-        accurate way than a difference is known.
+        Maps tensors of orders 1, 2, .. to the Target minus their polynomial, if that
+        can be computed more accurately than as a difference.
 
     Raises
     ------
@@ -61,7 +55,7 @@ class Target:
 
     Examples
     --------
-    >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
+    >>> norm = Target("squared norm", lambda U: (U**2).sum(axis=1), lambda U: 2 * U)
     >>> norm.evaluate("values", np.ones((2, 3)))
     array([3., 3.])
     >>> norm.evaluate("hessian_vectors", np.ones((2, 3)), np.ones((2, 3)))
@@ -105,7 +99,7 @@ class Target:
 
         Examples
         --------
-        >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
+        >>> norm = Target("norm", lambda U: (U**2).sum(axis=1), lambda U: 2 * U)
         >>> rest = norm.subtract([SymmetricTensor(1, 2, [1.0, 0.0])])
         >>> rest.values(np.array([[3.0, 4.0]])), rest.hessian_vectors
         (array([22.]), None)
@@ -117,22 +111,20 @@ class Target:
             return self.remainder(tensors)
         lower = polynomial(tensors)
 
-        def difference(what: str) -> Callable | None:
-            ours, theirs = getattr(self, what), getattr(lower, what)
-            return (
-                None
-                if ours is None
-                else lambda *arguments: ours(*arguments) - theirs(*arguments)
-            )
+        def difference(name: str) -> Callable | None:
+            whole, part = getattr(self, name), getattr(lower, name)
+            if whole is None:
+                return None
+            return lambda *arguments: whole(*arguments) - part(*arguments)
 
-        def jets(U: Floats, v: Floats) -> list[Floats]:
-            pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]  # used only if there is one
-            return [ours - theirs for ours, theirs in pairs]
+        def jet(U: Floats, v: Floats) -> list[Floats]:
+            # Called only if the target has a jet
+            pairs = zip(self.jet(U, v), lower.jet(U, v), strict=True)  # type: ignore[misc]
+            return [whole - part for whole, part in pairs]
 
-        parts: Any = {what: difference(what) for what in _GIVEN}
-        return Target(
-            f"{self.name} less {label(tensors)}", **parts, jet=self.jet and jets
-        )
+        functions: Any = {name: difference(name) for name in _FUNCTIONS}
+        name = f"{self.name} less {label(tensors)}"
+        return Target(name, **functions, jet=self.jet and jet)
 
     def evaluate(self, what: str, *arguments: Floats) -> Floats:
         """Evaluate one quantity at a batch of inputs, and check the result.
@@ -152,18 +144,18 @@ class Target:
         Raises
         ------
         TypeError
-            If the target returns something else than real numbers.
+            If the target does not return real numbers.
         ValueError
             If the target lacks the derivative, or returns another shape or a number
             that is not finite.
 
         Examples
         --------
-        >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
+        >>> norm = Target("norm", lambda U: (U**2).sum(axis=1), lambda U: 2 * U)
         >>> norm.evaluate("gradients", np.ones((2, 3))).shape
         (2, 3)
         """
-        function = getattr(self, validation.choice("what", what, _GIVEN))
+        function = getattr(self, validation.choice("what", what, _FUNCTIONS))
         if function is None:
             raise ValueError(f"target {self.name!r}: has no {what}")
         arrays = [validation.real_array("x", array) for array in arguments]
@@ -194,7 +186,7 @@ class Target:
         Raises
         ------
         TypeError
-            If the target returns something else than real numbers.
+            If the target does not return real numbers.
         ValueError
             If the target lacks a derivative, or returns another shape or a number that
             is not finite.
@@ -203,74 +195,77 @@ class Target:
         -----
         D^3 f[v, v, .] is the central difference of Hessian-vector products H v,
 
-        .. math:: D^3 f[v, v, \cdot] \approx \frac{H(U + h v)\, v - H(U - h v)\, v}{2 h}, \quad h = \text{depth} / 1000.
+        .. math:: D^3 f[v, v, \cdot]
+                  \approx \frac{H(U + h v)\, v - H(U - h v)\, v}{2 h},
+                  \quad h = \text{depth} / 1000.
 
         Its error is about 1e-7 for a v of unit length and a function that changes over
         `depth`. Trainings in single precision cannot use a higher accuracy.
 
         Examples
         --------
-        >>> norm = Target("squared norm", values=lambda U: (U**2).sum(axis=1), gradients=lambda U: 2 * U)
+        >>> norm = Target("norm", lambda U: (U**2).sum(axis=1), lambda U: 2 * U)
         >>> [array.shape for array in norm.evaluate_fit("gradients", np.ones((2, 3)))]
         [(2,), (2, 3)]
         """
-        names, U = (
-            FITS[: FITS.index(validation.choice("fit", fit, FITS)) + 1],
-            validation.real_array("U", U),
-        )
+        names = FITS[: FITS.index(validation.choice("fit", fit, FITS)) + 1]
+        U = validation.real_array("U", U)
         if len(names) < 3:
-            return [self.evaluate(what, U) for what in names]
+            return [self.evaluate(name, U) for name in names]
         v = validation.real_array("v", v)
-        if self.jet is None:
-            results = [
-                *(self.evaluate(what, U) for what in FITS[:2]),
-                self.evaluate(FITS[2], U, v),
-            ]
-        else:
-            given: list[Any] = validation.sequence(
-                f"target {self.name!r}: jet", self.jet(U, v)
-            )
-            if len(given) != len(_GIVEN):
-                raise ValueError(
-                    f"target {self.name!r}: jet gives {len(given)} results; must be {', '.join(_GIVEN)}"
-                )
-            results = [
-                self._checked(what, result, U)
-                for what, result in zip(_GIVEN, given, strict=True)
-            ]
-        if fit not in _GIVEN:
+        results = self._evaluate_jet(U, v)
+        if fit == "third_derivatives":
             step = validation.number("depth", depth, above=0) / 1000
-            after, before = (
-                self.evaluate(FITS[2], U + to * v, v) for to in (step, -step)
-            )
+            after = self.evaluate("hessian_vectors", U + step * v, v)
+            before = self.evaluate("hessian_vectors", U - step * v, v)
             results.append((after - before) / (2 * step))
         return results
 
+    def _evaluate_jet(self, U: Floats, v: Floats) -> list[Floats]:
+        """Return the checked values, gradients and Hessian-vector products along v."""
+        if self.jet is None:
+            return [
+                self.evaluate("values", U),
+                self.evaluate("gradients", U),
+                self.evaluate("hessian_vectors", U, v),
+            ]
+        results: list = validation.sequence(
+            f"target {self.name!r}: jet", self.jet(U, v)
+        )
+        if len(results) != len(_FUNCTIONS):
+            raise ValueError(
+                f"target {self.name!r}: jet returns {len(results)} results; "
+                f"must be {', '.join(_FUNCTIONS)}"
+            )
+        return [
+            self._checked(name, result, U)
+            for name, result in zip(_FUNCTIONS, results, strict=True)
+        ]
+
     def _checked(self, what: str, result: Any, U: Floats) -> Floats:
-        """Return the result of a target as float64, after checking its type, its shape and that it is finite."""
+        """Return a quantity `what` at the inputs U as float64.
+
+        Raise an error that names the target unless it is an array of finite real
+        numbers in the right shape.
+        """
+        name = f"target {self.name!r}: {what}"
         expected = U.shape[:1] if what == "values" else U.shape
         result = np.asarray(result)
         if result.dtype.kind not in "iuf":
-            raise TypeError(
-                f"target {self.name!r}: {what} have dtype {result.dtype}; must be real numbers"
-            )
+            raise TypeError(f"{name} have dtype {result.dtype}; must be real numbers")
         result = result.astype(np.float64, copy=False)
         if result.shape != expected:
-            raise ValueError(
-                f"target {self.name!r}: {what} have shape {result.shape}; must be {expected}"
-            )
+            raise ValueError(f"{name} have shape {result.shape}; must be {expected}")
         if not np.isfinite(result).all():
             sample = int(np.argwhere(~np.isfinite(result))[0][0])
-            raise ValueError(
-                f"target {self.name!r}: {what} of sample {sample} are not finite"
-            )
+            raise ValueError(f"{name} of sample {sample} are not finite")
         return result
 
 
 def polynomial(
     tensors: Sequence[SymmetricTensor] | SymmetricTensor, name: str = "polynomial"
 ) -> Target:
-    r"""Make a target from a polynomial without constant term, given by its symmetric tensors.
+    r"""Make a target from the symmetric tensors of a polynomial without constant term.
 
     Parameters
     ----------
@@ -300,149 +295,143 @@ def polynomial(
     Examples
     --------
     >>> square = polynomial([SymmetricTensor(2, 2, [1.0, 0.0, 1.0])])
-    >>> square.values(np.array([[3.0, 4.0]])), square.gradients(np.array([[3.0, 4.0]]))
-    (array([25.]), array([[6., 8.]]))
+    >>> square.values(np.array([[3.0, 4.0]]))
+    array([25.])
+    >>> square.gradients(np.array([[3.0, 4.0]]))
+    array([[6., 8.]])
     """
-    tensors = (
-        [tensors]
-        if isinstance(tensors, SymmetricTensor)
-        else validation.sequence("tensors", tensors)
-    )
+    if isinstance(tensors, SymmetricTensor):
+        tensors = [tensors]
+    tensors = validation.sequence("tensors", tensors)
     for number, tensor in enumerate(tensors):
-        _scalar(f"tensors[{number}]", tensor, None)
-    if not tensors or len({tensor.dim for tensor in tensors}) > 1:
+        _check_scalar(f"tensors[{number}]", tensor, None)
+    if len({tensor.dim for tensor in tensors}) != 1:
         raise ValueError(
-            f"tensors = {validation.brief(tensors)}: must be one or more, of one dimension"
+            f"tensors = {validation.brief(tensors)}: must be one tensor or more, "
+            f"of one dimension"
         )
-    d = tensors[0].dim
-    linear = sum(
-        (tensor.packed for tensor in tensors if tensor.order == 1), np.zeros(d)
-    )
-    square = sum(
-        (2 * tensor.full() for tensor in tensors if tensor.order == 2), np.zeros((d, d))
-    )
-    higher = [
-        (tensor.order, _pair_matrix(tensor)) for tensor in tensors if tensor.order > 2
-    ]
-
-    # Return, for each v of `vectors`, the list of T(x, .., x, v, .) for every tensor
-    # above the second order.
-    def contracted(x: Floats, *vectors: Floats) -> list[list[Floats]]:
-        found = [_contract(n, A, x, *vectors) for n, A in higher]
-        return [[each[k] for each in found] for k in range(len(vectors))]
-
-    def value(x: Floats, along: list) -> Floats:
-        return (
-            x @ linear
-            + ((x @ square) * x).sum(axis=1) / 2
-            + sum((x * a).sum(axis=1) for a in along)
-        )
-
-    def slope(x: Floats, along: list) -> Floats:
-        return (
-            linear
-            + x @ square
-            + sum(n * a for (n, _), a in zip(higher, along, strict=True))
-        )
-
-    def turn(v: Floats, along: list) -> Floats:
-        return v @ square + sum(
-            n * (n - 1) * a for (n, _), a in zip(higher, along, strict=True)
-        )
-
-    def jet(x: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
-        along_x, along_v = contracted(x, x, v)
-        return value(x, along_x), slope(x, along_x), turn(v, along_v)
-
-    functions = (
-        lambda x: value(x, *contracted(x, x)),
-        lambda x: slope(x, *contracted(x, x)),
-        lambda x, v: turn(v, *contracted(x, v)),
-        jet,
-    )
-    return Target(name, *(partial(_chunked, function, d) for function in functions))
+    whole = _Polynomial(tensors)
+    functions = whole.values, whole.gradients, whole.hessian_vectors, whole.jet
+    return Target(name, *(partial(_in_batches, f, whole.dim) for f in functions))
 
 
-def _pair_matrix(tensor: SymmetricTensor) -> Floats:
-    """Return A such that monomials(x) A is the packed matrix T(x, .., x, ., .) of a tensor of order n.
+class _Polynomial:
+    """The sum of symmetric tensors of one dimension d, contracted with points.
 
-    A has shape (monomials of order n - 2, pairs of indices).
+    The methods take points x and directions v of shape (n, d). The order of their
+    operations determines the last bits of trained networks.
     """
-    rest, pairs = index_table(tensor.dim, tensor.order - 2), index_table(tensor.dim, 2)
-    indices = np.empty((len(rest), len(pairs), tensor.order), dtype=np.int32)
-    indices[..., : tensor.order - 2] = rest[:, None]
-    indices[..., tensor.order - 2 :] = pairs
-    indices.sort(axis=-1)
-    matrix = tensor.packed[packed_position(tensor.dim, indices)]
-    return matrix * multiplicities(tensor.dim, tensor.order - 2)[:, None]
+
+    def __init__(self, tensors: Sequence[SymmetricTensor]) -> None:
+        self.dim = tensors[0].dim
+        self.linear = np.zeros(self.dim)
+        self.square = np.zeros((self.dim, self.dim))
+        self.higher = []
+        for tensor in tensors:
+            if tensor.order == 1:
+                self.linear = self.linear + tensor.packed
+            elif tensor.order == 2:
+                self.square = self.square + 2 * tensor.full()
+            else:
+                self.higher.append(tensor)
+
+    def values(self, x: Floats) -> Floats:
+        return self._values(x, *self._contract(x, x))
+
+    def gradients(self, x: Floats) -> Floats:
+        return self._gradients(x, *self._contract(x, x))
+
+    def hessian_vectors(self, x: Floats, v: Floats) -> Floats:
+        return self._hessian_vectors(v, *self._contract(x, v))
+
+    def jet(self, x: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
+        along_x, along_v = self._contract(x, x, v)
+        values, gradients = self._values(x, along_x), self._gradients(x, along_x)
+        return values, gradients, self._hessian_vectors(v, along_v)
+
+    def _contract(self, x: Floats, *vectors: Floats) -> list[list[Floats]]:
+        """Return T(x, .., x, v, .) for each v of `vectors` and each higher tensor T."""
+        along: list[list] = [[] for _ in vectors]
+        for tensor in self.higher:
+            matrices = tensor.contract(x, free=2)
+            for products, v in zip(along, vectors, strict=True):
+                products.append((matrices @ v[:, :, None])[:, :, 0])
+        return along
+
+    def _values(self, x: Floats, along_x: list) -> Floats:
+        higher = sum((x * a).sum(axis=1) for a in along_x)
+        return x @ self.linear + ((x @ self.square) * x).sum(axis=1) / 2 + higher
+
+    def _gradients(self, x: Floats, along_x: list) -> Floats:
+        pairs = zip(self.higher, along_x, strict=True)
+        return self.linear + x @ self.square + sum(T.order * a for T, a in pairs)
+
+    def _hessian_vectors(self, v: Floats, along_v: list) -> Floats:
+        pairs = zip(self.higher, along_v, strict=True)
+        higher = sum(T.order * (T.order - 1) * a for T, a in pairs)
+        return v @ self.square + higher
 
 
-def _contract(
-    order: int, pair_matrix: Floats, x: Floats, *others: Floats
-) -> list[Floats]:
-    """Return T(x, .., x, v, .) for each v of `others`; x, v and the results have shape (n, d)."""
-    d = x.shape[1]
-    packed = monomials(x, order - 2) @ pair_matrix
-    matrices = packed[:, joined_positions(d, 2).ravel()].reshape(-1, d, d)
-    return [(matrices @ v[:, :, None])[:, :, 0] for v in others]
+def _in_batches(function: Callable, d: int, *arrays: Floats) -> Any:
+    """Apply a function to at most 1,024 rows at a time, and concatenate the results.
 
-
-def _chunked(function: Callable, d: int, *arrays: Floats) -> Any:
-    """Apply a function of batches to at most 1,024 rows at a time, and concatenate the results.
-
-    The function needs the memory of one d x d matrix for each row. `arrays` have the shape (n, d), and the function
-    returns an array or a tuple of arrays.
+    The function needs the memory of one d x d matrix for each row. `arrays` have the
+    shape (n, d), and the function returns an array or a tuple of arrays.
     """
-    batches = [validation.real_array("x", array, last=d) for array in arrays]
-    if any(batch.shape != batches[0].shape or batch.ndim != 2 for batch in batches):
-        raise ValueError(
-            f"x: shapes {', '.join(str(batch.shape) for batch in batches)}; must be (n, {d})"
-        )
+    arrays = tuple(validation.real_array("x", array, last=d) for array in arrays)
+    shapes = [array.shape for array in arrays]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 2:
+        raise ValueError(f"x: shapes {', '.join(map(str, shapes))}; must be (n, {d})")
     with np.errstate(over="ignore", invalid="ignore"):
         parts = [
-            function(*(batch[rows] for batch in batches))
-            for rows in chunks.slices(len(batches[0]), 1024)
+            function(*(array[rows] for array in arrays))
+            for rows in chunks.slices(shapes[0][0], 1024)
         ]
-    several = isinstance(parts[0], tuple)
-    columns = zip(*parts, strict=True) if several else iter([parts])
-    whole = tuple(
-        validation.representable("x", np.concatenate(column), "scale the inputs")
-        for column in columns
-    )
-    return whole if several else whole[0]
+    if isinstance(parts[0], tuple):
+        return tuple(map(_concatenated, zip(*parts, strict=True)))
+    return _concatenated(parts)
+
+
+def _concatenated(parts: Sequence[Floats]) -> Floats:
+    return validation.representable("x", np.concatenate(parts), "scale the inputs")
 
 
 def label(tensors: Sequence[SymmetricTensor]) -> str:
-    """Return a name for a set of tensors, with a hash of their entries so that another set has another name."""
-    digest = hashlib.sha256(
-        b"".join(tensor.packed.tobytes() for tensor in tensors)
-    ).hexdigest()[:16]
+    """Return a name for tensors, with a hash of their entries."""
+    entries = b"".join(tensor.packed.tobytes() for tensor in tensors)
+    digest = hashlib.sha256(entries).hexdigest()[:16]
     return f"orders 1 to {len(tensors)} ({digest})"
 
 
 def orders_in_turn(
     name: str, tensors: Sequence[SymmetricTensor]
 ) -> list[SymmetricTensor]:
-    """Return `tensors` as a list, after checking that they are scalar, of orders 1, 2, .. and of one dimension."""
+    """Return an argument that must be tensors of orders 1, 2, .. as a list.
+
+    The tensors must be scalar and of one dimension.
+    """
     tensors = validation.sequence(name, tensors)
-    for number, tensor in enumerate(tensors, 1):
-        _scalar(f"{name}[{number - 1}]", tensor, number)
+    for number, tensor in enumerate(tensors):
+        _check_scalar(f"{name}[{number}]", tensor, number + 1)
         if tensor.dim != tensors[0].dim:
             raise ValueError(
-                f"{name}[{number - 1}]: dim {tensor.dim}; must be {tensors[0].dim}, as {name}[0] has"
+                f"{name}[{number}]: dim {tensor.dim}; must be {tensors[0].dim}, "
+                f"as of {name}[0]"
             )
     return tensors
 
 
-def _scalar(name: str, tensor: Any, order: int | None) -> None:
-    """Raise an error unless `tensor` is a SymmetricTensor of this order with one number per entry.
+def _check_scalar(name: str, tensor: Any, order: int | None) -> None:
+    """Raise an error unless `tensor` is a scalar SymmetricTensor of this order.
 
-    The order None stands for any order from 1.
+    The order None allows any order from 1.
     """
-    message = f"{name} = {validation.brief(tensor)}: must be a scalar SymmetricTensor of order {order or '1 or higher'}"
+    message = (
+        f"{name} = {validation.brief(tensor)}: must be a scalar SymmetricTensor "
+        f"of order {order or '1 or higher'}"
+    )
     if not isinstance(tensor, SymmetricTensor):
         raise TypeError(message)
-    if tensor.packed.ndim > 1 or (
-        tensor.order < 1 if order is None else tensor.order != order
-    ):
+    expected = order or max(1, tensor.order)
+    if tensor.packed.ndim > 1 or tensor.order != expected:
         raise ValueError(message)
