@@ -214,19 +214,20 @@ def _seed_variation(options: Namespace) -> int:
 
 
 def _train(options: Namespace) -> int:
-    """Train networks on a_0, order by order; write them, and say how far their tensors are from the Born series."""
+    """Train networks on a_0, order by order, and compare them with the Born series."""
     from paperlib.learning import perturbation, targets
     from paperlib.learning.config import TrainingConfig
     from paperlib.physics import born
 
     config = TrainingConfig.from_json(options.config, read_json(options.config))
     target, cache = targets.scattering_length_target(), options.output / "trained"
-    series = perturbation.iterative(target, (config,) * options.orders, cache=cache)
     exact = [born.born_tensor(n, config.d) for n in range(1, options.orders + 1)]
-    for k, error in enumerate(perturbation.relative_errors(series, exact)[0], 1):
-        path = options.output / f"order_{k}.npz"
-        series.ensembles[k - 1].save(path)
-        print(f"{path}: order {k} learned with a relative error of {error:.2g}")
+    series, (errors, _) = perturbation.learn(target, config, exact, "iterative", cache)
+    for order, ensemble in enumerate(series.ensembles, 1):
+        path = options.output / f"order_{order}.npz"
+        ensemble.save(path)
+        error = errors[order - 1]
+        print(f"{path}: order {order} learned with a relative error of {error:.2g}")
     return 0
 
 

@@ -527,7 +527,7 @@ def outcome(row, arguments, changed):
         warnings.simplefilter("error")
         # documented
         warnings.filterwarnings(
-            "ignore", message="the centre U = 0 is", category=UserWarning
+            "ignore", message="the expansion point U = 0 is", category=UserWarning
         )
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         signal.alarm(PATIENCE)

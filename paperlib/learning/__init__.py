@@ -1,4 +1,4 @@
-"""Define targets, train ensembles of networks, and read perturbation series off the trained networks."""
+"""Define targets, train ensembles of networks, and read perturbation series."""
 
 import lazy_loader
 

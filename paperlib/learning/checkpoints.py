@@ -1,4 +1,4 @@
-"""Save the state of a training in a file, so that the training can be resumed or its result loaded.
+"""Save the state of a training in a file, from which the training can resume.
 
 Each file is named by the fingerprint of the training's configuration.
 """
@@ -22,35 +22,31 @@ from paperlib.learning.ensemble import CURVES
 # and the target's values.
 _CODE = (
     "_support/tensorflow.py",
-    *(
-        f"learning/{name}.py"
-        for name in (
-            "config",
-            "compiled_training",
-            "soap",
-            "tensorflow_activations",
-            "training",
-        )
-    ),
+    "learning/config.py",
+    "learning/compiled_training.py",
+    "learning/soap.py",
+    "learning/tensorflow_activations.py",
+    "learning/training.py",
 )
 
 
 def code() -> bytes:
-    """Return the concatenated SHA-256 hashes of the source files that determine the trained weights.
+    """Return the joined SHA-256 hashes of the files that determine trained weights.
 
     Comments, docstrings and layout do not change a hash.
     """
-    texts = (
-        _written(ast.parse((files("paperlib") / name).read_bytes())) for name in _CODE
-    )
-    return b"".join(hashlib.sha256(text.encode()).digest() for text in texts)
+    hashes = b""
+    for name in _CODE:
+        tree = ast.parse((files("paperlib") / name).read_bytes())
+        hashes += hashlib.sha256(_written(tree).encode()).digest()
+    return hashes
 
 
 def _written(part: Any) -> str:
-    """Serialise a part of a syntax tree as text, without string statements such as docstrings.
+    """Return a part of a syntax tree as text, without statements such as docstrings.
 
-    `ast.dump` and `ast.unparse` write some trees differently in different versions of Python. Empty fields are left out
-    here, because a later version may add fields.
+    `ast.dump` and `ast.unparse` write some trees differently in different versions of
+    Python. Empty fields are omitted here, because a later version may add fields.
     """
     if isinstance(part, list):
         return f"[{', '.join(_written(each) for each in part if not _is_text(each))}]"
@@ -74,7 +70,7 @@ def _is_text(part: Any) -> bool:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The file of one training: the state of its variables after an epoch, and its curves up to that epoch.
+    """The file of one training, with its variables and curves after an epoch.
 
     Parameters
     ----------
@@ -93,9 +89,10 @@ class Checkpoint:
     def of(
         cls, folder: str | Path, fingerprint: str, values: np.ndarray
     ) -> "Checkpoint":
-        """Return the checkpoint in `folder` of the training whose configuration has this fingerprint.
+        """Return the checkpoint in `folder` of the configuration with this fingerprint.
 
-        `values` are the target's values at some samples. They distinguish two functions that have the same name.
+        `values` are the target's values at some samples. They distinguish two functions
+        that have the same name.
         """
         tf, keras = tensorflow.load()
         bits = determinism.departures() or str(determinism.FIXED)
@@ -104,7 +101,7 @@ class Checkpoint:
         return cls(Path(folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])
 
     def restore(self, state: Sequence[Any]) -> list[list]:
-        """Load the file into the variables, if it exists, and return the curves stored in it.
+        """Load the variables from the file, if it exists, and return its curves.
 
         Parameters
         ----------
@@ -130,21 +127,19 @@ class Checkpoint:
         try:
             arrays = read_npz(self.path, ["origin", *CURVES, *names])
             if str(arrays["origin"]) != self.origin:
-                made = "by other code or libraries, in another arithmetic or on other values"
-                raise ValueError(f"{self.path}: was trained {made}")
+                raise ValueError(
+                    f"{self.path}: was trained by other code or libraries, under "
+                    f"another setting of deterministic mode, or on other values"
+                )
         except ValueError as error:
-            warnings.warn(f"{error}; trained anew", stacklevel=4)
+            warnings.warn(f"{error}; the training starts again", stacklevel=4)
             return [[], [], []]
         for name, variable in zip(names, state, strict=True):
             variable.assign(arrays[name])
         return [list(arrays[name]) for name in CURVES]
 
     def store(self, state: Sequence[Any], curves: Sequence[list]) -> None:
-        """Write the variables and the curves to the file, which is replaced atomically."""
+        """Write the variables and the curves to the file, atomically."""
         arrays = {f"state_{k:03}": variable.numpy() for k, variable in enumerate(state)}
-        write_npz(
-            self.path,
-            origin=self.origin,
-            **dict(zip(CURVES, curves, strict=True)),
-            **arrays,
-        )
+        arrays |= dict(zip(CURVES, curves, strict=True))
+        write_npz(self.path, origin=self.origin, **arrays)

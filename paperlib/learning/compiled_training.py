@@ -1,4 +1,4 @@
-r"""Compile the training of an ensemble: one XLA program runs an epoch of steps of all members, for any target.
+r"""Compile the training of an ensemble to one XLA program that runs an epoch.
 
 The values, their gradients with respect to the inputs, and the derivatives of these
 gradients along a line are written out layer by layer. Weights are stacked along a
@@ -17,13 +17,14 @@ layer multiplies all of them in one product. Automatic differentiation is used f
 pass only, which gives the derivatives with respect to the weights. Nested automatic
 differentiation would cost hundreds of times more under XLA.
 
-Compiling takes some seconds, so trainings that differ only in their data share a program, for example the orders of an
-iteration or the rows of a table. A program has its own variables, so only one training may use it at a time.
+Compiling takes some seconds, so trainings that differ only in their data share a
+program, for example the orders of an iteration or the rows of a table. A program has
+its own variables, so only one training may use it at a time.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from dataclasses import dataclass
+from functools import lru_cache, partial, reduce
 from math import factorial
 from operator import add
 from typing import Any
@@ -48,10 +49,10 @@ def _up(tf: Any, y: Any, weight: Any) -> Any:
     @tf.custom_gradient
     def product(y: Any, weight: Any) -> tuple:
         def gradient(g: Any) -> tuple:
-            by_y = g @ transposed(weight)
-            return tf.reduce_sum(by_y, axis=0) if len(y.shape) < len(
-                g.shape
-            ) else by_y, transposed(y) @ g
+            g_y = g @ transposed(weight)
+            if len(y.shape) < len(g.shape):  # all members share y
+                g_y = tf.reduce_sum(g_y, axis=0)
+            return g_y, transposed(y) @ g
 
         return y @ weight, gradient
 
@@ -64,37 +65,12 @@ def _down(tf: Any, adjoint: Any, weight: Any) -> Any:
 
     @tf.custom_gradient
     def product(adjoint: Any, weight: Any) -> tuple:
-        return adjoint @ transposed(weight), lambda g: (
-            g @ weight,
-            transposed(g) @ adjoint,
-        )
+        def gradient(g: Any) -> tuple:
+            return g @ weight, transposed(g) @ adjoint
+
+        return adjoint @ transposed(weight), gradient
 
     return product(adjoint, tf.convert_to_tensor(weight))
-
-
-def values(tf: Any, activation: str, weights: list, biases: list, x: Any) -> Any:
-    """Return the outputs of all members.
-
-    Parameters
-    ----------
-    tf : module
-        TensorFlow.
-    activation : str
-        Name of the activation.
-    weights, biases : list of tensor
-        One tensor per layer, of shapes (members, in, out) and (members, 1, out).
-    x : tensor, shape (batch, d) or (members, batch, d)
-        Inputs.
-
-    Returns
-    -------
-    tensor, shape (members, batch)
-        The outputs.
-    """
-    y = x
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        y = TRAINABLE[activation](tf, _up(tf, y, weight) + bias)[0]
-    return (_up(tf, y, weights[-1]) + biases[-1])[..., 0]
 
 
 def values_and_gradients(
@@ -106,12 +82,20 @@ def values_and_gradients(
     v: Any = None,
     order: int = 0,
 ) -> tuple:
-    """Return the outputs, their gradients, and the derivatives of the gradients along v up to `order`.
+    """Return the outputs, their gradients and the derivatives of these along v.
+
+    A compiled caller does not pay for results that it does not use.
 
     Parameters
     ----------
-    tf, activation, weights, biases, x
-        The arguments of `values`.
+    tf : module
+        TensorFlow.
+    activation : str
+        Name of the activation.
+    weights, biases : list of tensor
+        One tensor per layer, of shapes (members, in, out) and (members, 1, out).
+    x : tensor, shape (batch, d) or (members, batch, d)
+        Inputs.
     v : tensor, shape of x
         Directions; not used if `order` is 0.
     order : int
@@ -125,40 +109,46 @@ def values_and_gradients(
         The gradients; for order 1 also the Hessians times v; for order 2 also D^3 f[v,
         v, .].
     """
-    series, slopes = [x, v][: order + 1], []
+    series = [x, v][: order + 1]
+    slopes = []
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         first, *others = _each(tf, _up, series, weight)
         derivatives = TRAINABLE[activation](tf, first + bias)
-        series, slope = (_composed(derivatives[k:], others, order) for k in (0, 1))
-        slopes.append(slope)
+        series = _composed(derivatives, others, order)
+        slopes.append(_composed(derivatives[1:], others, order))
     output = (_up(tf, series[0], weights[-1]) + biases[-1])[..., 0]
     adjoint = [tf.linalg.matrix_transpose(weights[-1])]
     for weight, slope in zip(reversed(weights[:-1]), reversed(slopes), strict=True):
-        terms = [
-            [a * slope[n - k] for k, a in enumerate(adjoint[: n + 1])]
-            for n in range(order + 1)
-        ]
-        adjoint = _each(tf, _down, [reduce(add, each) for each in terms], weight)
+        adjoint = _each(tf, _down, _multiplied(adjoint, slope), weight)
     return output, *(factorial(n) * a for n, a in enumerate(adjoint))
 
 
 def _each(tf: Any, product: Callable, series: list, weight: Any) -> list:
-    """Multiply all coefficients of a power series by a weight in one product, and return the list of results."""
-    return tf.split(
-        product(tf, tf.concat(series, axis=-2), weight), len(series), axis=-2
-    )
+    """Multiply all coefficients of a power series by a weight in one product."""
+    products = product(tf, tf.concat(series, axis=-2), weight)
+    return tf.split(products, len(series), axis=-2)
+
+
+def _multiplied(series: list, factor: list) -> list:
+    """Return the product of two power series up to the order of `factor`."""
+    products = []
+    for n in range(len(factor)):
+        terms = [each * factor[n - k] for k, each in enumerate(series[: n + 1])]
+        products.append(reduce(add, terms))
+    return products
 
 
 def _composed(derivatives: Sequence, others: list, order: int) -> list:
     """Return the coefficients, up to `order`, of a function of a power series.
 
-    `derivatives` are the value and the derivatives of the function at the zeroth coefficient, and `others` are the
-    first and the second coefficient of the series. A second coefficient that is missing is zero.
+    `derivatives` are the value and the derivatives of the function at the zeroth
+    coefficient, and `others` are the first and the second coefficient of the series. A
+    missing second coefficient is zero.
     """
     series = [derivatives[0]] + [derivatives[1] * z for z in others]
     if order == 2:
-        bent = derivatives[2] * others[0] ** 2 / 2
-        series[2:] = [series[2] + bent if len(series) > 2 else bent]
+        curved = derivatives[2] * others[0] ** 2 / 2
+        series[2:] = [each + curved for each in series[2:]] or [curved]
     return series
 
 
@@ -193,11 +183,10 @@ class Program:
     predict: Callable
 
     def begin(self, config: TrainingConfig, weights: list) -> None:
-        """Set the weights, the optimizer's state and its learning rates to their values before the first step."""
+        """Set the weights, the optimizer's state and its rates for the first step."""
         state = [*self.variables, *self.optimizer.variables, *self.rates]
-        peaks = np.broadcast_to(
-            np.asarray(config.learning_rate, np.float32), len(config.seeds)
-        ).reshape(-1, 1, 1)
+        peaks = np.empty((len(config.seeds), 1, 1), np.float32)
+        peaks[:, 0, 0] = config.learning_rate
         rates = [config.warmup, max(1, config.steps - config.warmup), peaks]
         for variable, value in zip(state, [*weights, *self.fresh, *rates], strict=True):
             variable.assign(value)
@@ -206,69 +195,69 @@ class Program:
 def program(config: TrainingConfig) -> Program:
     """Return the compiled program of a configuration.
 
-    Configurations share a program if they differ only in their data, the number of steps, the learning rate or the
-    values of the seeds. The variables of a new program are zero, and those of a shared one hold the result of the last
-    training.
+    Configurations share a program if they agree in the architecture, the fit, the
+    optimizer and the number of seeds. The variables of a new program are zero, and the
+    variables of a shared one hold the result of the last training.
     """
-    alike = replace(
-        config,
-        sampling="attractive",
-        depth=1.0,
-        min_scale=0.0,
-        samples=config.batch,
-        sample_sets=None,
-        validation=1,
-        sample_seed=0,
-        steps=1,
-        warmup=0,
-        learning_rate=1.0,
-        seeds=tuple(range(len(config.seeds))),
+    return _compiled(
+        (config.d, *config.hidden, 1),
+        len(config.seeds),
+        config.activation,
+        config.fit,
+        config.optimizer,
     )
-    return _compiled(alike)
 
 
 @lru_cache(maxsize=4)
-def _compiled(config: TrainingConfig) -> Program:
-    """Build the variables, the optimizer and the two XLA programs of a configuration, and return them as a Program.
+def _compiled(
+    sizes: tuple[int, ...], members: int, activation: str, fit: str, optimizer: str
+) -> Program:
+    """Build the variables, the optimizer and the two XLA programs.
 
-    `config` comes from `program`, which has replaced all fields that the compiled code does not depend on. It serves as
-    the key of the cache.
+    `sizes` are the widths of the layers, from the inputs to the output.
     """
     tf, keras = tensorflow.load()
-    sizes, members = (config.d, *config.hidden, 1), len(config.seeds)
-    shapes = [
-        shape
-        for i, o in zip(sizes[:-1], sizes[1:], strict=True)
-        for shape in ((members, i, o), (members, 1, o))
-    ]
-    variables = [
-        keras.Variable(np.zeros(shape, np.float32), name=f"weight_{k}")
-        for k, shape in enumerate(shapes)
-    ]
+    variables: list = []
+    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for rows in (inputs, 1):
+            zeros = np.zeros((members, rows, outputs), np.float32)
+            variables.append(keras.Variable(zeros, name=f"weight_{len(variables)}"))
     schedule, rates = _schedule(keras, members)
-    optimizer = _optimizer(keras, config.optimizer, schedule)
-    optimizer.build(variables)
-    order = FITS.index(config.fit)
+    rule = _optimizer(keras, optimizer, schedule)
+    rule.build(variables)
+    network = partial(
+        values_and_gradients, tf, activation, variables[0::2], variables[1::2]
+    )
 
-    def evaluate(x: Any, v: Any = None) -> Any:
-        network = (tf, config.activation, variables[0::2], variables[1::2], x)
-        return (
-            values_and_gradients(*network, v, order - 1)
-            if order
-            else [values(*network)]
-        )
+    @tf.function(jit_compile=True)
+    def predict(x: Any) -> Any:
+        return network(x)[0]
+
+    fresh = [variable.numpy() for variable in rule.variables]
+    run = _epoch(tf, network, FITS.index(fit), rule, variables)
+    return Program(variables, rule, fresh, rates, run, predict)
+
+
+def _epoch(
+    tf: Any, network: Callable, fit: int, optimizer: Any, variables: list
+) -> Callable:
+    """Return the XLA program of an epoch; see `Program.run`.
+
+    `network` maps inputs, directions and an order to the results of
+    `values_and_gradients`. `fit` is the highest derivative that is fitted.
+    """
+    members = variables[0].shape[0]
 
     def step(inputs: list, fitted: list, rows: Any, weights: Any) -> Any:
-        """Take one step on the samples `rows`, and return the loss of each member, shape (members,)."""
+        """Take a step on the samples `rows`; return the loss of each member."""
         with tf.GradientTape() as tape:
             chosen = [tf.gather(array, rows) for array in inputs]
-            outputs = evaluate(*chosen)
+            outputs = network(*chosen, order=max(0, fit - 1))[: fit + 1]
             loss = 0.0
             for number, (output, array) in enumerate(zip(outputs, fitted, strict=True)):
-                residual = tf.reshape(
-                    output - tf.gather(array, rows), (len(config.seeds), -1)
-                )
-                loss += weights[number] * tf.reduce_mean(residual**2, axis=1)
+                residual = output - tf.gather(array, rows)
+                squares = tf.reshape(residual, (members, -1)) ** 2
+                loss += weights[number] * tf.reduce_mean(squares, axis=1)
             # Members share no weights, so the gradient of the summed loss is the
             # gradient of each member's own loss.
             total = tf.reduce_sum(loss)
@@ -280,16 +269,11 @@ def _compiled(config: TrainingConfig) -> Program:
         def body(number: Any, total: Any) -> tuple:
             return number + 1, total + step(inputs, fitted, order[number], weights)
 
-        start = (0, tf.zeros(len(config.seeds)))
+        start = (0, tf.zeros(members))
         _, total = tf.while_loop(lambda number, _: number < steps, body, start)
         return total / tf.cast(steps, tf.float32)
 
-    @tf.function(jit_compile=True)
-    def predict(x: Any) -> Any:
-        return values(tf, config.activation, variables[0::2], variables[1::2], x)
-
-    fresh = [variable.numpy() for variable in optimizer.variables]
-    return Program(variables, optimizer, fresh, rates, run, predict)
+    return run
 
 
 def _schedule(keras: Any, members: int) -> tuple[Any, list]:
@@ -312,14 +296,14 @@ def _schedule(keras: Any, members: int) -> tuple[Any, list]:
 
 
 def _optimizer(keras: Any, name: str, schedule: Any) -> Any:
-    """Return the Keras optimizer of this name, with the given learning-rate schedule."""
+    """Return the Keras optimizer of this name with a learning-rate schedule."""
 
     # Keras has no public way to choose the variables whose updates Muon orthogonalises.
     # It also scales the rate by the whole shape of a variable, which begins with the
     # member axis here. A test compares the update of each member with the update by
     # Keras' own Muon on that member alone.
     class Muon(keras.optimizers.Muon):
-        """Muon on the last two axes, so that the members do not influence each other."""
+        """Muon on the last two axes, so that members do not influence each other."""
 
         def _should_use_adamw(self, variable: Any) -> bool:
             return bool(variable.shape[-2] == 1)

@@ -1,4 +1,4 @@
-"""Evaluate, save and load an ensemble: trained networks of one architecture that differ by their seed."""
+"""Evaluate, save and load ensembles of trained networks that differ by their seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 from paperlib._support import validation
 from paperlib._support.files import read_npz, write_npz
 from paperlib._support.validation import Floats
-from paperlib.networks.mlp import MLP, from_arrays, to_arrays
+from paperlib.networks.mlp import MLP, SMALLER, from_arrays, to_arrays
 
 __all__ = ["Ensemble"]
 
+# The arrays of an ensemble that record its training, with their shapes
 CURVES = {
     "loss": "(epochs, members)",
     "validation": "(epochs, members)",
@@ -54,7 +55,8 @@ class Ensemble:
     Examples
     --------
     >>> network = MLP([[[1.0, 2.0]]], [[0.5]], "tanh")
-    >>> ensemble = Ensemble((network, network), (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
+    >>> curve = np.ones((1, 2))
+    >>> ensemble = Ensemble((network, network), (0, 1), curve, curve, np.ones(1))
     >>> float(ensemble.mean([1.0, 1.0])), float(ensemble.std([1.0, 1.0]))
     (3.5, 0.0)
     """
@@ -67,43 +69,46 @@ class Ensemble:
     configuration: str = ""
 
     def __post_init__(self) -> None:
-        members = tuple(validation.sequence("members", self.members, MLP))
-        if not members:
-            raise ValueError("members = (): must be one MLP or more")
-        object.__setattr__(self, "members", members)
+        def store(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        store("members", tuple(validation.sequence("members", self.members, MLP)))
         for name, shape in CURVES.items():
             curve = validation.shaped(name, getattr(self, name))
-            if curve.ndim != (1 if name == "seconds" else 2):
+            if curve.ndim != len(shape.split(", ")):
                 raise ValueError(f"{name}: shape {curve.shape}; must be {shape}")
-            object.__setattr__(self, name, validation.frozen_copy(curve))
+            store(name, validation.frozen_copy(curve))
         validation.instance("configuration", self.configuration, str)
-        given: list[Any] = validation.sequence("seeds", self.seeds)
-        seeds = tuple(
-            validation.integer(f"seeds[{n}]", seed, -(2**63), 2**63 - 1)
-            for n, seed in enumerate(given)
-        )
-        object.__setattr__(self, "seeds", seeds)
-        kinds = [
+        seeds: list[Any] = validation.sequence("seeds", self.seeds)
+        for n, seed in enumerate(seeds):
+            seeds[n] = validation.integer(f"seeds[{n}]", seed, -(2**63), 2**63 - 1)
+        store("seeds", tuple(seeds))
+        self._check_consistency()
+
+    def _check_consistency(self) -> None:
+        """Raise a ValueError unless the members and the arrays agree."""
+        if not self.members:
+            raise ValueError("members = (): must be one MLP or more")
+        architectures = [
             ([weight.shape for weight in member.weights], member.activation)
-            for member in members
+            for member in self.members
         ]
-        for number, kind in enumerate(kinds):
-            if kind != kinds[0]:
+        for number, architecture in enumerate(architectures):
+            if architecture != architectures[0]:
                 raise ValueError(
-                    f"members[{number}]: must have the shape and the activation of members[0]"
+                    f"members[{number}]: must have the shape and the activation of "
+                    f"members[0]"
                 )
-        if (
-            not len(self.seeds)
-            == np.shape(self.loss)[-1]
-            == np.shape(self.validation)[-1]
-            == len(self.members)
-        ):
+        counts = {len(self.seeds), self.loss.shape[1], self.validation.shape[1]}
+        if counts != {len(self.members)}:
             raise ValueError(
-                f"seeds = {validation.brief(self.seeds)}: seeds and curves must be one a member, of {len(self.members)}"
+                f"seeds = {validation.brief(self.seeds)}: seeds, loss and validation "
+                f"must have one entry for each of {len(self.members)} members"
             )
         if not len(self.loss) == len(self.validation) == len(self.seconds):
             raise ValueError(
-                f"seconds: {len(self.seconds)} epochs; loss has {len(self.loss)}, validation {len(self.validation)}"
+                f"seconds: {len(self.seconds)} epochs; loss has {len(self.loss)}, "
+                f"validation {len(self.validation)}"
             )
 
     def member(self, number: int) -> MLP:
@@ -132,11 +137,9 @@ class Ensemble:
         >>> pretrained.ensemble("scattering_lengths").member(0)
         MLP(64-64-64-64-1, silu)
         """
-        return self.members[
-            validation.integer(
-                "number", number, minimum=0, maximum=len(self.members) - 1
-            )
-        ]
+        last = len(self.members) - 1
+        number = validation.integer("number", number, minimum=0, maximum=last)
+        return self.members[number]
 
     def predict(self, x: ArrayLike) -> Floats:
         """Evaluate every member at the inputs x.
@@ -160,10 +163,9 @@ class Ensemble:
 
         Examples
         --------
-        >>> network = MLP([[[1.0, 2.0]]], [[0.5]], "tanh")
-        >>> ensemble = Ensemble((network, network), (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
-        >>> ensemble.predict(np.ones((3, 2))).shape
-        (2, 3)
+        >>> from paperlib import pretrained
+        >>> pretrained.ensemble("scattering_lengths").predict(np.zeros((3, 64))).shape
+        (5, 3)
         """
         return np.stack([member(x) for member in self.members])
 
@@ -194,9 +196,8 @@ class Ensemble:
         (3,)
         """
         with np.errstate(over="ignore"):
-            return validation.representable(
-                "x", self.predict(x).mean(axis=0), "scale the inputs or the weights"
-            )
+            mean = self.predict(x).mean(axis=0)
+        return validation.representable("x", mean, SMALLER)
 
     def std(self, x: ArrayLike) -> Floats:
         """Return the standard deviation of the members' outputs.
@@ -222,14 +223,14 @@ class Ensemble:
         Examples
         --------
         >>> networks = [MLP([[[weight]]], [[0.0]], "tanh") for weight in (1.0, 3.0)]
-        >>> ensemble = Ensemble(networks, (0, 1), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
+        >>> curve = np.ones((1, 2))
+        >>> ensemble = Ensemble(networks, (0, 1), curve, curve, np.ones(1))
         >>> ensemble.std([[1.0], [2.0]])
         array([1., 2.])
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            return validation.representable(
-                "x", self.predict(x).std(axis=0), "scale the inputs or the weights"
-            )
+            std = self.predict(x).std(axis=0)
+        return validation.representable("x", std, SMALLER)
 
     def save(self, path: str | Path) -> None:
         """Write the ensemble to a .npz file, atomically and in single precision.
@@ -252,26 +253,22 @@ class Ensemble:
         --------
         >>> import tempfile
         >>> from paperlib import pretrained
+        >>> ensemble = pretrained.ensemble("scattering_lengths")
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     pretrained.ensemble("scattering_lengths").save(Path(folder) / "ensemble.npz")
+        ...     ensemble.save(Path(folder) / "ensemble.npz")
         ...     [path.name for path in Path(folder).glob("*.npz")]
         ['ensemble.npz']
         """
-        layers = (
-            zip(*(member.weights for member in self.members)),
-            zip(*(member.biases for member in self.members)),
-        )
-        stacked = to_arrays(*([np.stack(layer) for layer in part] for part in layers))
-        single = {name: getattr(self, name) for name in CURVES} | stacked
+        weights = zip(*(member.weights for member in self.members))
+        biases = zip(*(member.biases for member in self.members))
+        arrays = {name: getattr(self, name) for name in CURVES}
+        arrays |= to_arrays(list(map(np.stack, weights)), list(map(np.stack, biases)))
         write_npz(
             path,
             activation=np.array(self.members[0].activation),
             configuration=np.array(self.configuration),
             seeds=np.array(self.seeds, dtype=np.int64),
-            **{
-                name: np.asarray(array, dtype=np.float32)
-                for name, array in single.items()
-            },
+            **{name: array.astype(np.float32) for name, array in arrays.items()},
         )
 
     @classmethod
@@ -298,16 +295,15 @@ class Ensemble:
         Examples
         --------
         >>> import tempfile
-        >>> network = MLP([[[1.0, 2.0]]], [[0.5]], "tanh")
+        >>> from paperlib import pretrained
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "ensemble.npz"
-        ...     Ensemble((network,), (7,), np.ones((1, 1)), np.ones((1, 1)), np.ones(1)).save(path)
+        ...     pretrained.ensemble("scattering_lengths").save(path)
         ...     Ensemble.load(path).seeds
-        (7,)
+        (0, 1, 2, 3, 4)
         """
-        arrays = read_npz(
-            path, (*CURVES, "activation", "seeds", "weights_0", "biases_0")
-        )
+        names = (*CURVES, "activation", "seeds", "weights_0", "biases_0")
+        arrays = read_npz(path, names)
         try:
             weights, biases = from_arrays(arrays)
             seeds, activation = arrays["seeds"].tolist(), arrays["activation"].tolist()
@@ -315,12 +311,8 @@ class Ensemble:
                 MLP([w[i] for w in weights], [b[i] for b in biases], activation)
                 for i in range(len(seeds))
             ]
-            curves = {name: arrays[name] for name in CURVES}
-            return cls(
-                members,
-                seeds,
-                **curves,
-                configuration=str(arrays.get("configuration", "")),
-            )
+            curves: dict = {name: arrays[name] for name in CURVES}
+            configuration = str(arrays.get("configuration", ""))
+            return cls(members, seeds, **curves, configuration=configuration)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: does not hold an ensemble ({error})") from None
+            raise ValueError(f"{path}: must hold an ensemble ({error})") from None

@@ -9,7 +9,8 @@ protocols.
 and train the next ensemble on the remainder. Each iteration adds one order.
 
 .. math:: f_1 = f, \qquad
-          f_{k+1}[U] = f_k[U] - \sum_{n \le k} s^{(n,k)} t^{(n,k)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}, \qquad
+          f_{k+1}[U] = f_k[U] - \sum_{n \le k} s^{(n,k)}
+          t^{(n,k)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}, \qquad
           t^{(n,k)} = \frac{1}{n!} \Big\langle \partial^n \mathrm{MLP}_k \Big\rangle_0
 
 The learned tensors are *combined*: each ensemble corrects the errors of the lower
@@ -37,7 +38,6 @@ from functools import cached_property, reduce
 from math import factorial
 from operator import add
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -61,10 +61,14 @@ __all__ = [
     "relative_errors",
 ]
 
+PROTOCOLS = ("direct", "iterative")
+
 
 @dataclass(frozen=True, eq=False)
 class LearnedSeries:
-    """The Taylor series that networks have learned, callable as the approximation of its highest order.
+    """The Taylor series that networks have learned.
+
+    The series is callable as the approximation of its highest order.
 
     Parameters
     ----------
@@ -96,29 +100,34 @@ class LearnedSeries:
     order: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self,
-            "ensembles",
-            tuple(validation.sequence("ensembles", self.ensembles, Ensemble)),
-        )
-        if not self.ensembles:
+        ensembles = tuple(validation.sequence("ensembles", self.ensembles, Ensemble))
+        if not ensembles:
             raise ValueError("ensembles = (): must be one or more")
-        dims = {ensemble.member(0).dim for ensemble in self.ensembles}
+        dims = {ensemble.member(0).dim for ensemble in ensembles}
         if len(dims) > 1:
             raise ValueError(
-                f"ensembles: of networks with {sorted(dims)} inputs; must be of one kind"
+                f"ensembles: networks have {sorted(dims)} inputs; must have one number"
             )
-        order = validation.integer(
-            "order",
-            self.order,
-            minimum=len(self.ensembles),
-            limit=validation.TENSOR_ORDER,
-        )
+        limits = {"minimum": len(ensembles), "limit": validation.TENSOR_ORDER}
+        order = validation.integer("order", self.order, **limits)
+        object.__setattr__(self, "ensembles", ensembles)
         object.__setattr__(self, "order", order)
 
     @property
     def dim(self) -> int:
-        """Return the number of inputs d of the networks."""
+        """Return the number of inputs d of the networks.
+
+        Returns
+        -------
+        int
+            The number of inputs.
+
+        Examples
+        --------
+        >>> from paperlib import pretrained
+        >>> LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=1).dim
+        64
+        """
         return self.ensembles[0].member(0).dim
 
     @cached_property
@@ -131,14 +140,20 @@ class LearnedSeries:
             One row per order. The weight is 1 for the ensemble that gives the order, s
             for later ensembles and 0 for earlier ones. The array is cached and
             read-only.
+
+        Examples
+        --------
+        >>> from paperlib import pretrained
+        >>> ensemble = pretrained.ensemble("scattering_lengths")
+        >>> LearnedSeries((ensemble,), order=2).shares.tolist()
+        [[1.0], [1.0]]
         """
         shares = np.zeros((self.order, len(self.ensembles)))
         for n, row in enumerate(shares, 1):
             own = min(n, len(row)) - 1
             row[own] = 1.0
-            row[own + 1 :] = [
-                _agreement(ensemble, n) for ensemble in self.ensembles[own + 1 :]
-            ]
+            for later in range(own + 1, len(row)):
+                row[later] = _agreement(self.ensembles[later], n)
         shares.flags.writeable = False  # the array is cached
         return shares
 
@@ -151,6 +166,13 @@ class LearnedSeries:
         tuple of SymmetricTensor
             The tensors of orders 1, 2, .., `order` and dimension d, including the
             factor 1/n!.
+
+        Examples
+        --------
+        >>> from paperlib import pretrained
+        >>> ensemble = pretrained.ensemble("scattering_lengths")
+        >>> [tensor.order for tensor in LearnedSeries((ensemble,), order=2).tensors]
+        [1, 2]
         """
         return tuple(self.tensor(n) for n in range(1, self.order + 1))
 
@@ -177,19 +199,15 @@ class LearnedSeries:
         Examples
         --------
         >>> from paperlib import pretrained
-        >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
+        >>> ensemble = pretrained.ensemble("scattering_lengths")
+        >>> series = LearnedSeries((ensemble,), order=2)
         >>> series.tensor(2).full().shape
         (64, 64)
         """
-        return self._combined(
-            order,
-            lambda ensemble, n: _mean(
-                ensemble, lambda member: _member_tensor(member, n)
-            ),
-        )
+        return self._combined(order, lambda ensemble: _mean_tensor(ensemble, order))
 
     def member_tensor(self, number: int, order: int) -> SymmetricTensor:
-        """Return the tensor of one order that a single member of each ensemble has learned.
+        """Return the learned tensor of one order of a single member of each ensemble.
 
         The ensembles are combined with the weights `shares`, as in `tensor`.
 
@@ -215,23 +233,22 @@ class LearnedSeries:
         Examples
         --------
         >>> from paperlib import pretrained
-        >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
+        >>> ensemble = pretrained.ensemble("scattering_lengths")
+        >>> series = LearnedSeries((ensemble,), order=2)
         >>> series.member_tensor(0, order=1).full().shape
         (64,)
         """
         return self._combined(
-            order, lambda ensemble, n: _member_tensor(ensemble.member(number), n)
+            order, lambda ensemble: _taylor_tensor(ensemble.member(number), order)
         )
 
     def _combined(
-        self, order: int, tensor: Callable[[Ensemble, int], SymmetricTensor]
+        self, order: int, tensor: Callable[[Ensemble], SymmetricTensor]
     ) -> SymmetricTensor:
-        """Return the weighted sum over ensembles of `tensor(ensemble, order)`."""
+        """Return the weighted sum over ensembles of their tensors of one order."""
         order = validation.integer("order", order, minimum=1, maximum=self.order)
         parts = zip(self.shares[order - 1], self.ensembles, strict=True)
-        return reduce(
-            add, (tensor(ensemble, order) * share for share, ensemble in parts if share)
-        )
+        return reduce(add, (tensor(each) * share for share, each in parts if share))
 
     def terms(self, U: ArrayLike) -> Floats:
         """Return the learned terms of the series at the potentials U.
@@ -258,27 +275,23 @@ class LearnedSeries:
         Examples
         --------
         >>> from paperlib import pretrained
-        >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
+        >>> ensemble = pretrained.ensemble("scattering_lengths")
+        >>> series = LearnedSeries((ensemble,), order=2)
         >>> constant, first, second = series.terms(np.zeros(64))
         >>> float(abs(first)), float(abs(second))
         (0.0, 0.0)
         """
         U = validation.real_array("U", U, last=self.dim)
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                means = [
-                    _mean(each, lambda mlp: taylor_expand(mlp, self.order).terms(U))
-                    for each in self.ensembles
-                ]
-        except ValueError as error:  # a term overflows float64
-            raise ValueError(f"U: as {error}") from None
-        # The constant is never subtracted, so the last ensemble learns it too, and
-        # learns it best.
-        shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
         with np.errstate(over="ignore", invalid="ignore"):
-            return validation.representable(
-                "U", np.einsum("nk,k...n->...n", shares, np.array(means)), "scale it"
-            )
+            try:
+                means = [_mean_terms(each, self.order, U) for each in self.ensembles]
+            except ValueError as error:  # a term overflows float64
+                raise ValueError(f"U: {error}") from None
+            # The constant is never subtracted, so the last ensemble learns it too, and
+            # learns it best.
+            shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
+            terms = np.einsum("nk,k...n->...n", shares, np.array(means))
+        return validation.representable("U", terms, "scale it")
 
     def __call__(self, U: ArrayLike) -> Floats:
         """Return the learned approximation of the highest order, the sum of the terms.
@@ -303,7 +316,8 @@ class LearnedSeries:
         Examples
         --------
         >>> from paperlib import pretrained
-        >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
+        >>> ensemble = pretrained.ensemble("scattering_lengths")
+        >>> series = LearnedSeries((ensemble,), order=2)
         >>> series(np.zeros((3, 64))).shape
         (3,)
         """
@@ -311,29 +325,38 @@ class LearnedSeries:
             return validation.representable("U", self.terms(U).sum(axis=-1), "scale it")
 
 
-def _member_tensor(mlp: MLP, order: int) -> SymmetricTensor:
-    """Return the Taylor tensor of a network at the origin: its partial derivatives of one order, divided by n!."""
+def _taylor_tensor(mlp: MLP, order: int) -> SymmetricTensor:
+    """Return the Taylor tensor of a network at the origin, including 1/n!."""
     return derivative_tensor(mlp, order, np.zeros(mlp.dim)) / factorial(order)
 
 
-def _mean(ensemble: Ensemble, of_member: Callable[[MLP], Any]) -> Any:
-    """Return the mean of a function of a member over all members of an ensemble."""
+def _mean_tensor(ensemble: Ensemble, order: int) -> SymmetricTensor:
+    """Return the mean Taylor tensor of the members of an ensemble."""
     # Members are added one at a time, because a tensor of order 5 has ten million
     # entries.
-    return reduce(add, map(of_member, ensemble.members)) / len(ensemble.members)
+    tensors = (_taylor_tensor(member, order) for member in ensemble.members)
+    return reduce(add, tensors) / len(ensemble.members)
+
+
+def _mean_terms(ensemble: Ensemble, order: int, U: Floats) -> Floats:
+    """Return the mean Taylor terms of the members at U, shape (..., order + 1)."""
+    terms = (taylor_expand(member, order).terms(U) for member in ensemble.members)
+    return reduce(add, terms) / len(ensemble.members)
 
 
 def _agreement(ensemble: Ensemble, order: int) -> float:
-    """Return the weight s of an ensemble's mean tensor of one order, by James-Stein shrinkage towards zero.
+    """Return the weight s of an ensemble's mean tensor of one order.
 
-    The weight grows with the agreement of the members. It is 0 if there is only one member.
+    It is the James-Stein shrinkage towards zero, which grows with the agreement of the
+    members. It is 0 if there is only one member.
     """
-    tensors = [_member_tensor(member, order) for member in ensemble.members]
-    count, mean = len(tensors), reduce(add, tensors) / len(tensors)
+    tensors = [_taylor_tensor(member, order) for member in ensemble.members]
+    count = len(tensors)
+    mean = reduce(add, tensors) / count
     if count == 1 or not mean.norm():
         return 0.0
-    spread = sum((tensor - mean).norm() ** 2 for tensor in tensors) / (count - 1)
-    return max(0.0, 1 - spread / count / mean.norm() ** 2)
+    variance = sum((tensor - mean).norm() ** 2 for tensor in tensors) / (count - 1)
+    return max(0.0, 1 - variance / count / mean.norm() ** 2)
 
 
 def direct(
@@ -379,7 +402,7 @@ def direct(
     --------
     >>> from paperlib.learning.targets import scattering_length_target
     >>> config = TrainingConfig(
-    ...     d=4, hidden=(8,), sampling="signed", samples=256, batch=32, steps=16, warmup=0, seeds=(7,)
+    ...     d=4, hidden=(8,), sampling="signed", steps=16, warmup=0, seeds=(7,)
     ... )
     >>> series = direct(scattering_length_target(), config, order=2)
     >>> [tensor.order for tensor in series.tensors]
@@ -387,7 +410,7 @@ def direct(
     """
     order = validation.integer("order", order, minimum=1, limit=validation.TENSOR_ORDER)
     validation.instance("config", config, TrainingConfig)
-    _warn_of_a_far_centre(config)
+    _warn_of_extrapolation(config)
     return LearnedSeries((train_ensemble(config, target, cache=cache),), order)
 
 
@@ -398,7 +421,9 @@ def iterative(
     exact: Sequence[SymmetricTensor] = (),
     cache: str | Path | None = None,
 ) -> LearnedSeries:
-    """Learn a target order by order, each order from the remainder that the learned lower orders leave.
+    """Learn a target order by order.
+
+    The learned orders are subtracted from the target before the next order is learned.
 
     Parameters
     ----------
@@ -438,7 +463,7 @@ def iterative(
     --------
     >>> from paperlib.learning.targets import scattering_length_target
     >>> config = TrainingConfig(
-    ...     d=4, hidden=(8,), sampling="signed", samples=256, batch=32, steps=16, warmup=0, seeds=(7,)
+    ...     d=4, hidden=(8,), sampling="signed", steps=16, warmup=0, seeds=(7,)
     ... )
     >>> series = iterative(scattering_length_target(), [config, config])
     >>> len(series.ensembles), series.order
@@ -447,22 +472,11 @@ def iterative(
     validation.instance("target", target, Target)
     configs = tuple(validation.sequence("configs", configs, TrainingConfig))
     if not configs:
-        raise ValueError("configs = (): must be one TrainingConfig an order")
-    if len({config.d for config in configs}) > 1:
-        raise ValueError(
-            f"configs: have d = {[config.d for config in configs]}; must have one"
-        )
+        raise ValueError("configs = (): must be one TrainingConfig for each order")
     exact = orders_in_turn("exact", exact)
-    if exact and len(exact) < len(configs) - 1:
-        raise ValueError(
-            f"exact: {len(exact)} tensors; {len(configs)} orders need {len(configs) - 1}"
-        )
-    if exact and exact[0].dim != configs[0].d:
-        raise ValueError(
-            f"exact: tensors of dim {exact[0].dim}; configs have d = {configs[0].d}"
-        )
+    _check_sizes(configs, exact)
     for config in set(configs):
-        _warn_of_a_far_centre(config)
+        _warn_of_extrapolation(config)
     ensembles: list = []
     removed: Sequence[SymmetricTensor] = ()
     for k, config in enumerate(configs, 1):
@@ -472,18 +486,56 @@ def iterative(
     return LearnedSeries(tuple(ensembles), len(ensembles))
 
 
-def _warn_of_a_far_centre(config: TrainingConfig) -> None:
-    """Warn if U = 0, the expansion point of the series, is far from the sampled potentials.
+def _check_sizes(
+    configs: Sequence[TrainingConfig], exact: Sequence[SymmetricTensor]
+) -> None:
+    """Raise a ValueError unless the configurations and the exact tensors agree."""
+    dims = [config.d for config in configs]
+    if len(set(dims)) > 1:
+        raise ValueError(f"configs: have d = {dims}; must have one d")
+    if exact and len(exact) < len(configs) - 1:
+        raise ValueError(
+            f"exact: {len(exact)} tensors; {len(configs)} orders need "
+            f"{len(configs) - 1}"
+        )
+    if exact and exact[0].dim != dims[0]:
+        raise ValueError(
+            f"exact: tensors of dim {exact[0].dim}; configs have d = {dims[0]}"
+        )
 
-    The distance from the mean is the root mean square over shells, in units of each shell's standard deviation. A
-    distance above 1 counts as far.
+
+def learn(
+    target: Target,
+    config: TrainingConfig,
+    exact: Sequence[SymmetricTensor],
+    protocol: str,
+    cache: str | Path | None = None,
+) -> tuple[LearnedSeries, tuple[Floats, Floats]]:
+    """Learn all orders of `exact` by one of PROTOCOLS, and compare them with `exact`.
+
+    Return the series and its `relative_errors`. The iterative protocol uses the
+    configuration for each order.
+    """
+    if validation.choice("protocol", protocol, PROTOCOLS) == "direct":
+        series = direct(target, config, len(exact), cache=cache)
+    else:
+        series = iterative(target, (config,) * len(exact), cache=cache)
+    return series, relative_errors(series, exact)
+
+
+def _warn_of_extrapolation(config: TrainingConfig) -> None:
+    """Warn if U = 0, the expansion point of the series, is far from the samples.
+
+    The distance from the mean is the root mean square over shells, in units of each
+    shell's standard deviation. A distance above 1 counts as far.
     """
     U = config.potentials(1024, 0)
-    far = np.sqrt(np.mean((U.mean(axis=0) / U.std(axis=0)) ** 2))
-    if far > 1:
+    distance = np.sqrt(np.mean((U.mean(axis=0) / U.std(axis=0)) ** 2))
+    if distance > 1:
         warnings.warn(
-            f"the centre U = 0 is {far:.1f} standard deviations from the mean of what is sampled ({config.sampling}, "
-            f"min_scale = {config.min_scale:g}): what is learned there is extrapolated",
+            f"the expansion point U = 0 is {distance:.1f} standard deviations from the "
+            f"mean of the sampled potentials ({config.sampling}, min_scale = "
+            f"{config.min_scale:g}): the series is extrapolated",
             stacklevel=3,
         )
 
@@ -498,7 +550,7 @@ def relative_errors(
     series : LearnedSeries
         The learned series.
     exact : sequence of SymmetricTensor
-        Exact tensors of orders 1, 2, .., at most as far as the series goes.
+        Exact tensors of orders 1, 2, .., at most to the order of the series.
 
     Returns
     -------
@@ -535,18 +587,18 @@ def relative_errors(
     if len(exact) > series.order:
         raise ValueError(f"exact: {len(exact)} orders; the series has {series.order}")
     count = min(len(ensemble.members) for ensemble in series.ensembles)
-    mean = [
-        (tensor - true).norm() / true.norm()
-        for tensor, true in zip(series.tensors, exact, strict=False)
-    ]
-    members = [
-        [
-            (series.member_tensor(i, true.order) - true).norm() / true.norm()
-            for i in range(count)
-        ]
-        for true in exact
-    ]
-    return np.array(mean), np.array(members)
+    mean = np.empty(len(exact))
+    members = np.empty((len(exact), count))
+    for row, true in enumerate(exact):
+        mean[row] = _relative_error(series.tensors[row], true)
+        for number in range(count):
+            learned = series.member_tensor(number, true.order)
+            members[row, number] = _relative_error(learned, true)
+    return mean, members
+
+
+def _relative_error(learned: SymmetricTensor, exact: SymmetricTensor) -> float:
+    return (learned - exact).norm() / exact.norm()
 
 
 def compare_direct_iterative(
@@ -556,7 +608,7 @@ def compare_direct_iterative(
     *,
     cache: str | Path | None = None,
 ) -> Floats:
-    """Return the relative errors of the direct and the iterative protocol with the same total number of steps.
+    """Return the relative errors of both protocols for the same number of steps.
 
     Parameters
     ----------
@@ -582,21 +634,20 @@ def compare_direct_iterative(
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `direct`, `iterative` or `relative_errors` refuses the arguments.
+        If `direct`, `iterative` or `relative_errors` raises it for the arguments.
 
     Examples
     --------
     >>> from paperlib import born
     >>> from paperlib.learning.targets import scattering_length_target
     >>> config = TrainingConfig(
-    ...     d=4, hidden=(8,), sampling="signed", samples=256, batch=32, steps=16, warmup=0, seeds=(7,)
+    ...     d=4, hidden=(8,), sampling="signed", steps=16, warmup=0, seeds=(7,)
     ... )
-    >>> compare_direct_iterative(scattering_length_target(), config, [born.born_tensor(n, 4) for n in (1, 2)]).shape
+    >>> exact = [born.born_tensor(n, 4) for n in (1, 2)]
+    >>> compare_direct_iterative(scattering_length_target(), config, exact).shape
     (2, 2, 2)
     """
     long = replace(config, steps=len(exact) * config.steps)
-    series = (
-        direct(target, long, len(exact), cache=cache),
-        iterative(target, [config] * len(exact), cache=cache),
-    )
-    return np.array([np.column_stack(relative_errors(each, exact)) for each in series])
+    _, by_direct = learn(target, long, exact, "direct", cache)
+    _, by_iterative = learn(target, config, exact, "iterative", cache)
+    return np.array([np.column_stack(each) for each in (by_direct, by_iterative)])

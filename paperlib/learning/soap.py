@@ -1,27 +1,40 @@
-r"""Implement SOAP (Vyas et al., arXiv:2409.11321): Adam in the slowly changing eigenbasis of Shampoo's preconditioner.
+r"""Implement the optimizer SOAP: Adam in the eigenbasis of Shampoo's preconditioner.
 
-For a weight matrix with gradient G, SOAP averages two second moments and keeps their
-eigenvectors,
+The method is that of Vyas et al., arXiv:2409.11321. For a weight matrix with gradient
+G, SOAP averages two second moments and stores their eigenvectors,
 
-.. math:: L \leftarrow \beta_2 L + (1 - \beta_2)\, G G^T, \quad R \leftarrow \beta_2 R + (1 - \beta_2)\, G^T G, \qquad
+.. math:: L \leftarrow \beta_2 L + (1 - \beta_2)\, G G^T, \quad
+          R \leftarrow \beta_2 R + (1 - \beta_2)\, G^T G, \qquad
           L = Q_L \Lambda_L Q_L^T, \quad R = Q_R \Lambda_R Q_R^T,
 
-and runs Adam on the rotated gradient :math:`Q_L^T G Q_R`, whose entries are nearly uncorrelated. Every few steps, one
-step of the power iteration, orthonormalised by QR, updates the eigenvectors. SOAP differs from Shampoo, which takes
-roots of L and R, and from Muon, which orthonormalises the momentum and keeps no second moment.
+and runs Adam on the rotated gradient :math:`Q_L^T G Q_R`, whose entries are nearly
+uncorrelated. Every few steps, one step of the power iteration, orthonormalised by QR,
+updates the eigenvectors. SOAP differs from Shampoo, which takes roots of L and R, and
+from Muon, which orthonormalises the momentum and keeps no second moment.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from paperlib._support import tensorflow, validation
 
-# declared as a variable for the type checker, because a class below derives from one of
-# its classes
+# The type checker needs this declaration, because a class below derives from a Keras
+# class.
 keras: Any
 _, keras = tensorflow.load()
 ops = keras.ops
 
 __all__ = ["SOAP", "keras"]
+
+
+class _Side(NamedTuple):
+    """The variables of one side of a matrix, both of shape (..., size, size)."""
+
+    moment: Any  # L or R, the second moment of the gradient
+    basis: Any  # Q_L or Q_R, the eigenvectors of the moment as columns
+
+
+# The left and the right side of a matrix; None if a side is not rotated
+_Sides = tuple[_Side | None, _Side | None]
 
 
 @keras.saving.register_keras_serializable("paperlib")
@@ -85,62 +98,59 @@ class SOAP(keras.optimizers.Optimizer):
         super().__init__(learning_rate=learning_rate, name=name, **options)
         for label, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= validation.number(label, beta) < 1:
-                raise ValueError(f"{label} = {beta}: must be from 0 up to, but not, 1")
-        self.beta_1, self.beta_2, self.epsilon = (
-            beta_1,
-            beta_2,
-            validation.number("epsilon", epsilon, minimum=0),
-        )
+                raise ValueError(f"{label} = {beta}: must be at least 0 and below 1")
+        self.beta_1, self.beta_2 = beta_1, beta_2
+        self.epsilon = validation.number("epsilon", epsilon, minimum=0)
         self.frequency = validation.integer("frequency", frequency, minimum=1)
         self.longest = validation.integer("longest", longest, minimum=1)
 
     def build(self, variables: list) -> None:
-        """Create the moments and the eigenvectors of every variable. A second call has no effect.
+        """Create the moments and the eigenvectors of every variable.
+
+        A second call has no effect.
 
         Parameters
         ----------
         variables : list of keras.Variable
             The variables to train.
+
+        Examples
+        --------
+        >>> optimizer = SOAP()
+        >>> optimizer.build([keras.Variable([[1.0, 2.0], [3.0, 4.0]])])
+        >>> sum("basis" in variable.path for variable in optimizer.variables)
+        2
         """
         if self.built:
             return
         super().build(variables)
-        self._moments, self._bases = [], []
+        self._moments: list = []
+        self._sides: list[_Sides] = []
         for variable in variables:
-            kind = _kept_in(variable)
-            if kind == keras.backend.standardize_dtype(variable.dtype):
-                moments = [
-                    self.add_variable_from_reference(variable, name=f"moment_{n}")
-                    for n in (1, 2)
-                ]
-            else:
-                moments = [
-                    self.add_variable(
-                        shape=variable.shape, dtype=kind, name=f"moment_{n}"
-                    )
-                    for n in (1, 2)
-                ]
-            self._moments.append(moments)
-            *batch, rows, columns = (
-                variable.shape if len(variable.shape) > 1 else (1, 1)
+            self._moments.append(
+                [self._add(variable, variable.shape, f"moment_{n}") for n in (1, 2)]
             )
-            bases: list = []
-            if rows > 1 and min(rows, columns) <= self.longest:
-                for side, size in (("left", rows), ("right", columns)):
-                    shape, names = (
-                        (*batch, size, size),
-                        (f"{side}_moment", f"{side}_basis"),
-                    )
-                    made = size <= self.longest
-                    bases.append(
-                        [
-                            self.add_variable(shape=shape, dtype=kind, name=name)
-                            for name in names
-                        ]
-                        if made
-                        else None
-                    )
-            self._bases.append(bases)
+            self._sides.append(self._add_sides(variable))
+
+    def _add(self, variable: Any, shape: tuple[int, ...], name: str) -> Any:
+        """Add a variable of zeros to the state that belongs to a trained variable."""
+        full_name = f"{variable.path.replace('/', '_')}_{name}"
+        kind = _state_dtype(variable)
+        return self.add_variable(shape=shape, dtype=kind, name=full_name)
+
+    def _add_sides(self, variable: Any) -> _Sides:
+        """Add the second moments and eigenvectors of the sides that are rotated."""
+        shape = variable.shape if len(variable.shape) > 1 else (1, 1)
+        *batch, rows, columns = shape
+
+        def side(name: str, size: int) -> _Side | None:
+            if rows == 1 or size > self.longest:
+                return None
+            square = (*batch, size, size)
+            moment = self._add(variable, square, f"{name}_moment")
+            return _Side(moment, self._add(variable, square, f"{name}_basis"))
+
+        return side("left", rows), side("right", columns)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable by one step.
@@ -154,37 +164,48 @@ class SOAP(keras.optimizers.Optimizer):
         learning_rate : tensor
             Learning rate of this step, a scalar or an array that broadcasts with the
             variable.
+
+        Examples
+        --------
+        `apply` calls this method for every variable.
+
+        >>> optimizer, variable = SOAP(0.5), keras.Variable([1.0, 2.0])
+        >>> for _ in range(2):
+        ...     optimizer.apply([ops.convert_to_tensor([1.0, -1.0])], [variable])
+        >>> variable.numpy().round(3).tolist()
+        [0.5, 2.5]
         """
         # Keras' own optimizers find the state of a variable in the same way. The
-        # variable here is TensorFlow's, whereas `build` was given the Keras variable.
-        place = self._get_variable_index(variable)
-        (momentum, second), bases = self._moments[place], self._bases[place]
-        kind = _kept_in(variable)
-        gradient, rate = ops.cast(gradient, kind), ops.cast(learning_rate, kind)
+        # variable here is TensorFlow's, whereas `build` received the Keras variable.
+        index = self._get_variable_index(variable)
+        (momentum, second), sides = self._moments[index], self._sides[index]
+        kind = _state_dtype(variable)
+        gradient = ops.cast(gradient, kind)
+        rate = ops.cast(learning_rate, kind)
         # Steps are counted from the first one that changes the weights.
         step = ops.cast(self.iterations, kind)
         moves = ops.cast(self.iterations > 0, kind)
 
-        rotated = _rotate(gradient, bases) if bases else gradient
+        rotated = _rotate(gradient, sides)
         self.assign(
             momentum, momentum + moves * (1 - self.beta_1) * (rotated - momentum)
         )
         self.assign(
             second, second + moves * (1 - self.beta_2) * (ops.square(rotated) - second)
         )
-        bias = (
-            1 - moves * ops.power(self.beta_1, step),
-            1 - moves * ops.power(self.beta_2, step),
-        )
         size = ops.sqrt(second) + self.epsilon
         scaled = momentum / size if self.epsilon else ops.divide_no_nan(momentum, size)
-        direction = scaled * (ops.sqrt(bias[1]) / bias[0])
-        change = moves * rate * (_rotate_back(direction, bases) if bases else direction)
+        bias_1 = 1 - moves * ops.power(self.beta_1, step)
+        bias_2 = 1 - moves * ops.power(self.beta_2, step)
+        direction = scaled * (ops.sqrt(bias_2) / bias_1)
+        change = moves * rate * _rotate_back(direction, sides)
         self.assign_sub(variable, ops.cast(change, variable.dtype))
-        if bases:
-            self._turn(gradient, momentum, second, bases)
+        if any(sides):
+            self._update_sides(gradient, momentum, second, sides)
 
-    def _turn(self, gradient: Any, momentum: Any, second: Any, bases: list) -> None:
+    def _update_sides(
+        self, gradient: Any, momentum: Any, second: Any, sides: _Sides
+    ) -> None:
         """Update the preconditioner, and every `frequency` steps its eigenvectors.
 
         Parameters
@@ -194,67 +215,34 @@ class SOAP(keras.optimizers.Optimizer):
         momentum, second : variable, shape of the gradient
             Adam's moments in the eigenbasis. A change of the basis also transforms
             them.
-        bases : list
-            For the left and the right side, the list [second moment, eigenvectors], or
-            None if the side is not rotated.
+        sides : tuple of _Side or None
+            The sides of the variable.
         """
         transposed = ops.swapaxes(gradient, -1, -2)
-        for side, (one, other) in zip(
-            bases, ((gradient, transposed), (transposed, gradient)), strict=True
-        ):
+        factors = (gradient, transposed), (transposed, gradient)
+        for side, (one, other) in zip(sides, factors, strict=True):
             if side:
-                self.assign(
-                    side[0], side[0] + (1 - self.beta_2) * (one @ other - side[0])
-                )
-        sides = [side for side in bases if side]
-        old = (momentum.value, second.value, *(basis.value for _, basis in sides))
+                change = one @ other - side.moment
+                self.assign(side.moment, side.moment + (1 - self.beta_2) * change)
+        rotated = [side for side in sides if side]
+        state = (momentum, second, *(side.basis for side in rotated))
+        old = tuple(variable.value for variable in state)
 
         def first() -> tuple:
             # eigh sorts the eigenvalues in ascending order. They are reversed, because
             # the power iteration converges to the largest first.
-            new = [ops.flip(ops.linalg.eigh(moment)[1], axis=-1) for moment, _ in sides]
-            return (*old[:2], *new)
-
-        def refresh() -> tuple:
-            """Return the moments and the eigenvectors after one step of the power iteration."""
-            orders: list[Any] = [_falling(*side) if side else None for side in bases]
-            sorted_second = second
-            if bases[0]:
-                sorted_second = ops.take_along_axis(
-                    sorted_second, orders[0][..., :, None], axis=-2
-                )
-            if bases[1]:
-                sorted_second = ops.take_along_axis(
-                    sorted_second, orders[1][..., None, :], axis=-1
-                )
-            new = [
-                [
-                    side[0],
-                    ops.qr(
-                        side[0]
-                        @ ops.take_along_axis(side[1], order[..., None, :], axis=-1)
-                    )[0],
-                ]
-                if side
-                else None
-                for side, order in zip(bases, orders, strict=True)
-            ]
-            plain = _rotate_back(momentum, bases)
-            return (
-                _rotate(plain, new),
-                sorted_second,
-                *(side[1] for side in new if side),
-            )
+            vectors = [ops.linalg.eigh(side.moment)[1] for side in rotated]
+            return (*old[:2], *(ops.flip(each, axis=-1) for each in vectors))
 
         def later() -> tuple:
             return ops.cond(
-                ops.equal(self.iterations % self.frequency, 0), refresh, lambda: old
+                ops.equal(self.iterations % self.frequency, 0),
+                lambda: _refreshed(momentum, second, sides),
+                lambda: old,
             )
 
         new = ops.cond(ops.equal(self.iterations, 0), first, later)
-        for variable, value in zip(
-            (momentum, second, *(basis for _, basis in sides)), new, strict=True
-        ):
+        for variable, value in zip(state, new, strict=True):
             self.assign(variable, value)
 
     def get_config(self) -> dict[str, Any]:
@@ -277,27 +265,49 @@ class SOAP(keras.optimizers.Optimizer):
         return super().get_config() | own
 
 
-def _kept_in(variable: Any) -> str:
-    """Return the dtype of a variable's moments and eigenvectors: its own, or float32 for half precision."""
+def _state_dtype(variable: Any) -> str:
+    """Return the dtype of a variable's moments and eigenvectors.
+
+    It is the dtype of the variable, or float32 for half precision.
+    """
     kind = keras.backend.standardize_dtype(variable.dtype)
     return "float32" if kind in ("bfloat16", "float16") else kind
 
 
-def _rotate(matrix: Any, bases: list) -> Any:
+def _rotate(matrix: Any, sides: _Sides) -> Any:
     """Return the matrix in the eigenbasis, Q_L^T matrix Q_R."""
-    left, right = bases
-    matrix = ops.swapaxes(left[1], -1, -2) @ matrix if left else matrix
-    return matrix @ right[1] if right else matrix
+    left, right = sides
+    matrix = ops.swapaxes(left.basis, -1, -2) @ matrix if left else matrix
+    return matrix @ right.basis if right else matrix
 
 
-def _rotate_back(matrix: Any, bases: list) -> Any:
+def _rotate_back(matrix: Any, sides: _Sides) -> Any:
     """Return a matrix of the eigenbasis in the original basis, Q_L matrix Q_R^T."""
-    left, right = bases
-    matrix = left[1] @ matrix if left else matrix
-    return matrix @ ops.swapaxes(right[1], -1, -2) if right else matrix
+    left, right = sides
+    matrix = left.basis @ matrix if left else matrix
+    return matrix @ ops.swapaxes(right.basis, -1, -2) if right else matrix
 
 
-def _falling(moment: Any, basis: Any) -> Any:
-    """Return the indices that sort the basis vectors by descending eigenvalue, as estimated in the present basis."""
-    estimates = ops.einsum("...ik,...ij,...jk->...k", basis, moment, basis)
-    return ops.argsort(-estimates, axis=-1)
+def _refreshed(momentum: Any, second: Any, sides: _Sides) -> tuple:
+    """Return the moments and the eigenvectors after one step of the power iteration.
+
+    The eigenvectors are sorted by descending eigenvalue, as estimated in the present
+    basis.
+    """
+    new: list[Any] = [None, None]
+    for number, side in enumerate(sides):
+        if side:
+            estimates = ops.einsum(
+                "...ik,...ij,...jk->...k", side.basis, side.moment, side.basis
+            )
+            order = ops.argsort(-estimates, axis=-1)
+            along_rows, along_columns = order[..., :, None], order[..., None, :]
+            if number == 0:
+                second = ops.take_along_axis(second, along_rows, axis=-2)
+            else:
+                second = ops.take_along_axis(second, along_columns, axis=-1)
+            basis = ops.take_along_axis(side.basis, along_columns, axis=-1)
+            new[number] = _Side(side.moment, ops.qr(side.moment @ basis)[0])
+    left, right = new
+    rotated = _rotate(_rotate_back(momentum, sides), (left, right))
+    return rotated, second, *(side.basis for side in new if side)

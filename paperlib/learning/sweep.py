@@ -1,9 +1,11 @@
-"""Train the points of a grid on this machine or on a cluster, and collect the results in one Parquet table.
+"""Train the points of a grid on this machine or a cluster, and collect a Parquet table.
 
-Each point of the grid is a separate training on a_0. Its row holds the relative errors of the learned tensors, compared
-with the Born series. dask.distributed assigns the points to workers. A row is written as soon as it arrives, and a
-second run trains only the points that the table lacks. If a worker dies, its point is given to another worker, which
-resumes from the last checkpoint if the two share a disk.
+Each point of the grid is a separate training, on a_0 unless another target is given.
+Its row holds the relative errors of the learned tensors, compared with the exact ones.
+dask.distributed assigns the points to workers. A row is written as soon as it arrives,
+and a second run trains only the points that the table lacks. If a worker dies, its
+point is given to another worker, which resumes from the last checkpoint if the two
+share a disk.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,20 +16,19 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from paperlib._support import threads, validation
 from paperlib._support.files import atomically, read_json
-from paperlib.learning import perturbation, targets
+from paperlib.learning import perturbation
 from paperlib.learning.config import FIELDS, TrainingConfig
+from paperlib.learning.targets import Target, scattering_length_target
 from paperlib.physics import born
+from paperlib.taylor.symmetric import SymmetricTensor
 
 __all__ = ["Point", "read_grid", "sweep"]
 
-PROTOCOLS = ("direct", "iterative")
-# The fields of a point that are not fields of its configuration
-OWN = ("protocol", "orders")
-MOST_POINTS = 100_000
+# The fields of a point besides those of its configuration
+POINT_FIELDS = ("protocol", "orders")
+MAX_POINTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,29 @@ class Point:
 
     def __post_init__(self) -> None:
         validation.instance("config", self.config, TrainingConfig)
-        validation.choice("protocol", self.protocol, PROTOCOLS)
-        validation.integer(
-            "orders", self.orders, minimum=1, limit=validation.TENSOR_ORDER
-        )
+        validation.choice("protocol", self.protocol, perturbation.PROTOCOLS)
+        limit = validation.TENSOR_ORDER
+        validation.integer("orders", self.orders, minimum=1, limit=limit)
 
     @property
     def key(self) -> str:
-        """Return the key of the point in the table, which differs from point to point."""
-        return f"{self.protocol}_{self.orders}_{self.config.fingerprint(targets.scattering_length_target())}"
+        """Return the key of the point in a table of trainings on a_0.
+
+        Returns
+        -------
+        str
+            The key, which differs from point to point.
+
+        Examples
+        --------
+        >>> Point(TrainingConfig(), "iterative", orders=3).key[:12]
+        'iterative_3_'
+        """
+        return _key(self, scattering_length_target())
+
+
+def _key(point: Point, target: Target) -> str:
+    return f"{point.protocol}_{point.orders}_{point.config.fingerprint(target)}"
 
 
 def read_grid(path: str | Path) -> tuple[Point, ...]:
@@ -104,77 +119,84 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "grid.json"
-    ...     _ = path.write_text('{"grid": {"d": [4, 8], "orders": [1, 2]}, "fixed": {"hidden": [8]}}')
+    ...     _ = path.write_text('{"grid": {"d": [4, 8], "orders": [1, 2]}}')
     ...     [(point.config.d, point.orders) for point in read_grid(path)]
     [(4, 1), (4, 2), (8, 1), (8, 2)]
     """
-    content = read_json(path)
-    grid, fixed = (
-        content.get(name, {}) if isinstance(content, dict) else None
-        for name in ("grid", "fixed")
-    )
-    if not (
-        isinstance(grid, dict)
-        and isinstance(fixed, dict)
-        and grid
-        and set(content) <= {"grid", "fixed"}
-    ):
-        raise ValueError(
-            f"{path}: must be an object with `grid` and, if wanted, `fixed`, both objects"
-        )
-    known = sorted((*FIELDS, *OWN))
-    for name, values in grid.items():
-        if name not in known or not isinstance(values, list) or not values:
-            raise ValueError(
-                f"{path}: grid: {name}: must be a list of values of a field among {', '.join(known)}"
-            )
-    if prod(map(len, grid.values())) > MOST_POINTS:
-        raise ValueError(
-            f"{path}: grid: {prod(map(len, grid.values()))} points; at most {MOST_POINTS} are made"
-        )
-    if unknown := sorted(set(fixed) - set(known)):
-        raise ValueError(
-            f"{path}: fixed: {unknown[0]}: must be a field among {', '.join(known)}"
-        )
+    grid, fixed = _grid_and_fixed(path, read_json(path))
     points = []
     for values in product(*grid.values()):
-        named = fixed | dict(zip(grid, values, strict=True))
-        own = {name: named.pop(name) for name in OWN if name in named}
+        config = fixed | dict(zip(grid, values, strict=True))
+        own = {name: config.pop(name) for name in POINT_FIELDS if name in config}
         try:
-            points.append(Point(TrainingConfig.from_json("a point", named), **own))
+            points.append(Point(TrainingConfig.from_json("a point", config), **own))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
     return tuple(points)
 
 
-def _learn(point: Point, cache: str) -> dict[str, Any]:
-    """Train one point and return its row of the table, a dict from column names to cells.
+def _grid_and_fixed(path: str | Path, content: Any) -> tuple[dict, dict]:
+    """Return the two parts of a decoded grid file, with known names and list values."""
+    parts: dict = content if isinstance(content, dict) else {}
+    grid, fixed = parts.get("grid"), parts.get("fixed", {})
+    objects = isinstance(grid, dict) and isinstance(fixed, dict)
+    if not (objects and grid and set(parts) <= {"grid", "fixed"}):
+        raise ValueError(
+            f"{path}: must be an object with `grid`, not empty, and, optionally, "
+            f"`fixed`, both objects"
+        )
+    names = sorted((*FIELDS, *POINT_FIELDS))
+    for part, fields in (("grid", grid), ("fixed", fixed)):
+        for name in fields:
+            if name not in names:
+                allowed = ", ".join(names)
+                raise ValueError(
+                    f"{path}: {part}: {name}: must be a field among {allowed}"
+                )
+    for name, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"{path}: grid: {name}: must be a list of values")
+    count = prod(map(len, grid.values()))
+    if count > MAX_POINTS:
+        raise ValueError(f"{path}: grid: {count} points; must be at most {MAX_POINTS}")
+    return grid, fixed
 
-    `cache` is the folder that stores the trainings.
+
+def _row(
+    point: Point,
+    target: Target,
+    exact: Callable[[int, int], SymmetricTensor],
+    cache: str | Path,
+) -> dict[str, Any]:
+    """Train one point and return its row of the table, from column names to cells.
+
+    `target` and `exact` are the arguments of `sweep`. `cache` is the folder that stores
+    the trainings.
     """
-    target, config = targets.scattering_length_target(), point.config
-    if point.protocol == "direct":
-        series = perturbation.direct(target, config, point.orders, cache=cache)
-    else:
-        series = perturbation.iterative(target, (config,) * point.orders, cache=cache)
-    exact = [born.born_tensor(n, config.d) for n in range(1, point.orders + 1)]
-    errors = perturbation.relative_errors(series, exact)[0]
-    # A column of a table holds values of one type, so tuples are stored as text.
-    cells = {
-        name: str(list(v)) if isinstance(v, tuple) else v
-        for name, v in asdict(config).items()
-    }
-    cells["learning_rate"] = str(cells["learning_rate"])
-    learned = {f"relative_error_{n}": float(error) for n, error in enumerate(errors, 1)}
-    seconds = float(np.sum([ensemble.seconds.sum() for ensemble in series.ensembles]))
-    own = {"key": point.key, "protocol": point.protocol, "orders": point.orders}
-    return {**own, **cells, **learned, "seconds": seconds}
+    config = point.config
+    tensors = [exact(order, config.d) for order in range(1, point.orders + 1)]
+    series, (errors, _) = perturbation.learn(
+        target, config, tensors, point.protocol, cache
+    )
+    row: dict[str, Any] = {"key": _key(point, target), "protocol": point.protocol}
+    row |= {"orders": point.orders} | asdict(config)
+    for name, value in row.items():
+        # A column of a table holds values of one type, so tuples are stored as text.
+        if isinstance(value, tuple):
+            row[name] = str(list(value))
+    row["learning_rate"] = str(row["learning_rate"])
+    for order, error in enumerate(errors, 1):
+        row[f"relative_error_{order}"] = float(error)
+    row["seconds"] = float(sum(each.seconds.sum() for each in series.ensembles))
+    return row
 
 
 def sweep(
     points: Sequence[Point],
     table: str | Path,
     *,
+    target: Target | None = None,
+    exact: Callable[[int, int], SymmetricTensor] | None = None,
     scheduler: str | None = None,
     log: Callable[[str], object] = print,
 ) -> Any:
@@ -189,6 +211,12 @@ def sweep(
     table : path
         A .parquet file, replaced whenever a row arrives. Trainings are stored in a
         folder beside it.
+    target : Target, optional
+        The function to learn, which dask must be able to send to its workers. The
+        default is the scattering length a_0.
+    exact : callable, optional
+        Maps an order n and the number of inputs d to the exact tensor of the target.
+        It must be given with `target`. The default is `born.born_tensor`.
     scheduler : str, optional
         Address of a dask scheduler. If it is omitted, a cluster of this machine's cores
         is started.
@@ -206,6 +234,8 @@ def sweep(
         If dask, pandas or pyarrow is not installed.
     RuntimeError
         If points failed. It is raised after all other points are done.
+    ValueError
+        If only one of `target` and `exact` is given.
 
     Examples
     --------
@@ -221,37 +251,39 @@ def sweep(
         raise ModuleNotFoundError(
             f"{error.name}: a sweep needs 'neural-born-series[sweep]'"
         ) from None
+    if (target is None) != (exact is None):
+        raise ValueError("exact: must be given with target, and only with it")
+    function = target or scattering_length_target()
     table = Path(table).resolve()
     rows = pandas.read_parquet(table).to_dict("records") if table.exists() else []
     done = {row["key"] for row in rows}
-    wanted = {point.key: point for point in points}
+    wanted = {_key(point, function): point for point in points}
     missing = {key: point for key, point in wanted.items() if key not in done}
     log(f"{len(wanted)} points, {len(wanted) - len(missing)} of them in {table.name}")
+    if not missing:
+        return pandas.DataFrame(rows)
     failed = []
-    if missing:
-        here = {
-            "n_workers": threads.count(),
-            "threads_per_worker": 1,
-            "processes": True,
-            "dashboard_address": None,
-        }
-        with (
-            nullcontext(scheduler) if scheduler else LocalCluster(**here) as cluster,
-            Client(cluster) as client,
-        ):
-            cache = str(table.with_suffix(".trained"))
-            futures = [
-                client.submit(_learn, p, cache, key=key, retries=1)
-                for key, p in missing.items()
-            ]
-            for number, future in enumerate(as_completed(futures), 1):
-                if future.status == "error":
-                    failed.append(f"{future.key}: {future.exception()}")
-                    continue
-                rows.append(future.result())
-                with atomically(table) as part:
-                    pandas.DataFrame(rows).to_parquet(part)
-                log(f"[{number}/{len(missing)}] {future.key}")
+    local = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with (
+        nullcontext(scheduler)
+        if scheduler
+        else LocalCluster(n_workers=threads.count(), **local) as cluster,
+        Client(cluster) as client,
+    ):
+        cache = str(table.with_suffix(".trained"))
+        arguments = function, exact or born.born_tensor, cache
+        futures = [
+            client.submit(_row, point, *arguments, key=key, retries=1)
+            for key, point in missing.items()
+        ]
+        for number, future in enumerate(as_completed(futures), 1):
+            if future.status == "error":
+                failed.append(f"{future.key}: {future.exception()}")
+                continue
+            rows.append(future.result())
+            with atomically(table) as part:
+                pandas.DataFrame(rows).to_parquet(part)
+            log(f"[{number}/{len(missing)}] {future.key}")
     if failed:
         raise RuntimeError(f"{len(failed)} points failed; the first, {failed[0]}")
     return pandas.DataFrame(rows)

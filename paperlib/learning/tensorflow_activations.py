@@ -1,7 +1,7 @@
-"""Compute the activations that networks can be trained with, and their derivatives, by TensorFlow operations.
+"""Compute the trainable activations and their derivatives by TensorFlow operations.
 
-Each function (tf, z) returns the value and the first, second and third derivative at z. XLA removes the derivatives
-that a training does not use.
+Each function (tf, z) returns the value and the first, second and third derivative at z.
+XLA removes the derivatives that a training does not use.
 """
 
 from typing import Any

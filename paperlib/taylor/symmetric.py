@@ -399,7 +399,8 @@ class SymmetricTensor:
         size = entries(dim, order)
         if len(packed) != size:
             raise ValueError(
-                f"packed: {len(packed)} entries; order {order} over {dim} indices has {size}"
+                f"packed: {len(packed)} entries; "
+                f"order {order} over {dim} indices has {size}"
             )
         self.__dict__.update(
             order=order, dim=dim, packed=validation.frozen_copy(packed)
@@ -426,11 +427,12 @@ class SymmetricTensor:
         indices = indices if isinstance(indices, tuple) else (indices,)
         if len(indices) != self.order:
             raise IndexError(
-                f"{len(indices)} indices; a tensor of order {self.order} takes {self.order}"
+                f"{len(indices)} indices; "
+                f"a tensor of order {self.order} takes {self.order}"
             )
-        return self.packed[
-            packed_position(self.dim, sorted(range(self.dim)[i] for i in indices))
-        ]
+        # range counts negative indices from the end, and raises the IndexError.
+        indices = sorted(range(self.dim)[i] for i in indices)
+        return self.packed[packed_position(self.dim, indices)]
 
     def __add__(self, other: "SymmetricTensor") -> "SymmetricTensor":
         if not isinstance(other, SymmetricTensor):

@@ -93,7 +93,7 @@ def test_a_training_elsewhere_says_so_once_in_a_line():
     code = "import paperlib.learning.training as t, warnings; warnings.simplefilter('always'); "
     code += "[t._warn_of_other_bits() for _ in range(3)]"
     (line,) = [line for line in run("-c", code)[1].split("\n") if "UserWarning" in line]
-    assert "trained to bits of this machine's own: " in line
+    assert "the trained bits depend on this machine: " in line
     if not HERE:
         held = run("-m", "paperlib", "deterministic", sys.executable, "-c", code)
         assert held == ("", "")

@@ -67,7 +67,8 @@ def test_what_was_kept_from_something_else_is_left_with_a_line(
     )
     (kept,) = tmp_path.iterdir()
     with pytest.warns(
-        UserWarning, match="^[^\n]*npz: was trained by other code [^\n]*; trained anew$"
+        UserWarning,
+        match="^[^\n]*npz: was trained by other code [^\n]*; the training starts again$",
     ):
         assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))
     with monkeypatch.context() as patch:
@@ -78,6 +79,7 @@ def test_what_was_kept_from_something_else_is_left_with_a_line(
     (whole,) = (tmp_path / "whole").iterdir()
     kept.write_bytes(whole.read_bytes()[:-1000])
     with pytest.warns(
-        UserWarning, match="^[^\n]*: not a readable .npz file[^\n]*; trained anew$"
+        UserWarning,
+        match="^[^\n]*: not a readable .npz file[^\n]*; the training starts again$",
     ):
         assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))

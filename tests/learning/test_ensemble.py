@@ -48,7 +48,7 @@ GOOD = {
         ({"loss": np.ones(3)}, r"loss: shape \(3,\); must be \(epochs, members\)"),
         (
             {"seeds": (0,)},
-            r"seeds = \(0,\): seeds and curves must be one a member, of 2",
+            r"seeds = \(0,\): seeds, loss and validation must have one entry for each of 2 members",
         ),
         (
             {"seeds": (0, 1.5)},

@@ -209,14 +209,14 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
         (lambda s: LearnedSeries((), 1), r"ensembles = \(\): must be one or more"),
         (
             lambda s: perturbation.iterative(targets.scattering_length_target(), ()),
-            r"configs = \(\): must be one TrainingConfig an order",
+            r"configs = \(\): must be one TrainingConfig for each order",
         ),
         (
             lambda s: perturbation.iterative(
                 targets.scattering_length_target(),
                 (CONFIG, dataclasses.replace(CONFIG, d=5)),
             ),
-            r"configs: have d = \[4, 5\]; must have one",
+            r"configs: have d = \[4, 5\]; must have one d",
         ),
         (
             lambda s: perturbation.iterative(
@@ -236,7 +236,7 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
         ),
         (
             lambda s: LearnedSeries((*s.ensembles, pretrained.ensemble("box_1")), 4),
-            r"ensembles: of networks with \[4, 24\] inputs; must be of one kind",
+            r"ensembles: networks have \[4, 24\] inputs; must have one number",
         ),
         (
             lambda s: perturbation.relative_errors(
@@ -268,13 +268,13 @@ def test_a_centre_that_is_not_sampled_is_said(kind, smallest, far):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         perturbation.direct(targets.scattering_length_target(), config, 1)
-    said = [str(w.message) for w in caught if "centre" in str(w.message)]
-    assert len(said) == far
+    messages = [str(w.message) for w in caught if "expansion point" in str(w.message)]
+    assert len(messages) == far
     if far:
         assert (
-            "standard deviations from the mean of what is sampled (attractive, min_scale = 0.2)"
-            in said[0]
-        )
+            "standard deviations from the mean of the sampled potentials "
+            "(attractive, min_scale = 0.2)"
+        ) in messages[0]
 
 
 def test_a_target_without_the_derivatives_that_are_fitted():

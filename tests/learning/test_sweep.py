@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from paperlib import sweep
+from paperlib import born, sweep, targets
 from paperlib.__main__ import main
 
 pytest.importorskip("tensorflow", reason="training needs the [train] extra")
@@ -29,9 +29,17 @@ FIXED = {
 }
 
 
+GRADIENTS = {"fit": "gradients", "optimizer": "adam"}
+
+
 def write(path, **content):
     path.write_text(json.dumps(content))
     return path
+
+
+def row(point, cache):
+    target = targets.scattering_length_target()
+    return sweep._row(point, target, born.born_tensor, cache)
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +90,7 @@ def test_a_killed_worker_loses_nothing_and_a_second_run_goes_on(tmp_path, cluste
         == sorted(found["key"])
         == sorted(point.key for point in points)
     )
-    here = [
-        sweep._learn(point, tmp_path / "here")["relative_error_1"] for point in points
-    ]
+    here = [row(point, tmp_path / "here")["relative_error_1"] for point in points]
     there = stored.set_index("key").loc[
         [point.key for point in points], "relative_error_1"
     ]
@@ -116,6 +122,25 @@ def test_a_point_that_fails_is_named_when_the_others_are_done(tmp_path, cluster)
     assert len(pandas.read_parquet(tmp_path / "t.parquet")) == 1
 
 
+def test_another_target_has_its_own_rows_and_exact_tensors(tmp_path, cluster):
+    def exact(order, dim):
+        return born.born_tensor(order, dim) * 2
+
+    target = targets.polynomial([exact(n, 4) for n in (1, 2)])
+    grid = {"hidden": [[8]], "steps": [400], "warmup": [20], "learning_rate": [1e-2]}
+    points = sweep.read_grid(
+        write(tmp_path / "g.json", fixed={**FIXED, **GRADIENTS}, grid=grid)
+    )
+    common = {"scheduler": cluster.scheduler_address, "log": lambda line: None}
+    table = tmp_path / "t.parquet"
+    found = sweep.sweep(points, table, target=target, exact=exact, **common)
+    assert found["relative_error_1"].item() < 0.2, "compared with a_0 it would be 1"
+    assert found["key"].item() != points[0].key
+    for only in ({"target": target}, {"exact": exact}):
+        with pytest.raises(ValueError, match="^exact: must be given with target"):
+            sweep.sweep(points, table, **only, **common)
+
+
 def test_from_the_command_line(tmp_path, cluster):
     path = write(
         tmp_path / "grid.json",
@@ -138,7 +163,7 @@ def test_from_the_command_line(tmp_path, cluster):
     )
     found = pandas.read_parquet(table).set_index("protocol")["relative_error_2"]
     for point in sweep.read_grid(path):
-        here = sweep._learn(point, tmp_path / "here")["relative_error_2"]
+        here = row(point, tmp_path / "here")["relative_error_2"]
         np.testing.assert_allclose(found[point.protocol], here, rtol=1e-3)
 
 
@@ -158,7 +183,7 @@ def test_without_the_extra_it_is_named(tmp_path, monkeypatch):
         ({"fixed": {}}, "must be an object with `grid`"),
         (
             {"grid": {"widht": [1]}},
-            "grid: widht: must be a list of values of a field among",
+            "grid: widht: must be a field among",
         ),
         ({"grid": {"d": 4}}, "grid: d: must be a list"),
         (

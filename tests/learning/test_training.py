@@ -166,7 +166,10 @@ def test_one_diverged_member_does_not_take_the_others():
     loss = np.array([[1.0, 1.0], [0.5, np.nan]])
     with pytest.warns(UserWarning, match=r"seeds \[5\] diverged"):
         kept = training._to_ensemble(
-            config, weights, loss, loss, np.ones(2), training._Scales(0.0, 1.0, (1.0,))
+            config,
+            weights,
+            [loss, loss, np.ones(2)],
+            training._Scales(0.0, 1.0, (1.0,)),
         )
     assert kept.seeds == (3,) and len(kept.members) == 1
 
@@ -245,7 +248,7 @@ def test_sets_of_samples_come_round():
         ({"d": 0}, "d = 0: must be an integer >= 1"),
         ({"steps": 0}, "steps = 0"),
         ({"steps": 1.5}, "steps = 1.5"),
-        ({"hidden": ()}, r"hidden = \(\): must be a tuple of one integer or more"),
+        ({"hidden": ()}, r"hidden = \(\): must be a tuple of integers, at least one"),
         ({"hidden": (4, 0)}, r"hidden\[1\] = 0"),
         ({"seeds": ()}, r"seeds = \(\)"),
         ({"seeds": (1, 1)}, r"seeds = \(1, 1\): must differ"),
