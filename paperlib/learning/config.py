@@ -280,11 +280,12 @@ FIELDS = tuple(field.name for field in fields(TrainingConfig))
 
 def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
     """Return a non-empty sequence of integers, each at least `minimum`, as a tuple."""
-    message = f"{name} = {validation.brief(values)}: must be a tuple of integers"
-    if not isinstance(values, (tuple, list)):
-        raise TypeError(message)
-    if not values:
-        raise ValueError(f"{message}, at least one")
+    if not isinstance(values, (tuple, list)) or not values:
+        wrong = ValueError if isinstance(values, (tuple, list)) else TypeError
+        raise wrong(
+            f"{name} = {validation.brief(values)}: must be a tuple of integers, "
+            f"at least one"
+        )
     return tuple(
         validation.integer(f"{name}[{i}]", value, minimum=minimum, limit=2**31)
         for i, value in enumerate(values)

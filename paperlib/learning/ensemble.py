@@ -1,6 +1,6 @@
 """Evaluate, save and load ensembles of trained networks that differ by their seed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,9 +195,7 @@ class Ensemble:
         >>> pretrained.ensemble("scattering_lengths").mean(np.zeros((3, 64))).shape
         (3,)
         """
-        with np.errstate(over="ignore"):
-            mean = self.predict(x).mean(axis=0)
-        return validation.representable("x", mean, SMALLER)
+        return self._over_members(np.mean, x)
 
     def std(self, x: ArrayLike) -> Floats:
         """Return the standard deviation of the members' outputs.
@@ -228,9 +226,13 @@ class Ensemble:
         >>> ensemble.std([[1.0], [2.0]])
         array([1., 2.])
         """
+        return self._over_members(np.std, x)
+
+    def _over_members(self, statistic: Callable, x: ArrayLike) -> Floats:
+        """Return a statistic of the members' outputs, which must be finite."""
         with np.errstate(over="ignore", invalid="ignore"):
-            std = self.predict(x).std(axis=0)
-        return validation.representable("x", std, SMALLER)
+            result = statistic(self.predict(x), axis=0)
+        return validation.representable("x", result, SMALLER)
 
     def save(self, path: str | Path) -> None:
         """Write the ensemble to a .npz file, atomically and in single precision.

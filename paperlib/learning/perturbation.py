@@ -38,6 +38,7 @@ from functools import cached_property, reduce
 from math import factorial
 from operator import add
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -204,7 +205,9 @@ class LearnedSeries:
         >>> series.tensor(2).full().shape
         (64, 64)
         """
-        return self._combined(order, lambda ensemble: _mean_tensor(ensemble, order))
+        return self._combined(
+            order, lambda each: _mean(each, lambda mlp: _taylor_tensor(mlp, order))
+        )
 
     def member_tensor(self, number: int, order: int) -> SymmetricTensor:
         """Return the learned tensor of one order of a single member of each ensemble.
@@ -284,7 +287,10 @@ class LearnedSeries:
         U = validation.real_array("U", U, last=self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
             try:
-                means = [_mean_terms(each, self.order, U) for each in self.ensembles]
+                means = [
+                    _mean(each, lambda mlp: taylor_expand(mlp, self.order).terms(U))
+                    for each in self.ensembles
+                ]
             except ValueError as error:  # a term overflows float64
                 raise ValueError(f"U: {error}") from None
             # The constant is never subtracted, so the last ensemble learns it too, and
@@ -330,18 +336,11 @@ def _taylor_tensor(mlp: MLP, order: int) -> SymmetricTensor:
     return derivative_tensor(mlp, order, np.zeros(mlp.dim)) / factorial(order)
 
 
-def _mean_tensor(ensemble: Ensemble, order: int) -> SymmetricTensor:
-    """Return the mean Taylor tensor of the members of an ensemble."""
+def _mean(ensemble: Ensemble, function: Callable[[MLP], Any]) -> Any:
+    """Return the mean of a function of a member over the members of an ensemble."""
     # Members are added one at a time, because a tensor of order 5 has ten million
     # entries.
-    tensors = (_taylor_tensor(member, order) for member in ensemble.members)
-    return reduce(add, tensors) / len(ensemble.members)
-
-
-def _mean_terms(ensemble: Ensemble, order: int, U: Floats) -> Floats:
-    """Return the mean Taylor terms of the members at U, shape (..., order + 1)."""
-    terms = (taylor_expand(member, order).terms(U) for member in ensemble.members)
-    return reduce(add, terms) / len(ensemble.members)
+    return reduce(add, map(function, ensemble.members)) / len(ensemble.members)
 
 
 def _agreement(ensemble: Ensemble, order: int) -> float:
@@ -516,7 +515,7 @@ def learn(
     Return the series and its `relative_errors`. The iterative protocol uses the
     configuration for each order.
     """
-    if validation.choice("protocol", protocol, PROTOCOLS) == "direct":
+    if protocol == "direct":
         series = direct(target, config, len(exact), cache=cache)
     else:
         series = iterative(target, (config,) * len(exact), cache=cache)
@@ -589,16 +588,12 @@ def relative_errors(
     count = min(len(ensemble.members) for ensemble in series.ensembles)
     mean = np.empty(len(exact))
     members = np.empty((len(exact), count))
-    for row, true in enumerate(exact):
-        mean[row] = _relative_error(series.tensors[row], true)
+    for row, tensor in enumerate(exact):
+        mean[row] = (series.tensors[row] - tensor).norm() / tensor.norm()
         for number in range(count):
-            learned = series.member_tensor(number, true.order)
-            members[row, number] = _relative_error(learned, true)
+            learned = series.member_tensor(number, tensor.order)
+            members[row, number] = (learned - tensor).norm() / tensor.norm()
     return mean, members
-
-
-def _relative_error(learned: SymmetricTensor, exact: SymmetricTensor) -> float:
-    return (learned - exact).norm() / exact.norm()
 
 
 def compare_direct_iterative(

@@ -178,8 +178,12 @@ def _row(
     series, (errors, _) = perturbation.learn(
         target, config, tensors, point.protocol, cache
     )
-    row: dict[str, Any] = {"key": _key(point, target), "protocol": point.protocol}
-    row |= {"orders": point.orders} | asdict(config)
+    row: dict[str, Any] = {
+        "key": _key(point, target),
+        "protocol": point.protocol,
+        "orders": point.orders,
+        **asdict(config),
+    }
     for name, value in row.items():
         # A column of a table holds values of one type, so tuples are stored as text.
         if isinstance(value, tuple):

@@ -431,8 +431,8 @@ class SymmetricTensor:
                 f"a tensor of order {self.order} takes {self.order}"
             )
         # range counts negative indices from the end, and raises the IndexError.
-        indices = sorted(range(self.dim)[i] for i in indices)
-        return self.packed[packed_position(self.dim, indices)]
+        ordered = sorted(range(self.dim)[i] for i in indices)
+        return self.packed[packed_position(self.dim, ordered)]
 
     def __add__(self, other: "SymmetricTensor") -> "SymmetricTensor":
         if not isinstance(other, SymmetricTensor):
