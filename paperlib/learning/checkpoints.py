@@ -61,10 +61,9 @@ def _written(part: Any) -> str:
 
 
 def _is_text(part: Any) -> bool:
-    return (
-        isinstance(part, ast.Expr)
-        and isinstance(part.value, ast.Constant)
-        and isinstance(part.value.value, str)
+    """Return whether a part of a syntax tree is a statement that is only a string."""
+    return isinstance(part, ast.Expr) and isinstance(
+        getattr(part.value, "value", None), str
     )
 
 

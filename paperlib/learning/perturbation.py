@@ -107,7 +107,8 @@ class LearnedSeries:
         dims = {ensemble.member(0).dim for ensemble in ensembles}
         if len(dims) > 1:
             raise ValueError(
-                f"ensembles: networks have {sorted(dims)} inputs; must have one number"
+                f"ensembles: networks have {sorted(dims)} inputs; "
+                f"all must have the same number"
             )
         limits = {"minimum": len(ensembles), "limit": validation.TENSOR_ORDER}
         order = validation.integer("order", self.order, **limits)

@@ -64,8 +64,7 @@ class Point:
     def __post_init__(self) -> None:
         validation.instance("config", self.config, TrainingConfig)
         validation.choice("protocol", self.protocol, perturbation.PROTOCOLS)
-        limit = validation.TENSOR_ORDER
-        validation.integer("orders", self.orders, minimum=1, limit=limit)
+        validation.integer("orders", self.orders, 1, limit=validation.TENSOR_ORDER)
 
     @property
     def key(self) -> str:
@@ -147,12 +146,10 @@ def _grid_and_fixed(path: str | Path, content: Any) -> tuple[dict, dict]:
         )
     names = sorted((*FIELDS, *POINT_FIELDS))
     for part, fields in (("grid", grid), ("fixed", fixed)):
-        for name in fields:
-            if name not in names:
-                allowed = ", ".join(names)
-                raise ValueError(
-                    f"{path}: {part}: {name}: must be a field among {allowed}"
-                )
+        for name in sorted(set(fields) - set(names)):
+            raise ValueError(
+                f"{path}: {part}: {name}: must be a field among {', '.join(names)}"
+            )
     for name, values in grid.items():
         if not isinstance(values, list) or not values:
             raise ValueError(f"{path}: grid: {name}: must be a list of values")

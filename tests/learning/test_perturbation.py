@@ -236,7 +236,7 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
         ),
         (
             lambda s: LearnedSeries((*s.ensembles, pretrained.ensemble("box_1")), 4),
-            r"ensembles: networks have \[4, 24\] inputs; must have one number",
+            r"ensembles: networks have \[4, 24\] inputs; all must have the same number",
         ),
         (
             lambda s: perturbation.relative_errors(
