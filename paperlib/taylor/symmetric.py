@@ -609,10 +609,10 @@ class SymmetricTensor:
         each = entries(dim, contracted) + dim**free * self.packed[0].size
         validation.memory("x", 8 * len(points) * each, "contract fewer points")
         products = monomials(points, contracted) @ self._matrix(free)
-        packed = products.reshape(len(points), entries(dim, free), -1)
-        # The points are the last axis in memory but one, so that `_unpacked` copies
-        # long rows. The last bits of a product with the result depend on this layout.
-        return np.moveaxis(_unpacked(packed.swapaxes(0, 1), dim, free), free, 0)
+        packed = products.T.reshape(entries(dim, free), -1, len(points))
+        # The points are the last axis in memory, so that `_unpacked` copies long rows.
+        # The last bits of a product with the result depend on this layout.
+        return np.moveaxis(_unpacked(packed, dim, free), -1, 0)
 
     def _matrix(self, free: int) -> Floats:
         """Return A such that monomials(x, order - free) @ A is the packed contraction.
