@@ -1,4 +1,7 @@
-"""Provide a companion to the paper "Neural network perturbation theory and its application to the Born series".
+"""Provide a companion to the paper of Kaspschak and Meißner.
+
+Its title is "Neural network perturbation theory and its application to the Born
+series".
 
 The public names are listed in the stub `__init__.pyi`. Each name is loaded when it is
 first used, so that importing the package imports neither TensorFlow nor matplotlib.

@@ -1,5 +1,5 @@
-# The public API: modules and nine classes. Editors and type checkers read this file, and `__init__.py` loads each name
-# from the module given.
+# The public API: modules and nine classes. Editors and type checkers read this file,
+# and `__init__.py` loads each name from the module given.
 from . import taylor
 from .companion import explorer, figures, pretrained, reproduction
 from .learning import ensemble, perturbation, soap, sweep, targets, training

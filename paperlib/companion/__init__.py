@@ -1,4 +1,4 @@
-"""Provide the figures, the explorer, the pretrained networks, and the code that reproduces the notebooks."""
+"""Provide figures, explorer, pretrained networks and reproduction of the notebooks."""
 
 import lazy_loader
 

@@ -7,9 +7,9 @@ each neuron, and `contracted_product` also sums over the neurons.
 
 A product is computed slab by slab. Slab a of a packed tensor has the entries whose
 smallest index is a, and tail a has those whose indices are all >= a. Both are
-contiguous (see `symmetric`). If a is the smallest index of I and belongs to A, then x is
-needed in slab a and y in tail a. If a belongs to B, then x is needed in tail a and y in
-slab a. Each pair of slab and tail is a product of the same kind with one index less. So
+contiguous (see `symmetric`). If a is the smallest index of I and belongs to A, then x
+is needed in slab a and y in tail a. If a belongs to B, then x is needed in tail a and y
+in slab a. Each pair of slab and tail is a product of the same kind with one index less. So
 no tables of indices are needed, and the arrays of one step fit into the cache.
 
 Tensors are arrays (..., C, units). C = C(dim + p - 1, p) is the number of packed

@@ -118,8 +118,8 @@ def _composition(orders: int, terms: int) -> Callable:
         width, columns = phi.shape[1], out.shape[1]
         for begin in range(0, columns, width):
             # phi has columns for one centre or for all points, and z is processed in
-            # rows of this width. The last row, and the last vector of a row, may overlap
-            # the one before
+            # rows of this width. The last row, and the last vector of a row, may
+            # overlap the one before
             first = min(begin, columns - width)
             for j in range(0, width, LANES):
                 unit = min(j, width - LANES)
