@@ -9,8 +9,8 @@ A product is computed slab by slab. Slab a of a packed tensor has the entries wh
 smallest index is a, and tail a has those whose indices are all >= a. Both are
 contiguous (see `symmetric`). If a is the smallest index of I and belongs to A, then x
 is needed in slab a and y in tail a. If a belongs to B, then x is needed in tail a and y
-in slab a. Each pair of slab and tail is a product of the same kind with one index less. So
-no tables of indices are needed, and the arrays of one step fit into the cache.
+in slab a. Each pair of slab and tail is a product of the same kind with one index less.
+So no tables of indices are needed, and the arrays of one step fit into the cache.
 
 Tensors are arrays (..., C, units). C = C(dim + p - 1, p) is the number of packed
 entries, and `units` is the number of neurons of a layer. The other axes are batches,

@@ -363,7 +363,7 @@ def test_overflow_raises_without_a_warning():
     x = np.array([1e200, 1e200])
     for name, call in {
         "mlp, at": lambda: propagator(steep, None, 2, 0),
-        "mlp, at: derivatives of order 2 are": lambda: derivative_tensor(steep, 2),
+        "mlp, at: derivatives of order 2": lambda: derivative_tensor(steep, 2),
         "directions, order": lambda: directional_derivatives(steep, 2, x),
         "x": lambda: taylor_expand(steep, 2).terms(x),
         "x ": lambda: taylor_expand(MLP([[[1.0]]], [[0.0]], []), 1, [-1e308]).terms(
@@ -380,7 +380,7 @@ def test_overflow_raises_without_a_warning():
             warnings.simplefilter("error")
             with pytest.raises(
                 ValueError,
-                match=f"^{name.strip()}[^\n]* (overflows float64|beyond 1.8e308); [^\n]*$",
+                match=f"^{name.strip()}[^\n]* overflows? float64; [^\n]*$",
             ):
                 call()
 
