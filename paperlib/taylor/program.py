@@ -1,15 +1,27 @@
 """Straight-line programs: the centroid rule written out for the requested derivatives.
 
-A program is a list of products of rows for each hidden layer. A row holds one number
-for each neuron. A program depends on the request alone, so it is written once and
-executed for every network and every centre, by NumPy (`executor`) or by a compiled loop
-(`compiled.interpreter`). Large whole tensors are computed without a program, by matrix
-products (`centroid`).
+A request is a list of derivatives of a network that a caller wants. A *row* is an array
+that holds one number for each neuron of a layer, and a *product* is the elementwise
+product of two rows times a number. The program of a hidden layer is a list of products
+with the numbers of their rows. It depends only on the request and on whether the layer
+is the first or the last hidden layer. It is therefore written once, and executed for
+every network and every centre, by NumPy (`executor`) or by a compiled loop
+(`compiled.interpreter`). Tensors of all derivatives of one order are computed without a
+program if they are large (`centroid`).
 
-A derivative is named by a multi-index, the sorted numbers of its directions. A
-direction is a unit vector or is given at each centre. Let z_B be the derivative of a
-layer's pre-activations along B, [phi^(k)]_J that of phi^(k)(z) along J (Faà di Bruno),
-and lambda_S that of the adjoint lambda = d output / d y along S. Then
+The directions of a request are numbered from 0. A direction is a vector along which the
+network is differentiated: an input's unit vector, or a vector that the caller gives for
+each centre. A multi-index is a sorted tuple of direction numbers, such as (0, 0, 2). It
+names the derivative along these directions. The letters B, I, J and S stand for
+multi-indices. At one layer with the pre-activations z, the activation phi and the
+outputs y = phi(z), let
+
+- z_B be the derivative of z along the directions in B,
+- [phi^(k)]_J be the derivative of phi^(k)(z) along the directions in J,
+- lambda = d output / d y be the adjoint, and lambda_S its derivative along S,
+- L^(k)_J be the derivative of lambda phi^(k)(z) along J.
+
+The product rule and the chain rule (Faà di Bruno) give
 
     [phi^(k)]_J = sum over B of z_B [phi^(k+1)]_(J - B),
     [phi^(k)]_() = phi^(k)(z),
@@ -17,19 +29,29 @@ and lambda_S that of the adjoint lambda = d output / d y along S. Then
             + sum over S of lambda_S [phi^(k)]_(J - S),
     L^(k)_() = lambda phi^(k)(z),
 
-over the sub-indices B and S of J that contain its first index. Where equal indices
-occur, a term has a binomial weight. A derivative I of order n >= 2 is L^(0)_I, summed
-over all neurons of all layers, with |B| <= n/2 and |S| <= (n - 1)/2. The next layer
-receives y_J = [phi]_J, the layer below lambda_S = W^T L^(1)_S. At the inputs this is
-the gradient of the derivative S.
+where B and S run over the sub-indices of J that contain the first entry of J, and J - B
+are the other entries. If J has equal entries, a term is multiplied by the number of
+ways to choose its sub-index, a product of binomial coefficients.
 
-To add a kind of request, write three things. First, a NamedTuple beside `Derivatives`
-and `Laplacian`; its fields must be hashable, because programs are cached. Second, a
-function (request, run, first, last) that returns the `Program` of one layer: number the
-layer's rows, write sums of products with a `_Writer`, and list the dot products whose
-sum over all layers is the result; `program` calls it. Third, in `requests`, a key that
-users' arguments are translated to, and its case in `translate`. The two executors read
-nothing but `Program`, so they need no change.
+The network's derivative along I, of order n >= 2, is a sum over all neurons of all
+hidden layers. Each neuron contributes L^(0)_I with two limits on the sums above:
+|B| <= n/2 and |S| <= (n - 1)/2 (the centroid rule, see `centroid`). Each multi-index J
+needs two results for other layers. The derivative of y along J is [phi]_J. The next
+layer multiplies it by its weights and obtains its own z_J. The layer below obtains its
+own lambda_J = W^T L^(1)_J, where W is this layer's weights. At the inputs W^T L^(1)_J
+is the gradient of the network's derivative along J.
+
+To add a kind of request:
+
+- Add a NamedTuple beside `Derivatives` and `Laplacian`. Its fields must be hashable,
+  because programs are cached.
+- Add a function that returns the `Program` of one layer, and call it in `program`. The
+  function numbers the layer's rows, writes sums of products with a `_Writer`, and lists
+  the dot products whose sum over all layers is the result.
+- In `requests`, add a key, which stands for the arguments of a user, and translate it
+  to the new request in `translate`.
+
+`executor` and `compiled` read only the fields of `Program`, so they do not change.
 
 References
 ----------
@@ -48,28 +70,50 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 Index: TypeAlias = tuple[int, ...]
-# Two rows and the weight of their product. A row that vanishes is None.
+# The numbers of two rows, and the weight of their product. None stands for a row whose
+# numbers are all 0, so that the product vanishes.
 Term: TypeAlias = tuple[int | None, int | None, float]
-# Rows from ONWARD on are passed to the next layer. It exceeds any number of rows.
+# Rows with a number >= ONWARD are passed to the layer above or below. No layer has so
+# large a number of rows of its own.
 ONWARD = 2**40
 
 
 def record(integers: str, numbers: str = "") -> np.dtype:
-    """Return the dtype of a record; the names of its fields are separated by blanks."""
+    """Return the structured dtype with these fields.
+
+    `integers` names the fields of type int64, `numbers` those of type float64. The
+    names are separated by blanks.
+
+    Examples
+    --------
+    >>> record("left right", "weight").names
+    ('left', 'right', 'weight')
+    """
     fields = [(name, "i8") for name in integers.split()]
     fields += [(name, "f8") for name in numbers.split()]
     return np.dtype(fields)
 
 
+# Adds weight * left * right to the row `out`, or sets this row if `first` is 1.
 PRODUCT = record("out left right first", "weight")
+# Adds weight * (the sum of row left * row (right + n) over the neurons) to the result
+# number entry + n, for n = 0, .., length - 1.
 DOT = record("entry left right length", "weight")
 
 
 class Derivatives(NamedTuple):
-    """A request for derivatives along numbered directions, or for their gradients.
+    """A request for derivatives along numbered directions, and for gradients of such.
 
-    `indices` lists multi-indices; an integer n stands for all of order n >= 2.
-    `gradients` lists multi-indices S. The result is the gradient of the derivative S.
+    Parameters
+    ----------
+    directions : int
+        The number of directions. They are numbered from 0.
+    indices : tuple of tuple of int, or int
+        The multi-indices of the requested derivatives. An integer n >= 2 stands for all
+        multi-indices of n entries.
+    gradients : tuple of tuple of int
+        Multi-indices. For each of them, the gradient with respect to the inputs of the
+        derivative along it is requested. () stands for the network itself.
     """
 
     directions: int
@@ -77,7 +121,13 @@ class Derivatives(NamedTuple):
     gradients: tuple[Index, ...] = ()
 
     def multi_indices(self) -> Sequence[Index]:
-        """Return the multi-indices of `indices`; an integer is written out."""
+        """Return `indices` as a sequence of multi-indices, also if it is an integer.
+
+        Examples
+        --------
+        >>> Derivatives(2, 2).multi_indices()
+        [(0, 0), (0, 1), (1, 1)]
+        """
         if isinstance(self.indices, int):
             return list(
                 combinations_with_replacement(range(self.directions), self.indices)
@@ -86,10 +136,16 @@ class Derivatives(NamedTuple):
 
 
 class Laplacian(NamedTuple):
-    """A request for the sum of second derivatives along the directions, to a power.
+    """A request for a sum of second derivatives, each twice along one direction.
 
-    With power 2 that sum is applied twice. Directions from `positive` on count with a
-    minus sign.
+    Parameters
+    ----------
+    directions : int
+        The number of directions. They are numbered from 0.
+    positive : int
+        The first `positive` directions have the sign +1 in the sum, all others -1.
+    power : int
+        How often the sum is applied: 1 for a Laplacian, 2 for a bilaplacian.
     """
 
     directions: int
@@ -102,40 +158,54 @@ Request: TypeAlias = Derivatives | Laplacian
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Program:
-    """The products of one hidden layer.
+    """The products of one hidden layer, as records that name rows by number.
 
-    The layer's own rows come first: phi to phi^(order), z, and the derivatives of z. A
-    row of these is written for each of the first `received` derivatives from the layer
-    below; the first layer writes `direction_rows`, one for each direction. Shared rows
-    follow, which every layer overwrites: the adjoint and its derivatives, then sums.
-    Rows from ONWARD on are passed to the next layer: upward y and its derivatives,
-    downward those of lambda.
+    An executor runs upward through the hidden layers and executes `up` of each. Then,
+    for each output, it runs downward and executes `down` and `dots` of each. The rows
+    of a layer are numbered:
+
+    - 0 to `order`: phi, phi', .., phi^(order) at z. Row `order` + 1: z.
+    - The next rows: derivatives of z. At the first hidden layer the executor writes
+      those along single directions to `direction_rows`. At every other layer it writes
+      `received` derivatives to the rows from `order` + 2 on.
+    - `own_rows` to `rows` - 1: shared rows, which every layer overwrites. In the
+      downward pass the first `adjoints` of them hold lambda and its derivatives. All
+      others hold sums of products.
+    - From ONWARD on: rows that are multiplied by weights and passed to another layer.
+      In the upward pass, row ONWARD + 1 + n holds the n-th derivative of y, from which
+      the next layer's row `order` + 2 + n is computed. In the downward pass, row
+      ONWARD + n holds the row from which row `own_rows` + n of the layer below is
+      computed.
 
     Attributes
     ----------
     order : int
-        The highest derivative of the activation.
+        The highest order of the derivatives of the activation.
     entries : int
-        The number of derivatives in the result.
+        The number of derivatives in the result, without gradients.
     received : int
-        The number of derivatives of z that come from the layer below.
+        The number of derivatives of z that a layer computes from the layer below.
     direction_rows : tuple of int
         The row of the derivative of z along each direction.
-    own_rows, rows : int
-        The number of the layer's own rows, and of these and the shared rows.
+    own_rows : int
+        The number of the layer's own rows, which no other layer overwrites.
+    rows : int
+        The number of own rows and shared rows.
     adjoints : int
         The number of shared rows that hold the adjoint and its derivatives.
     gradients : tuple of int
-        The results among the rows passed downward, as offsets from ONWARD, at the first
-        layer.
+        A number n for each requested gradient. The gradient is W^T times row
+        ONWARD + n of the first hidden layer's downward pass, with its weights W.
     forward_only : bool
-        If true, the downward pass stops at the last hidden layer.
+        If true, the result is complete after the last hidden layer, and the downward
+        pass ends there.
     up, down : ndarray of PRODUCT
-        The products of each pass. A product adds weight * left * right to the row
-        `out`, or sets that row if `first`.
+        The products of the upward and of the downward pass, in order. A product adds
+        weight * left * right to the row `out`, or sets that row if `first` is 1.
     dots : ndarray of DOT
         The dot products over the neurons that are added to the result. A record stands
-        for `length` dot products with consecutive entries and consecutive right rows.
+        for `length` dot products of the row `left` with the rows right, right + 1, ..
+        They are added to the entries entry, entry + 1, ..
     """
 
     order: int
@@ -153,10 +223,17 @@ class Program:
 
 
 def _counts(available: Index, max_length: int) -> Iterator[Index]:
-    """Yield how often each distinct entry occurs, for each sub-index of a multi-index.
+    """Yield the counts of the distinct entries for each sub-index of a multi-index.
 
-    `available` holds the counts of the multi-index itself. A sub-index has at most
-    `max_length` entries.
+    `available` holds the count of each distinct entry in the multi-index itself. Only
+    sub-indices of at most `max_length` entries are included.
+
+    Examples
+    --------
+    For the multi-index (0, 0, 1), the sub-indices (), (1,), (0,), (0, 1) and (0, 0):
+
+    >>> list(_counts((2, 1), 2))
+    [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
     """
     return (
         counts
@@ -167,10 +244,18 @@ def _counts(available: Index, max_length: int) -> Iterator[Index]:
 
 @lru_cache(maxsize=4096)
 def _position_splits(pattern: Index, max_length: int) -> list[tuple[Index, Index, int]]:
-    """Return the splits of `_splits` as positions in the multi-index.
+    """Return (taken, left, weight) for each sub-index `taken` with the first entry.
 
-    `pattern` holds, for each entry, the position of the first entry equal to it. Splits
-    are the same for all multi-indices with the same pattern.
+    Entries are given as positions in the multi-index, because all multi-indices with
+    the same pattern of equal entries have the same splits. `pattern` holds, for each
+    entry, the position of the first entry equal to it. `taken` has at most `max_length`
+    entries, `left` has all other entries, and `weight` is the number of ways to choose
+    `taken` among equal entries.
+
+    Examples
+    --------
+    >>> _position_splits((0, 0, 2), 2)[1:]    # the pattern of (5, 5, 7)
+    [((0, 2), (0,), 1), ((0, 0), (2,), 1)]
     """
     available = Counter(pattern[1:])
     splits = []
@@ -186,7 +271,13 @@ def _splits(index: Index, max_length: int) -> list[tuple[Index, Index, int]]:
     """Return (taken, left, weight) for each sub-index `taken` with the first entry.
 
     `taken` has at most `max_length` entries, `left` has all other entries, and `weight`
-    is the number of ways to choose equal entries.
+    is the number of ways to choose `taken` among equal entries. The first entry is
+    always in `taken`, so it does not count as a choice.
+
+    Examples
+    --------
+    >>> _splits((5, 5, 5), 2)
+    [((5,), (5, 5), 1), ((5, 5), (5,), 2)]
     """
     pattern = tuple(map(index.index, index))
     return [
@@ -196,7 +287,15 @@ def _splits(index: Index, max_length: int) -> list[tuple[Index, Index, int]]:
 
 
 def _sub_indices(indices: Iterable[tuple[Index, int]]) -> list[Index]:
-    """Return the sub-indices of pairs (multi-index, maximal length), shortest first."""
+    """Return the distinct sub-indices of several multi-indices, shortest first.
+
+    `indices` yields pairs (multi-index, the largest length of its sub-indices).
+
+    Examples
+    --------
+    >>> _sub_indices([((0, 0, 1), 2)])
+    [(), (0,), (1,), (0, 0), (0, 1)]
+    """
     found = set()
     for index, max_length in indices:
         available = Counter(index)
@@ -206,7 +305,10 @@ def _sub_indices(indices: Iterable[tuple[Index, int]]) -> list[Index]:
 
 
 def _all_indices(directions: int, max_length: int) -> list[Index]:
-    """Return all multi-indices of at most `max_length` entries, shortest first."""
+    """Return all multi-indices of at most `max_length` entries, shortest first.
+
+    Their entries are direction numbers from 0 to `directions` - 1.
+    """
     return [
         index
         for length in range(max_length + 1)
@@ -216,10 +318,21 @@ def _all_indices(directions: int, max_length: int) -> list[Index]:
 
 @dataclass
 class _Writer:
-    """Write the products of one pass through a layer; each sum is formed once.
+    """Collect the products of one layer's upward or downward pass.
 
-    `z` and `adjoint` map the multi-indices of derivatives that do not vanish to their
-    rows. `rows` is the number of rows in use, hence the next free row.
+    Each sum of products is written once, even if several results need it.
+
+    Attributes
+    ----------
+    z, adjoint : dict of {multi-index: row number}
+        The rows of z_B and lambda_S. A derivative that is absent vanishes at this
+        layer.
+    rows : int
+        The number of rows in use. A new sum is written to this row.
+    products : list of tuple
+        The products so far, with the fields of PRODUCT.
+    formed : dict of {arguments of `row`: row number or None}
+        The sums so far. The value is None if the sum vanishes.
     """
 
     z: dict[Index, int]
@@ -229,9 +342,10 @@ class _Writer:
     formed: dict[tuple, int | None] = field(default_factory=dict)
 
     def sum(self, terms: Iterable[Term], out: int | None = None) -> int | None:
-        """Write a sum of products into row `out`, or into a free row.
+        """Write a sum of products into row number `out`, by default a free row.
 
-        Return the row, or None if all terms vanish.
+        A term (left row, right row, weight) vanishes if one of its rows is None; it is
+        left out. Return the row number, or None if all terms vanish.
         """
         present = [term for term in terms if None not in term]
         if not present:
@@ -244,10 +358,12 @@ class _Writer:
         return out
 
     def row(self, k: int, index: Index, max_z: int, max_adjoint: int) -> int | None:
-        """Return the row of L^(k)_J, which is written if it is not there yet.
+        """Return the row number of L^(k)_J, where J is `index`, or None if it vanishes.
 
-        The row is that of [phi^(k)]_J if `max_adjoint` is negative. See `factors` for
-        the arguments. Return None if the row vanishes.
+        The products of this sum are written unless they have been written before.
+        Only derivatives z_B with |B| <= `max_z` and lambda_S with |S| <= `max_adjoint`
+        enter the sum. If `max_adjoint` is negative, no lambda_S enters, and the row is
+        [phi^(k)]_J.
         """
         if max_adjoint < 0 and not index:
             return k
@@ -259,7 +375,11 @@ class _Writer:
     def terms(
         self, k: int, index: Index, max_z: int, max_adjoint: int
     ) -> Iterable[Term]:
-        """Return the terms of `row`. The rows that they need are written first."""
+        """Return the terms of the sum L^(k)_J, where J is `index`.
+
+        The arguments are limited as in `row`: |B| <= `max_z`, |S| <= `max_adjoint`. The
+        products of the rows that the terms refer to are written first.
+        """
         if not index:
             return [(self.adjoint[()], k, 1)]
         return [
@@ -270,10 +390,12 @@ class _Writer:
     def factors(
         self, k: int, index: Index, max_z: int, max_adjoint: int
     ) -> Iterator[tuple[int, tuple[int, Index, int, int], int]]:
-        """Yield the terms of L^(k)_J as (left row, arguments of `row`, weight).
+        """Yield (left row, right arguments, weight) for each term of the sum L^(k)_J.
 
-        Left rows are z_B with at most `max_z` indices in B, and lambda_S with at most
-        `max_adjoint` indices in S.
+        J is `index` and must not be empty. The left row is a z_B with |B| <= `max_z` or
+        a lambda_S with |S| <= `max_adjoint`. The right row is `self.row(*arguments)`
+        with the right arguments; it is not written here. Terms whose left row vanishes
+        are left out.
         """
         for taken, left, weight in _splits(index, max_z):
             if taken in self.z:
@@ -284,10 +406,13 @@ class _Writer:
 
 
 def _runs(dots: np.ndarray, max_length: int) -> np.ndarray:
-    """Join dot products with consecutive entries and consecutive right rows.
+    """Join dot products of one left row with consecutive entries and right rows.
 
-    A run has at most `max_length` dot products. Runs with the same right rows follow
-    one another, so that these rows stay in cache.
+    `dots` is an array of DOT with records of length 1, the result one of records with a
+    length from 1 to `max_length`. A joined record needs equal left rows and weights.
+    The right rows are divided into blocks of `max_length` rows. A record does not cross
+    a block's end, and the records of one block follow one another, so that its rows
+    stay in the cache.
     """
     if not len(dots):
         return dots
@@ -306,7 +431,11 @@ def _runs(dots: np.ndarray, max_length: int) -> np.ndarray:
 
 
 def programs(request: Request, run: int, depth: int) -> list[Program]:
-    """Return the programs of all hidden layers; see `program`."""
+    """Return the programs of all hidden layers, from the first to the last.
+
+    `run` is the largest number of dot products in one record of `Program.dots`, and
+    `depth` is the number of hidden layers.
+    """
     return [
         program(request, run, layer == 0, layer == depth - 1) for layer in range(depth)
     ]
@@ -318,17 +447,22 @@ def program(
 ) -> Program:
     """Return the program of one hidden layer.
 
-    Rows that vanish are left out: second derivatives of the first layer's z, and
-    derivatives of the last layer's adjoint.
+    Products with a factor that vanishes are left out. At the first hidden layer all
+    derivatives of z of order 2 or higher vanish, because z is affine in the inputs. At
+    the last hidden layer all derivatives of the adjoint vanish, because the adjoint is
+    a row of the output's weights. Rows keep their numbers, so that all layers of a
+    request have the same numbers.
 
     Parameters
     ----------
     request : Derivatives or Laplacian
         The requested derivatives.
     run : int
-        The largest number of dot products in one record of `Program.dots`.
+        The largest number of dot products in one record of `Program.dots`. It is
+        ignored for a Laplacian, whose records have length 1.
     first, last : bool
-        Whether the layer is the first hidden layer, and whether it is the last.
+        Whether the layer is the first hidden layer, and whether it is the last. The
+        only hidden layer of a network is both.
 
     Returns
     -------
@@ -340,14 +474,17 @@ def program(
 
 
 def _numbered(names: Iterable[Index], begin: int) -> dict[Index, int]:
-    """Return the rows of distinct names, numbered from `begin` on."""
+    """Return {name: row number} with the distinct names numbered from `begin` on."""
     return {name: row for row, name in enumerate(dict.fromkeys(names), begin)}
 
 
 def _needed(request: Derivatives) -> tuple[list[Index], list[Index]]:
-    """Return the multi-indices of the derivatives of z and of the adjoint.
+    """Return the multi-indices B of all z_B and S of all lambda_S for a request.
 
-    Each list is sorted by length, so that () comes first.
+    A derivative of n entries needs its sub-indices of up to n // 2 entries in the first
+    list, and of up to (n - 1) // 2 entries in the second. A gradient needs all
+    sub-indices of its multi-index in both lists. Each list is sorted by length and
+    begins with (), which stands for z or lambda itself.
     """
     if isinstance(request.indices, int):  # every index up to a length is a sub-index
         lengths = request.indices // 2, (request.indices - 1) // 2
@@ -365,7 +502,11 @@ def _needed(request: Derivatives) -> tuple[list[Index], list[Index]]:
 def _derivatives_program(
     request: Derivatives, run: int, first: bool, last: bool
 ) -> Program:
-    """Return a layer's program by the centroid rule; see `program`."""
+    """Return the program of one layer for derivatives, by the centroid rule.
+
+    `run` is the largest number of dot products in one record. `first` and `last` are
+    true for the first and the last hidden layer.
+    """
     indices, gradients = request.multi_indices(), request.gradients
     order = max(
         max(map(len, indices), default=0), max(map(len, gradients), default=-1) + 1
@@ -404,10 +545,16 @@ def _derivatives_program(
 
 
 def _dots(down: _Writer, indices: Sequence[Index], first: bool) -> np.ndarray:
-    """Return the dot products whose sum over all layers is each derivative."""
+    """Return one layer's dot products, as an array of DOT with records of length 1.
+
+    For each multi-index I of `indices`, the sum of its dot products over all layers is
+    the network's derivative along I. The products of the right rows are written with
+    `down`. `first` is true for the first hidden layer.
+    """
     needed = []
     for entry, index in enumerate(indices):
-        # A first derivative is z_i lambda phi' at the first layer, and 0 elsewhere.
+        # The limits n // 2 leave no term for n = 1. A first derivative is the sum of
+        # z_i lambda phi' over the neurons of the first layer, without other layers.
         max_z = max(len(index) // 2, int(first))
         factors = down.factors(0, index, max_z, (len(index) - 1) // 2)
         needed += [(entry, *factor) for factor in factors]
@@ -428,38 +575,52 @@ def _dots(down: _Writer, indices: Sequence[Index], first: bool) -> np.ndarray:
 
 @dataclass
 class _LaplacianRows:
-    """The derivatives of y for a Laplacian; rows are written when first needed.
+    """The rows of one layer from which the Laplacian of y = phi(z) is computed.
 
-    The name (p, i, ..) stands for the Laplacian applied p times to the derivative along
-    i, ... With q = sum z_i^2 and c_i = sum_j z_ij z_j, and L, L_i, LL the Laplacian of
-    z, its derivatives and its Laplacian,
+    Let z_i and z_ij be the derivatives of the pre-activations z along directions i and
+    j, and s_i = 1 or -1 the sign of direction i. The operator L = sum_i s_i d_i^2 is
+    the Laplacian. L_i is the derivative of L z along i, and LL = L (L z). With
+    q = sum_i s_i z_i^2 and c_i = sum_j s_j z_ij z_j, and L for L z on the right,
 
         L y   = phi' L + phi'' q,
         y_ij  = phi' z_ij + phi'' z_i z_j,
         L y_i = phi' L_i + phi'' (z_i L + 2 c_i) + phi''' z_i q,
-        LL y  = phi' LL + phi'' (L^2 + 4 sum z_i L_i + 2 sum z_ij^2)
-              + phi''' (2 L q + 4 sum z_i c_i) + phi'''' q^2.
+        LL y  = phi' LL + phi'' (L^2 + 4 sum_i s_i z_i L_i + 2 sum_ij s_i s_j z_ij^2)
+              + phi''' (2 L q + 4 sum_i s_i z_i c_i) + phi'''' q^2.
 
-    `signs` holds the sign of each direction in the sums. Row k is phi^(k).
+    In code, the name (p, i, ..) stands for the Laplacian applied p times to the
+    derivative along i, ..: (0, 1) is z_1, (1,) is L z and (1, 0) is L_0. Row k is
+    phi^(k)(z). The products of a row are written when the row is first needed.
+
+    Attributes
+    ----------
+    writer : _Writer
+        The writer of the products. Its `z` maps names to rows.
+    signs : list of int
+        The signs s_i, 1 or -1.
     """
 
     writer: _Writer
     signs: list[int]
 
     def z(self, laplacians: int, *index: int) -> int | None:
-        """Return the row of a derivative of z, or None if it vanishes."""
+        """Return the row of the derivative of z with the name (laplacians, *index).
+
+        The directions in `index` may be in any order. Return None if the derivative
+        vanishes.
+        """
         return self.writer.z.get((laplacians, *sorted(index)))
 
     @cached_property
     def q(self) -> int | None:
-        """The row of q."""
+        """The row of q = sum s_i z_i^2."""
         return self.writer.sum(
             (self.z(0, i), self.z(0, i), sign) for i, sign in enumerate(self.signs)
         )
 
     @cached_property
     def c(self) -> list[int | None]:
-        """The row of each c_i."""
+        """The row of c_i = sum_j s_j z_ij z_j for each i; None where it vanishes."""
         return [
             self.writer.sum(
                 (self.z(0, i, j), self.z(0, j), sign)
@@ -475,11 +636,14 @@ class _LaplacianRows:
 
     @cached_property
     def steep(self) -> int | None:
-        """The row of phi''' q + phi'' L."""
+        """The row of phi''' q + phi'' L z."""
         return self.writer.sum([(self.q, 3, 1), (self.z(1), 2, 1)])
 
     def terms(self, name: Index) -> list[Term]:
-        """Return the terms of one derivative of y."""
+        """Return the terms of the derivative of y with this name.
+
+        The names (0, i), (0, i, j), (1,), (1, i) and (2,) are supported.
+        """
         terms: list[Term] = [(self.z(*name), 1, 1)]
         match name:
             case (0, i, j):
@@ -493,7 +657,7 @@ class _LaplacianRows:
         return terms
 
     def _bilaplacian(self) -> list[Term]:
-        """Return the terms of LL y without the first."""
+        """Return the terms of LL y, the Laplacian of L y, without phi' LL."""
         second: list[Term] = [(self.z(1), self.z(1), 1)]
         third: list[Term] = [(self.z(1), self.q, 2)]
         for i, j in combinations_with_replacement(range(len(self.signs)), 2):
@@ -508,10 +672,14 @@ class _LaplacianRows:
 
 
 def _laplacian_program(request: Laplacian, first: bool, last: bool) -> Program:
-    """Return a layer's program by the forward Laplacian; see `program`.
+    """Return the program of one layer for a Laplacian, by the forward Laplacian.
 
-    The Laplacian of z is carried forward as one more derivative; for power 2 also its
-    derivatives, its own Laplacian, and all second derivatives of z.
+    From layer to layer the upward pass computes the derivatives of z along each
+    direction, and the Laplacian of z. For power 2 it also computes all second
+    derivatives of z, the derivatives of its Laplacian, and its bilaplacian. The last
+    hidden layer multiplies the result for y by the output's weights, so that no
+    downward pass through other layers is needed. `first` and `last` are true for the
+    first and the last hidden layer.
     """
     order, directions = 2 * request.power, range(request.directions)
     singles: list[Index] = [(0, i) for i in directions]
