@@ -1,12 +1,19 @@
 """The compiled loop that executes a program for all layers and all centres.
 
-This module needs numba. A row holds one number for each centre and neuron, so that the
-innermost loops run over contiguous numbers and the processor computes several at a
-time. A row is named by its place in `work`. Weights and products do not depend on the
-centres; they are in two more arrays, see `layout`.
+This module needs numba. A *program* is a list of products for each hidden layer (see
+`taylor.program`). A *row* is one factor or result of a product. Here a row holds one
+number for each centre of a batch and each neuron of a layer, with the neurons of one
+centre side by side. The innermost loops run over contiguous numbers, so that the
+processor computes several at a time.
 
-For each group of centres that fits the cache there is one pass upward through the
-layers, and one pass downward for each output.
+The centres are divided into batches of at most `together` centres, whose rows fit into
+the processor's cache. For each batch there is one pass upward through the layers, and
+one pass downward for each output.
+
+All rows of a batch are in one array, `work`. The records of products in the array
+`table` name rows by number, and the loop converts a number to the row's position in
+`work`. The functions of this module receive positions. The weights are in the array
+`numbers`. `table` and `numbers` are the same for all centres (see `layout`).
 """
 
 from collections.abc import Callable
@@ -39,15 +46,20 @@ from paperlib.taylor.compiled.simd import (
 )
 from paperlib.taylor.program import DOT, PRODUCT
 
-# For fewer consecutive rows, a vector of dot products holds several centres.
+# For a record of fewer dot products, a vector holds the same dot product at LANES
+# centres. Otherwise it holds several dot products of the record at one centre.
 FEW = 3 * LANES // 4
 
 
 class _Rows(NamedTuple):
-    """Where the rows of a layer begin, each of `width` numbers.
+    """The positions in `work` of a layer's rows, each of `width` numbers.
 
-    A layer's own rows are numbered from 0 on, shared rows from `own_rows` on, rows that
-    are passed to the next layer from `rows` on.
+    Row r begins at
+
+    - own + r width for r < own_rows (the layer's own rows),
+    - shared + (r - own_rows) width for own_rows <= r < rows (overwritten by every
+      layer),
+    - onward + (r - rows) width for r >= rows (passed to the layer above or below).
     """
 
     own: int
@@ -59,9 +71,11 @@ class _Rows(NamedTuple):
 
 
 def _view(numbers: Any, begin: Any, kind: Any, length: Any) -> Any:
-    """Return numba's signature and code of a view of an array.
+    """Return numba's signature, and a function that emits the code of a view.
 
-    The view has `length` elements of the type `kind`, from element `begin` on.
+    The view begins at element `begin` of the array `numbers` and has `length` elements
+    of the type `kind`, for which the array's elements are reinterpreted. All four
+    arguments are types of numba.
     """
     view = types.Array(kind, 1, "C")
 
@@ -80,13 +94,18 @@ def _view(numbers: Any, begin: Any, kind: Any, length: Any) -> Any:
     return view(numbers, types.intp, types.intp), code
 
 
+# row(numbers, begin, length) is the view numbers[begin : begin + length].
 row: Any = intrinsic(
     lambda context, numbers, begin, length: _view(numbers, begin, numbers.dtype, length)
 )
 
 
 def _records(dtype: np.dtype) -> Any:
-    """Return an intrinsic (table, begin, count) for records in a table of integers."""
+    """Return a function (table, begin, count) for compiled code.
+
+    It returns a view of `count` records of this dtype in an array of int64. The first
+    record begins at table[begin].
+    """
     kind = numba.from_dtype(dtype)
     return intrinsic(
         lambda context, table, begin, count: _view(table, begin, kind, count)
@@ -108,7 +127,11 @@ def _execute(
     column: int,
     length: int,
 ) -> None:
-    """Execute products at `length` columns of the rows, from `column` on."""
+    """Execute `count` products, from products[begin] on, at some columns of the rows.
+
+    These are `length` columns from `column` on. A column is one neuron at one centre.
+    A product adds weight * left * right to the row `out`, or sets it if `first` is 1.
+    """
     width, own_rows = rows.width, rows.own_rows
     own = rows.own + column
     shared = rows.shared - own_rows * width + column
@@ -125,7 +148,8 @@ def _execute(
             multiply_and_add(work, x, y, each.weight, to + out * width, length)
 
 
-# LLVM may add in any order; otherwise it would add one number at a time.
+# The flag "reassoc" allows LLVM to add in any order. Without it, LLVM would add one
+# number at a time.
 @partial(jit.jit, flags=frozenset({"contract", "reassoc"}), inner=True)
 def _dot(x: Floats, y: Floats) -> float:
     total = 0.0
@@ -146,11 +170,30 @@ def _add_dots(
     size: int,
     spare: int,
 ) -> None:
-    """Add a layer's dot products over the neurons to the entries at each centre.
+    """Add a layer's dot products over the neurons to the derivatives at each centre.
 
-    LANES dot products are computed at a time: of one row with consecutive rows or, if
-    these are few, of two rows at several centres. The entries begin at out[to] and have
-    the distance `size` from one centre to the next. A vector at work[spare] is free.
+    A record of `products` stands for the dot products of one left row with consecutive
+    right rows. LANES dot products are computed at a time: of a record at one centre or,
+    if the record has fewer than FEW, of two rows at LANES centres.
+
+    Parameters
+    ----------
+    products : array of DOT
+        The records of all layers.
+    layer : record of LAYER
+        The layer. Its records are the `dots` records from number `dot` on.
+    work : array of float64
+        The rows of the layer.
+    rows : _Rows
+        The positions of the rows.
+    centres : int
+        The number of centres of the batch.
+    out : array of float64
+        The derivatives of the first centre begin at out[to], those of each further
+        centre `size` numbers later.
+    to, size : int
+    spare : int
+        LANES numbers from work[spare] on are overwritten.
     """
     units, width, sums = layer.above, rows.width, row(work, spare, LANES)
     shared = rows.shared - rows.own_rows * width
@@ -176,13 +219,13 @@ def _add_dots(
                 for n in range(count):
                     right = row(work, y_c + n * width, units)
                     out[entry + n] += weight * _dot(left, right)
-            else:  # rows past the last are multiplied too; their products are dropped
+            else:  # `dots` also multiplies rows past the last, and drops the products
                 dots(work, x_c, 0, y_c, width, units, weight, out, entry, count)
 
 
 @inner
 def _repeat(out: Floats, numbers: Floats, begin: int, length: int) -> None:
-    """Fill `out` with copies of `length` numbers, one copy for each centre."""
+    """Fill `out` with copies of numbers[begin : begin + length], one after another."""
     source = row(numbers, begin, length)
     for start in range(0, len(out), length):
         part = row(out, start, length)
@@ -192,15 +235,17 @@ def _repeat(out: Floats, numbers: Floats, begin: int, length: int) -> None:
 
 @inner
 def _finite(numbers: Floats) -> bool:
-    """Return whether all numbers and their squares are finite."""
+    """Return whether all numbers and the sum of their squares are finite."""
     return 0.0 * _dot(numbers, numbers) == 0.0
 
 
 def _loop(sources: int) -> Callable:
-    """Return the loop; `sources` is a hash of all sources that the loop depends on.
+    """Return the Python function `run`, which numba compiles at the end of the module.
 
-    numba finds a cached function by its own file and the values of its closure, not by
-    the files of the functions that it calls.
+    `sources` is a hash of all other source files on which `run` depends. numba compiles
+    a cached function again if its own file has changed, or a value in its closure, but
+    not if the file of a function that it calls has changed. `run` therefore has
+    `sources` in its closure.
     """
 
     # One long function: divided into functions that numba calls, the loop is up to a
@@ -215,28 +260,34 @@ def _loop(sources: int) -> Callable:
         table: Ints,
         numbers: Floats,
     ) -> bool:
-        """Add the derivatives at all centres to `out`.
+        """Add the derivatives at n centres to `out`.
 
         Parameters
         ----------
         at : array of float64, shape (n * dim,)
-            The centres (n, dim).
+            The centres, flattened from (n, dim).
         directions : array of float64, shape (given * n * dim,)
-            The directions that are given at each centre (given, n, dim).
+            The directions that the caller gives for each centre, flattened from
+            (given, n, dim). `given` is their number.
         out : array of float64
-            Zeros, for the derivatives (outputs, n, entries), the gradients (outputs,
-            gradients, n, columns), and LANES numbers more.
+            Zeros. The derivatives are added to the first numbers, flattened from
+            (outputs, n, entries), and the gradients to the next, flattened from
+            (outputs, gradients, n, columns). At least LANES numbers follow.
         work : array of float64, shape (together * Layout.work,)
-            Work space.
+            Work space, which need not be initialised.
         together : int
-            The number of centres of one pass.
-        table, numbers : arrays of int64 and float64
-            Those of `Layout`.
+            The largest number of centres in a batch.
+        table : array of int64
+            `Layout.table`: sizes, and the records of layers, groups and products.
+        numbers : array of float64
+            `Layout.numbers`: weights, biases, and slopes along constant directions.
 
         Returns
         -------
         bool
-            False if a neuron sits at a kink or a number is not finite.
+            False if a pre-activation or a result is not finite or its square overflows.
+            A result is NaN if it needs the second derivative of an activation at its
+            kink, z = 0. If False, `out` is incomplete.
         """
         head = _heads(table, 0, 1)[0]
         layers = _layers(table, head.layer, head.depth)
@@ -251,7 +302,7 @@ def _loop(sources: int) -> Callable:
         spare = onward + together * head.onward_size
         for start in range(0, n, together):
             centres = together if n - start > together else n - start
-            # Upward: z, its derivatives, and those of the activations.
+            # Upward: compute z, its derivatives, and the derivatives phi^(k)(z).
             own = below_own = first_own
             for number in range(head.depth):
                 layer = layers[number]
@@ -285,8 +336,9 @@ def _loop(sources: int) -> Callable:
                                 work,
                                 to,
                             )
-                        # The same at all centres: such a row stays while it keeps its
-                        # length.
+                        # The derivative along a constant direction is the same at all
+                        # centres. A row of an earlier batch with as many centres is
+                        # still in `work` if every layer keeps its rows.
                         elif start == 0 or centres < together or not keep:
                             slopes = head.constant + i * above
                             _repeat(row(work, to, width), numbers, slopes, above)
@@ -294,7 +346,8 @@ def _loop(sources: int) -> Callable:
                     return False
                 for k in range(layer.group, layer.group + layer.groups):
                     group = groups[k]
-                    # One group fills whole rows, several the part of each centre.
+                    # A single group of neurons is computed at all centres at once.
+                    # With several groups, each has a part of the row of each centre.
                     length = width if layer.groups == 1 else group.length
                     step = width if layer.groups == 1 else above
                     code, by, begin = group.code, group.parameter, group.product
@@ -317,7 +370,8 @@ def _loop(sources: int) -> Callable:
                 if number < head.depth - 1:
                     _execute(products, layer.up, layer.ups, work, rows, 0, width)
                 own += own_rows * width * keep
-            # Downward: the adjoint of each output, its derivatives, and the results.
+            # Downward, for each output: compute its adjoint, the derivatives of the
+            # adjoint, and the results.
             for output in range(head.outputs):
                 own = first_own + keep * centres * head.own_size
                 entry = (output * n + start) * entries
@@ -375,6 +429,7 @@ def _loop(sources: int) -> Callable:
     return run
 
 
+# The source files on which `run` depends, besides this file.
 _FILES = [
     Path(str(module.__file__))
     for module in (jit, simd, bases, activations, layout, program)

@@ -1,9 +1,15 @@
 """Lay out a network and a program as two arrays, which the compiled loop reads.
 
-The weights are in `numbers`, the records in `table`. Layers are padded to whole vectors
-with neurons whose outgoing weights are zero. The neurons of a layer lie in groups of
-one activation, outer * base(inner * z). The scalings are multiplied into the weights:
-inner into those of the layer, outer into those of the next layer.
+The array `numbers` holds the weights and biases. The array `table` holds sizes, and the
+records of layers, groups and products. None of them depends on the centres.
+
+A *group* is the neurons of a layer with the same activation. An activation is
+outer * base(inner * z), where `base` is a key of `networks.bases.BASES`. The compiled
+loop computes only base(z). The factor `inner` is therefore multiplied into the weights
+and biases of the layer, and the factor `outer` into the weights of the next layer.
+
+The processor computes LANES numbers, a vector, at a time. Each group is padded to a
+multiple of LANES neurons. The additional neurons have incoming and outgoing weights 0.
 """
 
 from itertools import pairwise
@@ -23,44 +29,92 @@ from paperlib.taylor.compiled.simd import LANES
 from paperlib.taylor.program import ONWARD, PRODUCT, Program, Request, programs, record
 
 Ints: TypeAlias = NDArray[np.int64]
-TOGETHER = 2**15  # numbers of the centres of one pass, which stay in cache
-LARGE = 2**17  # numbers of one centre. With more, eight centres do not stay in cache.
+TOGETHER = 2**15  # float64 numbers of work space for a batch, which fit into the cache
+LARGE = 2**17  # Eight centres with this many numbers each do not fit into the cache.
 
-# Records of the table: the head, a layer, a group of neurons. A name in the singular is
-# the place where something begins in `numbers` or in the table; its plural is a count.
-# A size counts the numbers of one centre in `work`: the own rows, the shared rows, the
-# rows that are passed to the next layer. `keep` is 1 if the own rows of every layer are
-# kept for the downward pass, and 0 if the next layer overwrites them.
+# The table consists of one record HEAD, a LAYER for each hidden layer, a GROUP for each
+# group of neurons, and records PRODUCT and DOT (see `program`).
+#
+# HEAD: order, dim, outputs, entries, gradients, columns, directions, received, adjoints,
+# own_rows, rows and depth are sizes, as in `Program`, `Layout` and `MLP`. `constants` is
+# the number of constant directions. `own_size`, `shared_size` and `onward_size` are the
+# numbers that one centre needs in `work` for the own rows, the shared rows, and the rows
+# that are passed to another layer. `keep` is 1 if the own rows of every layer are kept
+# for the downward pass, and 0 if the next layer overwrites them. `constant`, `last` and
+# `zeros` are the positions in `numbers` of the derivatives along constant directions,
+# of the output's weights, and of zeros in place of a bias. `direction`, `gradient`,
+# `layer`, `groups`, `product` and `dot` are the positions in the table at which
+# `Program.direction_rows`, `Program.gradients` and the records of each kind begin.
 HEAD = record(
     "order dim outputs entries gradients columns directions constants received"
     " adjoints own_rows rows depth own_size shared_size onward_size keep constant"
     " last zeros direction gradient layer groups product dot"
 )
+# LAYER: `below` and `above` are the padded numbers of neurons of the layer before and of
+# this layer. `forward`, `bias` and `backward` are the positions in `numbers` of the
+# transposed weights, the biases and the weights. `group`, `up`, `down` and `dot` are the
+# numbers of the first records of the layer, and `groups`, `ups`, `downs` and `dots` are
+# the numbers of its records.
 LAYER = record(
     "below above forward bias backward group groups up ups down downs dot dots"
 )
+# GROUP: `begin` is the first column of the group in a row of the layer, and `length` its
+# padded number of neurons. The `products` products from number `product` on compute the
+# derivatives of the base function from the second on. `code` is the number of the base
+# in CODES, and `parameter` its parameter.
 GROUP = record("begin length product products code", "parameter")
 
 
 class Layout(NamedTuple):
-    """Arguments of the compiled loop besides the centres, and sizes of its arrays."""
+    """The arguments of the compiled loop besides the centres, and its arrays' sizes.
+
+    Attributes
+    ----------
+    dim, outputs : int
+        The numbers of inputs and outputs of the network.
+    entries, gradients : int
+        The numbers of derivatives and of gradients at a centre, for each output.
+    columns : int
+        The length of a gradient: `dim`, padded to a multiple of LANES.
+    results : int
+        The number of float64 results at a centre, for all outputs.
+    work : int
+        The number of float64 numbers of work space for a centre.
+    together : int
+        The largest number of centres in a batch.
+    table : ndarray of int64, shape (integers,)
+        The records HEAD, LAYER, GROUP, PRODUCT and DOT.
+    numbers : ndarray of float64, shape (numbers,)
+        Weights, biases, and derivatives along constant directions.
+    """
 
     dim: int
     outputs: int
-    entries: int  # derivatives at a centre
+    entries: int
     gradients: int
-    columns: int  # of a gradient, padded to whole vectors
-    results: int  # numbers at a centre, of all outputs
-    work: int  # numbers of work space for one centre
-    together: int  # the largest number of centres of one pass
+    columns: int
+    results: int
+    work: int
+    together: int
     table: Ints
     numbers: Floats
 
 
 class _PaddedLayer(NamedTuple):
-    """The places of a layer's neurons in a row, and their activations' scalings."""
+    """The columns of a layer's neurons in a padded row, and their scalings.
 
-    # The first place and the padded length of each group, and its activation
+    Attributes
+    ----------
+    groups : list of (int, int, Scaled)
+        The first column, the padded length and the activation of each group.
+    units : int
+        The padded length of a row.
+    places : ndarray of int64, shape (neurons,)
+        The column of each neuron of the network.
+    inner, outer : ndarray of float64, shape (neurons,)
+        The factors in the neuron's activation outer * base(inner * z).
+    """
+
     groups: list[tuple[int, int, Scaled]]
     units: int
     places: Ints
@@ -69,7 +123,10 @@ class _PaddedLayer(NamedTuple):
 
 
 def _padded_layer(name: str, units: int) -> _PaddedLayer:
-    """Return the padded layer of `units` neurons with an activation's name."""
+    """Return the padded layer of `units` neurons.
+
+    `name` is one activation for all neurons, or "tanh*8 + linear*3" with counts.
+    """
     groups, places, begin = [], list[int](), 0
     inner, outer = list[float](), list[float]()
     for activation, count in activations.groups(name):
@@ -86,11 +143,18 @@ def _padded_layer(name: str, units: int) -> _PaddedLayer:
     )
 
 
-Places: TypeAlias = dict[Any, tuple[int, int]]  # where each part begins; its length
+# The position at which each part of a joined array begins, and the part's length
+Places: TypeAlias = dict[Any, tuple[int, int]]
 
 
 def _joined(parts: dict[Any, np.ndarray]) -> tuple[np.ndarray, Places]:
-    """Return one array of all parts, and their places."""
+    """Return one array of all parts, and {key: (position, length)} of each part.
+
+    Examples
+    --------
+    >>> _joined({"a": np.array([5, 6]), "b": np.array([7])})
+    (array([5, 6, 7]), {'a': (0, 2), 'b': (2, 1)})
+    """
     begin, places = 0, {}
     for key, part in parts.items():
         places[key] = begin, len(part)
@@ -99,10 +163,24 @@ def _joined(parts: dict[Any, np.ndarray]) -> tuple[np.ndarray, Places]:
 
 
 def _numbers(mlp: MLP, layers: list[_PaddedLayer], slopes: Floats) -> dict[Any, Floats]:
-    """Return the weights and biases of padded layers, by name and layer.
+    """Return the padded and scaled weights, biases and slopes as flat arrays.
 
-    `layers` begins with the inputs and ends with the outputs; `slopes` has the shape
-    (constant directions, units).
+    Parameters
+    ----------
+    mlp : MLP
+        The network.
+    layers : list of _PaddedLayer
+        The inputs, the hidden layers and the outputs.
+    slopes : ndarray of float64, shape (constant directions, neurons)
+        The derivative of the first hidden layer's z along each constant direction.
+
+    Returns
+    -------
+    dict of {str or (str, int): ndarray of float64}
+        "constant" holds the slopes and "zeros" the zeros in place of a bias. For each
+        n, ("forward", n) holds the transpose of the weights from layers[n] to
+        layers[n + 1], ("backward", n) the weights themselves, and ("bias", n) the
+        biases. Each array is padded with zeros to a multiple of LANES.
     """
     padded_slopes = np.zeros((len(slopes), layers[1].units))
     padded_slopes[:, layers[1].places] = layers[1].inner * slopes
@@ -113,7 +191,8 @@ def _numbers(mlp: MLP, layers: list[_PaddedLayer], slopes: Floats) -> dict[Any, 
         weights[np.ix_(above.places, below.places)] = (
             above.inner[:, None] * mlp.weights[n] * below.outer
         )
-        biases = np.ones(above.units)  # 1 is far from a kink
+        # The additional neurons have z = 1, away from the kink of an activation at 0
+        biases = np.ones(above.units)
         biases[above.places] = above.inner * mlp.biases[n]
         numbers["forward", n] = weights.T
         numbers["bias", n] = biases
@@ -125,9 +204,10 @@ def _numbers(mlp: MLP, layers: list[_PaddedLayer], slopes: Floats) -> dict[Any, 
 
 
 def _recurrence(base: str, order: int, spare: int) -> np.ndarray:
-    """Return the products that give an activation's derivatives from the second on.
+    """Return the products that compute the derivatives 2 to `order` of a base function.
 
-    Auxiliary rows are numbered from `spare` on.
+    The result is an array of PRODUCT. Rows 0 to `order` are the base and its
+    derivatives. The auxiliary rows of the base are numbered from `spare` on.
     """
     products = []
     for out, terms in recurrence(base, order, spare):
@@ -145,7 +225,26 @@ def _sections(
 ) -> dict[str, np.ndarray]:
     """Return the records of layers, groups, products and dot products.
 
-    Rows that are passed to the next layer are numbered from `rows` on.
+    Parameters
+    ----------
+    layers : list of _PaddedLayer
+        The inputs, the hidden layers and the outputs.
+    written : list of Program
+        The program of each hidden layer.
+    bases : set of str
+        The base functions of all activations.
+    number_places : dict
+        The positions in `numbers`, as returned by `_joined`.
+    rows : int
+        The number of a layer's own and shared rows. Rows that are passed to another
+        layer are numbered from ONWARD on in `written`, but from `rows` on in the
+        result.
+
+    Returns
+    -------
+    dict of {str: structured array}
+        Arrays of LAYER, GROUP, PRODUCT and DOT under the names "layer", "groups",
+        "product" and "dot".
     """
     first = written[0]
     parts: dict[Any, np.ndarray] = {
@@ -164,7 +263,7 @@ def _sections(
         for begin, length, (base, parameter, *_) in layer.groups:
             code = CODES[base]
             groups.append((begin, length, *places[base], code, parameter))
-        # The centres are not padded: the first layer multiplies `dim` numbers.
+        # The centres are not padded: the first layer reads `dim` numbers of each.
         below = layers[n].units if n else len(layers[0].places)
         numbers = (number_places[key, n][0] for key in ("forward", "bias", "backward"))
         ways = *places[program, "up"], *places[program, "down"], *dot_places[program]
@@ -182,7 +281,12 @@ def _sections(
 def _work_sizes(
     first: Program, layers: list[_PaddedLayer], rows: int
 ) -> dict[str, int]:
-    """Return the numbers of one centre in each part of `work`, by the names of HEAD."""
+    """Return {name: count} of the numbers that one centre needs in parts of `work`.
+
+    The names are the fields "own_size", "shared_size" and "onward_size" of HEAD.
+    `first` is the program of the first hidden layer. `layers` begins with the inputs
+    and ends with the outputs. `rows` is the number of own and shared rows of a layer.
+    """
     widest = max(layer.units for layer in layers[:-1])
     own_units = sum(layer.units for layer in layers[1:-1])
     return {
@@ -195,9 +299,10 @@ def _work_sizes(
 def _table(
     first: Program, head: dict[str, int], sections: dict[str, np.ndarray]
 ) -> Ints:
-    """Return the table: the head, then all other records.
+    """Return the table, an array of int64: the head, then all other records.
 
-    `head` lacks the fields that follow from the program `first` and the sections.
+    `first` is the program of the first hidden layer, and `sections` holds the records
+    by name. `head` holds those fields of HEAD that do not follow from these two.
     """
     sections = {
         "head": np.zeros(1, HEAD),
@@ -230,15 +335,20 @@ def lay_out(mlp: MLP, request: Request, slopes: Floats) -> Layout | None:
     mlp : MLP
         A network with at least one hidden layer.
     request : Derivatives or Laplacian
-        The request. Its first directions are constant; the others are given at each
-        centre.
-    slopes : ndarray of float64, shape (constant directions, units)
-        The derivative of the first layer's z along each constant direction.
+        The request. The first len(slopes) directions are constant, that is, the same at
+        all centres. The caller of the loop gives all others for each centre.
+    slopes : ndarray of float64, shape (constant directions, neurons)
+        The derivative of the first hidden layer's z along each constant direction.
 
     Returns
     -------
     Layout or None
-        None if an activation is `Custom`.
+        None if an activation is an `activations.Custom`.
+
+    Raises
+    ------
+    ValueError
+        If the arrays need more memory than is free.
     """
     if any(isinstance(name, activations.Custom) for name in mlp.activations):
         return None
@@ -272,10 +382,10 @@ def lay_out(mlp: MLP, request: Request, slopes: Floats) -> Layout | None:
         "zeros": number_places["zeros"][0],
     }
     work, together = sum(work_sizes.values()), 4
-    if work < LARGE:  # a multiple of eight, the number of rows of a matrix product
+    if work < LARGE:  # a multiple of 8, because `simd.product` computes 8 rows at once
         together = min(max(TOGETHER // work // 8, 1), 64) * 8
-    # More than enough for the alignment, a vector of sums, and rows that are read past
-    # the last row
+    # LANES numbers to align `work`, LANES for `spare` in `_add_dots`, and LANES rows
+    # because `dots` reads rows past the last
     work += LANES * (2 + max(layer.units for layer in layers[:-1]))
     return Layout(
         **sizes,
