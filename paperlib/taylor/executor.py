@@ -1,7 +1,9 @@
-"""Execute a program with NumPy.
+"""Execute the programs of a request with NumPy.
 
-This is the reference for the compiled loop (`compiled.interpreter`), and the method
-where that loop is not available.
+A program is a list of products of rows for one hidden layer; see `program`. The tests
+compare the compiled loop (`compiled.interpreter`) with this module. `compilation` uses
+this module if numba is not installed, if an activation is an `activations.Custom`, or if
+the compiled loop meets a number that is not finite.
 """
 
 from collections.abc import Sequence
@@ -13,18 +15,27 @@ from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP, activation_derivatives
 from paperlib.taylor.program import ONWARD, Program, Request, programs
 
-RUN = 8  # the largest number of dot products in a record; any number would do here
-Rows: TypeAlias = dict[int, Floats]  # a layer's rows by number, each (1 or n, units)
+# The largest number of dot products in one record. Any number gives correct results.
+RUN = 8
+# {row number: row} of one layer. A row has shape (n, units) for n centres and the number
+# of neurons, or (1, units) if it is the same at all centres.
+Rows: TypeAlias = dict[int, Floats]
 
 
 def bytes_each(mlp: MLP, request: Request) -> int:
-    """Return the bytes that one centre takes in `execute`, besides the result."""
+    """Estimate the bytes that `execute` needs for each centre, without its results.
+
+    The estimate is 16 bytes for each row and neuron of each hidden layer.
+    """
     layers = programs(request, RUN, mlp.depth)
     return 16 * sum(layer.rows * len(bias) for layer, bias in zip(layers, mlp.biases))
 
 
 def _execute_products(rows: Rows, products: np.ndarray) -> None:
-    """Add the products to `rows`."""
+    """Execute products, an array of PRODUCT, and write their sums to `rows`.
+
+    A product adds weight * left * right to row `out`, or sets this row if `first` is 1.
+    """
     for out, left, right, first, weight in products.tolist():
         factor = rows[left] if weight == 1 else weight * rows[left]
         term = factor * rows[right]
@@ -34,7 +45,9 @@ def _execute_products(rows: Rows, products: np.ndarray) -> None:
 def execute(
     mlp: MLP, request: Request, slopes: Sequence[Floats], at: Floats
 ) -> tuple[Floats, Floats]:
-    """Return the derivatives and the gradients of a request; they may be not finite.
+    """Return the derivatives and the gradients of a request at n centres.
+
+    The results are not checked: they may contain NaN or infinity.
 
     Parameters
     ----------
@@ -43,16 +56,25 @@ def execute(
     request : Derivatives or Laplacian
         The requested derivatives.
     slopes : sequence of ndarray of float64, each of shape (1 or n, units)
-        The derivative of the first layer's z along each direction.
+        The derivative of the first layer's pre-activations along each direction of the
+        request. `units` is the number of neurons of the first layer. The first axis has
+        length 1 if the direction is the same at all centres.
     at : ndarray of float64, shape (n, dim)
         The centres.
 
     Returns
     -------
     values : ndarray of float64, shape (outputs, n, entries)
-        The derivatives.
+        The derivatives, one entry for each multi-index of `request.indices`, or the
+        Laplacian as a single entry.
     gradients : ndarray of float64, shape (outputs, gradients, n, dim)
-        The gradients.
+        The gradients, one for each multi-index of `request.gradients`.
+
+    Raises
+    ------
+    ValueError
+        If an activation has a kink at 0, a neuron with it has the pre-activation 0, and
+        a derivative of order 2 or higher is needed.
     """
     layers: list[tuple[Program, Rows]] = []
     written = programs(request, RUN, mlp.depth)
@@ -61,7 +83,7 @@ def execute(
     phis = activation_derivatives(mlp, at, order)
     for program, phi, weights in zip(written, phis, mlp.weights[1:]):
         own = dict(enumerate(phi)) | z_rows
-        if program.forward_only:  # only the last layer is needed on the way down
+        if program.forward_only:  # the downward pass needs only the last layer's rows
             layers.clear()
         layers.append((program, own))
         rows = dict(own)
@@ -79,9 +101,26 @@ def execute(
 def _down(
     mlp: MLP, layers: list[tuple[Program, Rows]], output: int, centres: int
 ) -> tuple[Floats, Floats]:
-    """Carry the adjoint of one output down; return its derivatives and gradients.
+    """Run the downward pass for one output, from the last hidden layer to the first.
 
-    `layers` holds the programs of the hidden layers and the layers' own rows.
+    Parameters
+    ----------
+    mlp : MLP
+        The network.
+    layers : list of (Program, Rows)
+        The program and the own rows of each hidden layer. If the programs are
+        `forward_only`, the list holds only the last hidden layer.
+    output : int
+        The number of the output, from 0.
+    centres : int
+        The number of centres, n.
+
+    Returns
+    -------
+    values : ndarray of float64, shape (n, entries)
+        The derivatives of the output.
+    gradients : ndarray of float64, shape (gradients, n, dim)
+        The gradients of the output.
     """
     first = layers[0][0]
     values = np.zeros((centres, first.entries))

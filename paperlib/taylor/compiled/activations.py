@@ -1,10 +1,14 @@
 """The base functions of activations in compiled code, for `interpreter`.
 
-This module needs numba. The formulas are those of `networks.bases`. They run once, when
-numba compiles `activate`, on vectors that record each operation as LLVM instructions.
-So each base becomes one loop over vectors of neurons. The exponential, the logarithm,
-the sine and the error function are written out, because the C library takes one number
-at a time.
+This module needs numba. An activation is outer * base(inner * z). Each base is defined
+once, as a Python function in `networks.bases.BASES`, for NumPy and for compiled code.
+When numba compiles `activate`, each base is called once with an argument of the class
+`Vector`. Every operation of the base on this argument emits LLVM instructions instead
+of computing numbers. So each base becomes one compiled loop over vectors of neurons. A
+vector is LANES float64 numbers, which the processor computes at a time.
+
+The methods of `Vector` compute exp, log, sin and erfcx from polynomials, because the
+functions of the C library take one number at a time.
 """
 
 from collections.abc import Sequence
@@ -34,12 +38,15 @@ from paperlib.taylor.compiled.simd import (
 
 CODES = {name: code for code, name in enumerate(BASES)}
 INTEGERS = ir.VectorType(INDEX, LANES)
-# Added to a small number, it leaves the nearest integer in the last bits of the sum.
+# x + ROUNDING has the integer nearest to x in its last bits, for |x| < 2^51.
 ROUNDING = 1.5 * 2.0**52
-LOG2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)  # log 2 as a sum
-PI = (3.1415926534682512, 1.2154201012607932e-10, 4.044532497591901e-21)  # as a sum
-LOWEST, HIGHEST = -708.0, 709.0  # the exponential is 0 below and infinite above
-MAX_ANGLE = 1e6  # above it the sine is NaN, so that the caller uses NumPy
+# log 2 and pi as sums of numbers, so that n log 2 and n pi are subtracted exactly
+LOG2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
+PI = (3.1415926534682512, 1.2154201012607932e-10, 4.044532497591901e-21)
+LOWEST, HIGHEST = -708.0, 709.0  # exp is set to 0 up to LOWEST, to inf above HIGHEST
+MAX_ANGLE = 1e6  # for larger |x| the sine is NaN, so that the caller uses NumPy
+# erfcx(x) is a polynomial of ERFC_DEGREE in (x - ERFC_SCALE) / (x + ERFC_SCALE),
+# divided by x + ERFC_SCALE
 ERFC_SCALE, ERFC_DEGREE = 3.75, 20
 INSTRUCTIONS = {
     "add": "fadd",
@@ -52,20 +59,33 @@ INTRINSICS = {"absolute": "fabs", "copysign": "copysign", "sqrt": "sqrt"}
 
 
 def _integers(number: int) -> Any:
-    """Return an integer as a constant vector."""
+    """Return a constant vector whose lanes all hold one integer."""
     return INTEGERS([number] * LANES)
 
 
 def _polynomial(coefficients: Sequence[float], x: Any) -> Any:
-    """Evaluate a polynomial, the highest coefficient first."""
+    """Evaluate a polynomial at x. `coefficients` begins with the highest power.
+
+    Examples
+    --------
+    >>> _polynomial([1.0, 0.0, 5.0], 2.0)    # x^2 + 5
+    9.0
+    """
     return reduce(lambda total, c: total * x + c, coefficients)
 
 
 class Vector(NDArrayOperatorsMixin):
-    """A vector of numbers in compiled code.
+    """A vector of LANES float64 numbers in code that is being compiled.
 
-    NumPy's functions and the operators emit instructions with `builder`. `value` is the
-    vector's LLVM value.
+    An operator, or a NumPy function of which this class has a method or which is in
+    INSTRUCTIONS or INTRINSICS, emits LLVM instructions and returns another Vector.
+
+    Attributes
+    ----------
+    builder : llvmlite.ir.IRBuilder
+        The object that emits the instructions.
+    value : llvmlite.ir.Value
+        The vector, as a value of the emitted code.
     """
 
     def __init__(self, builder: Any, value: Any) -> None:
@@ -73,13 +93,16 @@ class Vector(NDArrayOperatorsMixin):
         self.value = value
 
     def vector(self, number: Any) -> "Vector":
-        """Return a number as a constant vector, and a vector unchanged."""
+        """Convert a number to a constant vector. Return a vector unchanged."""
         if isinstance(number, Vector):
             return number
         return Vector(self.builder, VECTOR([float(number)] * LANES))
 
     def emit(self, name: str, *others: Any, **options: Any) -> Any:
-        """Emit the instruction of this name, a method of the builder."""
+        """Emit the instruction that is the builder's method `name`; return its result.
+
+        The first operand is this vector. `others` are LLVM values.
+        """
         instruction = getattr(self.builder, name)
         return Vector(self.builder, instruction(self.value, *others, **options))
 
@@ -101,7 +124,11 @@ class Vector(NDArrayOperatorsMixin):
     def __array_function__(
         self, function: Any, kinds: Any, arguments: Any, options: Any
     ) -> Any:
-        """Emit np.where, the only function of NumPy that is used and not a ufunc."""
+        """Emit np.where(condition, a, b).
+
+        NumPy calls this method for functions that are not ufuncs. The bases use only
+        np.where.
+        """
         condition, a, b = map(self.vector, arguments)
         return condition.emit("select", a.value, b.value)
 
@@ -115,9 +142,9 @@ class Vector(NDArrayOperatorsMixin):
         return np.sqrt(self * self + other * other)
 
     def reduced(self, parts: Sequence[float]) -> tuple:
-        """Return x - n p and the nearest integer n, where p is the sum of `parts`.
+        """Return x - n p, where p = sum(parts) and n is the integer nearest to x / p.
 
-        The last bits of the second vector, of integers, are those of n.
+        The second result is a vector of int64 whose last bits are those of n.
         """
         shifted: Any = self * (1 / sum(parts)) + ROUNDING
         n = shifted - ROUNDING
@@ -126,9 +153,9 @@ class Vector(NDArrayOperatorsMixin):
 
     @cached_property
     def exponential(self) -> tuple:
-        """exp(x) - 1 and exp(x), each to its last digits.
+        """exp(x) - 1 and exp(x), each with a relative error of a few roundings.
 
-        exp(x) = 2^n (1 + p(r)) with x = n log 2 + r.
+        With x = n log 2 + r and a polynomial p(r), exp(x) is 2^n (1 + p(r)).
         """
         r, bits = self.reduced(LOG2)
         # 2^n has the exponent bits n + 1023 and no other bits.
@@ -158,9 +185,9 @@ class Vector(NDArrayOperatorsMixin):
         return _polynomial(_ERFCX, (self - ERFC_SCALE) * share) * share
 
     def sin(self, even: int = 0) -> Any:
-        """Return the sine, or the cosine if `even` is 1.
+        """Return the sine, or the cosine if `even` is 1. It is NaN for |x| > MAX_ANGLE.
 
-        With x = n pi + r it is (-1)^n times that of r.
+        With x = n pi + r, sin(x) = (-1)^n sin(r) and cos(x) = (-1)^n cos(r).
         """
         z: Any = self
         near: Any = np.where(abs(z) > MAX_ANGLE, nan, z)
@@ -183,11 +210,16 @@ class Vector(NDArrayOperatorsMixin):
 
 
 def _scaled_erfcx(t: Any) -> Any:
-    """Return (x + scale) erfcx(x) at t = (x - scale) / (x + scale), x up to 1e6."""
+    """Return (x + s) erfcx(x) for t = (x - s) / (x + s), where s is ERFC_SCALE.
+
+    x >= 0 is computed from t, -1 <= t <= 1. Near t = 1, x is limited to about 1e6.
+    """
     x = ERFC_SCALE * (1 + t) / np.maximum(1 - t, 1e-5)
     return (x + ERFC_SCALE) * erfcx(x)
 
 
+# The coefficients of the polynomial in t that approximates `_scaled_erfcx`, the highest
+# power first
 _ERFCX = (
     Chebyshev.interpolate(_scaled_erfcx, ERFC_DEGREE)
     .convert(kind=Polynomial)
@@ -208,13 +240,33 @@ def activate(
     length: Any,
     rows: Any,
 ) -> None:
-    """Write a base function and its slope at z, and its auxiliary rows.
+    """Compute a base function, its slope and its auxiliary rows from a layer's z.
 
-    `code` is the base's number in CODES, `parameter` its parameter. Row k of the layer
-    begins at work[own + k width], auxiliary row k at work[spare + k width]. z is the
-    last of the layer's `rows`. The first `length` columns are computed, a multiple of
-    LANES. At the kink of a base the first auxiliary row is NaN, and so are all
-    derivatives from the second on.
+    The higher derivatives are later computed from the auxiliary rows. The base is
+    called with z and writes its value to row 0, its slope to row 1, and its auxiliary
+    rows. Row k begins at work[own + k width], auxiliary row k at work[spare + k width].
+    If the base has a kink, its first auxiliary row is set to NaN where z = 0, so that
+    all derivatives from the second on become NaN.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+        The object that emits the instructions. The compiled function lacks this
+        argument.
+    code : int
+        The number of the base in CODES.
+    parameter : float
+        The parameter of the base.
+    work : array of float64
+        The array that holds the rows.
+    own, spare : int
+        The positions of the first row and of the first auxiliary row.
+    width : int
+        The distance from one row to the next.
+    length : int
+        The number of columns to compute, a multiple of LANES.
+    rows : int
+        Row `rows` - 1 holds z.
     """
     end = builder.append_basic_block("activated")
     cases = builder.switch(code, end)

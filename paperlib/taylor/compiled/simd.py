@@ -1,13 +1,18 @@
-"""Matrix products and elementwise operations on whole vectors, as LLVM instructions.
+"""Matrix products and elementwise products in vectors, as LLVM instructions.
 
-This module needs numba; `interpreter` uses it. A block of a matrix product, two vectors
-in each of `ROWS` rows, stays in registers while the inner index runs. Each loaded
-vector is used for all rows, each loaded number for both vectors. LLVM's vectoriser
-makes vectors of plain loops, but no such blocks, and a BLAS without a kernel for the
-processor reaches half of this speed.
+This module needs numba; `interpreter` uses it. A *vector* is LANES float64 numbers that
+the processor computes at a time: 8 with AVX-512, otherwise 4. Matrices and rows are
+parts of an array of one axis. Each is given by the position of its first number, and
+its rows are contiguous. `layout` pads rows to a multiple of LANES numbers.
 
-Matrices and rows are given by their place in an array of one axis. The length of a row
-is a multiple of LANES; see `layout`.
+A matrix product is computed in blocks of ROWS rows and two vectors of columns. While
+the inner index runs, the block's sums stay in the processor's registers. Each vector
+that is loaded from the right matrix is used for all rows, and each number from the left
+matrix for both vectors. LLVM vectorises plain loops, but does not form such blocks. A
+BLAS without a kernel for the processor reaches half of this speed.
+
+In the functions that emit code, `builder` is llvmlite's IRBuilder, and the other
+arguments are LLVM values or pointers. The instructions run when the compiled loop runs.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,17 +31,21 @@ NUMBER, INDEX = ir.DoubleType(), ir.IntType(64)
 WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
 LANES, ROWS = (8, 8) if WIDE else (4, 4)  # AVX2 has half the registers of AVX-512
 VECTOR = ir.VectorType(NUMBER, LANES)
-FLAGS = ("contract",)  # a product that is added is rounded once
+FLAGS = ("contract",)  # allows a fused multiply-add, which rounds once
 
 
 def _add_times(builder: Any, total: Any, a: Any, b: Any) -> None:
-    """Add a product to the variable `total`."""
+    """Emit total += a * b, where `total` is a pointer to a variable."""
     product = builder.fmul(a, b, flags=FLAGS)
     builder.store(builder.fadd(builder.load(total), product, flags=FLAGS), total)
 
 
 def _shuffle(builder: Any, a: Any, b: Any, lanes: Iterable[int]) -> Any:
-    """Return lanes of two vectors; those of `b` are numbered from LANES on."""
+    """Return a vector of chosen lanes of two vectors.
+
+    Lanes 0 to LANES - 1 are the numbers of `a`, lanes LANES to 2 LANES - 1 those of
+    `b`.
+    """
     mask = ir.VectorType(ir.IntType(32), LANES)(list(lanes))
     return builder.shuffle_vector(a, b, mask)
 
@@ -49,27 +58,32 @@ def everywhere(builder: Any, number: Any) -> Any:
 
 
 def load(builder: Any, numbers: Any, place: Any, kind: ir.Type = VECTOR) -> Any:
-    """Load a vector, or a number, from a place in an array."""
+    """Emit the load of a vector that begins at numbers[place], or of another `kind`."""
     pointer = builder.gep(numbers, [place])
     return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=8)
 
 
 def store(builder: Any, vector: Any, numbers: Any, place: Any) -> None:
-    """Store a vector at a place in an array."""
+    """Emit the store of a vector to numbers[place] and the following numbers."""
     pointer = builder.gep(numbers, [place])
     builder.store(vector, builder.bitcast(pointer, VECTOR.as_pointer()), align=8)
 
 
 def vectors(builder: Any, length: Any) -> Any:
-    """Return a context manager that loops over vectors; it yields (first place, _)."""
+    """Return a context manager that emits a loop over the vectors of a row.
+
+    Instructions inside the context are the body of the loop. The context manager yields
+    (j, _), where the LLVM value j runs over 0, LANES, 2 LANES, .. below `length`.
+    """
     return cgutils.for_range_slice(builder, INDEX(0), length, INDEX(LANES), INDEX)
 
 
 def writes(code: Callable) -> Any:
-    """Make a numba intrinsic without a result.
+    """Make a function for compiled code, a numba intrinsic, that returns nothing.
 
-    `code` emits its LLVM instructions. It receives the builder and the arguments, an
-    array as the pointer to its data.
+    `code` (builder, *arguments) emits the function's LLVM instructions. The compiled
+    function has the arguments of `code` without the builder. An array among them is
+    passed to `code` as the pointer to its data.
     """
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -91,7 +105,10 @@ def writes(code: Callable) -> Any:
 
 
 def _block(rows: int, vectors: int) -> Any:
-    """Make the intrinsic that computes one block of a product."""
+    """Make the compiled function that computes one block of a matrix product.
+
+    The block has `rows` rows and `vectors` vectors of columns.
+    """
 
     def code(
         builder: Any,
@@ -105,10 +122,11 @@ def _block(rows: int, vectors: int) -> Any:
         out: Any,
         to: Any,
     ) -> None:
-        """Set out[to + r width + j] to a sum over m.
+        """Emit the block for the left matrix at work[x] and the right at numbers[y].
 
-        The sum is numbers[start + j] + sum over m < length of work[x + r length + m]
-        numbers[y + m width + j], for r < rows and j < vectors * LANES.
+        For all r < rows and j < vectors * LANES, the instructions set
+        out[to + r width + j] to numbers[start + j] plus the sum over m < length of
+        work[x + r length + m] numbers[y + m width + j].
         """
         columns = [INDEX(v * LANES) for v in range(vectors)]
         lines = [builder.add(x, builder.mul(length, INDEX(r))) for r in range(rows)]
@@ -131,12 +149,19 @@ def _block(rows: int, vectors: int) -> Any:
 
 
 def _multiply(add: bool) -> Any:
-    """Make the intrinsic that multiplies two rows, and adds the result if `add`."""
+    """Make the compiled function that multiplies two rows elementwise.
+
+    The function adds the product to the row `out` if `add` is true. Otherwise it
+    overwrites the row.
+    """
 
     def code(
         builder: Any, work: Any, x: Any, y: Any, weight: Any, out: Any, width: Any
     ) -> None:
-        """Set work[out + j] to weight * work[x + j] * work[y + j] for j < width."""
+        """Emit work[out + j] = weight * work[x + j] * work[y + j] for all j < width.
+
+        If `add` is true, emit += instead of =.
+        """
         weights = everywhere(builder, weight)
         with vectors(builder, width) as (j, _):
             left, right, to = (builder.add(place, j) for place in (x, y, out))
@@ -150,7 +175,10 @@ def _multiply(add: bool) -> Any:
 
 
 def _lane_sums(builder: Any, vectors: list) -> Any:
-    """Return a vector that holds the sum over the lanes of each of LANES vectors."""
+    """Return a vector whose lane i is the sum over the lanes of vectors[i].
+
+    `vectors` holds LANES vectors.
+    """
     even, odd = range(0, 2 * LANES, 2), range(1, 2 * LANES, 2)
     while (
         len(vectors) > 1
@@ -176,11 +204,10 @@ def dots(
     to: Any,
     count: Any,
 ) -> None:
-    """Add dot products of rows to out[to + i] for i < count.
+    """Add `weight` times a dot product of two rows to out[to + i] for all i < count.
 
     The rows begin at work[x + i x_step] and work[y + i y_step] and have `units`
-    numbers. The products are multiplied by `weight`. Rows are read for all i < LANES;
-    0 is added from out[to + count] on.
+    numbers. For count <= i < LANES, rows are read too, but 0 is added to out[to + i].
     """
     zero = VECTOR([0.0] * LANES)
     sums = [cgutils.alloca_once_value(builder, zero) for _ in range(LANES)]
@@ -201,7 +228,7 @@ def dots(
 
 
 def _as_address(context: Any, array: Any) -> Any:
-    """Return numba's signature and code of the address of an array's data."""
+    """Return numba's signature of `_address`, and the function that emits its code."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(array)(context, builder, arguments[0]).data
@@ -210,14 +237,15 @@ def _as_address(context: Any, array: Any) -> Any:
     return types.int64(array), code
 
 
+# _address(array) is the address of the array's first number in memory.
 _address: Any = intrinsic(_as_address)
 
 
 @inner
 def aligned(numbers: Floats) -> int:
-    """Return the number of elements to skip at the beginning of an array.
+    """Return how many numbers to skip so that the next one is aligned to a vector.
 
-    After these, no vector lies across two cache lines.
+    No vector after this number lies across two cache lines.
     """
     return (-_address(numbers) // 8) % LANES
 
@@ -242,20 +270,23 @@ def product(
     out: Floats,
     to: int,
 ) -> None:
-    """Multiply two matrices, and add a row.
+    """Multiply two matrices, and add the same row to each row of the product.
 
     Parameters
     ----------
     work, x : array of float64, int
-        The left matrix (rows, length) and its place.
+        The left matrix, of shape (rows, length), begins at work[x].
+    rows, length : int
     numbers, y : array of float64, int
-        The right matrix (length, width) and its place.
+        The right matrix, of shape (length, width), begins at numbers[y].
     start : int
-        The place in `numbers` of the row (width,) that is added to each row.
+        The row (width,) that is added begins at numbers[start].
+    width : int
+        A multiple of LANES.
     out, to : array of float64, int
-        The result (rows, width) and its place.
+        The result, of shape (rows, width), is written from out[to] on.
     """
-    # A function for the loops of each size of block takes a third longer to compile.
+    # Separate functions for the three loops would take a third longer to compile.
     whole, j = rows - rows % ROWS, 0
     while j < width:
         wide = width - j >= 2 * LANES
