@@ -2,8 +2,8 @@
 
 A program is a list of products of rows for one hidden layer; see `program`. The tests
 compare the compiled loop (`compiled.interpreter`) with this module. `compilation` uses
-this module if numba is not installed, if an activation is an `activations.Custom`, or if
-the compiled loop meets a number that is not finite.
+this module if numba is not installed, if an activation is an `activations.Custom`, or
+if the compiled loop meets a number that is not finite.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from paperlib.taylor.program import ONWARD, Program, Request, programs
 
 # The largest number of dot products in one record. Any number gives correct results.
 RUN = 8
-# {row number: row} of one layer. A row has shape (n, units) for n centres and the number
-# of neurons, or (1, units) if it is the same at all centres.
+# {row number: row} of one layer. A row has shape (n, units) for n centres and the
+# number of neurons, or (1, units) if it is the same at all centres.
 Rows: TypeAlias = dict[int, Floats]
 
 

@@ -35,33 +35,34 @@ LARGE = 2**17  # Eight centres with this many numbers each do not fit into the c
 # The table consists of one record HEAD, a LAYER for each hidden layer, a GROUP for each
 # group of neurons, and records PRODUCT and DOT (see `program`).
 #
-# HEAD: order, dim, outputs, entries, gradients, columns, directions, received, adjoints,
-# own_rows, rows and depth are sizes, as in `Program`, `Layout` and `MLP`. `constants` is
-# the number of constant directions. `own_size`, `shared_size` and `onward_size` are the
-# numbers that one centre needs in `work` for the own rows, the shared rows, and the rows
-# that are passed to another layer. `keep` is 1 if the own rows of every layer are kept
-# for the downward pass, and 0 if the next layer overwrites them. `constant`, `last` and
-# `zeros` are the positions in `numbers` of the derivatives along constant directions,
-# of the output's weights, and of zeros in place of a bias. `direction`, `gradient`,
-# `layer`, `groups`, `product` and `dot` are the positions in the table at which
-# `Program.direction_rows`, `Program.gradients` and the records of each kind begin.
+# HEAD: order, dim, outputs, entries, gradients, columns, directions, received,
+# adjoints, own_rows, rows and depth are sizes, as in `Program`, `Layout` and `MLP`.
+# `constants` is the number of constant directions. `own_size`, `shared_size` and
+# `onward_size` are the numbers that one centre needs in `work` for the own rows, the
+# shared rows, and the rows that are passed to another layer. `keep` is 1 if the own
+# rows of every layer are kept for the downward pass, and 0 if the next layer overwrites
+# them. `constant`, `last` and `zeros` are the positions in `numbers` of the derivatives
+# along constant directions, of the output's weights, and of zeros in place of a bias.
+# `direction`, `gradient`, `layer`, `groups`, `product` and `dot` are the positions in
+# the table at which `Program.direction_rows`, `Program.gradients` and the records of
+# each kind begin.
 HEAD = record(
     "order dim outputs entries gradients columns directions constants received"
     " adjoints own_rows rows depth own_size shared_size onward_size keep constant"
     " last zeros direction gradient layer groups product dot"
 )
-# LAYER: `below` and `above` are the padded numbers of neurons of the layer before and of
-# this layer. `forward`, `bias` and `backward` are the positions in `numbers` of the
-# transposed weights, the biases and the weights. `group`, `up`, `down` and `dot` are the
-# numbers of the first records of the layer, and `groups`, `ups`, `downs` and `dots` are
-# the numbers of its records.
+# LAYER: `below` and `above` are the padded numbers of neurons of the layer before and
+# of this layer. `forward`, `bias` and `backward` are the positions in `numbers` of the
+# transposed weights, the biases and the weights. `group`, `up`, `down` and `dot` are
+# the numbers of the first records of the layer, and `groups`, `ups`, `downs` and `dots`
+# are the numbers of its records.
 LAYER = record(
     "below above forward bias backward group groups up ups down downs dot dots"
 )
-# GROUP: `begin` is the first column of the group in a row of the layer, and `length` its
-# padded number of neurons. The `products` products from number `product` on compute the
-# derivatives of the base function from the second on. `code` is the number of the base
-# in CODES, and `parameter` its parameter.
+# GROUP: `begin` is the first column of the group in a row of the layer, and `length`
+# its padded number of neurons. The `products` products from number `product` on compute
+# the derivatives of the base function from the second on. `code` is the number of the
+# base in CODES, and `parameter` its parameter.
 GROUP = record("begin length product products code", "parameter")
 
 
