@@ -1,9 +1,16 @@
 """Compile a request for one network, and evaluate it at any centres.
 
-Three methods give the same numbers to rounding. A program is executed by the compiled
-loop (`compiled.interpreter`), or by NumPy (`executor`) if numba is not installed or an
-activation is `Custom`. Large whole tensors are matrix products (`centroid`), with or
-without numba.
+A *request* lists the derivatives that a caller wants: the tensor of all derivatives of
+one order, some partial derivatives, gradients, or a Laplacian. A *centre* is a point at
+which they are computed. Three methods compute them, with equal results up to rounding:
+
+- The compiled loop (`compiled.interpreter`) executes a program, which is a list of
+  products (see `program`). It needs numba, and activations other than
+  `activations.Custom`.
+- NumPy executes the same program (`executor`), if the compiled loop is not available or
+  meets a number that is not finite.
+- Matrix products (`centroid`) compute whole tensors: those that are large, and all of
+  them where the compiled loop is not available.
 """
 
 from __future__ import annotations
@@ -38,31 +45,36 @@ from paperlib.taylor.symmetric import entries
 if TYPE_CHECKING:
     from paperlib.taylor.compiled.layout import Layout
 
-# entries times 2^order. The program of a larger tensor takes over a second to write.
+# The largest tensor with a program, as its packed entries times 2^order. The program of
+# a larger tensor takes over a second to write.
 LONGEST = 2**19
-MAX_CACHED, MAX_CACHED_BYTES = 64, 2**27  # requests of one network
-CHUNK_BYTES = 2**21
-BEYOND = 8  # numbers past the results: the loop adds zeros to a vector of them
+MAX_CACHED, MAX_CACHED_BYTES = 64, 2**27  # compiled requests of one network
+CHUNK_BYTES = 2**21  # rows of the centres that NumPy computes together
+# Numbers of the result array past the results. The compiled loop writes whole vectors,
+# so it may add zeros to these.
+BEYOND = 8
 NO_NUMBERS: Floats = np.zeros(0)
 FLOAT = np.dtype(np.float64)
 
 
 class Prepared(NamedTuple):
-    """A compiled request.
+    """A compiled request: everything that does not depend on the centres.
 
-    It does not refer to the network, so that the cache does not keep networks alive.
+    It does not refer to the network. The cache `_prepared` therefore does not prevent
+    the deletion of a network.
 
     Attributes
     ----------
     request : Derivatives, Laplacian or None
-        The request of a program; None for matrix products.
+        The request for which programs are written. None stands for matrix products.
     slopes : ndarray of float64, shape (constant directions, units)
-        The derivative of the first layer's z along each direction that is the same at
-        all centres.
+        The derivative of the first layer's pre-activations along each constant
+        direction, that is, one that is the same at all centres. `units` is the number
+        of neurons of the first layer.
     layout : Layout or None
-        The arguments of the compiled loop; None if another method is used.
-    names : dict
-        The names of the directions that are given at each centre, as keys.
+        The arguments of the compiled loop. None if another method is used.
+    names : dict of {str: None}
+        The names of the directions that the caller gives for each centre, as keys.
     """
 
     request: Request | None
@@ -79,7 +91,8 @@ _lock = Lock()
 def _compiled_loop() -> Callable[..., bool] | None:
     """Return the compiled loop. Return None if numba is missing or does not compile it.
 
-    numba does not compile the loop if its internals have changed; a warning reports it.
+    The loop uses internals of numba, which another version may have changed. If numba
+    does not compile the loop, a RuntimeWarning reports the error.
     """
     if numba() is None:
         return None
@@ -102,9 +115,11 @@ def _compiled_loop() -> Callable[..., bool] | None:
 
 
 def prepare(mlp: MLP, key: Key) -> Prepared:
-    """Return the compiled request of a network.
+    """Return a compiled request of a network.
 
-    It is compiled at the first call and cached while the network lives.
+    The request is compiled at the first call, and cached until the network is deleted.
+    At most MAX_CACHED requests or MAX_CACHED_BYTES bytes are cached for each network.
+    The oldest request is removed first.
     """
     cached = _prepared.get(mlp)
     if cached is None:
@@ -131,7 +146,9 @@ def _nbytes(prepared: Prepared) -> int:
 def _prepare(mlp: MLP, key: Key) -> Prepared:
     """Choose the method for a request of a network with a hidden layer, and prepare it.
 
-    A whole tensor without the compiled loop is computed by matrix products.
+    An integer `key` requests the whole tensor of this order. Matrix products compute it
+    if the compiled loop is not available, the order is 0, or the tensor exceeds
+    LONGEST. All other requests have a program.
     """
     compiled = _compiled_loop() is not None
     matrix_products = Prepared(None, NO_NUMBERS, None, {})
@@ -153,7 +170,7 @@ def _prepare(mlp: MLP, key: Key) -> Prepared:
 def evaluate(
     mlp: MLP, key: Key, prepared: Prepared, at: Floats, vectors: Sequence[Floats] = ()
 ) -> Floats:
-    """Return a result other than a whole tensor at a batch of centres.
+    """Return the derivatives of a request, other than a whole tensor, at centres.
 
     Parameters
     ----------
@@ -162,9 +179,9 @@ def evaluate(
     key : tuple of tuple, or LaplacianKey
         The request.
     prepared : Prepared
-        The result of `prepare` for the network and the request.
+        The result of `prepare(mlp, key)`.
     at : ndarray of float64, shape (..., dim)
-        The centres.
+        The centres. They need not be finite.
     vectors : sequence of ndarray of float64, each of shape (..., dim)
         The directions of the request, in the order of `prepared.names`. They broadcast
         with `at`.
@@ -172,13 +189,17 @@ def evaluate(
     Returns
     -------
     ndarray of float64
-        Derivatives (..., [outputs,] tuples), gradients (..., [outputs,] tuples, dim) or
-        Laplacians (..., [outputs]).
+        With one derivative for each tuple of `key`, the shape is (..., [outputs,]
+        tuples). If the tuples have a `...`, which requests gradients, it is
+        (..., [outputs,] tuples, dim). For a Laplacian it is (..., [outputs]). The axis
+        [outputs] is absent if the network has one output.
 
     Raises
     ------
     ValueError
-        If a neuron sits at a kink, a result overflows float64, or memory is short.
+        If the shapes do not broadcast, a number in `at` or `vectors` is not finite, a
+        result overflows float64, more memory is needed than is free, or a neuron's
+        pre-activation is 0 where its activation has a kink (order 2 or higher).
     """
     arrays = at, *vectors
     if vectors and {vector.shape for vector in vectors} != {at.shape}:
@@ -206,7 +227,10 @@ def evaluate(
 
 
 def _broadcast(at: Floats, vectors: Sequence[Floats]) -> list[Floats]:
-    """Return centres and directions in one shape."""
+    """Broadcast centres and directions to one shape; return [at, *vectors].
+
+    Raise a ValueError if the shapes do not broadcast.
+    """
     shapes = [vector.shape for vector in vectors]
     try:
         full = np.broadcast_shapes(at.shape, *shapes)
@@ -219,9 +243,31 @@ def _broadcast(at: Floats, vectors: Sequence[Floats]) -> list[Floats]:
 
 
 def tensor(mlp: MLP, order: int, prepared: Prepared, at: Floats) -> Floats:
-    """Return the packed tensors of an order, of shape (C, ..., [outputs]).
+    """Return the packed tensors of all derivatives of one order at centres.
 
-    `prepared` is the result of `prepare(mlp, order)`. The shape of `at` is (..., dim).
+    Parameters
+    ----------
+    mlp : MLP
+        The network.
+    order : int
+        The order.
+    prepared : Prepared
+        The result of `prepare(mlp, order)`.
+    at : ndarray of float64, shape (..., dim)
+        The centres. They need not be finite.
+
+    Returns
+    -------
+    ndarray of float64, shape (entries, ..., [outputs])
+        The entries with sorted indices, see `symmetric`. The axis [outputs] is absent
+        if the network has one output.
+
+    Raises
+    ------
+    ValueError
+        If a centre is not finite, a derivative overflows float64, more memory is needed
+        than is free, or a neuron's pre-activation is 0 where its activation has a kink
+        (order 2 or higher).
     """
     layout = prepared.layout
     out = _run_loop(layout, _flat(at), NO_NUMBERS)
@@ -240,9 +286,10 @@ def tensor(mlp: MLP, order: int, prepared: Prepared, at: Floats) -> Floats:
 
 
 def whole(mlp: MLP, order: int, at: Floats) -> Floats:
-    """Return the packed tensors of an order without a program.
+    """Return the packed tensors of all derivatives of one order by matrix products.
 
-    They have the same bits whether numba is installed or not.
+    The shapes are (..., dim) for `at` and (entries, ..., [outputs]) for the result. The
+    centres must be finite. The result has the same bits with and without numba.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         if order == 0:
@@ -257,13 +304,15 @@ def whole(mlp: MLP, order: int, at: Floats) -> Floats:
 
 
 def _memory(nbytes: int) -> None:
+    """Raise a ValueError if `nbytes` bytes are more than the free memory."""
     validation.memory("at", nbytes, "take fewer centres")
 
 
 def _flat(array: Floats) -> Floats:
-    """Return an array as the loop takes it: aligned native float64, one axis.
+    """Return the numbers of an array in the form that the compiled loop needs.
 
-    The numbers are copied only if the array is not of this kind.
+    This is an aligned, contiguous, writable array of native float64 with one axis. The
+    numbers are copied only if the given array does not have these properties.
     """
     if array.flags.carray and array.dtype is FLOAT:
         return array.reshape(-1)
@@ -272,7 +321,10 @@ def _flat(array: Floats) -> Floats:
 
 
 def _flat_vectors(vectors: Sequence[Floats]) -> Floats:
-    """Return arrays of one shape, one after the other, as `_flat` does."""
+    """Return the numbers of several arrays, one array after another, with one axis.
+
+    All arrays have the same shape. The result has the properties that `_flat` returns.
+    """
     if len(vectors) == 1:
         return _flat(vectors[0])
     if not vectors:
@@ -284,10 +336,24 @@ def _flat_vectors(vectors: Sequence[Floats]) -> Floats:
 def _run_loop(
     layout: Layout | None, points: Floats, directions: Floats
 ) -> Floats | None:
-    """Run the compiled loop; return its results for `_parts`.
+    """Run the compiled loop at n centres, and return its results.
 
-    Return None without a compiled loop, or if a neuron sits at a kink or a number is
-    not finite.
+    Parameters
+    ----------
+    layout : Layout or None
+        The arguments of the loop that do not depend on the centres.
+    points : ndarray of float64, shape (n * dim,)
+        The centres.
+    directions : ndarray of float64, shape (given * n * dim,)
+        The directions that the caller gives for each centre; `given` is their number.
+
+    Returns
+    -------
+    ndarray of float64, shape (n * layout.results + BEYOND,), or None
+        The results, which `_parts` divides into derivatives and gradients. None if
+        there is no layout or no compiled loop, or if a number is not finite: a centre,
+        an overflow, or a derivative at the kink of an activation. The caller then uses
+        NumPy, which raises the error.
     """
     run = _compiled_loop()
     if layout is None or run is None:
@@ -303,10 +369,12 @@ def _run_loop(
 
 
 def _parts(layout: Any, out: Floats, count: int) -> tuple[Floats, Floats]:
-    """Return views of the results of the loop at `count` centres.
+    """Divide the results of the compiled loop, `out`, into two views.
 
-    These are the derivatives (outputs, n, entries) and the gradients (outputs,
-    gradients, n, columns).
+    The first view, (outputs, count, entries), has the derivatives. The second,
+    (outputs, gradients, count, columns), has the gradients; `columns` is the number of
+    inputs, padded to whole vectors. `count` is the number of centres. Without gradients
+    the second array has no numbers.
     """
     end = layout.outputs * count * layout.entries
     values = out[:end].reshape(layout.outputs, count, layout.entries)
@@ -319,10 +387,33 @@ def _parts(layout: Any, out: Floats, count: int) -> tuple[Floats, Floats]:
 def _run_numpy(
     mlp: MLP, prepared: Prepared, points: Floats, directions: Floats
 ) -> tuple[Floats, Floats]:
-    """Return the results of `_parts` by NumPy.
+    """Execute the program with NumPy, and return the derivatives and the gradients.
 
-    `points` has the shape (n, dim), `directions` the shape (given, n, dim). Chunks of
-    centres fit into the processor's cache.
+    The centres are processed in chunks whose rows fit into the processor's cache.
+
+    Parameters
+    ----------
+    mlp : MLP
+        The network.
+    prepared : Prepared
+        A request with a program.
+    points : ndarray of float64, shape (n, dim)
+        The centres.
+    directions : ndarray of float64, shape (given, n, dim)
+        The directions that the caller gives for each centre; `given` is their number.
+
+    Returns
+    -------
+    values : ndarray of float64, shape (outputs, n, entries)
+        The derivatives.
+    gradients : ndarray of float64, shape (outputs, gradients, n, dim)
+        The gradients.
+
+    Raises
+    ------
+    ValueError
+        If a result overflows float64, more memory is needed than is free, or a neuron's
+        pre-activation is 0 where its activation has a kink (order 2 or higher).
     """
     assert prepared.request is not None, "only whole tensors have no program"
     mlp = with_hidden_layer(mlp)
@@ -346,16 +437,19 @@ def _run_numpy(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Compiled:
-    """The derivatives of one request as a function of the centre; see `compile`.
+    """A function of the centre that returns the derivatives of one request.
 
-    Threads may share it. It is pickled as its network and its request.
+    `compile` returns such an object. Several threads may call it at the same time. A
+    pickle contains only the network and the request, which is compiled again on
+    loading.
 
     Attributes
     ----------
     mlp : MLP
         The network.
     request : int, tuple of tuple, or LaplacianKey
-        The checked request.
+        The checked request. An integer is the order of a whole tensor, a tuple has the
+        indices of each derivative, and a LaplacianKey stands for a Laplacian.
     """
 
     mlp: MLP
@@ -370,11 +464,14 @@ class Compiled:
 
     @property
     def method(self) -> str:
-        """Return 'compiled loop', 'NumPy program' or 'matrix products'.
+        """Return the name of the method that computes the derivatives.
 
         Returns
         -------
         str
+            'compiled loop' (numba), 'NumPy program' (the same products with NumPy), or
+            'matrix products' (whole tensors only). A call of a compiled loop that meets
+            a number that is not finite is repeated with NumPy.
 
         Examples
         --------
@@ -387,29 +484,34 @@ class Compiled:
         return "NumPy program" if self._prepared.request else "matrix products"
 
     def __call__(self, at: ArrayLike, **directions: ArrayLike) -> Floats:
-        """Return the derivatives at centres.
+        """Return the derivatives at one centre or at a batch of centres.
 
         Parameters
         ----------
         at : array_like of float, shape (..., dim)
-            The centre, or a batch of centres.
+            The centre, or a batch of centres. `dim` is the number of inputs.
         **directions : array_like of float, shape (..., dim)
-            The directions that the request names. They broadcast with `at`.
+            One array for each name in the request. They broadcast with `at`.
 
         Returns
         -------
         ndarray of float64
-            Packed tensors (C, ..., [outputs]), chosen derivatives (..., [outputs,]
-            tuples), gradients (..., [outputs,] tuples, dim), or Laplacians (...,
-            [outputs]).
+            The shape depends on the request. For an order n it is (entries, ...,
+            [outputs]) with the C(dim + n - 1, n) entries of a packed tensor. For a
+            sequence of tuples it is (..., [outputs,] tuples), with one derivative for
+            each tuple, or (..., [outputs,] tuples, dim) if the tuples have a `...`. For
+            a Laplacian it is (..., [outputs]). The dots stand for the axes of the batch
+            of centres. The axis [outputs] is absent if the network has one output.
 
         Raises
         ------
         TypeError
-            If the directions are not those of the request.
+            If the names of the directions are not those in the request, or an array
+            does not hold real numbers.
         ValueError
-            If an array has another shape or is not finite, a neuron sits at a kink
-            (order 2 or higher), or a result overflows float64.
+            If an array has another shape or is not finite, a result overflows float64,
+            more memory is needed than is free, or a neuron's pre-activation is 0 where
+            its activation has a kink, as relu has at 0 (order 2 or higher).
 
         Examples
         --------
@@ -433,18 +535,22 @@ class Compiled:
 
 
 def centres(mlp: MLP, at: ArrayLike | None) -> Floats:
-    """Return the centres as an array (..., dim); the origin if `at` is None.
+    """Return the centres as a float64 array (..., dim), the origin if `at` is None.
 
-    See `array` for the checks.
+    A float64 array is not checked for finite numbers, because `evaluate` and `tensor`
+    check them. Raise a TypeError if `mlp` is not an MLP or `at` does not hold real
+    numbers, and a ValueError if the last axis of `at` is not `mlp.dim` long.
     """
     validation.instance("mlp", mlp, MLP)
     return np.zeros(mlp.dim) if at is None else array("at", at, mlp.dim)
 
 
 def array(name: str, value: Any, dim: int) -> Floats:
-    """Return a float64 array (..., dim).
+    """Return the argument `name` as a float64 array of shape (..., dim).
 
-    A float64 array is not checked for finite numbers, because the loop does that.
+    A float64 array is not checked for finite numbers, because `evaluate` and `tensor`
+    check them. All other arguments are checked. Raise a TypeError or a ValueError if
+    the argument does not hold real numbers or has another shape.
     """
     if (
         type(value) is np.ndarray
@@ -458,52 +564,78 @@ def array(name: str, value: Any, dim: int) -> Floats:
 
 
 def _compile_key(mlp: MLP, key: Key) -> Compiled:
+    """Return the compiled function of a checked request."""
     return Compiled(mlp, key, prepare(mlp, key))
 
 
 def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled:
     """Return a function of the centre that computes derivatives of a network.
 
-    The part of the work that does not depend on the centre is done here: the products
-    of the centroid rule are written as a program, which a compiled loop executes at
-    each call. A whole tensor of order 3 of a small network then takes microseconds. The
-    results are those of the plain functions to rounding. The plain functions cache
-    their compiled requests while the network lives.
+    Work that does not depend on the centre is done here: the products from which the
+    derivatives are computed are listed once, and each call of the result executes the
+    list. With numba a call takes microseconds for a small network, for example for all
+    derivatives of order 3.
+
+    `derivative_tensor`, `partial_derivatives`, `mixed_derivative`, `hvp`, `laplacian`
+    and `bilaplacian` return the same numbers up to rounding. They cache the requests
+    that they compile until the network is deleted, so that a second call is fast too.
 
     Parameters
     ----------
     mlp : MLP
         The network.
     request : int, sequence of tuple, 'laplacian' or 'bilaplacian'
-        An integer from 0 to 20 requests the tensor of all derivatives of that order, as
-        in `derivative_tensor`. A sequence requests one derivative for each tuple, with
-        1 to 20 entries and at most ten different ones. The number of an input stands
-        for the derivative by that input, a name such as 'v' for the derivative along a
-        direction given at each call, and one `...` for the gradient of the derivative
-        that the other entries request. Either all tuples have a `...` or none.
+        An integer n from 0 to 20 requests the tensor of all derivatives of order n. A
+        sequence requests one derivative for each tuple. The entries of a tuple are
+        numbers and names: i stands for the derivative with respect to input i, from 0,
+        and a name such as 'v' for the derivative along a direction v, which is given at
+        each call. A tuple may have one `...`, which requests the gradient of the
+        derivative that its other entries describe. Either all tuples have a `...` or
+        none has one. A tuple has 1 to 20 entries. The product of (count + 1) over its
+        different entries other than `...` must be at most 1024. Ten different entries
+        are allowed, or five different entries three times each.
     metric : array_like of float, shape (dim,) or (dim, dim), optional
-        The weights of second derivatives in a Laplacian; see `laplacian`.
+        Only for 'laplacian': the weights g_i of the second derivatives d^2 f / d x_i^2,
+        or the weights g_ij of d^2 f / d x_i d x_j. The default is the unit matrix.
 
     Returns
     -------
     Compiled
-        A function f(at, v=.., ..) of centres and directions (..., dim). It returns
-        packed tensors (C, ..., [outputs]), chosen derivatives (..., [outputs,] tuples),
-        gradients (..., [outputs,] tuples, dim), or Laplacians (..., [outputs]).
+        A function f(at, v=.., ..). `at` is a centre or a batch of centres of shape
+        (..., dim). Each named direction is an array that broadcasts with `at`. The
+        result is an array of shape
+
+        - (entries, ..., [outputs]) for an order n: the C(dim + n - 1, n) entries of a
+          packed tensor (see `SymmetricTensor`), with C for the binomial coefficient,
+        - (..., [outputs,] tuples) for a sequence of tuples,
+        - (..., [outputs,] tuples, dim) for a sequence of tuples with a `...`,
+        - (..., [outputs]) for a Laplacian.
+
+        The axis [outputs] is absent if the network has one output.
 
     Raises
     ------
-    TypeError, ValueError
-        If the request has another form, or an index is not an input.
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If a number or a string in `request` is not allowed, `metric` has another shape
+        or is given for another request than 'laplacian', or more memory is needed than
+        is free.
 
     Notes
     -----
-    The result's `method` is 'compiled loop' with numba, for all activations except
-    `Custom`. Otherwise it is 'NumPy program', which is ten to a hundred times slower
-    for small networks. Large whole tensors (from about 64 inputs at order 3, 16 at
-    order 5) and all whole tensors without numba are 'matrix products'. The first
-    request in a process loads the compiled loop in a fifth of a second; the first on a
-    machine compiles it in two seconds.
+    The result's `method` is the name of the method that computes the derivatives:
+
+    - 'compiled loop' if numba is installed and no activation is an
+      `activations.Custom`.
+    - 'NumPy program' otherwise. It is ten to a hundred times slower for small networks.
+    - 'matrix products' for a tensor of order 0 or of more than 2^19 / 2^n packed
+      entries, which are more than 72 inputs at order n = 3 and more than 16 at order 5.
+      It is also used for all other tensors where 'compiled loop' is not available.
+
+    numba compiles the loop at the first request on a machine, which takes about two
+    seconds. The first request in every later process loads it, which takes about a
+    fifth of a second.
 
     Examples
     --------

@@ -1,4 +1,11 @@
-"""Check the requests of users, and write them in terms of numbered directions."""
+"""Check the requests of users, and translate them to numbered directions.
+
+A user requests derivatives with respect to inputs and along named directions, or a
+Laplacian with a metric. The checked request is called a key. A *direction* of a program
+(see `program`) has a number instead of a name. A direction is constant if it is the
+same at all centres, such as the unit vector of an input. Otherwise the user gives it
+for each centre.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,17 +22,26 @@ from paperlib._support.validation import Floats
 from paperlib.networks.mlp import MLP
 from paperlib.taylor.program import Derivatives, Laplacian, Request
 
-BYTES_OF_PAIR = 1000  # of directions, in the program of a bilaplacian
-MAX_SUB_INDICES = 1024  # of one multi-index: ten entries that all differ
+BYTES_OF_PAIR = 1000  # of a bilaplacian's program, for each pair of directions
+# The largest number of sub-tuples of one tuple. Ten entries that all differ have 2^10.
+MAX_SUB_INDICES = 1024
 
 Index: TypeAlias = tuple[int | str | EllipsisType, ...]
 
 
 @dataclass(frozen=True)
 class LaplacianKey:
-    """The Laplacian (power 1) or bilaplacian (power 2).
+    """The request for a Laplacian or a bilaplacian.
 
-    A metric of one or two axes is held as bytes, so that the key is hashable.
+    Parameters
+    ----------
+    power : int
+        1 for the Laplacian, 2 for the bilaplacian.
+    metric : bytes or None
+        The float64 weights of the second derivatives as bytes, so that the key is
+        hashable. None stands for the unit matrix.
+    axes : int
+        The number of axes of the metric: 1 for weights g_i, 2 for weights g_ij.
     """
 
     power: int
@@ -37,13 +53,19 @@ class LaplacianKey:
         return name if self.metric is None else f"{name}, metric of {self.axes} axes"
 
 
-# A request in the words of users. An integer is the whole tensor of that order.
+# The checked request of a user: the order of a whole tensor, or a tuple for each
+# derivative, or a Laplacian
 Key: TypeAlias = int | tuple[Index, ...] | LaplacianKey
-Translation: TypeAlias = tuple[Request, Floats, tuple[str, ...]]  # see `translate`
+# (request, slopes, names), the result of `translate`
+Translation: TypeAlias = tuple[Request, Floats, tuple[str, ...]]
 
 
 def with_hidden_layer(mlp: MLP) -> MLP:
-    """Return the network, with a linear hidden layer if it has none."""
+    """Return a network with at least one hidden layer.
+
+    A network without hidden layers is given a linear one, which does not change its
+    outputs. Any other network is returned itself.
+    """
     if mlp.depth:
         return mlp
     identity, zeros = np.eye(mlp.outputs), np.zeros(mlp.outputs)
@@ -51,24 +73,31 @@ def with_hidden_layer(mlp: MLP) -> MLP:
 
 
 def translate(mlp: MLP, key: Key) -> Translation:
-    """Return the request of a program for one network, and its directions.
+    """Translate a user's request for one network to numbered directions.
 
     Parameters
     ----------
     mlp : MLP
         A network with at least one hidden layer.
     key : int, tuple of tuple, or LaplacianKey
-        The checked request of a user.
+        The checked request: an integer for a whole tensor of this order, a tuple for
+        each derivative, or a Laplacian.
 
     Returns
     -------
     request : Derivatives or Laplacian
-        The same request along numbered directions: first the constant directions, then
-        the directions that are given at each centre.
+        The same request along numbered directions. The constant directions have the
+        first numbers. The directions that the user gives for each centre follow.
     slopes : ndarray of float64, shape (constant directions, units)
-        The derivative of the first layer's z along each constant direction.
+        The derivative of the first layer's pre-activations along each constant
+        direction. `units` is the number of neurons of the first layer.
     names : tuple of str
-        The names of the directions that are given at each centre.
+        The names of the directions that the user gives for each centre.
+
+    Raises
+    ------
+    ValueError
+        If the program of a bilaplacian needs more memory than is free.
     """
     weight = mlp.weights[0]
     if isinstance(key, LaplacianKey):
@@ -86,9 +115,11 @@ def translate(mlp: MLP, key: Key) -> Translation:
 
 
 def _translate_indices(key: tuple[Index, ...], input_slopes: Floats) -> Translation:
-    """Return the result of `translate` for chosen derivatives.
+    """Return the result of `translate` for a tuple of indices for each derivative.
 
-    Only the inputs that occur are directions of the program.
+    `input_slopes`, of shape (dim, units), holds the derivative of the first layer's
+    pre-activations with respect to each input. Only the inputs that occur in `key` are
+    directions of the translated request.
     """
     fixed = [[entry for entry in index if entry is not ...] for index in key]
     distinct: dict[Any, None] = dict.fromkeys(chain(*fixed))
@@ -103,10 +134,20 @@ def _translate_indices(key: tuple[Index, ...], input_slopes: Floats) -> Translat
 
 
 def _square_roots(weight: Floats, key: LaplacianKey) -> tuple[Floats, int]:
-    """Return vectors r_k and the number of plus signs: sum_k +- r_k r_k^T = W g W^T.
+    """Return the directions and signs of a Laplacian with a metric.
 
-    W is the first layer's weights, g is the metric. The vectors with a plus sign come
-    first. The vectors of each sign are at most the layer's units.
+    The Laplacian of the first layer needs W g W^T, where W is the layer's weights
+    (`weight`, of shape (units, dim)) and g is the metric of `key`. This function
+    returns vectors r_k with W g W^T = sum over k of s_k r_k r_k^T and signs s_k.
+
+    Returns
+    -------
+    roots : array of float64, shape (vectors, units)
+        The vectors r_k. There are at most `units` of each sign, and at least one vector
+        in all. It is zero if W g W^T is.
+    positive : int
+        The number of vectors with the sign +1. They come first; all others have the
+        sign -1.
     """
     vectors: Any = weight.T
     parts = [vectors]
@@ -129,7 +170,11 @@ def _square_roots(weight: Floats, key: LaplacianKey) -> tuple[Floats, int]:
 
 
 def laplacian_key(mlp: MLP, power: int, metric: ArrayLike | None) -> LaplacianKey:
-    """Return the key of a Laplacian or bilaplacian; the metric is checked."""
+    """Return the key of the Laplacian (`power` 1) or bilaplacian (`power` 2).
+
+    Raise a TypeError or a ValueError if the metric does not hold finite numbers, does
+    not have shape (dim,) or (dim, dim), or is given for a bilaplacian.
+    """
     if metric is None:
         return LaplacianKey(power)
     g = validation.real_array("metric", metric, last=mlp.dim)
@@ -147,22 +192,37 @@ def laplacian_key(mlp: MLP, power: int, metric: ArrayLike | None) -> LaplacianKe
 def check_indices(
     name: str, request: Any, dim: int, named: bool = False
 ) -> tuple[Index, ...]:
-    """Return the multi-indices of a request as a key.
+    """Check the indices of derivatives, and return them as a tuple of tuples.
 
     Parameters
     ----------
     name : str
-        The name of the argument, for messages.
+        The name of the checked argument, for messages.
     request : iterable of iterable
-        The multi-indices. Their entries are inputs from 0 to dim - 1.
+        The indices of each derivative: numbers of inputs, from 0 to dim - 1.
     dim : int
         The number of inputs.
     named : bool
-        If true, an entry may also be a direction's name, or `...` for a gradient.
+        If true, an entry may also be the name of a direction, and one entry of each
+        item may be `...`, which requests a gradient.
 
     Returns
     -------
     tuple of tuple
+
+    Raises
+    ------
+    TypeError
+        If an entry has another type.
+    ValueError
+        If there is no item, an entry is out of range, an item has no entry, more than
+        20 entries or more than 1024 different sub-tuples, or only some items have a
+        `...`.
+
+    Examples
+    --------
+    >>> check_indices("request", [["v", 2], ["v", "v"]], 3, named=True)
+    (('v', 2), ('v', 'v'))
     """
     items: list[Any] = validation.sequence(name, request)
     indices = [
@@ -179,7 +239,14 @@ def check_indices(
 
 
 def _check_index(name: str, item: Any, dim: int, named: bool) -> Index:
-    """Return one multi-index of `check_indices`."""
+    """Check the indices of one derivative, and return them as a tuple.
+
+    `name` is the name of the argument in messages, such as "indices[0]", and `dim` the
+    number of inputs. Entries are numbers of inputs. If `named` is true, they may also
+    be names of directions, and one may be `...`. Raise a TypeError or a ValueError if
+    an entry is not allowed, there are none or more than 20, or they have more than 1024
+    different sub-tuples.
+    """
     entries: list[Any] = validation.sequence(name, item)
     index = tuple(
         entry
@@ -192,11 +259,11 @@ def _check_index(name: str, item: Any, dim: int, named: bool) -> Index:
     sub_indices = prod(count + 1 for count in counts.values())
     allowed = 1 <= len(index) <= validation.TENSOR_ORDER
     if not allowed or sub_indices > MAX_SUB_INDICES or gradients > 1:
-        gradient = ", and one `...` at most" if named else ""
+        gradient = ", and at most one `...`" if named else ""
         raise ValueError(
             f"{name} = {validation.brief(item)}: must be 1 to "
             f"{validation.TENSOR_ORDER} indices, "
-            f"at most ten of them different{gradient}"
+            f"with at most {MAX_SUB_INDICES} different sub-tuples{gradient}"
         )
     return index
 

@@ -220,7 +220,7 @@ NET = network((3, 4, 1))
         (lambda: taylor.partial_derivatives(NET, [(0, -1)]), ValueError, r"indices\[0\] = -1: must be an integer from 0 to 2"),
         (lambda: taylor.partial_derivatives(NET, [(0,), ()]), ValueError, r"indices\[1\] = \(\): must be 1 to 20 indices"),
         (lambda: taylor.partial_derivatives(NET, [(0,) * 21]), ValueError, "must be 1 to 20 indices"),
-        (lambda: taylor.partial_derivatives(network((12, 2, 1)), [tuple(range(12))]), ValueError, "at most ten of them different"),
+        (lambda: taylor.partial_derivatives(network((12, 2, 1)), [tuple(range(12))]), ValueError, "with at most 1024 different sub-tuples"),
         (lambda: taylor.partial_derivatives(NET, []), ValueError, "must be one tuple or more"),
         (lambda: taylor.partial_derivatives(NET, [(0,)], [1.0]), ValueError, "at: shape"),
         (lambda: taylor.mixed_derivative(NET, []), ValueError, "directions: 0 directions; must be 1 to 10"),
