@@ -1,8 +1,12 @@
-"""Chosen partial derivatives and differential operators of a network.
+"""Single partial derivatives and differential operators of a network.
 
-No tensors are computed, and no derivatives that are not needed (see `program`). Each
-function accepts a batch of centres. The compiled request is cached for each network
-(see `compilation`), so that a loop over calls compiles once.
+The functions compute only the derivatives that a caller lists and those from which
+they follow, not tensors of all derivatives. A *centre* is a point at which derivatives
+are computed. Each function accepts one centre or a batch of centres.
+
+At the first call, the products from which the derivatives follow are listed as a
+program (see `program`). The list is cached for each network and reused by later calls
+with the same indices, metric or number of directions.
 """
 
 from collections.abc import Sequence
@@ -20,33 +24,38 @@ from paperlib.taylor.requests import Key, LaplacianKey, check_indices, laplacian
 def partial_derivatives(
     mlp: MLP, indices: Sequence[Sequence[int]], at: ArrayLike | None = None
 ) -> Floats:
-    """Return chosen partial derivatives, of one order or of several orders.
+    """Return the partial derivatives in a list, whose orders may differ.
 
-    A derivative of order n is computed from derivatives of order n/2 at most.
-    Derivatives that several results need are computed once.
+    A derivative of order n is computed from derivatives of the layers of order at most
+    n/2. Derivatives of layers that several results need are computed once.
 
     Parameters
     ----------
     mlp : MLP
         The network f.
     indices : sequence of sequence of int
-        One tuple of input numbers for each derivative. (0, 0, 2) stands for the third
-        derivative twice by x_0 and once by x_2. A tuple has 1 to 20 numbers, and at
-        most ten different ones.
+        One tuple of input numbers for each derivative. Inputs are numbered from 0.
+        (0, 0, 2) stands for the third derivative of f, twice by x_0 and once by x_2. A
+        tuple has 1 to 20 numbers. The product of (count + 1) over its different numbers
+        must be at most 1024. Ten different numbers are allowed, or five different
+        numbers three times each.
     at : array_like of float, shape (..., dim), optional
         The centre, or a batch of centres. The default is the origin.
 
     Returns
     -------
     array of float64, shape (..., [outputs,] number of tuples)
+        One derivative for each tuple, on the last axis. The dots stand for the axes of
+        the batch. The axis [outputs] is absent if the network has one output.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `at` has another shape, an index is out of range, a neuron sits at the kink
-        of its activation (order 2 or higher), or a derivative overflows float64.
+        If `at` is not finite or its last axis is not `mlp.dim` long, a tuple is not
+        allowed, a derivative overflows float64, or a neuron's pre-activation is 0 where
+        its activation has a kink, as relu has at 0 (order 2 or higher).
 
     Examples
     --------
@@ -59,36 +68,45 @@ def partial_derivatives(
 
 
 def _evaluate(mlp: MLP, key: Key, at: Floats, *directions: Floats) -> Floats:
+    """Compile the request `key`, or take it from the cache, and evaluate it."""
     return evaluate(mlp, key, prepare(mlp, key), at, directions)
 
 
 def mixed_derivative(
     mlp: MLP, directions: Sequence[ArrayLike], at: ArrayLike | None = None
 ) -> Floats:
-    """Return the derivative along several directions, D^n f(at)[v_1, .., v_n].
+    """Return the derivative along several directions, one after another.
 
-    If all directions are the same, `directional_derivatives` takes less time.
+    The derivative of a network f along the directions v_1, .., v_n at the centre `at`
+    is D^n f(at)[v_1, .., v_n], the derivative of f(at + t_1 v_1 + .. + t_n v_n) once by
+    each of t_1, .., t_n at 0. If all directions are the same, `directional_derivatives`
+    takes less time.
 
     Parameters
     ----------
     mlp : MLP
         The network f.
     directions : sequence of array_like of float, each of shape (..., dim)
-        The directions v_1, .., v_n, from 1 to 10. They broadcast with `at`.
+        The directions v_1, .., v_n. Their number n is from 1 to 10. Each may be a batch
+        of directions. They broadcast with each other and with `at`.
     at : array_like of float, shape (..., dim), optional
         The centre, or a batch of centres. The default is the origin.
 
     Returns
     -------
     array of float64, shape (..., [outputs])
+        The dots stand for the axes of the batch. The axis [outputs] is absent if the
+        network has one output.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If the shapes do not broadcast, a neuron sits at the kink of its activation (two
-        directions or more), or the derivative overflows float64.
+        If an array is not finite or has another shape, the shapes do not broadcast, the
+        number of directions is out of range, the derivative overflows float64, or a
+        neuron's pre-activation is 0 where its activation has a kink, as relu has at 0
+        (two directions or more).
 
     Examples
     --------
@@ -106,28 +124,34 @@ def mixed_derivative(
 
 
 def hvp(mlp: MLP, v: ArrayLike, at: ArrayLike | None = None) -> Floats:
-    """Return the product of the Hessian and a direction, without the Hessian.
+    """Return the product of the Hessian matrix and a vector (Hessian-vector product).
+
+    Entry i of the product is the sum over j of v_j d^2 f / d x_i d x_j. It is computed
+    as the gradient of the derivative along v. The Hessian matrix is not computed.
 
     Parameters
     ----------
     mlp : MLP
         The network f.
     v : array_like of float, shape (..., dim)
-        The direction, or directions, which broadcast with `at`.
+        The vector v, or a batch of vectors that broadcasts with `at`.
     at : array_like of float, shape (..., dim), optional
         The centre, or a batch of centres. The default is the origin.
 
     Returns
     -------
     array of float64, shape (..., [outputs,] dim)
+        The dots stand for the axes of the batch. The axis [outputs] is absent if the
+        network has one output.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If the shapes do not broadcast, a neuron sits at the kink of its activation, or
-        the product overflows float64.
+        If an array is not finite or has another shape, the shapes do not broadcast, the
+        product overflows float64, or a neuron's pre-activation is 0 where its
+        activation has a kink, as relu has at 0.
 
     Examples
     --------
@@ -148,9 +172,11 @@ def laplacian(
 
     .. math:: \Delta f = \sum_{i j} g_{i j}\, \partial_i \partial_j f
 
-    The Laplacian of each layer is computed from that of the layer before, together with
-    first derivatives along directions (the forward Laplacian). The number of directions
-    is at most the number of units of the first layer.
+    Here f is the network, and the weights g_ij are the metric. The Laplacian of each
+    layer is computed from the Laplacian of the layer before, together with its first
+    derivatives along certain directions (the forward Laplacian). The directions are
+    combinations of the inputs' unit vectors. Without a metric there are at most as many
+    as neurons in the first layer, with a metric at most twice that number.
 
     Parameters
     ----------
@@ -159,20 +185,24 @@ def laplacian(
     at : array_like of float, shape (..., dim), optional
         The centre, or a batch of centres. The default is the origin.
     metric : array_like of float, shape (dim,) or (dim, dim), optional
-        The weights g_ii, or all weights g_ij, of which the symmetric part matters. The
-        default is the unit matrix.
+        The weights g_ii, with g_ij = 0 for i != j, or all weights g_ij. They may be
+        negative. A matrix is replaced by its symmetric part, which does not change the
+        sum. The default is the unit matrix, which gives the usual Laplacian.
 
     Returns
     -------
     array of float64, shape (..., [outputs])
+        The dots stand for the axes of the batch. The axis [outputs] is absent if the
+        network has one output.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `at` or the metric has another shape, a neuron sits at the kink of its
-        activation, or the sum overflows float64.
+        If `at` or `metric` is not finite or has another shape, the sum overflows
+        float64, or a neuron's pre-activation is 0 where its activation has a kink, as
+        relu has at 0.
 
     References
     ----------
@@ -194,8 +224,11 @@ def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
 
     .. math:: \Delta^2 f = \sum_{i j} \partial_i^2 \partial_j^2 f
 
-    The computation is that of `laplacian`, with second derivatives for each pair of
-    directions.
+    Here f is the network. The bilaplacian of each layer is computed from derivatives of
+    the layer before: its bilaplacian, its Laplacian and the derivatives of the
+    Laplacian along certain directions, and its first and second derivatives along all
+    directions and pairs of directions. There are at most as many directions as neurons
+    in the first layer.
 
     Parameters
     ----------
@@ -207,14 +240,17 @@ def bilaplacian(mlp: MLP, at: ArrayLike | None = None) -> Floats:
     Returns
     -------
     array of float64, shape (..., [outputs])
+        The dots stand for the axes of the batch. The axis [outputs] is absent if the
+        network has one output.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `at` has another shape, a neuron sits at the kink of its activation, the sum
-        overflows float64, or it needs more memory than is free.
+        If `at` is not finite or its last axis is not `mlp.dim` long, the sum overflows
+        float64, more memory is needed than is free, or a neuron's pre-activation is 0
+        where its activation has a kink, as relu has at 0.
 
     Examples
     --------

@@ -1,4 +1,9 @@
-"""Propagators and vertices: the factors of a network's diagrams (see `diagrams`)."""
+"""Propagators and vertices: the factors of a network's diagrams.
+
+A propagator is the derivative of one layer's pre-activations with respect to those of
+an earlier layer. A vertex is a derivative of an activation at a neuron. Every
+derivative of a network is a sum of products of these factors. `diagrams` has the rules.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,9 +18,10 @@ from paperlib.taylor.symmetric import without_warnings
 def propagator(
     mlp: MLP, at: ArrayLike | None, to_layer: int, from_layer: int
 ) -> Floats:
-    """Return the derivatives of the pre-activations of layer l by those of layer m.
+    """Return the derivatives of one layer's pre-activations by those of another layer.
 
-    The propagator is P^(l<-m) = d z^l / d z^m, and P^(l<-l) = 1. Layer 0 is the input,
+    Let z^l be the pre-activations of layer l. The propagator from layer m to layer l is
+    P^(l<-m) = d z^l / d z^m, and the unit matrix if l = m. Layer 0 is the input,
     z^0 = x. Layers 1 to L are the hidden layers. Layer L + 1 is the output.
 
     Parameters
@@ -32,20 +38,22 @@ def propagator(
     Returns
     -------
     array of float64, shape (..., units of l, units of m)
-        Entry [j, i] is d z^l_j / d z^m_i.
+        Entry [..., j, i] is d z^l_j / d z^m_i. The units of a layer are its neurons,
+        its inputs or its outputs. The dots stand for the axes of the batch.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `at` has another shape, the network does not have the layer, or a result
-        overflows float64.
+        If `at` is not finite or its last axis is not `mlp.dim` long, a layer is out of
+        range, or a result overflows float64.
 
     Notes
     -----
-    P^(l<-m) = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m with the weights W^k and the
-    diagonal matrices D^k of the slopes phi'(z^k_j). D^0 = 1.
+    P^(l<-m) = W^l D^(l-1) W^(l-1) .. D^(m+1) W^(m+1) D^m. Here W^k is the matrix of
+    weights of layer k, and D^k is the diagonal matrix of the slopes phi'(z^k_j) of its
+    activation. D^0 is the unit matrix.
 
     Examples
     --------
@@ -74,7 +82,10 @@ def propagator(
 
 @without_warnings
 def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
-    """Return the vertex phi^(k)(z^l_j) of k legs at each neuron of each hidden layer.
+    """Return the vertex of k legs at each neuron of each hidden layer.
+
+    The vertex of k legs at neuron j of layer l is phi^(k)(z^l_j), the k-th derivative
+    of the layer's activation phi at the pre-activation z^l_j.
 
     Parameters
     ----------
@@ -84,20 +95,21 @@ def vertices(mlp: MLP, at: ArrayLike | None, legs: int) -> tuple[Floats, ...]:
         The centre, or a batch of centres. None stands for the origin.
     legs : int
         The number of legs k, from 1 to 170. The vertices of diagrams have two legs or
-        more. With k = 1 these are the slopes in a propagator.
+        more. With k = 1 the result is the slopes that occur in propagators.
 
     Returns
     -------
     tuple of L arrays of float64, shapes (..., units of l)
-        The k-th derivatives of the activation at the pre-activations of layer l.
+        The vertices of the layers l = 1, .., L. The units of a layer are its neurons.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `at` has another shape, `legs` is out of range, a neuron sits at the kink of
-        its activation (k >= 2), or a result overflows float64.
+        If `at` is not finite or its last axis is not `mlp.dim` long, `legs` is out of
+        range, a result overflows float64, or a neuron's pre-activation is 0 where its
+        activation has a kink, as relu has at 0 (k >= 2).
 
     Examples
     --------

@@ -1,8 +1,16 @@
-"""Taylor polynomials of a network, and its derivatives along directions.
+"""Taylor polynomials of a network, and its derivatives along one direction.
 
-Both are computed from power series in one variable t, without any tensor. In each layer
-the series of the pre-activations along at + t v is inserted into the series of the
-activation (see `product_rule_loops.compose`).
+Let f be a network, `at` the centre of the polynomial, and v a direction, a vector with
+one number for each input. Both results follow from the power series of f(at + t v) in
+one variable t: its coefficient of t^n is D^n f(at)[v, .., v] / n!, the n-th derivative
+along v, divided by n!. No tensor of derivatives is computed.
+
+The power series is computed layer by layer. The series of a layer's pre-activations in
+t is substituted into the Taylor series of the activation, which gives the series of the
+layer's outputs (see `product_rule_loops.compose`). Multiplied by the weights, these are
+the series of the next layer's pre-activations.
+
+Derivatives along several different directions are in `operators`.
 """
 
 from dataclasses import dataclass
@@ -19,17 +27,23 @@ from paperlib.taylor.product_rule_loops import compose
 from paperlib.taylor.symmetric import SymmetricTensor, without_warnings
 from paperlib.taylor.tensors import derivative_tensor
 
-CHUNK_BYTES = 2**22
-MAX_UNSCALED_ORDER = 20  # to this order, t^n / n! stays within float64
+CHUNK_BYTES = 2**22  # the series of the points that are computed together
+MAX_UNSCALED_ORDER = 20  # above this order, directions are scaled against underflow
 
 
 def _series(mlp: MLP, order: int, at: Floats, directions: Floats) -> Floats:
-    """Return the Taylor coefficients in t of mlp(at + t v) for P directions v.
+    """Return the coefficients of t^0, .., t^order in mlp(at + t v) for P directions v.
 
     Parameters
     ----------
+    mlp : MLP
+        The network.
+    order : int
+        The highest power of t.
     at : array of float64, shape (1, dim) or (P, dim)
+        One centre for all directions, or one for each.
     directions : array of float64, shape (P, dim)
+        The directions v.
 
     Returns
     -------
@@ -51,10 +65,12 @@ def _series(mlp: MLP, order: int, at: Floats, directions: Floats) -> Floats:
 
 
 def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
-    """Return the size of each direction as an exponent of two, (P, dim) -> (P,).
+    """Return the exponent e of the size of each direction, as a power of two.
 
-    The largest slope of a pre-activation along the direction is between 2^e and
-    2^(e + 1).
+    The size of a direction v is the largest |dz/dt| of a hidden neuron's pre-activation
+    z at the point at + t v, at t = 0. It is from 2^e up to 2^(e + 1). If all slopes
+    vanish, e is -1. `at` has shape (1, dim) or (P, dim), `directions` has shape
+    (P, dim), and the result is an array of P integers.
     """
     slopes, largest = directions, np.zeros(len(directions))
     for phi, weight in zip(activation_derivatives(mlp, at, 1), mlp.weights):
@@ -67,11 +83,29 @@ def _exponents(mlp: MLP, at: Floats, directions: Floats) -> np.ndarray:
 def _scaled_series(
     mlp: MLP, order: int, at: Floats, directions: Floats, factors: Floats
 ) -> Floats:
-    """Return `_series` times a factor for each order, as (P, outputs, order + 1).
+    """Return the coefficients of mlp(at + t v) in t, times a factor for each power.
 
-    At high orders 1/n! times the n-th power of a small number underflows long before
-    the derivative does. Directions are therefore divided by a power of two, and the
-    coefficients are multiplied by its n-th power at the end.
+    Above order 20 the coefficient of t^n, which contains 1/n! and the n-th power of v,
+    may underflow although n! times the coefficient does not. There each direction v is
+    divided by a power of two, 2^e, and the coefficient of t^n is multiplied by 2^(e n)
+    at the end, together with the factor.
+
+    Parameters
+    ----------
+    mlp : MLP
+        The network.
+    order : int
+        The highest power of t.
+    at : array of float64, shape (1, dim) or (P, dim)
+        One centre for all directions, or one for each.
+    directions : array of float64, shape (P, dim)
+        The directions v.
+    factors : array of float64, shape (order + 1,)
+        The factor of the coefficient of each power.
+
+    Returns
+    -------
+    array of float64, shape (P, outputs, order + 1)
     """
     if order <= MAX_UNSCALED_ORDER:
         series = _series(mlp, order, at, directions)
@@ -86,10 +120,25 @@ def _scaled_series(
 def _coefficients(
     mlp: MLP, order: int, directions: Floats, at: Floats, factors: Floats
 ) -> Floats:
-    """Return `_scaled_series` for any leading axes, in chunks that fit into the cache.
+    """Return the coefficients of mlp(at + t v) in t, times a factor for each power.
 
-    The arrays `directions` and `at`, (..., dim), broadcast. The result has the shape
-    (..., [outputs,] order + 1).
+    The directions are processed in chunks whose series fit into the processor's cache.
+
+    Parameters
+    ----------
+    mlp : MLP
+        The network.
+    order : int
+        The highest power of t.
+    directions, at : array of float64, shape (..., dim)
+        The directions v and the centres. They broadcast with each other.
+    factors : array of float64, shape (order + 1,)
+        The factor of the coefficient of each power.
+
+    Returns
+    -------
+    array of float64, shape (..., [outputs,] order + 1)
+        The axis [outputs] is absent if the network has one output.
     """
     keep_freed_memory()
     every_direction, every_centre = np.broadcast_arrays(directions, at)
@@ -109,10 +158,12 @@ def _coefficients(
 def directional_derivatives(
     mlp: MLP, order: int, directions: ArrayLike, at: ArrayLike | None = None
 ) -> Floats:
-    """Return the derivatives of a network along directions.
+    """Return all derivatives of a network along a direction, up to one order.
 
-    The derivative of order n along v is D^n f(at)[v, .., v] = d^n/dt^n f(at + t v) at
-    t = 0. No tensor is computed. Time and memory grow as the square of the order.
+    Let f be the network, `at` a point, the centre, and v a direction. The derivative of
+    order n is d^n/dt^n f(at + t v) at t = 0, also written D^n f(at)[v, .., v]. All n
+    derivatives are along the same v. No tensor is computed. Time grows as the square of
+    the order.
 
     Parameters
     ----------
@@ -121,23 +172,28 @@ def directional_derivatives(
     order : int
         The highest order, from 0 to 170.
     directions : array_like of float, shape (..., dim)
-        The directions v.
+        The direction v, or a batch of directions, of any length. `dim` is the number of
+        inputs.
     at : array_like of float, shape (..., dim), optional
-        The centre, or centres that broadcast with `directions`. The default is the
-        origin.
+        The centre, or a batch of centres that broadcasts with `directions`. The default
+        is the origin.
 
     Returns
     -------
     array of float64, shape (..., [outputs,] order + 1)
-        The derivatives of orders 0, 1, .., `order`.
+        The derivatives of orders 0, 1, .., `order` on the last axis. The dots stand for
+        the axes of the batch. The axis [outputs] is absent if the network has one
+        output.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If the shapes do not broadcast, `order` is out of range, a neuron sits at the
-        kink of its activation (order 2 or higher), or a result overflows float64.
+        If an array is not finite or has another shape, the shapes do not broadcast,
+        `order` is out of range, a result overflows float64, or a neuron's
+        pre-activation is 0 where its activation has a kink, as relu has at 0 (order 2
+        or higher).
 
     Examples
     --------
@@ -159,14 +215,18 @@ def directional_derivatives(
 class TaylorExpansion:
     """The Taylor polynomial of a network around a centre. `taylor_expand` returns it.
 
+    The polynomial of order N of a network f around the centre `at` is the sum of
+    D^n f(at)[x - at, .., x - at] / n! for n = 0, .., N. Here D^n f(at)[v, .., v] is the
+    n-th derivative of f(at + t v) by t at t = 0. Call the object with points x.
+
     Parameters
     ----------
     mlp : MLP
         The network f.
     order : int
-        The highest order.
+        The highest order N. It is not checked here.
     at : array of float64, shape (..., dim)
-        The centre, or centres that broadcast with the points. It is copied.
+        The centre, or a batch of centres that broadcasts with the points. It is copied.
 
     Examples
     --------
@@ -187,28 +247,31 @@ class TaylorExpansion:
 
     @without_warnings
     def terms(self, x: ArrayLike) -> Floats:
-        """Return the terms of the polynomial at points.
+        """Return each term of the polynomial at points.
 
-        Term n is D^n f(at)[x - at, .., x - at] / n!. At the origin it is homogeneous of
-        degree n in x: the n-th Born term of the network. No tensor is computed. Time
-        and memory grow as the square of the order.
+        Term n is the n-th derivative of f(at + t (x - at)) by t at t = 0, divided by
+        n!, where f is the network, `at` the centre and x a point. If the centre is the
+        origin, term n is homogeneous of degree n in x: the n-th Born term of the
+        network. No tensor is computed. Time grows as the square of the order.
 
         Parameters
         ----------
         x : array_like of float, shape (..., dim)
-            The points. They broadcast with `at`.
+            The point x, or a batch of points that broadcasts with `at`.
 
         Returns
         -------
         array of float64, shape (..., [outputs,] order + 1)
-            The terms of orders 0, 1, .., `order`.
+            The terms of orders 0, 1, .., `order` on the last axis. The axis [outputs]
+            is absent if the network has one output.
 
         Raises
         ------
         TypeError
             If `x` is not an array of real numbers.
         ValueError
-            If the shapes do not broadcast, or a term overflows float64.
+            If `x` is not finite or has another length, the shapes do not broadcast, or
+            a term overflows float64.
 
         Examples
         --------
@@ -224,23 +287,25 @@ class TaylorExpansion:
 
     @without_warnings
     def __call__(self, x: ArrayLike) -> Floats:
-        """Return the polynomial at points: the sum of its terms.
+        """Return the value of the polynomial at points, the sum of its terms.
 
         Parameters
         ----------
         x : array_like of float, shape (..., dim)
-            The points. They broadcast with `at`.
+            The point, or a batch of points that broadcasts with `at`.
 
         Returns
         -------
         array of float64, shape (..., [outputs])
+            The axis [outputs] is absent if the network has one output.
 
         Raises
         ------
         TypeError
             If `x` is not an array of real numbers.
         ValueError
-            If the shapes do not broadcast, or a result overflows float64.
+            If `x` is not finite or has another length, the shapes do not broadcast, or
+            a result overflows float64.
 
         Examples
         --------
@@ -251,17 +316,18 @@ class TaylorExpansion:
         return validation.representable("x", self.terms(x).sum(axis=-1), SMALLER)
 
     def tensor(self, n: int) -> SymmetricTensor:
-        """Return the tensor of all derivatives of order n at the centre.
+        """Return the tensor of all partial derivatives of one order at the centre.
 
         Parameters
         ----------
         n : int
-            From 0 to `order`, and at most 20.
+            The order of the derivatives, from 0 to `order`, and at most 20.
 
         Returns
         -------
         SymmetricTensor
-            Without the factor 1/n!, see `derivative_tensor`.
+            Its entries are the partial derivatives of order n. They lack the factor
+            1/n! of the polynomial's terms.
 
         Raises
         ------
@@ -286,30 +352,33 @@ class TaylorExpansion:
 def taylor_expand(mlp: MLP, order: int, at: ArrayLike | None = None) -> TaylorExpansion:
     """Return the Taylor polynomial of a network around a centre.
 
-    The polynomial is f(x) = sum over n of D^n f(at)[x - at, .., x - at] / n!.
+    The polynomial of order N of a network f at the point x is the sum of
+    D^n f(at)[x - at, .., x - at] / n! for n = 0, .., N. Here `at` is the centre, and
+    D^n f(at)[v, .., v] is the n-th derivative of f(at + t v) by t at t = 0.
 
     Parameters
     ----------
     mlp : MLP
         The network f.
     order : int
-        The highest order, from 0 to 170.
+        The highest order N, from 0 to 170.
     at : array_like of float, shape (..., dim), optional
         The centre, or a batch of centres. The default is the origin.
 
     Returns
     -------
     TaylorExpansion
-        A function of x. Its method `terms` returns the term of each order, and `tensor`
-        the derivatives of one order.
+        A function of the points x. Its method `terms` returns the term of each order,
+        and its method `tensor` all partial derivatives of one order.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `at` has another shape, `order` is out of range, or a neuron sits at the kink
-        of its activation at the centre (order 2 or higher).
+        If `at` is not finite or has another length, `order` is out of range, or a
+        neuron's pre-activation at the centre is 0 where its activation has a kink, as
+        relu has at 0 (order 2 or higher).
 
     Examples
     --------

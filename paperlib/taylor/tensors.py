@@ -1,4 +1,4 @@
-"""Whole derivative tensors of a network."""
+"""The tensor of all partial derivatives of one order of a network."""
 
 from numpy.typing import ArrayLike
 
@@ -13,8 +13,9 @@ def derivative_tensor(
 ) -> SymmetricTensor:
     """Return the tensor of all partial derivatives of one order.
 
-    Its entries are T_{i1 .. in} = d^n f / d x_i1 .. d x_in, without the factor 1/n!.
-    Order 0 is the output itself.
+    The entries of the tensor of order n of a network f with the inputs x_0, x_1, .. are
+    T_{i1 .. in} = d^n f / d x_i1 .. d x_in, without a factor 1/n!. Order 0 is the
+    output itself.
 
     Parameters
     ----------
@@ -28,30 +29,35 @@ def derivative_tensor(
     Returns
     -------
     SymmetricTensor
-        A tensor of order n over `mlp.dim` indices. Its `packed` has shape
-        (C(dim + n - 1, n), ..., [outputs]).
+        A tensor of order n whose indices run over the `mlp.dim` inputs. Its attribute
+        `packed` has one entry for each sorted tuple (i1 <= .. <= in), and the shape
+        (C(dim + n - 1, n), ..., [outputs]) with the binomial coefficient C. The dots
+        stand for the axes of the batch. The axis [outputs] is absent if the network has
+        one output.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `at` has another shape, `order` is out of range, a neuron sits at the kink of
-        its activation (order 2 or higher), a derivative overflows float64, or the
-        tensor needs more memory than is free. In the last case nothing is allocated.
+        If `at` is not finite or its last axis is not `mlp.dim` long, `order` is out of
+        range, a derivative overflows float64, a neuron's pre-activation is 0 where its
+        activation has a kink, as relu has at 0 (order 2 or higher), or the tensor needs
+        more memory than is free. Memory is checked before any is allocated.
 
     Notes
     -----
-    The centroid rule (see `paperlib.taylor.centroid`) computes order n from derivatives
-    of order n/2 at most. From order 4 on, most of the time is spent in matrix products.
+    The derivatives of order n are computed from derivatives of the layers of order at
+    most n/2 (the centroid rule, see `paperlib.taylor.centroid`). From order 4 on, most
+    of the time is spent in matrix products.
 
-    Derivatives of activations are computed without cancellation. They keep their digits
-    in the tails, where they fall as ``exp(-|z|)``.
+    Derivatives of activations are computed without cancellation. Where they fall as
+    ``exp(-|z|)`` for large pre-activations z, their relative error stays small.
 
-    If numba is installed, a batch of centres is computed by a compiled loop, as in
-    `compile`. A single centre is always computed by NumPy, so that its bits do not
-    depend on numba. For many calls with single centres, `compile` saves most of the
-    time.
+    If numba is installed, a compiled loop computes a batch of centres, except for large
+    tensors (see `compile`). NumPy computes a single centre, an `at` of shape (dim,), so
+    that its bits do not depend on numba. For many calls with single centres, `compile`
+    saves most of the time.
 
     Examples
     --------
