@@ -1,21 +1,25 @@
 """The diagrams of a network's derivatives: their trees, rules, values and pictures.
 
-The derivative of order n by the inputs i1 .. in is the sum of all diagrams of order n.
-A diagram is a rooted tree with n leaves. Each inner node, called a vertex, has two
-branches or more. The leaves are inputs, and a line leads from the root to the output.
-The rules for the value of a diagram are:
+Let z^l be the pre-activations of layer l of a network, phi its activation, and
+y^l = phi(z^l) its outputs. The inputs are layer 0, y^0 = x, and the network's output is
+z^(L+1). The derivative of the output with respect to the inputs number i1, .., in is
+the sum of all diagrams of order n. A diagram is a rooted tree with n leaves. Each inner
+node, called a vertex, has two branches or more. The leaves are inputs, and a line leads
+from the root up to the output. The rules for the value of a diagram are:
 
-- A vertex with k branches at neuron j of layer l is the factor phi^(k)(z^l_j).
-- A line from layer l down to layer m is the factor G^(l<-m) = d z^l / d y^m. The
-  inputs are layer 0.
+- A vertex with k branches at neuron j of layer l is the factor phi^(k)(z^l_j), the k-th
+  derivative of the activation.
+- A line from layer l down to layer m is the factor G^(l<-m) = d z^l / d y^m.
 - Sum over the neuron of every vertex, and over the layers of the vertices. The layers
   decrease strictly along each path from the root to a leaf.
-- Sum over the ``n! / |Aut|`` different ways to put the inputs i1 .. in on the leaves.
+- Sum over the ``n! / |Aut|`` different ways to put the inputs i1, .., in on the leaves.
+  ``|Aut|`` is the number of permutations of branches that leave the tree unchanged.
 
-A line is G^(l<-m) = P^(l<-m+1) W^(m+1) with the propagator P (see `propagators`) and
-the weights W. It lacks the factor phi' of its lower end, because the vertex at this end
-has the factor phi^(k). The numbers of trees with 1, 2, .. leaves are the sequence
-A000669 of the OEIS. The numbers of trees with inputs on their leaves are A000311.
+A line is G^(l<-m) = P^(l<-m+1) W^(m+1), where the propagator P^(l<-m) is d z^l / d z^m
+(see `propagators`) and W^(m+1) are the weights of layer m + 1. It lacks the factor phi'
+of its lower end, because the vertex at this end has the factor phi^(k). The numbers of
+trees with 1, 2, .. leaves are the sequence A000669 of the OEIS. The numbers of trees
+with inputs on their leaves are the sequence A000311.
 
 References
 ----------
@@ -53,18 +57,22 @@ INK, MARK, FAINT = "black", "#D55E00", "0.85"
 
 
 def _leaves(tree: tuple) -> int:
+    """Return the number of leaves of a tree."""
     return sum(map(_leaves, tree)) if tree else 1
 
 
 def _height(tree: tuple) -> int:
+    """Return the largest number of vertices on a path from the root to a leaf."""
     return 1 + max(map(_height, tree)) if tree else 0
 
 
 def _vertex_sizes(tree: tuple) -> set[int]:
+    """Return the different numbers of branches of the vertices."""
     return {len(tree)}.union(*map(_vertex_sizes, tree)) if tree else set()
 
 
 def _automorphisms(tree: tuple) -> int:
+    """Return the number of permutations of branches that leave the tree unchanged."""
     return prod(
         factorial(count) * _automorphisms(branch) ** count
         for branch, count in Counter(tree).items()
@@ -73,7 +81,15 @@ def _automorphisms(tree: tuple) -> int:
 
 @cache
 def _trees(leaves: int) -> tuple:
-    """Return all trees with this number of leaves, each as in `Diagram.tree`."""
+    """Return all trees with this number of leaves.
+
+    A tree is the tuple of its root's branches. A leaf is the empty tuple.
+
+    Examples
+    --------
+    >>> _trees(3)
+    ((((), ()), ()), ((), (), ()))
+    """
     if leaves == 1:
         return ((),)  # a leaf
     trees = []
@@ -87,7 +103,16 @@ def _trees(leaves: int) -> tuple:
 
 
 def _centroid(tree: tuple, half: float) -> tuple:
-    """Return the part of a tree from its centroid down; `half` of the leaves is n/2."""
+    """Return the part of a tree below its centroid, including the centroid.
+
+    `half` is n/2 for a tree with n leaves. The centroid is the first vertex on the way
+    down from the root whose branches all have at most n/2 leaves.
+
+    Examples
+    --------
+    >>> _centroid((((), (), ()), ()), 2.0)
+    ((), (), ())
+    """
     for branch in tree:
         if _leaves(branch) > half:
             return _centroid(branch, half)
@@ -96,17 +121,20 @@ def _centroid(tree: tuple, half: float) -> tuple:
 
 @dataclass(frozen=True)
 class Diagram:
-    """One diagram. `enumerate_diagrams` returns all diagrams of an order.
+    """One diagram: a rooted tree that stands for a part of a network's derivatives.
+
+    `enumerate_diagrams` returns all diagrams of an order.
 
     Parameters
     ----------
     tree : tuple
         The tuple of the root's branches. Each branch is the tuple of its own branches,
-        and a leaf is the empty tuple. Branches with more leaves come first.
+        and a leaf is the empty tuple. Branches with more leaves come first. The tree is
+        not checked.
 
     Examples
     --------
-    The root has two branches, a vertex with two leaves and a leaf:
+    The root has two branches. The first is a vertex with two leaves, the second a leaf:
 
     >>> diagram = enumerate_diagrams(3)[0]
     >>> diagram.tree
@@ -130,7 +158,7 @@ class Diagram:
 
     @property
     def symmetry_factor(self) -> int:
-        """``|Aut|``, the number of permutations of branches that keep the tree.
+        """``|Aut|``, the number of permutations of branches that fix the tree.
 
         Examples
         --------
@@ -152,11 +180,13 @@ class Diagram:
 
     @property
     def centroid_split(self) -> tuple[int, tuple[int, ...]]:
-        """The numbers of leaves around the centroid, (above, (on each branch below)).
+        """The numbers of leaves around the centroid, as a pair (above, below).
 
         The centroid is the vertex where each branch below carries at most n/2 of the n
-        leaves and the part above carries fewer than n/2. The numbers below are in
-        descending order. For n = 1 there is no vertex, and the pair is (1, ()).
+        leaves and the part above carries fewer than n/2. `above` is the number of
+        leaves of the part above, and `below` is the tuple of the numbers of leaves of
+        the branches, in descending order. For n = 1 there is no vertex, and the pair is
+        (1, ()).
 
         Examples
         --------
@@ -173,8 +203,10 @@ class Diagram:
         Returns
         -------
         str
-            The formula for one way to put the inputs i_1 .. i_n on the leaves. The
-            output is o. Vertex number k is at neuron j_k of layer l_k.
+            The formula for one way to put the inputs i_1, .., i_n on the leaves. It
+            derives output number o. Vertex number k is at neuron j_k of layer l_k, of L
+            hidden layers. The symbols G, phi and z are the lines, the activation and
+            the pre-activations of the module `diagrams`.
 
         Examples
         --------
@@ -210,10 +242,12 @@ class Diagram:
         return " ".join(factors)
 
     def evaluate(self, mlp: MLP, at: ArrayLike | None = None) -> SymmetricTensor:
-        """Return the value of the diagram, summed over the inputs on its leaves.
+        """Return the value of the diagram for all inputs i1, .., in on its leaves.
 
-        The values of all diagrams of an order sum to `taylor.derivative_tensor`, which
-        computes the sum faster. This method follows the rules of the diagrams.
+        The value includes the sum over the different ways to put the inputs on the
+        leaves. The values of all diagrams of order n add up to the tensor of the n-th
+        derivatives, which `taylor.derivative_tensor` computes faster. This method
+        applies the rules for diagrams, and is used as a check.
 
         Parameters
         ----------
@@ -225,16 +259,19 @@ class Diagram:
         Returns
         -------
         SymmetricTensor
-            A tensor of order n over `mlp.dim` indices. Its `packed` has shape
-            (C(dim + n - 1, n), ..., [outputs]).
+            A tensor of order n whose indices i1, .., in run over the `mlp.dim` inputs.
+            Its attribute `packed` has one entry for each sorted tuple of indices, and
+            the shape (C(dim + n - 1, n), ..., [outputs]) with the binomial coefficient
+            C. The axis [outputs] is absent if the network has one output.
 
         Raises
         ------
         TypeError
             If an argument has the wrong type.
         ValueError
-            If `at` has another shape, a neuron sits at the kink of its activation
-            (n >= 2), or the value overflows float64.
+            If `at` is not finite or its last axis is not `mlp.dim` long, the value
+            overflows float64, or a neuron's pre-activation is 0 where its activation
+            has a kink, as relu has at 0 (n >= 2).
 
         Examples
         --------
@@ -253,13 +290,16 @@ class Diagram:
 
         @cache
         def line(above: int, below: int) -> Floats:
+            """Return the transpose of the line G from layer `above` to `below`."""
             g = propagator(mlp, at, above, below + 1) @ mlp.weights[below]
             return g.swapaxes(-1, -2)
 
         def branch_value(layer: int, tree: tuple) -> Any:
-            """Return a branch with the line up to `layer`, (..., C, units of layer).
+            """Return the value of a branch and of the line from it up to `layer`.
 
-            Return 0 if there are fewer layers below than vertices on a path.
+            The result has shape (..., entries, units): the packed entries of a tensor
+            with one index for each leaf, for each neuron of `layer`. It is 0 if a path
+            of the branch has more vertices than there are hidden layers below `layer`.
             """
             if not tree:
                 return line(layer, 0)
@@ -269,11 +309,16 @@ class Diagram:
             )
 
         def vertex_value(layer: int, tree: tuple) -> Floats:
-            """Return a branch whose vertex is in `layer`, without the line above."""
+            """Return the value of a branch whose top vertex is in `layer`.
+
+            The result has shape (..., entries, units of `layer`). It lacks the factor
+            of the line above the vertex.
+            """
             value, leaves = phi[len(tree)][layer - 1][..., None, :], 0
             for branch, count in Counter(tree).items():
                 factor = branch_value(layer, branch)
-                # Permuting k equal branches gives the same diagram: divide by k!
+                # `symmetric_product` sums over all ways to distribute the inputs. It
+                # therefore counts each of them k! times for k equal branches.
                 for k in range(1, count + 1):
                     value = symmetric_product(
                         value, factor / k, leaves, _leaves(branch), mlp.dim
@@ -291,8 +336,10 @@ class Diagram:
     def draw(self, ax: "Axes") -> "Axes":
         """Draw the diagram with the inputs at the bottom and the output at the top.
 
-        Vertices are dots, and the centroid has a ring around it. Dashed lines mark the
-        levels of vertices. The multiplicity, if above 1, stands beside the root.
+        Vertices are filled dots, inputs are open dots, and the output is a square. The
+        centroid has a ring around it: the vertex where each branch below has at most
+        half of the inputs and the part above fewer than half. Dashed lines mark the
+        levels of vertices. The multiplicity, if above 1, is written beside the root.
 
         Parameters
         ----------
@@ -348,19 +395,20 @@ class Diagram:
 
 
 def enumerate_diagrams(order: int) -> tuple[Diagram, ...]:
-    """Return all diagrams of one order.
+    """Return all diagrams of one order, the trees with that number of leaves.
 
     Parameters
     ----------
     order : int
         The order of the derivative, from 1 to 15. There are 699,534 diagrams of order
-        15, and the number grows by a factor of about three with each order.
+        15. Their number grows by a factor of about three with each order.
 
     Returns
     -------
     tuple of Diagram
-        There are 1, 1, 2, 5, 12, 33, 90, .. diagrams of order 1, 2, .. (OEIS A000669).
-        Their multiplicities sum to 1, 1, 4, 26, 236, 2752, .. (OEIS A000311).
+        There are 1, 1, 2, 5, 12, 33, 90, .. diagrams of order 1, 2, .., the sequence
+        A000669 of the OEIS. Their multiplicities add up to 1, 1, 4, 26, 236, 2752, ..,
+        the sequence A000311.
 
     Raises
     ------
@@ -382,8 +430,9 @@ def enumerate_diagrams(order: int) -> tuple[Diagram, ...]:
 def shares(mlp: MLP, order: int, at: ArrayLike | None = None) -> Floats:
     """Return the share of each diagram in the derivatives of one order.
 
-    The share of diagram D is <T_D, T> / <T, T>. Here T_D is the value of the diagram, T
-    is the sum over all diagrams, and < , > sums products of entries over all indices.
+    The share of diagram D is <T_D, T> / <T, T>. Here T_D is the value of the diagram, a
+    tensor of order n, T is the sum of T_D over all diagrams, and the product <A, B> is
+    the sum of A_{i1 .. in} B_{i1 .. in} over all dim^n tuples of indices.
 
     Parameters
     ----------
@@ -397,16 +446,18 @@ def shares(mlp: MLP, order: int, at: ArrayLike | None = None) -> Floats:
     Returns
     -------
     array of float64, shape (diagrams, ..., [outputs])
-        The shares in the order of `enumerate_diagrams`. They sum to 1. A share above 1
-        or below 0 means that diagrams cancel. Shares are NaN where T = 0.
+        The shares, with one diagram in each row, in the order of `enumerate_diagrams`.
+        They add up to 1. A share above 1 or below 0 means that diagrams cancel. Shares
+        are NaN where T = 0. The axis [outputs] is absent if the network has one output.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `at` has another shape, `order` is out of range, a neuron sits at the kink of
-        its activation (order 2 or higher), or the value of a diagram overflows float64.
+        If `at` is not finite or its last axis is not `mlp.dim` long, `order` is out of
+        range, the value of a diagram overflows float64, or a neuron's pre-activation is
+        0 where its activation has a kink, as relu has at 0 (order 2 or higher).
 
     Examples
     --------

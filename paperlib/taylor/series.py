@@ -162,8 +162,8 @@ def directional_derivatives(
 
     Let f be the network, `at` a point, the centre, and v a direction. The derivative of
     order n is d^n/dt^n f(at + t v) at t = 0, also written D^n f(at)[v, .., v]. All n
-    derivatives are along the same v. No tensor is computed. Time grows as the square of
-    the order.
+    derivatives are along the same v. No tensor is computed. Time grows at most as the cube
+    of the order.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ class TaylorExpansion:
         Term n is the n-th derivative of f(at + t (x - at)) by t at t = 0, divided by
         n!, where f is the network, `at` the centre and x a point. If the centre is the
         origin, term n is homogeneous of degree n in x: the n-th Born term of the
-        network. No tensor is computed. Time grows as the square of the order.
+        network. No tensor is computed. Time grows at most as the cube of the order.
 
         Parameters
         ----------
