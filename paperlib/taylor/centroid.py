@@ -1,33 +1,38 @@
 """The centroid rule: derivatives of order n from derivatives of order n/2 at most.
 
-The derivatives of order n are a sum over diagrams, which are trees with n leaves (see
-`diagrams`). The *centroid* of a tree is the vertex where each branch below carries at
-most n/2 of the leaves and the part above carries fewer than n/2. Every tree with n >= 2
-leaves has exactly one centroid. The sum over trees is therefore a sum over the layer l
-and the neuron j of the centroid, and over the ways to distribute the indices I of the
-derivative to the part above, S, and to the branches below, B1 .. Bm:
+Let T_I be the derivative of the network's output with respect to n inputs, whose
+numbers are the indices I = (i1, .., in). It is a sum over diagrams, which are trees
+with n leaves (see `diagrams`). The *centroid* of a tree is the vertex where each branch
+below carries at most n/2 of the leaves and the part above carries fewer than n/2. Every
+tree with n >= 2 leaves has exactly one centroid. The sum over trees is therefore a sum
+over the hidden layer l and the neuron j of the centroid, and over the ways to
+distribute the indices I to the part above, S, and to the branches below, B1, .., Bm:
 
     T_I = sum over l, j and I = S + B1 + .. + Bm of lambda_S phi^(m)(z_j) z_B1 .. z_Bm,
           m >= 2,  |S| <= floor((n - 1) / 2),  |Bi| <= floor(n / 2).
 
-All trees of a branch B add up to z_B, the derivative of the pre-activation z_j by the
-inputs in B. All trees of the part above add up to lambda_S, the derivative of the
-adjoint lambda_j = d output / d y_j by the inputs in S. So order n needs forward
-derivatives to order floor(n/2) and derivatives of the adjoint to floor((n - 1)/2). This
-is Wigner's 2 n + 1 theorem for networks.
+Here z_j is the pre-activation of neuron j of layer l, y_j = phi(z_j) its output, and
+|S| the number of indices in S. All trees of a branch B add up to z_B, the derivative of
+z_j with respect to the inputs in B. All trees of the part above add up to lambda_S, the
+derivative of the adjoint lambda_j = d output / d y_j with respect to the inputs in S.
+So order n needs derivatives of z up to order floor(n/2) and derivatives of the adjoint
+up to order floor((n - 1)/2). This is Wigner's 2 n + 1 theorem for networks.
 
-The factors of each term are divided into two groups of about n/2 indices. The product
-of the factors of a group, summed over the ways to distribute indices to the factors, is
-called a *feature*. It is a packed tensor for each neuron. The features of all neurons
-of all layers are the columns of two matrices, one for each group. The product of the
-first matrix and the transpose of the second contains the sums over j and l. Its entries
-are added up over the ways to divide I between the two groups.
+The factors lambda_S, z_B1, .., z_Bm of each term are divided into a left and a right
+part, with about n/2 indices in each. The product of the factors of a part, summed over
+the ways to distribute indices to the factors, is called a *feature*. It is a packed
+symmetric tensor for each neuron. The features of all neurons of all layers are the
+columns of two matrices, one for the left and one for the right parts. The product of
+the first matrix and the transpose of the second contains the sums over j and l. Its
+entries are added up over the ways to divide I between the two parts.
 
-A group of factors is written (s, blocks). Here `blocks` are the numbers of indices of
-its z factors, in descending order, and s is the number of indices of lambda, or None if
-lambda is not in the group. For example, (None, (2, 1)) stands for z_B1 z_B2 with two
-indices in B1 and one in B2. Tensors are arrays (..., C, units) of C packed entries, see
-`product_rule`. A tensor of order 0 has one entry.
+In code, a part is a `Group` (s, blocks): a group of factors, not of neurons. `blocks`
+are the numbers of indices |Bi| of its factors z_Bi, in descending order. s is |S| if
+lambda_S is among the factors, otherwise None. For example, (None, (2, 1)) stands for
+z_B1 z_B2 with two indices in B1 and one in B2. A tensor of order p is an array of shape
+(..., C(dim + p - 1, p), units): the packed entries, for each neuron of a layer, with
+the binomial coefficient C and the number of neurons `units`. So a tensor of order 0 has
+one entry. The other axes are those of a batch of centres and of the outputs.
 
 References
 ----------
@@ -57,25 +62,35 @@ from paperlib.taylor.product_rule import (
 )
 from paperlib.taylor.symmetric import entries
 
+# (s, blocks), a group of factors
 Group: TypeAlias = tuple[int | None, tuple[int, ...]]
 
 CHUNK_BYTES = 2**23  # the temporary arrays of the centres that are computed together
 
 
 class _Partner(NamedTuple):
-    """The right group of a term, with the other factors weight and phi^(m)."""
+    """The right part of a term of the centroid rule, for a given left part.
+
+    The term is weight * phi^(m)(z) * (left feature) * (feature of `group`).
+    """
 
     weight: float
     m: int
     group: Group
 
 
-Rows: TypeAlias = dict[Group, list[_Partner]]  # the partners of each left group
+Rows: TypeAlias = dict[Group, list[_Partner]]  # the right parts for each left part
 
 
 def _terms(order: int) -> list[tuple]:
-    """Return (|S|, (|B1|, .., |Bm|)) of each term of the centroid rule."""
-    # No block has all indices, hence m >= 2
+    """Return (|S|, (|B1|, .., |Bm|)) for each kind of term of the centroid rule.
+
+    Examples
+    --------
+    >>> _terms(3)
+    [(0, (1, 1, 1)), (1, (1, 1))]
+    """
+    # No block has more than order // 2 indices, hence m >= 2
     return [
         (s, blocks)
         for s in range((order - 1) // 2 + 1)
@@ -84,6 +99,7 @@ def _terms(order: int) -> list[tuple]:
 
 
 def _indices(group: Group) -> int:
+    """Return the number of indices of all factors of a group."""
     s, blocks = group
     return (s or 0) + sum(blocks)
 
@@ -91,8 +107,13 @@ def _indices(group: Group) -> int:
 def _divisions(blocks: tuple[int, ...]) -> Iterator[tuple]:
     """Yield the ways to divide blocks into two parts, as tuples (left, right, ways).
 
-    Blocks of one size are not distinguished. `ways` is the number of divisions of
-    distinguished blocks that (left, right) stands for.
+    `blocks` are numbers of indices. Blocks of equal size are not distinguished. `ways`
+    is the number of divisions of distinguished blocks that (left, right) stands for.
+
+    Examples
+    --------
+    >>> list(_divisions((1, 1)))
+    [((), (1, 1), 1), ((1,), (1,), 2), ((1, 1), (), 1)]
     """
     counts = Counter(blocks)
     for numbers in product(*(range(count + 1) for count in counts.values())):
@@ -103,20 +124,23 @@ def _divisions(blocks: tuple[int, ...]) -> Iterator[tuple]:
 
 @cache
 def _plan(order: int) -> dict[int, Rows]:
-    """Divide the factors of each term into two groups of about order / 2 indices.
+    """Divide the factors of each term into two parts of about order / 2 indices.
 
-    Returns {p: rows} for the left groups of p indices. A left group has lambda only in
-    the second entry of an even split.
+    The result is {p: {left part: its right parts}}, where p is the number of indices of
+    the left part. In general the factor lambda_S is in the right part. The only left
+    parts with lambda_S are in the second entries of even splits, see below.
 
-    The weight 1 / ways: `contracted_product` sums over all sets of p indices for the
-    left group. If blocks of one size are in both groups, exchanging two of them gives
-    the same factors, so that each product occurs `ways` times in this sum.
+    The weight of a term is 1 / ways. `contracted_product` sums over all choices of p of
+    the indices for the left part. If both parts have blocks of equal size, exchanging
+    two of them gives the same factors, so that each product occurs `ways` times in this
+    sum.
 
-    An even split, p = order / 2, takes half the time, because `contracted_product` then
-    counts each pair {A, B} of index sets once. This needs a sum that stays the same if
-    A and B are exchanged. Therefore a pair of different groups has two entries, one
-    with either group on the left. A pair of equal groups stays the same by itself. It
-    is now counted once instead of twice, hence its weight 2 / ways.
+    An even split has p = order / 2 indices in each part. It takes half the time,
+    because `contracted_product` then counts each pair of index sets A (left) and B
+    (right) only once, not as (A, B) and as (B, A). This needs a sum that does not
+    change if A and B are exchanged. Therefore a pair of different parts has two
+    entries, one with either part on the left. A pair of equal parts needs only one
+    entry. It is counted once instead of twice, hence its weight 2 / ways.
     """
     plan: dict[int, Rows] = {}
     for s, blocks in _terms(order):
@@ -146,7 +170,10 @@ def _plan(order: int) -> dict[int, Rows]:
 def _curved(name: str | activations.Custom, units: int) -> tuple[Any, int]:
     """Return an index of the neurons of a layer that are not linear, and their number.
 
-    Only these neurons have vertices of two legs or more.
+    `name` is the layer's activation, such as "tanh" or "tanh*8 + linear*3", and `units`
+    its number of neurons. phi^(m) vanishes for m >= 2 at a linear neuron, so that it
+    has no term of the centroid rule. All neurons are included unless `name` has counts
+    and one of its activations is "linear".
     """
     kinds = [
         each for each, count in activations.groups(name) for _ in range(count or 0)
@@ -160,12 +187,16 @@ class _Layer:
 
     Attributes
     ----------
+    dim : int
+        The number of inputs of the network.
     phi : array of float64, shape (order + 1, ..., 1, units)
-        The derivatives of the activation.
-    features : dict of {Group: array of float64, shape (..., C, units)}
-        At first these are the features of single factors, z_B and lambda_S. A factor
-        that is zero is left out. The method `feature` adds products.
-    curved, units : index, int
+        The derivatives phi, phi', .., phi^(order) of the activation at the
+        pre-activations.
+    features : dict of {Group: array of float64, shape (..., entries, units)}
+        The features that have been computed. At first these are single factors: z_B
+        under (None, (|B|,)), lambda_S under (|S|, ()), and 1 under (None, ()). A factor
+        that vanishes is absent. The method `feature` adds products.
+    curved, units : slice or list of int, int
         The neurons that are not linear, and their number.
     """
 
@@ -183,18 +214,23 @@ class _Layer:
         self.features |= {(None, (size,)): value for size, value in z.items()}
 
     def has(self, group: Group) -> bool:
-        """Return whether no factor of the group is zero."""
+        """Return whether no factor of the group vanishes."""
         s, blocks = group
         return (s is None or (s, ()) in self.features) and all(
             (None, (size,)) in self.features for size in blocks
         )
 
     def feature(self, group: Group) -> Floats:
-        """Return the feature of a group, and store it in `features`."""
+        """Return the feature of a group of factors, and store it in `features`.
+
+        The feature is the product of the factors, summed over the ways to distribute
+        the indices to them. No factor may vanish.
+        """
         if group not in self.features:
             s, blocks = group
             if s is None:
-                # The sum has each product once for each of the equal blocks as first
+                # `symmetric_product` counts each product once for every block of this
+                # size that may be the first factor
                 size, rest = blocks[0], blocks[1:]
                 x = self.features[None, (size,)] / blocks.count(size)
             else:
@@ -205,13 +241,21 @@ class _Layer:
         return self.features[group]
 
     def total(self, terms: Iterable[tuple[Floats, Group]]) -> Any:
-        """Return the sum of coefficient * feature over (coefficient, group).
+        """Return a sum of features, each times a coefficient for every neuron.
 
-        A feature that is not in `features` is not formed, because it is needed once.
-        Instead, the terms with a common factor are summed without this factor, and the
-        sum is multiplied by it.
+        A feature that is not in `features` is not computed for itself. Instead, the
+        terms with a common factor are summed without this factor, and the sum is
+        multiplied by it. This takes fewer products.
 
-        Returns an array (..., C, units), or None if all terms are zero.
+        Parameters
+        ----------
+        terms : iterable of (array of float64, Group)
+            The coefficient, of shape (..., 1, units), and the factors of each feature.
+
+        Returns
+        -------
+        array of float64, shape (..., entries, units), or None
+            None if all terms vanish.
         """
         out = None
         cofactors: dict[Group, list] = {}
@@ -239,9 +283,12 @@ class _Layer:
 
 
 def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
-    """Return the hidden layers with z_B for |B| up to order // 2."""
+    """Return the hidden layers with their derivatives z_B for |B| <= order // 2.
+
+    `at` holds the centres, with the inputs on its last axis.
+    """
     layers: list[_Layer] = []
-    slopes: dict[int, Floats] = {}  # the derivatives of the layer's outputs y
+    slopes: dict[int, Floats] = {}  # the derivatives of the outputs y, by their order
     for name, phi, weight in zip(
         mlp.activations, activation_derivatives(mlp, at, order), mlp.weights
     ):
@@ -254,7 +301,7 @@ def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
         for k in range(1, order // 2 + 1):
             for blocks in partitions(k, k):
                 if layer.has((None, blocks)):
-                    layer.feature((None, blocks))  # the tensor needs all of them
+                    layer.feature((None, blocks))  # left parts need all of them
             slopes[k] = layer.total(
                 (layer.phi[len(blocks)], (None, blocks)) for blocks in partitions(k, k)
             )
@@ -262,9 +309,10 @@ def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
 
 
 def _backward(mlp: MLP, order: int, layers: list[_Layer]) -> dict[int, Floats]:
-    """Add lambda_S for |S| up to (order - 1) // 2 to all layers.
+    """Add the derivatives lambda_S for |S| <= (order - 1) // 2 to all layers.
 
-    Returns {|S|: lambda_S at the inputs}, of which the entry 0 is the gradient.
+    Return {|S|: the derivatives of d output / d x with respect to the inputs in S}.
+    Entry 0 is the gradient of the output, of shape (..., 1, dim).
     """
     adjoint = {0: mlp.weights[-1][:, None, :] if mlp.outputs > 1 else mlp.weights[-1]}
     for layer, weight in zip(reversed(layers), reversed(mlp.weights[:-1])):
@@ -282,7 +330,10 @@ def _backward(mlp: MLP, order: int, layers: list[_Layer]) -> dict[int, Floats]:
 
 
 def _work_bytes(mlp: MLP, order: int) -> int:
-    """Return a bound on the memory of `_tensors` for one centre, without the result."""
+    """Return a bound on the bytes that `_tensors` needs for one centre.
+
+    The result of `_tensors` is not included.
+    """
     units = sum(map(len, mlp.biases[:-1]))
     features = largest = 0
     for p, rows in _plan(order).items():
@@ -299,10 +350,11 @@ def _work_bytes(mlp: MLP, order: int) -> int:
 def keep_freed_memory() -> None:
     """Make the C library keep freed blocks of memory for later calls.
 
-    The first access to fresh memory takes as long as the sums. glibc returns a freed
-    block of up to 32 MiB to the system at once, unless a larger block was freed before.
-    This function frees a block of that size. Other C libraries are not affected. The
-    setting lasts as long as the process. A test fails if it has no effect.
+    The first access to new memory takes as long as the computation in it. glibc returns
+    a freed block to the system at once if it is larger than a threshold. The threshold
+    rises to the size of the largest block freed so far, up to 32 MiB. This function
+    allocates and frees a block just below 32 MiB. Other C libraries are not affected.
+    The threshold lasts as long as the process. A test fails if this has no effect.
     """
     np.empty(2**25 - 2**16, dtype=np.uint8)
 
@@ -310,7 +362,10 @@ def keep_freed_memory() -> None:
 def _columns(
     layers: list[_Layer], rows: Rows
 ) -> Iterator[tuple[_Layer, Group, list[_Partner]]]:
-    """Yield (layer, left group, partners) of the products that are not zero."""
+    """Yield (layer, left part, its right parts) where a product does not vanish.
+
+    `rows` holds the right parts for each left part.
+    """
     for layer, (left, partners) in product(layers, rows.items()):
         if layer.has(left) and any(layer.has(partner.group) for partner in partners):
             yield layer, left, partners
@@ -319,19 +374,22 @@ def _columns(
 def _side_by_side(
     shape: tuple[int, ...], layers: list[_Layer], features: Iterable[Floats]
 ) -> Floats:
-    """Return one matrix of all features, without the neurons that are linear.
+    """Join features along their last axis, without the neurons that are linear.
 
     Parameters
     ----------
     shape : tuple of int
-        (..., C), to which all features broadcast.
+        The shape (..., entries) of all features without the last axis, after
+        broadcasting.
     layers : list of _Layer
         The layer of each feature.
-    features : iterable of array of float64, shape (..., C, units)
+    features : iterable of array of float64, shape (..., entries, units)
+        The features, for all neurons of their layer.
 
     Returns
     -------
-    array of float64, shape (..., C, sum of units)
+    array of float64, shape (..., entries, columns)
+        The columns are the neurons that are not linear, for one feature after another.
     """
     ends = np.cumsum([layer.units for layer in layers])
     out = np.empty((*shape, ends[-1]))
@@ -343,9 +401,11 @@ def _side_by_side(
 
 
 def _tensors(mlp: MLP, order: int, at: Floats) -> Floats:
-    """Return the packed tensors at centres, (..., dim) -> (..., C).
+    """Return the packed tensors of all derivatives of one order.
 
-    The arrays of all centres are in memory together, see `_work_bytes`.
+    All centres are computed together, with temporary arrays of `_work_bytes` for each.
+    `at` has shape (..., dim) or, if the network has several outputs, (..., 1, dim). The
+    result has shape (..., entries) or (..., outputs, entries).
     """
     layers = _forward(mlp, order, at)
     gradient = _backward(mlp, order, layers)
@@ -380,27 +440,33 @@ def derivatives(mlp: MLP, order: int, at: Floats) -> Floats:
     Parameters
     ----------
     mlp : MLP
+        The network.
     order : int
-        From 1. It is not checked.
+        The order, at least 1. It is not checked.
     at : array of float64, shape (..., dim)
         The centre, or a batch of centres. It is not checked.
 
     Returns
     -------
     array of float64, shape (C(dim + order - 1, order), ..., [outputs])
+        The entries of the tensor with sorted indices, with the binomial coefficient C.
+        They may be not finite. The dots stand for the axes of the batch. The axis
+        [outputs] is absent if the network has one output.
 
     Raises
     ------
     ValueError
-        If the arrays need more memory than is free (nothing has been allocated then),
-        or if a neuron sits at a kink.
+        If the arrays need more memory than is free, or a neuron's pre-activation is 0
+        where its activation has a kink (order 2 or higher). Memory is checked before
+        any is allocated.
 
     Notes
     -----
-    From order 4 on, most of the time is spent in matrix products. A left group of p
+    From order 4 on, most of the time is spent in matrix products. A left part of p
     indices needs 2 C(dim + p - 1, p) C(dim + q - 1, q) floating-point operations for
-    each neuron, with q = order - p, and half of that for an even split. At orders 2 and
-    3 most of the time is spent in forming the features and in function calls.
+    each neuron that is not linear, with q = order - p, and half of that for p = q. At
+    orders 2 and 3 most of the time is spent in computing the features and in function
+    calls.
     """
     keep_freed_memory()
     batch = at.shape[:-1]

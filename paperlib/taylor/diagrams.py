@@ -158,7 +158,7 @@ class Diagram:
 
     @property
     def symmetry_factor(self) -> int:
-        """``|Aut|``, the number of permutations of branches that fix the tree.
+        """``|Aut|``, the number of permutations of branches that preserve the tree.
 
         Examples
         --------

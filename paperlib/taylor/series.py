@@ -162,8 +162,8 @@ def directional_derivatives(
 
     Let f be the network, `at` a point, the centre, and v a direction. The derivative of
     order n is d^n/dt^n f(at + t v) at t = 0, also written D^n f(at)[v, .., v]. All n
-    derivatives are along the same v. No tensor is computed. Time grows at most as the cube
-    of the order.
+    derivatives are along the same v. No tensor is computed. Time grows at most as the
+    cube of the order.
 
     Parameters
     ----------
