@@ -1,20 +1,25 @@
 """The product rule on packed symmetric tensors.
 
-The derivative of a product x y by the inputs I is the sum of x[A] y[B] over all ways to
-split I into A and B. Both products of this module are such sums over I = A + B, with p
-indices in A and q indices in B. The function `symmetric_product` returns the sum for
-each neuron, and `contracted_product` also sums over the neurons.
+Let I be a tuple of indices, the numbers of the inputs with respect to which a product
+x y is differentiated. The derivative is the sum of x[A] y[B] over all ways to divide I
+into two tuples A and B, where x[A] is the derivative of x with respect to the inputs in
+A. The functions of this module compute such sums for all sorted tuples I, with p
+indices in A and q indices in B. `symmetric_product` returns the sum for each neuron of
+a layer. `contracted_product` also sums over the neurons.
+
+The tensors x of order p and y of order q are symmetric, and packed: they have one entry
+for each sorted tuple of indices from 0 to dim - 1, in lexicographic order. They are
+arrays of shape (..., C(dim + p - 1, p), units), where C(dim + p - 1, p), a binomial
+coefficient, is the number of entries, and `units` is the number of neurons. The other
+axes are those of a batch. They broadcast.
 
 A product is computed slab by slab. Slab a of a packed tensor has the entries whose
-smallest index is a, and tail a has those whose indices are all >= a. Both are
-contiguous (see `symmetric`). If a is the smallest index of I and belongs to A, then x
-is needed in slab a and y in tail a. If a belongs to B, then x is needed in tail a and y
-in slab a. Each pair of slab and tail is a product of the same kind with one index less.
-So no tables of indices are needed, and the arrays of one step fit into the cache.
-
-Tensors are arrays (..., C, units). C = C(dim + p - 1, p) is the number of packed
-entries, and `units` is the number of neurons of a layer. The other axes are batches,
-which broadcast.
+smallest index is a, and tail a has the entries whose indices are all >= a. Both are
+contiguous (see `symmetric`). Let a be the smallest index of I. If a is in A, then x is
+needed in slab a and y in tail a. If a is in B, then x is needed in tail a and y in slab
+a. Each such pair of slab and tail is a product of the same kind with one index less, of
+tensors over dim - a indices. So no tables of indices are needed, and the arrays of one
+step fit into the cache.
 """
 
 from collections.abc import Iterator
@@ -27,8 +32,8 @@ from paperlib._support.validation import Floats
 from paperlib.taylor.product_rule_loops import add_heads, add_pairs
 from paperlib.taylor.symmetric import entries, tail_starts
 
-MAX_BLOCK = 2**22  # entries of one matrix product
-SHARED_SLABS = 4
+MAX_BLOCK = 2**22  # the largest number of entries of one matrix product's result
+SHARED_SLABS = 4  # slabs that share one matrix product
 
 
 def partitions(n: int, largest: int) -> Iterator[tuple[int, ...]]:
@@ -60,11 +65,13 @@ def partitions(n: int, largest: int) -> Iterator[tuple[int, ...]]:
 
 @lru_cache(maxsize=1024)
 def _parts(p: int, q: int, dim: int) -> list[tuple]:
-    """Return the smaller products that make up a product.
+    """Return the smaller products that make up the product of tensors x and y.
 
-    For each smallest index a there are two parts, first with a in A, then with a in B.
-    A part is (entries of the result, entries of x, entries of y, sizes). The first
-    three are slices. `sizes` are p, q and dim of the smaller product.
+    p and q are the orders of x and y, whose indices run from 0 to dim - 1. For each a
+    in this range there are two parts, for the entries of the result with smallest index
+    a: first with a among the indices of x, then with a among those of y. A part is
+    (entries of the result, entries of x, entries of y, sizes). The first three are
+    slices. `sizes` is the tuple (p, q, dim) of the smaller product.
     """
     whole, left, right = (tail_starts(dim, order).tolist() for order in (p + q, p, q))
     parts = []
@@ -78,7 +85,13 @@ def _parts(p: int, q: int, dim: int) -> list[tuple]:
 
 
 def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> None:
-    """Add the result of `symmetric_product` to `out`, which has its shape."""
+    """Add the sum of x[A] y[B] over all I = A + B to out[I], for each neuron.
+
+    I runs over the sorted tuples of p + q indices from 0 to dim - 1, and A over the
+    choices of p of them. The shapes are (..., C(dim + p - 1, p), units) for x,
+    (..., C(dim + q - 1, q), units) for y and (..., C(dim + p + q - 1, p + q), units)
+    for `out`, with the binomial coefficient C.
+    """
     if p == 0 or q == 0:
         out += x * y
     elif p == q == 1:
@@ -89,12 +102,17 @@ def add_product(out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int) -> 
 
 
 def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
-    """Return the sum of x[A] y[B] over all I = A + B, separately for each neuron.
+    """Return the symmetric product of two packed tensors, separately for each neuron.
+
+    Entry I of the result, a sorted tuple of p + q indices, is the sum of x[A] y[B] over
+    all ways to divide I into A with p and B with q indices.
 
     Parameters
     ----------
     x : array of float64, shape (..., C(dim + p - 1, p), units)
+        A packed tensor for each neuron, with the binomial coefficient C.
     y : array of float64, shape (..., C(dim + q - 1, q), units)
+        Another packed tensor for each neuron.
     p, q : int
         The orders of x and y.
     dim : int
@@ -106,7 +124,8 @@ def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
 
     Examples
     --------
-    The entries 00, 01 and 11 of x_i y_j + x_j y_i:
+    The entries 00, 01 and 11 of x_i y_j + x_j y_i (positions are divided, not values,
+    so the entry 00 is 2 x_0 y_0):
 
     >>> x, y = np.array([[1.0], [2.0]]), np.array([[5.0], [7.0]])
     >>> symmetric_product(x, y, 1, 1, 2)[:, 0]
@@ -121,7 +140,13 @@ def symmetric_product(x: Floats, y: Floats, p: int, q: int, dim: int) -> Floats:
 
 
 def _add_merged(out: Floats, m: Floats, p: int, q: int, dim: int) -> None:
-    """Add the sum of m[A, B] over I = A + B, m (..., C_p, C_q) -> out (..., C_p+q)."""
+    """Add the sum of m[A, B] over all I = A + B to out[I].
+
+    I is a sorted tuple of p + q indices from 0 to dim - 1, A has p of them, and B the
+    others. The array m, of shape (..., C(dim + p - 1, p), C(dim + q - 1, q)), holds one
+    number for each pair of packed entries. `out` has shape
+    (..., C(dim + p + q - 1, p + q)).
+    """
     if p == 0 or q == 0:
         out += m.reshape(out.shape)
     elif p + q <= 3:
@@ -132,16 +157,20 @@ def _add_merged(out: Floats, m: Floats, p: int, q: int, dim: int) -> None:
 
 
 def _is_one_block(p: int, q: int, dim: int) -> bool:
-    """Return whether all products x[A] y[B] are computed by one matrix product.
+    """Return whether one matrix product computes x[A] y[B] for all pairs of entries.
 
-    A tensor of order 1 is not divided into slabs. Its slabs are single rows, and the
-    product of a matrix and a row is slow.
+    p and q are the orders of x and y, over `dim` indices. One matrix product is used
+    for at most MAX_BLOCK pairs, and always if p or q is at most 1: the slabs of a
+    tensor of order 1 are single rows, and the product of a matrix and a row is slow.
     """
     return min(p, q) <= 1 or entries(dim, p) * entries(dim, q) <= MAX_BLOCK
 
 
 def largest_block(p: int, q: int, dim: int) -> int:
-    """Return a bound on the entries of a matrix product in `contracted_product`."""
+    """Return a bound on the entries of any matrix product in `contracted_product`.
+
+    p and q are the orders of its tensors, over `dim` indices.
+    """
     if _is_one_block(p, q, dim):
         return entries(dim, p) * entries(dim, q)
     return max(MAX_BLOCK, dim * entries(dim, max(p, q)))
@@ -150,6 +179,11 @@ def largest_block(p: int, q: int, dim: int) -> int:
 def _add_contracted(
     out: Floats, x: Floats, y: Floats, p: int, q: int, dim: int
 ) -> None:
+    """Add the sum of x[A] y[B] over all I = A + B and over the neurons to out[I].
+
+    The shapes are (..., C(dim + p - 1, p), units) for x, (..., C(dim + q - 1, q),
+    units) for y and (..., C(dim + p + q - 1, p + q)) for `out`.
+    """
     if _is_one_block(p, q, dim):
         _add_merged(out, x @ y.swapaxes(-1, -2), p, q, dim)
     else:
@@ -167,22 +201,28 @@ def contracted_product(
     *,
     unordered: bool = False,
 ) -> None:
-    """Add the sum of x[A] y[B] over all I = A + B and over the neurons to an array.
+    """Add the symmetric product of two packed tensors, summed over the neurons.
+
+    The number added to out[I], with I a sorted tuple of p + q indices, is the sum of
+    x[A] y[B] over the neurons and over all ways to divide I into A with p and B with q
+    indices.
 
     Parameters
     ----------
     out : array of float64, shape (..., C(dim + p + q - 1, p + q))
-        The array to add to. It has no axis of neurons.
+        The array to add to. It has no axis of neurons. C is the binomial coefficient.
     x : array of float64, shape (..., C(dim + p - 1, p), units)
+        A packed tensor for each neuron.
     y : array of float64, shape (..., C(dim + q - 1, q), units)
+        Another packed tensor for each neuron.
     p, q : int
         The orders of x and y.
     dim : int
         The number of values of an index.
     unordered : bool, optional
-        Whether the splits (A, B) and (B, A) are counted as one. This takes half the
-        time. It needs p = q, and the sum of x[A] y[B] over the neurons must not change
-        if A and B are exchanged.
+        If true, the divisions (A, B) and (B, A) of I are counted once instead of twice.
+        This takes half the time. It needs p = q, and the sum of x[A] y[B] over the
+        neurons must not change if A and B are exchanged.
 
     Examples
     --------
@@ -194,15 +234,15 @@ def contracted_product(
     if not unordered:
         _add_contracted(out, x, y, p, q, dim)
         return
-    # By symmetry only the splits with the smallest index in A are needed
+    # Only the divisions with the smallest index in A: (B, A) has it in B
     slabs = _parts(p, q, dim)[::2]
     if not _is_one_block(p - 1, q, dim):
         for whole, slab, tail, sizes in slabs:
             _add_contracted(out[..., whole], x[..., slab, :], y[..., tail, :], *sizes)
         return
-    # The matrix product of one slab has too few rows to be fast, so several slabs share
-    # one. It also has products of later slabs with earlier tails, which are not needed,
-    # but they are few.
+    # The matrix product of one slab has too few rows to be fast. Therefore several
+    # slabs share one matrix product. It also computes products of later slabs with
+    # earlier tails, which are few and not used.
     for part in chunks.slices(dim, SHARED_SLABS):
         group = slabs[part]
         row, column = group[0][1].start, group[0][2].start

@@ -1,10 +1,14 @@
-"""Three inner loops, compiled if numba is installed.
+"""The inner loops of products of packed tensors and of power series.
 
-In NumPy these loops need temporary arrays. Each loop also has a NumPy version, which
-computes the same sums in the same order, so that the results have the same bits. The
-NumPy version is used if numba is not installed, and until an array is large enough to
-pay for loading numba. Loading takes about a second, and a few seconds more if numba's
-cache on disk is empty.
+There are three: `add_pairs`, `add_heads` and `compose`. Each has two versions, compiled
+by numba and with NumPy's array operations. Both compute the same sums in the same
+order, so that the results have the same bits. NumPy needs temporary arrays and is
+slower for large arrays. It is used if numba is not installed or cannot compile the
+loop, and for arrays of fewer than MIN_SIZE_TO_COMPILE numbers: loading numba takes
+about a second, and a few seconds more if its cache on disk is empty. A loop that has
+been compiled in this process is used for at least MIN_SIZE_TO_CALL numbers.
+
+A packed tensor has one entry for each sorted tuple of indices, in lexicographic order.
 """
 
 from collections.abc import Callable
@@ -18,16 +22,17 @@ from paperlib._support import jit
 from paperlib._support.validation import Floats
 from paperlib.taylor.symmetric import entries, index_table, packed_position
 
-MIN_SIZE_TO_COMPILE = 2**15
-MIN_SIZE_TO_CALL = 2**8  # of a loop that is compiled already
-MAX_ORDERS = 20  # a longer series takes too long to compile
-MIN_COLUMNS = 8  # the numbers in a vector
+MIN_SIZE_TO_COMPILE = 2**15  # numbers in the result
+MIN_SIZE_TO_CALL = 2**8  # numbers in the result, if the loop is compiled already
+MAX_ORDERS = 20  # of a compiled power series. A longer one takes too long to compile.
+MIN_COLUMNS = 8  # the largest number of float64 numbers in a vector of the processor
 
 
 def _add_pairs(out: Floats, x: Floats, y: Floats) -> None:
-    """Add x_a y_b + x_b y_a for a <= b; see `add_pairs`.
+    """Add x_a y_b + x_b y_a to entry (a, b) of `out` for all a <= b.
 
-    x and y have the shape (n, dim, units), and out has (n, C(dim + 1, 2), units).
+    x and y have shape (n, dim, units) for n tensors of order 1 with numbers for each of
+    `units` neurons. `out` has shape (n, dim (dim + 1) / 2, units).
     """
     for n in range(len(out)):
         row = 0
@@ -43,9 +48,10 @@ def _add_pairs(out: Floats, x: Floats, y: Floats) -> None:
 
 
 def _add_triples(out: Floats, m: Floats) -> None:
-    """Add m_{a,bc} + m_{b,ac} + m_{c,ab} for a <= b <= c; see `add_heads`.
+    """Add m_{a,bc} + m_{b,ac} + m_{c,ab} to entry (a, b, c) of `out`, a <= b <= c.
 
-    m has the shape (n, dim, C(dim + 1, 2)), and out has (n, C(dim + 2, 3)).
+    m has shape (n, dim, dim (dim + 1) / 2): for each of n tensors one index, and a
+    packed pair of indices. `out` has shape (n, dim (dim + 1) (dim + 2) / 6).
     """
     for n in range(len(out)):
         dim, row = m.shape[1], 0
@@ -67,20 +73,30 @@ def _add_triples(out: Floats, m: Floats) -> None:
 def _horner(phi: Any, z: Any, multiply: Callable, add: Callable) -> list:
     """Return the coefficients of t, t^2, .. in phi_1 z(t) + phi_2 z(t)^2 + ..
 
+    Here z(t) is a power series without a constant term.
+
     Parameters
     ----------
     phi : sequence
-        phi_1, phi_2, .., as arrays or as values in LLVM code.
+        The n numbers phi_1, .., phi_n, as arrays or as values in LLVM code.
     z : sequence
-        The coefficients of t, t^2, .. in z(t), of the same kind. z(t) has no constant
-        term. It may have fewer coefficients than phi.
+        The coefficients of t, t^2, .. in z(t), of the same kind. There may be fewer
+        than n. The others are zero.
     multiply, add : callable
-        The product and the sum of two arrays or values.
+        Functions that return the product and the sum of two arrays or values.
 
     Returns
     -------
     list
-        The coefficients of t, .., t^n, if phi has n items.
+        The coefficients of t, .., t^n.
+
+    Examples
+    --------
+    For 2 z + 3 z^2 with z = t + 5 t^2, the coefficients of t and t^2:
+
+    >>> from operator import add, mul
+    >>> _horner([2, 3], [1, 5], mul, add)
+    [2, 13]
     """
     series: list = []
     # Horner's scheme: multiply by z(t) and add phi_k in turn. Each product has one more
@@ -94,10 +110,19 @@ def _horner(phi: Any, z: Any, multiply: Callable, add: Callable) -> list:
 
 
 def _composition(orders: int, terms: int) -> Callable:
-    """Compile `compose` for `orders` coefficients of phi and `terms` coefficients of z.
+    """Compile the loop of `compose` for given lengths of the two power series.
 
-    A column is one neuron at one point. Columns are processed in vectors, and all
-    coefficients of a vector of columns stay in the processor's registers.
+    The series of the activation has `orders` coefficients without the constant term,
+    and z(t) has `terms` coefficients. A column is one neuron at one point. The loop
+    processes a vector of columns at a time, with all their coefficients in the
+    processor's registers.
+
+    Returns
+    -------
+    callable
+        loop(out, phi, z) with arrays of shape (orders, columns), (orders, width) and
+        (terms, columns). It writes the coefficients of t, .., t^orders to `out`. Column
+        c of z belongs to column c modulo `width` of phi.
     """
     import numba
 
@@ -117,9 +142,10 @@ def _composition(orders: int, terms: int) -> Callable:
     def loop(out: Floats, phi: Floats, z: Floats) -> None:
         width, columns = phi.shape[1], out.shape[1]
         for begin in range(0, columns, width):
-            # phi has columns for one centre or for all points, and z is processed in
-            # rows of this width. The last row, and the last vector of a row, may
-            # overlap the one before
+            # `width` is the number of columns of phi, which are those of one centre or
+            # of all points. The columns of z are processed `width` at a time, in
+            # vectors of LANES. The last part, and the last vector of a part, may
+            # overlap the one before.
             first = min(begin, columns - width)
             for j in range(0, width, LANES):
                 unit = min(j, width - LANES)
@@ -130,10 +156,10 @@ def _composition(orders: int, terms: int) -> Callable:
 
 
 def _loop(size: int, compile_loop: Callable, *arguments: Any) -> Any:
-    """Return the loop that `compile_loop(*arguments)` compiles.
+    """Return the loop that `compile_loop(*arguments)` compiles, or None to use NumPy.
 
-    Return None if NumPy is faster for `size` numbers, or if numba is not installed or
-    does not compile the loop.
+    The result is None if the array of the result has too few numbers, `size`, or if
+    numba is not installed or does not compile the loop. A loop is compiled once.
     """
 
     def compiled(_: Any) -> Any:
@@ -146,7 +172,11 @@ def _loop(size: int, compile_loop: Callable, *arguments: Any) -> Any:
 
 
 def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
-    """Broadcast all axes but the last `axes` to `batch`, and flatten them to one."""
+    """Flatten the axes of a batch to one axis.
+
+    The last `axes` axes of the array remain. All axes before these are first broadcast
+    to the shape `batch`.
+    """
     entry = array.shape[-axes:]
     if array.shape[:-axes] != batch:
         array = np.ascontiguousarray(np.broadcast_to(array, batch + entry))
@@ -154,14 +184,14 @@ def _flat(array: Floats, axes: int, batch: tuple[int, ...]) -> Floats:
 
 
 def add_pairs(out: Floats, x: Floats, y: Floats) -> None:
-    """Add the products x_a y_b + x_b y_a, a <= b, to a packed tensor of order 2.
+    """Add the products x_a y_b + x_b y_a to a packed tensor of order 2.
 
     Parameters
     ----------
-    out : array of float64, shape (..., C(dim + 1, 2), units)
-        The array to add to.
+    out : array of float64, shape (..., dim (dim + 1) / 2, units)
+        The tensor to add to. Its entries are the pairs of indices a <= b.
     x, y : array of float64, shape (..., dim, units)
-        Tensors of order 1.
+        Tensors of order 1, with numbers for each of `units` neurons.
 
     Examples
     --------
@@ -186,10 +216,21 @@ def add_pairs(out: Floats, x: Floats, y: Floats) -> None:
 
 @lru_cache(maxsize=8)
 def _heads(dim: int, order: int) -> np.ndarray:
-    """Return the positions of all m[i, rest] in a flattened array m of shape (dim, C).
+    """Return the positions of m[i, rest] in a flattened array m, for each sorted tuple.
 
-    Row k of the result is for i as the index number k of a sorted tuple, and for `rest`
-    as the other indices. Its columns are the tuples of `order` indices, packed.
+    A sorted tuple of `order` indices from 0 to dim - 1 is divided into one index i and
+    the others, `rest`, whose packed position is the second index of m. Row k of the
+    result has the positions for i = entry number k of the tuple, for all tuples in
+    packed order.
+
+    Examples
+    --------
+    For the pairs 00, 01 and 11 and m of shape (2, 2), m[0, 0], m[0, 1], m[1, 1], and
+    the same with exchanged indices:
+
+    >>> _heads(2, 2)
+    array([[0, 1, 3],
+           [0, 2, 3]])
     """
     table, rests = index_table(dim, order), entries(dim, order - 1)
     return np.stack(
@@ -201,17 +242,18 @@ def _heads(dim: int, order: int) -> np.ndarray:
 
 
 def add_heads(out: Floats, m: Floats, q: int) -> None:
-    """Add the sum over the ways to put one index before the others.
+    """Add the sum over the ways to separate one index from the others.
 
-    The sum is m_{a,b} + m_{b,a} for q = 1, and m_{a,bc} + m_{b,ac} + m_{c,ab} for
-    q = 2, with a <= b <= c.
+    Added are m_{a,b} + m_{b,a} to the entry (a, b) of `out` if q = 1, with a <= b, and
+    m_{a,bc} + m_{b,ac} + m_{c,ab} to the entry (a, b, c) if q = 2, with a <= b <= c.
 
     Parameters
     ----------
     out : array of float64, shape (..., C(dim + q, q + 1))
-        The packed tensor to add to.
+        The packed tensor of order q + 1 to add to. C is the binomial coefficient.
     m : array of float64, shape (..., dim, C(dim + q - 1, q))
-        One index, then q indices that are packed.
+        The first index is the one that is separated. The second is the packed position
+        of the q other indices.
     q : int
         1 or 2.
 
@@ -232,18 +274,23 @@ def add_heads(out: Floats, m: Floats, q: int) -> None:
 
 
 def compose(out: Floats, phi: Floats, z: Floats) -> None:
-    """Insert the power series z(t) into the Taylor series of an activation.
+    """Substitute the power series z(t) into the Taylor series of an activation.
 
-    The result is the coefficients of t, t^2, .. in the sum over m of phi_m z(t)^m.
+    Let phi_m be the Taylor coefficients of the activation at a pre-activation z_0, and
+    z(t) the change of the pre-activation along a line, a power series in t without a
+    constant term. The result is the coefficients of t, t^2, .. in the sum over m of
+    phi_m z(t)^m. It is computed for each neuron and each point.
 
     Parameters
     ----------
     out : array of float64, shape (orders, points, units)
-        The result is written to this array.
+        The coefficients of t, .., t^orders are written to this array. `units` is the
+        number of neurons.
     phi : array of float64, shape (orders + 1, 1 or points, units)
-        The Taylor coefficients of the activation at the centre or the centres.
+        The Taylor coefficients phi_0, phi_1, .. of the activation, at one centre for
+        all points or at one for each.
     z : array of float64, shape (terms, points, units)
-        The coefficients of t, .., t^terms. There is no constant term.
+        The coefficients of t, .., t^terms in z(t).
 
     Examples
     --------
@@ -262,6 +309,6 @@ def compose(out: Floats, phi: Floats, z: Floats) -> None:
         for row, coefficient in zip(out, series):
             row[...] = coefficient
         return
-    if phi[0].size < MIN_COLUMNS:  # a vector needs columns of more points
+    if phi[0].size < MIN_COLUMNS:  # fewer columns than a vector has: repeat them
         phi = np.repeat(phi, min(points, MIN_COLUMNS), axis=1)
     loop(*(series.reshape(len(series), -1) for series in (out, phi[1:], z)))
