@@ -1,11 +1,16 @@
 """Store symmetric tensors packed, with each independent entry once.
 
-A symmetric tensor of order n over `dim` indices has C(dim + n - 1, n) independent
-entries T_{ij..k} with i <= j <= .. <= k. They are packed in lexicographic order of
-their sorted indices. The entries with smallest index `a` are therefore contiguous and
-form one *slab*. Slab `a` has the index tuples of a tensor of order n - 1 over the
-indices >= a, which are the *tail* of the packing of order n - 1. The computations run
-over slabs, and only `SymmetricTensor.full` builds an array of dim**n entries.
+A symmetric tensor of order n has n indices from 0 to dim - 1, and its entries do not
+change if indices are exchanged. So it has C(dim + n - 1, n) independent entries
+T_{ij..k}, those with i <= j <= .. <= k, where C is the binomial coefficient. *Packed*
+means: only these entries are stored, in lexicographic order of their sorted indices.
+
+The entries whose smallest index is `a` are contiguous and form *slab* `a`. Without the
+index `a`, their index tuples are all sorted tuples of n - 1 indices >= a. In a packed
+tensor of order n - 1 the entries with these tuples are contiguous too, and extend to
+the end: they form *tail* `a`. Most computations run over slabs and tails. Only
+`SymmetricTensor.full` and `SymmetricTensor.contract` with free indices build arrays
+with an axis for each index.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,21 +35,22 @@ __all__ = [
     "tail_starts",
 ]
 
-MAX_CACHED_ROWS = 2**18
-MAX_CACHED_TABLES = 32
-CHUNK_BYTES = 2**25
-SMALLER = "scale it"
-MAX_INDICES = 2**31
+MAX_CACHED_ROWS = 2**18  # of one cached table
+MAX_CACHED_TABLES = 32  # of each kind
+CHUNK_BYTES = 2**25  # monomials of the points that are contracted together
+SMALLER = "scale it"  # the advice in messages about overflow
+MAX_INDICES = 2**31  # the largest `dim`
 
 # A result that overflows raises an error, so NumPy's warnings would repeat it.
 without_warnings = np.errstate(all="ignore")
 
 
 def _cached(build: Callable) -> Callable:
-    """Check the arguments of a function that builds a table, and cache its results.
+    """Decorate a function (dim, order) that builds a table with an entry in each row.
 
-    The last MAX_CACHED_TABLES tables of at most MAX_CACHED_ROWS rows are cached. Longer
-    tables are built at each call.
+    The decorated function checks its arguments and the free memory. It caches the
+    MAX_CACHED_TABLES tables of at most MAX_CACHED_ROWS rows that were used last. It
+    builds longer tables at each call.
     """
     cached = lru_cache(maxsize=MAX_CACHED_TABLES)(build)
 
@@ -61,6 +67,7 @@ def _cached(build: Callable) -> Callable:
 
 
 def _sizes(dim: int, order: int) -> tuple[int, int]:
+    """Return `dim` and `order` as integers. Raise an error if one is out of range."""
     dim = validation.integer("dim", dim, minimum=1, limit=MAX_INDICES)
     return dim, validation.integer(
         "order", order, minimum=0, limit=validation.TENSOR_ORDER
@@ -68,19 +75,22 @@ def _sizes(dim: int, order: int) -> tuple[int, int]:
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
+    """Make an array read-only, and return it."""
     array.flags.writeable = False
     return array
 
 
 def packed_size(dim: int, order: int) -> int:
-    """Return the number of independent entries, C(dim + order - 1, order).
+    """Return the number of independent entries of a symmetric tensor.
+
+    It is the binomial coefficient C(dim + order - 1, order).
 
     Parameters
     ----------
     dim : int
-        Range of each index, positive.
+        The number of values of each index, from 1 to 2^31.
     order : int
-        Number of indices, from 0 to 20.
+        The number of indices, from 0 to 20.
 
     Returns
     -------
@@ -104,24 +114,30 @@ def packed_size(dim: int, order: int) -> int:
 
 @lru_cache(maxsize=1024)
 def entries(dim: int, order: int) -> int:
-    """Return `packed_size` without checks. For dim = 0 it is 1 if order = 0, else 0."""
+    """Return C(dim + order - 1, order), the number of entries of a packed tensor.
+
+    The arguments are not checked. For dim = 0 the number is 1 if order = 0, else 0.
+    """
     return comb(max(dim + order - 1, 0), order)
 
 
 def tail_starts(dim: int, order: int) -> NDArray[np.int64]:
-    """Return the position of the first entry with smallest index >= a, for every a.
+    """Return the position at which each tail of a packed tensor begins.
+
+    Tail `a` has the entries whose indices are all >= a, and extends to the end.
 
     Parameters
     ----------
     dim : int
-        Range of each index, positive.
+        The number of values of each index, from 1 to 2^31.
     order : int
-        Number of indices, from 0 to 20.
+        The number of indices, from 0 to 20.
 
     Returns
     -------
     ndarray of int64, shape (dim + 1,)
-        The positions for a = 0, 1, .., dim, read-only.
+        The positions for a = 0, 1, .., dim, read-only. For order >= 1 the last is
+        the number of entries. For order 0 all are 0.
 
     Raises
     ------
@@ -133,9 +149,11 @@ def tail_starts(dim: int, order: int) -> NDArray[np.int64]:
 
     Notes
     -----
-    Slab `a` of a tensor of order n is ``starts[a]:starts[a + 1]`` with ``starts =
-    tail_starts(dim, n)``. Its entries correspond one by one to the tail ``starts[a]:``
-    with ``starts = tail_starts(dim, n - 1)``.
+    Slab `a` of a tensor of order n, the entries with smallest index `a`, is
+    ``packed[starts[a]:starts[a + 1]]`` with ``starts = tail_starts(dim, n)``. Its
+    entries without the index `a` have the same index tuples, in the same order, as
+    ``lower[starts[a]:]`` with a packed tensor ``lower`` of order n - 1 and
+    ``starts = tail_starts(dim, n - 1)``.
 
     Examples
     --------
@@ -147,6 +165,7 @@ def tail_starts(dim: int, order: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=256)
 def _tail_starts(dim: int, order: int) -> np.ndarray:
+    """Return `tail_starts` of arguments that have been checked."""
     validation.memory(f"dim = {dim}", 64 * dim, "take a smaller one")
     if entries(dim, order) >= 2**63:
         raise ValueError(
@@ -158,19 +177,19 @@ def _tail_starts(dim: int, order: int) -> np.ndarray:
 
 @_cached
 def index_table(dim: int, order: int) -> NDArray[np.int32]:
-    """Return the sorted index tuples in packed order.
+    """Return the sorted index tuples of all entries of a packed tensor, in their order.
 
     Parameters
     ----------
     dim : int
-        Range of each index, positive.
+        The number of values of each index, from 1 to 2^31.
     order : int
-        Number of indices, from 0 to 20.
+        The number of indices, from 0 to 20.
 
     Returns
     -------
     ndarray of int32, shape (C(dim + order - 1, order), order)
-        One tuple per row, read-only.
+        One tuple in each row, read-only. C is the binomial coefficient.
 
     Raises
     ------
@@ -193,20 +212,20 @@ def index_table(dim: int, order: int) -> NDArray[np.int32]:
 
 
 def packed_position(dim: int, indices: ArrayLike) -> NDArray[np.int64]:
-    """Return the packed positions of index tuples.
+    """Return the position of index tuples in a packed tensor.
 
     Parameters
     ----------
     dim : int
-        Range of each index, positive.
+        The number of values of each index, from 1 to 2^31.
     indices : array_like of int, shape (..., order)
-        Index tuples, each sorted and with entries in ``range(dim)``. Neither is
-        checked.
+        Index tuples. Each must be sorted and have entries from 0 to dim - 1, which is
+        not checked.
 
     Returns
     -------
     ndarray of int64, shape (...)
-        The position of each tuple in the packed order.
+        The position of each tuple in the lexicographic order of all sorted tuples.
 
     Raises
     ------
@@ -224,28 +243,31 @@ def packed_position(dim: int, indices: ArrayLike) -> NDArray[np.int64]:
     dim, order = _sizes(dim, indices.shape[-1])
     position = np.zeros(indices.shape[:-1], dtype=np.int64)
     for k in range(order):
-        # Slab `a` begins at starts[a]. The remaining indices are counted from the
-        # beginning of the packing of the order below, where the tail of `a` does not
-        # begin at 0.
+        # Slab `a` begins at tail_starts(dim, order - k)[a]. The position of the other
+        # indices is added to it. In a tensor of one order less this position is counted
+        # from 0, but tail `a` begins at tail_starts(dim, order - k - 1)[a].
         shift = _tail_starts(dim, order - k) - _tail_starts(dim, order - k - 1)
         position += shift[indices[..., k]]
     return position
 
 
 def _slabs(dim: int, order: int) -> Iterator[tuple[int, slice, slice, np.ndarray]]:
-    """Yield (a, slab, tail, multiplicities of the slab's entries) for each index a.
+    """Yield (a, slab, tail, multiplicities) for a = 0, .., dim - 1.
 
-    `slab` and `tail` are slices of the packing of this order and of the order below.
-    The multiplicities are computed slab by slab from those of the order below, because
-    the table of this order may be too long to cache.
+    `slab` is the slice of a packed tensor of this order with the entries whose smallest
+    index is a. `tail` is the slice of a packed tensor of order - 1 with the entries
+    whose indices are all >= a. `multiplicities` counts, for each entry of the slab, the
+    distinct permutations of its indices. It is computed from the table of order - 1,
+    because the table of this order may be too long to cache.
     """
     heads = _tail_starts(dim, order).tolist()
     tails = _tail_starts(dim, order - 1).tolist()
     lower = multiplicities(dim, order - 1)
     for a in range(dim):
-        # An index that joins the others multiplies n! / (m_1! m_2! ..) by the new order
-        # and divides it by the new number of repetitions of the index. The first
-        # entries(dim - a, n) tuples of a slab repeat `a` at least order - n times.
+        # The multiplicity is order! / (m_1! m_2! ..), where m_1, m_2, .. count the
+        # equal indices. One more index a multiplies it by the new order and divides it
+        # by the new count of a. The first entries(dim - a, n) tuples of slab `a` have a
+        # count of at least order - n.
         counts = order * lower[tails[a] :]
         start = 0
         for n in range(order - 1):
@@ -259,20 +281,21 @@ def _slabs(dim: int, order: int) -> Iterator[tuple[int, slice, slice, np.ndarray
 def multiplicities(dim: int, order: int) -> NDArray[np.int64]:
     """Return the number of index tuples that each packed entry represents.
 
-    An entry of order n whose sorted indices repeat m_1, m_2, .. times represents
-    n! / (m_1! m_2! ..) of the dim**n index tuples.
+    A packed entry of a tensor of order n represents all distinct permutations of its n
+    indices. There are n! / (m_1! m_2! ..), where m_1, m_2, .. count its equal indices.
+    The multiplicities of all entries add up to dim**n.
 
     Parameters
     ----------
     dim : int
-        Range of each index, positive.
+        The number of values of each index, from 1 to 2^31.
     order : int
-        Number of indices, from 0 to 20.
+        The number of indices, from 0 to 20.
 
     Returns
     -------
     ndarray of int64, shape (C(dim + order - 1, order),)
-        The multiplicities in packed order, read-only.
+        The multiplicities in packed order, read-only. C is the binomial coefficient.
 
     Raises
     ------
@@ -292,10 +315,11 @@ def multiplicities(dim: int, order: int) -> NDArray[np.int64]:
 
 
 def monomials(x: Floats, order: int) -> Floats:
-    """Return all products x_i x_j .. of `order` factors, in packed order.
+    """Return all products x_i x_j .. of `order` coordinates of points.
 
-    The points x have shape (n, dim), the result has shape
-    (n, C(dim + order - 1, order)).
+    `x` has shape (n, dim), with one point in each row. The result has shape
+    (n, C(dim + order - 1, order)), with one product i <= j <= .. in each column, in
+    packed order. C is the binomial coefficient.
 
     Examples
     --------
@@ -314,11 +338,12 @@ def monomials(x: Floats, order: int) -> Floats:
 
 @_cached
 def joined_positions(dim: int, order: int) -> NDArray[np.int64]:
-    """Return the packed position of every index tuple that is joined by one more index.
+    """Return the packed positions of all index tuples with one more index.
 
-    The rows are the sorted tuples of `order` - 1 indices in packed order, the columns
-    the joining index. The result is an int64 array of shape
-    (C(dim + order - 2, order - 1), dim).
+    Entry [t, i] of the result is the packed position, in a tensor of order `order`, of
+    the tuple number t of `order` - 1 indices together with the index i. The result is
+    an int64 array of shape (C(dim + order - 2, order - 1), dim), with the binomial
+    coefficient C. `order` is at least 1.
 
     Examples
     --------
@@ -327,13 +352,13 @@ def joined_positions(dim: int, order: int) -> NDArray[np.int64]:
            [1, 2]])
     """
     shift = _tail_starts(dim, order) - _tail_starts(dim, order - 1)
-    # These positions are right where the joining index is the smallest.
+    # These positions are right where i <= all indices of the tuple.
     table = np.arange(entries(dim, order - 1))[:, None] + shift[:dim]
     if order > 1:
         starts, tails = _tail_starts(dim, order - 1), _tail_starts(dim, order - 2)
         shorter = joined_positions(dim, order - 1)
         for a in range(dim):
-            # The smallest index remains `a`, and the index joins the other indices.
+            # The smallest index remains `a`, and i joins the other indices of the tuple
             np.add(
                 shorter[tails[a] :, a + 1 :],
                 shift[a],
@@ -349,14 +374,13 @@ class SymmetricTensor:
     Parameters
     ----------
     order : int
-        Number of indices, from 0 to 20. Multiplicities, which are at most order!, are
-        counted in int64.
+        The number of indices, from 0 to 20.
     dim : int
-        Range of each index, positive.
+        The number of values of each index, from 1 to 2^31.
     packed : array_like of float, shape (C(dim + order - 1, order), ...)
-        Entries with i <= j <= .. <= k in lexicographic order, finite. Each position on
-        the trailing axes holds one tensor, for example of a batch or of several
-        outputs.
+        The entries with i <= j <= .. <= k in lexicographic order, where C is the
+        binomial coefficient. They must be finite. More axes may follow, for example of
+        a batch or of several outputs. Each position on these axes holds one tensor.
 
     Raises
     ------
@@ -368,10 +392,12 @@ class SymmetricTensor:
 
     Notes
     -----
-    ``t[i, j, k]`` returns one entry. The indices may be in any order, negative indices
-    count from the end as in NumPy, and an index out of range raises an IndexError.
-    Tensors of the same shape can be added and subtracted, and a tensor can be
-    multiplied or divided by a number. The relative error of a learned tensor is
+    ``t[i, j, k]`` returns one entry, or an array if `packed` has more axes. The indices
+    may be in any order, and negative indices count from the end as in NumPy. An index
+    out of range or another number of indices raises an IndexError. Tensors with equal
+    `order`, `dim` and shape of `packed` can be added and subtracted, and a tensor can
+    be multiplied or divided by a number. A result that overflows float64 raises a
+    ValueError. The relative error of a tensor ``learned`` is
     ``(learned - exact).norm() / exact.norm()``.
 
     Examples
@@ -388,9 +414,9 @@ class SymmetricTensor:
     dim: int
     packed: Floats
 
-    # A NumPy number on the left must leave the product to __rmul__.
+    # With this line, NumPy number * tensor calls __rmul__ of the tensor.
     __array_ufunc__ = None
-    # Without this line, iteration would try t[0], t[1], ..
+    # Without this line, iteration over a tensor would return t[0], t[1], ..
     __iter__ = None
 
     def __post_init__(self) -> None:
@@ -408,9 +434,10 @@ class SymmetricTensor:
 
     @classmethod
     def _owning(cls, order: int, dim: int, packed: Floats) -> "SymmetricTensor":
-        """Wrap a packed array without a copy and without checks.
+        """Return a tensor that refers to the given packed array.
 
-        The array must be finite, and no other code may write to it.
+        The array is neither copied nor checked. It must be finite, and no other code
+        may write to it.
         """
         tensor = object.__new__(cls)
         tensor.__dict__.update(order=order, dim=dim, packed=_frozen(packed.view()))
@@ -459,6 +486,7 @@ class SymmetricTensor:
         return self._scaled(np.divide, factor)
 
     def _scaled(self, how: np.ufunc, factor: Any) -> "SymmetricTensor":
+        """Return how(tensor, factor), where `how` is np.multiply or np.divide."""
         if not isinstance(factor, Real):
             return NotImplemented
         return self._applied(
@@ -469,21 +497,25 @@ class SymmetricTensor:
     def _applied(
         self, name: str, how: np.ufunc, other: Floats | float
     ) -> "SymmetricTensor":
+        """Return the tensor with the packed entries how(self.packed, other).
+
+        Raise a ValueError that begins with `name` if an entry overflows float64.
+        """
         packed = validation.representable(name, how(self.packed, other), SMALLER)
         return self._owning(self.order, self.dim, packed)
 
     def full(self) -> Floats:
-        """Return the array of all entries.
+        """Return an array of all entries, with one axis for each index.
 
         Returns
         -------
         ndarray of float64, shape (dim, .., dim, ...)
-            One axis per index, then the trailing axes of `packed`.
+            One axis for each index, then the axes of `packed` after the first.
 
         Raises
         ------
         ValueError
-            If less memory than twice that of the array is free.
+            If twice the memory of the result is more than is free.
 
         Examples
         --------
@@ -502,12 +534,12 @@ class SymmetricTensor:
 
     @without_warnings
     def norm(self) -> Any:
-        """Return the Frobenius norm over all dim**order entries.
+        """Return the Frobenius norm, the root of the sum of all dim**order squares.
 
         Returns
         -------
         float or ndarray of float64
-            The norm, in the shape of the trailing axes of `packed`.
+            The norm of each tensor, with the axes of `packed` after the first.
 
         Raises
         ------
@@ -521,8 +553,8 @@ class SymmetricTensor:
         """
         if self.order == 0:
             return np.abs(self.packed[0])
-        # The squares are summed in units of the largest entry, because the square of an
-        # entry may overflow or underflow.
+        # The entries are divided by the largest one before they are squared, because
+        # the square of an entry may overflow or underflow.
         largest = np.abs(self.packed).max() or 1.0
         columns = self.packed.reshape(len(self.packed), -1)
         squares = 0.0
@@ -533,20 +565,20 @@ class SymmetricTensor:
 
     @without_warnings
     def contract(self, x: ArrayLike, free: int = 0) -> Any:
-        r"""Contract all indices but the last `free` with x.
+        r"""Contract the tensor with a point x in all indices but the last `free` ones.
 
         Parameters
         ----------
         x : array_like of float, shape (..., dim)
-            Points, finite.
+            The point, or a batch of points. They must be finite.
         free : int
-            Number of indices that remain, from 0 to `order`.
+            The number of indices that remain, from 0 to `order`.
 
         Returns
         -------
         float or ndarray of float64, shape (..., dim, .., dim, ...)
-            The axes of x except the last, one axis per remaining index, and the
-            trailing axes of `packed`.
+            The axes of `x` except the last, then one axis for each remaining index,
+            then the axes of `packed` after the first.
 
         Raises
         ------
@@ -558,12 +590,14 @@ class SymmetricTensor:
 
         Notes
         -----
-        With k free indices of n, the result is
+        For a tensor T of order n and k = `free`, the result is
 
         .. math:: \sum_{i_1 \dots i_{n-k}} T_{i_1 \dots i_n} x_{i_1} \cdots x_{i_{n-k}}
 
-        The full tensor is not built. If indices remain, the tensor caches a matrix of
-        C(dim + n - k - 1, n - k) rows and C(dim + k - 1, k) columns.
+        The array of all dim^n entries is not built. If indices remain, the tensor
+        object stores a matrix for later calls. It has C(dim + n - k - 1, n - k) rows
+        and C(dim + k - 1, k) columns, with the binomial coefficient C, times the number
+        of tensors in `packed`.
 
         Examples
         --------
@@ -585,9 +619,11 @@ class SymmetricTensor:
         return validation.representable("x", values, SMALLER).reshape(shape)[()]
 
     def _contract_all(self, points: Floats) -> Floats:
-        """Contract all indices with the points (n, dim); return shape (n, outputs).
+        """Contract all indices with each of n points.
 
-        Each slab is one matrix product with the monomials of the order below.
+        `points` has shape (n, dim). The result has shape (n, m) for the m tensors in
+        `packed`. Each slab of `packed` takes one matrix product with the products of
+        order - 1 coordinates of the points.
         """
         columns = self.packed.reshape(len(self.packed), -1)
         values = np.zeros((len(points), columns.shape[1]))
@@ -601,9 +637,10 @@ class SymmetricTensor:
         return values
 
     def _contract_some(self, points: Floats, free: int) -> Floats:
-        """Contract all but `free` indices with the points (n, dim).
+        """Contract all indices but the last `free` ones with each of n points.
 
-        Return shape (n, dim, .., dim, outputs), with one axis per free index.
+        `points` has shape (n, dim). The result has shape (n, dim, .., dim, m), with one
+        axis for each free index, for the m tensors in `packed`.
         """
         contracted, dim = self.order - free, self.dim
         each = entries(dim, contracted) + dim**free * self.packed[0].size
@@ -615,10 +652,13 @@ class SymmetricTensor:
         return np.moveaxis(_unpacked(packed, dim, free), -1, 0)
 
     def _matrix(self, free: int) -> Floats:
-        """Return A such that monomials(x, order - free) @ A is the packed contraction.
+        """Return the matrix that contracts all indices but the last `free` ones.
 
-        A has shape (entries of order - free, entries of order free * outputs). It is
-        cached in the tensor, because a target is evaluated many times.
+        For points x, monomials(x, order - free) @ matrix has the packed entries of the
+        contracted tensors of order `free`. Its rows are the packed entries of order
+        order - free. Its columns are those of order `free`, each for all tensors in
+        `packed`. The matrix is stored in this object, because a tensor is often
+        contracted many times.
         """
         matrices = self.__dict__.setdefault("_matrices", {})
         if free not in matrices:
@@ -634,9 +674,13 @@ class SymmetricTensor:
 
 
 def _unpacked(packed: Floats, dim: int, order: int) -> Floats:
-    """Replace the first axis, of packed entries, by one axis for each index."""
-    # Each step separates the last of the sorted indices from the others. The rows that
-    # it copies are longer than those of the step before.
+    """Replace the first axis, of packed entries, by one axis for each index.
+
+    `order` is the number of indices, each from 0 to dim - 1.
+    """
+    # Step k replaces the axis of packed entries of order k by two axes: of packed
+    # entries of order k - 1, and of one index. Each step copies longer rows than the
+    # step before, which is fast.
     for k in range(order, 1, -1):
         positions = joined_positions(dim, k)
         # `take` is faster, but it first copies an array that is not contiguous.
