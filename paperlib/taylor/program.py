@@ -12,9 +12,9 @@ program if they are large (`centroid`).
 The directions of a request are numbered from 0. A direction is a vector along which the
 network is differentiated: an input's unit vector, or a vector that the caller gives for
 each centre. A multi-index is a sorted tuple of direction numbers, such as (0, 0, 2). It
-names the derivative along these directions. The letters B, I, J and S stand for
-multi-indices. At one layer with the pre-activations z, the activation phi and the
-outputs y = phi(z), let
+names the derivative along these directions. A sub-index of it is a tuple of some of its
+entries, such as (0, 2). The letters B, I, J and S stand for multi-indices. At one layer
+with the pre-activations z, the activation phi and the outputs y = phi(z), let
 
 - z_B be the derivative of z along the directions in B,
 - [phi^(k)]_J be the derivative of phi^(k)(z) along the directions in J,
@@ -30,7 +30,7 @@ The product rule and the chain rule (Faà di Bruno) give
     L^(k)_() = lambda phi^(k)(z),
 
 where B and S run over the sub-indices of J that contain the first entry of J, and J - B
-are the other entries. If J has equal entries, a term is multiplied by the number of
+has the other entries. If J has equal entries, a term is multiplied by the number of
 ways to choose its sub-index, a product of binomial coefficients.
 
 The network's derivative along I, of order n >= 2, is a sum over all neurons of all
@@ -102,7 +102,7 @@ DOT = record("entry left right length", "weight")
 
 
 class Derivatives(NamedTuple):
-    """A request for derivatives along numbered directions, and for gradients of such.
+    """A request for derivatives along numbered directions, and for their gradients.
 
     Parameters
     ----------
@@ -112,8 +112,8 @@ class Derivatives(NamedTuple):
         The multi-indices of the requested derivatives. An integer n >= 2 stands for all
         multi-indices of n entries.
     gradients : tuple of tuple of int
-        Multi-indices. For each of them, the gradient with respect to the inputs of the
-        derivative along it is requested. () stands for the network itself.
+        Multi-indices. Each requests the gradient, with respect to all inputs, of the
+        derivative along its directions. () requests the gradient of the network.
     """
 
     directions: int
@@ -188,7 +188,8 @@ class Program:
     direction_rows : tuple of int
         The row of the derivative of z along each direction.
     own_rows : int
-        The number of the layer's own rows, which no other layer overwrites.
+        The number of the layer's own rows. They are kept for the downward pass, unless
+        the program is `forward_only`.
     rows : int
         The number of own rows and shared rows.
     adjoints : int
@@ -225,8 +226,8 @@ class Program:
 def _counts(available: Index, max_length: int) -> Iterator[Index]:
     """Yield the counts of the distinct entries for each sub-index of a multi-index.
 
-    `available` holds the count of each distinct entry in the multi-index itself. Only
-    sub-indices of at most `max_length` entries are included.
+    `available` holds the count of each distinct entry in the multi-index itself. A
+    sub-index has some of these entries, at most `max_length`.
 
     Examples
     --------

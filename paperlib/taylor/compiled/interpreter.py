@@ -6,14 +6,15 @@ number for each centre of a batch and each neuron of a layer, with the neurons o
 centre side by side. The innermost loops run over contiguous numbers, so that the
 processor computes several at a time.
 
-The centres are divided into batches of at most `together` centres, whose rows fit into
-the processor's cache. For each batch there is one pass upward through the layers, and
-one pass downward for each output.
+The centres are divided into batches of at most `together` centres. Unless the program
+has very many rows, those of a batch fit into the processor's cache. For each batch
+there is one pass upward through the layers, and one pass downward for each output.
 
 All rows of a batch are in one array, `work`. The records of products in the array
 `table` name rows by number, and the loop converts a number to the row's position in
-`work`. The functions of this module receive positions. The weights are in the array
-`numbers`. `table` and `numbers` are the same for all centres (see `layout`).
+`work`. The functions of `simd`, which compute with rows, receive positions. The weights
+are in the array `numbers`. `table` and `numbers` are the same for all centres (see
+`layout`).
 """
 
 from collections.abc import Callable
@@ -56,10 +57,11 @@ class _Rows(NamedTuple):
 
     Row r begins at
 
-    - own + r width for r < own_rows (the layer's own rows),
-    - shared + (r - own_rows) width for own_rows <= r < rows (overwritten by every
-      layer),
-    - onward + (r - rows) width for r >= rows (passed to the layer above or below).
+    - own + r * width if r < own_rows (a row of this layer alone),
+    - shared + (r - own_rows) * width if own_rows <= r < rows (a row that every layer
+      overwrites),
+    - onward + (r - rows) * width if r >= rows (a row that is passed to the layer above
+      or below).
     """
 
     own: int
@@ -73,9 +75,9 @@ class _Rows(NamedTuple):
 def _view(numbers: Any, begin: Any, kind: Any, length: Any) -> Any:
     """Return numba's signature, and a function that emits the code of a view.
 
-    The view begins at element `begin` of the array `numbers` and has `length` elements
-    of the type `kind`, for which the array's elements are reinterpreted. All four
-    arguments are types of numba.
+    The view begins at element `begin` of the array `numbers`. The memory there is
+    interpreted as `length` elements of the type `kind`. All four arguments of this
+    function are types of numba.
     """
     view = types.Array(kind, 1, "C")
 
@@ -174,14 +176,16 @@ def _add_dots(
 
     A record of `products` stands for the dot products of one left row with consecutive
     right rows. LANES dot products are computed at a time: of a record at one centre or,
-    if the record has fewer than FEW, of two rows at LANES centres.
+    if the record has fewer than FEW, of two rows at LANES centres. Where fewer than
+    LANES // 2 dot products remain, they are computed one at a time.
 
     Parameters
     ----------
     products : array of DOT
         The records of all layers.
     layer : record of LAYER
-        The layer. Its records are the `dots` records from number `dot` on.
+        The layer. Its field `dot` is the number of its first record, and `dots` is the
+        number of its records.
     work : array of float64
         The rows of the layer.
     rows : _Rows
@@ -189,9 +193,10 @@ def _add_dots(
     centres : int
         The number of centres of the batch.
     out : array of float64
-        The derivatives of the first centre begin at out[to], those of each further
-        centre `size` numbers later.
+        The array to add to.
     to, size : int
+        The derivatives at the first centre of the batch begin at out[to]. Those at each
+        further centre begin `size` numbers later.
     spare : int
         LANES numbers from work[spare] on are overwritten.
     """
