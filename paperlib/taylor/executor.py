@@ -1,6 +1,6 @@
 """Execute the programs of a request with NumPy.
 
-A program is a list of products of rows for one hidden layer; see `program`. The tests
+A program is a list of products of rows for one hidden layer (see `program`). The tests
 compare the compiled loop (`compiled.interpreter`) with this module. `compilation` uses
 this module if numba is not installed, if an activation is an `activations.Custom`, or
 if the compiled loop meets a number that is not finite.
@@ -73,8 +73,8 @@ def execute(
     Raises
     ------
     ValueError
-        If an activation has a kink at 0, a neuron with it has the pre-activation 0, and
-        a derivative of order 2 or higher is needed.
+        If a derivative of order 2 or higher is needed and a neuron's pre-activation is
+        0 where its activation has a kink.
     """
     layers: list[tuple[Program, Rows]] = []
     written = programs(request, RUN, mlp.depth)

@@ -1,4 +1,5 @@
-"""Execute programs in compiled code.
+"""Execute programs, which are lists of products, in compiled code.
 
-This package needs numba. It is imported when the first request is compiled.
+This package needs numba. `compilation` imports it at the first request that has a
+program, so that the rest of paperlib works without numba.
 """
