@@ -571,10 +571,10 @@ def _compile_key(mlp: MLP, key: Key) -> Compiled:
 def compile(mlp: MLP, request: Any, metric: ArrayLike | None = None) -> Compiled:
     """Return a function of the centre that computes derivatives of a network.
 
-    Work that does not depend on the centre is done here: the products from which the
-    derivatives are computed are listed once, and each call of the result executes the
-    list. With numba a call takes microseconds for a small network, for example for all
-    derivatives of order 3.
+    Work that does not depend on the centre is done here. The derivatives are sums of
+    products of numbers. These products are listed once, and each call of the result
+    executes the list. With numba a call takes microseconds for a small network, for
+    example for all derivatives of order 3.
 
     `derivative_tensor`, `partial_derivatives`, `mixed_derivative`, `hvp`, `laplacian`
     and `bilaplacian` return the same numbers up to rounding. They cache the requests

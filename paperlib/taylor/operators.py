@@ -1,12 +1,13 @@
 """Single partial derivatives and differential operators of a network.
 
-The functions compute only the derivatives that a caller lists and those from which
-they follow, not tensors of all derivatives. A *centre* is a point at which derivatives
-are computed. Each function accepts one centre or a batch of centres.
+The functions do not compute the tensor of all derivatives of an order. They compute
+the requested derivatives, and the derivatives of layers that these need. A *centre* is
+a point where derivatives are computed. Each function accepts one centre or a batch of
+centres.
 
-At the first call, the products from which the derivatives follow are listed as a
-program (see `program`). The list is cached for each network and reused by later calls
-with the same indices, metric or number of directions.
+The derivatives are sums of products of numbers. At the first call, these products are
+listed as a program (see `program`). The list is cached for each network and reused by
+later calls with the same indices, metric or number of directions.
 """
 
 from collections.abc import Sequence

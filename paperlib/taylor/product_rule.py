@@ -1,11 +1,11 @@
 """The product rule on packed symmetric tensors.
 
-Let I be a tuple of indices, the numbers of the inputs with respect to which a product
-x y is differentiated. The derivative is the sum of x[A] y[B] over all ways to divide I
-into two tuples A and B, where x[A] is the derivative of x with respect to the inputs in
-A. The functions of this module compute such sums for all sorted tuples I, with p
-indices in A and q indices in B. `symmetric_product` returns the sum for each neuron of
-a layer. `contracted_product` also sums over the neurons.
+Let I be a tuple of indices, which are numbers of inputs. The derivative of a product x
+y with respect to these inputs is the sum of x[A] y[B] over all ways to divide I into
+two tuples A and B, where x[A] is the derivative of x with respect to the inputs in A.
+The functions of this module compute such sums for all sorted tuples I, with p indices
+in A and q indices in B. `symmetric_product` returns the sum for each neuron of a layer.
+`contracted_product` also sums over the neurons.
 
 The tensors x of order p and y of order q are symmetric, and packed: they have one entry
 for each sorted tuple of indices from 0 to dim - 1, in lexicographic order. They are

@@ -172,10 +172,10 @@ class Program:
       downward pass the first `adjoints` of them hold lambda and its derivatives. All
       others hold sums of products.
     - From ONWARD on: rows that are multiplied by weights and passed to another layer.
-      In the upward pass, row ONWARD + 1 + n holds the n-th derivative of y, from which
-      the next layer's row `order` + 2 + n is computed. In the downward pass, row
-      ONWARD + n holds the row from which row `own_rows` + n of the layer below is
-      computed.
+      In the upward pass, row ONWARD + 1 + n is multiplied by the next layer's weights,
+      and becomes that layer's row `order` + 2 + n. In the downward pass, row ONWARD + n
+      is multiplied by the transpose of this layer's weights, and becomes row `own_rows`
+      + n of the layer below. n is 0, 1, ..
 
     Attributes
     ----------
@@ -576,7 +576,7 @@ def _dots(down: _Writer, indices: Sequence[Index], first: bool) -> np.ndarray:
 
 @dataclass
 class _LaplacianRows:
-    """The rows of one layer from which the Laplacian of y = phi(z) is computed.
+    """The rows of one layer that the Laplacian of y = phi(z) needs.
 
     Let z_i and z_ij be the derivatives of the pre-activations z along directions i and
     j, and s_i = 1 or -1 the sign of direction i. The operator L = sum_i s_i d_i^2 is

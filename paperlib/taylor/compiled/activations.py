@@ -77,8 +77,9 @@ def _polynomial(coefficients: Sequence[float], x: Any) -> Any:
 class Vector(NDArrayOperatorsMixin):
     """A vector of LANES float64 numbers in code that is being compiled.
 
-    An operator, or a NumPy function of which this class has a method or which is in
-    INSTRUCTIONS or INTRINSICS, emits LLVM instructions and returns another Vector.
+    An operator or a NumPy function with vectors as arguments emits LLVM instructions,
+    and returns another Vector. Supported are the functions in INSTRUCTIONS and
+    INTRINSICS, np.where, and those with a method of the same name below.
 
     Attributes
     ----------

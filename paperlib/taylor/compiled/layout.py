@@ -51,11 +51,11 @@ HEAD = record(
     " adjoints own_rows rows depth own_size shared_size onward_size keep constant"
     " last zeros direction gradient layer groups product dot"
 )
-# LAYER: `below` and `above` are the padded numbers of neurons of the layer before and
-# of this layer. `forward`, `bias` and `backward` are the positions in `numbers` of the
-# transposed weights, the biases and the weights. `group`, `up`, `down` and `dot` are
-# the numbers of the first records of the layer, and `groups`, `ups`, `downs` and `dots`
-# are the numbers of its records.
+# LAYER: `above` is the padded number of neurons of this layer. `below` is that of the
+# layer before, or `dim` at the first hidden layer. `forward`, `bias` and `backward` are
+# the positions in `numbers` of the transposed weights, the biases and the weights.
+# `group`, `up`, `down` and `dot` are the numbers of the layer's first records, and
+# `groups`, `ups`, `downs` and `dots` are how many records it has of each kind.
 LAYER = record(
     "below above forward bias backward group groups up ups down downs dot dots"
 )
