@@ -1,7 +1,7 @@
 """The product rule on packed symmetric tensors.
 
-Let I be a tuple of indices, which are numbers of inputs. The derivative of a product x
-y with respect to these inputs is the sum of x[A] y[B] over all ways to divide I into
+Let I be a tuple of indices, which are numbers of inputs. The derivative of the product
+x y with respect to these inputs is the sum of x[A] y[B] over all ways to divide I into
 two tuples A and B, where x[A] is the derivative of x with respect to the inputs in A.
 The functions of this module compute such sums for all sorted tuples I, with p indices
 in A and q indices in B. `symmetric_product` returns the sum for each neuron of a layer.
