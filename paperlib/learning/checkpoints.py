@@ -1,6 +1,7 @@
 """Save the state of a training in a file, from which the training can resume.
 
-Each file is named by the fingerprint of the training's configuration.
+The file is named by `TrainingConfig.fingerprint`, a hash of the configuration and the
+target's name.
 """
 
 import ast
@@ -18,8 +19,8 @@ from paperlib._support import determinism, tensorflow
 from paperlib._support.files import read_npz, write_npz
 from paperlib.learning.ensemble import CURVES
 
-# The source files that determine the trained weights, together with the configuration
-# and the target's values.
+# Trained weights are determined by the configuration, the values of the target, the
+# libraries, and the code in these source files of the package.
 _CODE = (
     "_support/tensorflow.py",
     "learning/config.py",
@@ -31,9 +32,9 @@ _CODE = (
 
 
 def code() -> bytes:
-    """Return the joined SHA-256 hashes of the files that determine trained weights.
+    """Return the joined SHA-256 hashes of the source files of _CODE.
 
-    Comments, docstrings and layout do not change a hash.
+    A change of comments, docstrings or layout in a file does not change its hash.
     """
     hashes = b""
     for name in _CODE:
@@ -43,10 +44,17 @@ def code() -> bytes:
 
 
 def _written(part: Any) -> str:
-    """Return a part of a syntax tree as text, without statements such as docstrings.
+    """Return a syntax tree as text, without docstrings.
 
-    `ast.dump` and `ast.unparse` write some trees differently in different versions of
-    Python. Empty fields are omitted here, because a later version may add fields.
+    `part` is a node of the tree, a list of nodes, or a value of a field. `ast.dump` and
+    `ast.unparse` are not used, because they write some trees differently in different
+    versions of Python. Empty fields of a node are omitted, because a later version of
+    Python may add fields.
+
+    Examples
+    --------
+    >>> _written(ast.parse("x  # a comment"))
+    "Module(body=[Expr(value=Name(id='x', ctx=Load()))])"
     """
     if isinstance(part, list):
         return f"[{', '.join(_written(each) for each in part if not _is_text(each))}]"
@@ -61,7 +69,10 @@ def _written(part: Any) -> str:
 
 
 def _is_text(part: Any) -> bool:
-    """Return whether a part of a syntax tree is a statement that is only a string."""
+    """Return whether a node is a statement that consists of a string only.
+
+    Every docstring is such a statement.
+    """
     return isinstance(part, ast.Expr) and isinstance(
         getattr(part.value, "value", None), str
     )
@@ -69,16 +80,22 @@ def _is_text(part: Any) -> bool:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The file of one training, with its variables and curves after an epoch.
+    """A file with the state of one training after an epoch.
+
+    The file holds the variables of the networks and of the optimizer, and three
+    *curves*, which record the training: for each epoch so far, the loss and the
+    validation error of each member, and the seconds that the epoch took.
 
     Parameters
     ----------
     path : Path
         The .npz file.
     origin : str
-        Hash of everything besides the configuration that a training must share with the
-        stored one: the code, the library versions, the deterministic mode and the
-        target's values. `Checkpoint.of` computes it.
+        A hash that is stored in the file. A training resumes from the file only if its
+        own hash is the same. The hash is computed, by `Checkpoint.of`, from all that
+        determines the trained weights besides the configuration: the code, the versions
+        of TensorFlow and Keras, the settings of deterministic mode, and the values of
+        the target.
     """
 
     path: Path
@@ -88,10 +105,12 @@ class Checkpoint:
     def of(
         cls, folder: str | Path, fingerprint: str, values: np.ndarray
     ) -> "Checkpoint":
-        """Return the checkpoint in `folder` of the configuration with this fingerprint.
+        """Return the checkpoint of a training, without reading or writing its file.
 
-        `values` are the target's values at some samples. They distinguish two functions
-        that have the same name.
+        `fingerprint` is that of the training's configuration and target, and names the
+        file in `folder`. `values` are the values of the target at the held-out
+        potentials. They enter the hash `origin`, because two different targets may have
+        the same name.
         """
         tf, keras = tensorflow.load()
         bits = determinism.departures() or str(determinism.FIXED)
@@ -100,24 +119,29 @@ class Checkpoint:
         return cls(Path(folder) / f"{fingerprint}.npz", origin.hexdigest()[:16])
 
     def restore(self, state: Sequence[Any]) -> list[list]:
-        """Load the variables from the file, if it exists, and return its curves.
+        """Assign the stored variables, if the file can be used, and return its curves.
+
+        If the file does not exist, or cannot be used, no variable is assigned.
 
         Parameters
         ----------
         state : sequence of Keras variables
-            The variables of the training and of its optimizer, assigned in place.
+            The variables of the networks and of the optimizer, assigned in place. They
+            must have the order in which `store` received them.
 
         Returns
         -------
         list of list
-            Loss, validation and seconds, one entry per epoch. All three are empty if
-            the file is missing or unusable.
+            The curves: loss and validation error, each an array of one number for each
+            member, and seconds. Each list has one entry for each epoch that was
+            completed. All three lists are empty if no variable is assigned.
 
         Warns
         -----
         UserWarning
-            If the file is damaged, or was written by other code, with other libraries,
-            under another setting of the deterministic mode, or for other values of the
+            If the file exists and cannot be used: if it is damaged, or its `origin` is
+            another one, that is, if it was written by other code, with other libraries,
+            under other settings of deterministic mode, or for other values of the
             target.
         """
         names = [f"state_{k:03}" for k in range(len(state))]
@@ -138,7 +162,12 @@ class Checkpoint:
         return [list(arrays[name]) for name in CURVES]
 
     def store(self, state: Sequence[Any], curves: Sequence[list]) -> None:
-        """Write the variables and the curves to the file, atomically."""
+        """Write variables and curves to the file, and replace an existing file.
+
+        `state` and `curves` are as in `restore`: a sequence of Keras variables, and the
+        three lists of loss, validation error and seconds. If writing fails, an existing
+        file is unchanged.
+        """
         arrays = {f"state_{k:03}": variable.numpy() for k, variable in enumerate(state)}
         arrays |= dict(zip(CURVES, curves, strict=True))
         write_npz(self.path, origin=self.origin, **arrays)

@@ -1,25 +1,35 @@
 r"""Compile the training of an ensemble to one XLA program that runs an epoch.
 
-The values, their gradients with respect to the inputs, and the derivatives of these
-gradients along a line are written out layer by layer. Weights are stacked along a
-leading member axis, with the input axis before the output axis, so that y W is one
-batched product. The gradient is the paper's chain of propagators, evaluated from the
-output to the inputs. On the line U + t v every quantity is a power series in t,
-truncated after the fitted order. A layer computes
+An ensemble consists of networks f of the same shape, its members. The weights of layer
+l of all members are stacked in one array :math:`W^l` of shape (members, in, out), so
+that the product of inputs and weights is one batched product.
+
+`values_and_gradients` computes the outputs f(x), their gradients with respect to the
+inputs x, and the derivatives of these gradients along a direction v. It evaluates the
+network on the line x + t v, where every quantity is a power series in the number t. The
+series are truncated after the order that the training fits. With :math:`y^0 = x + t v`,
+biases b, pre-activations z and the activation :math:`\varphi`, layer l computes
 
 .. math::
-    z^l(t) = y^{l-1}(t)\, W^l + b^l, \qquad y^l(t) = \varphi(z^l(t)), \qquad
+    z^l(t) = y^{l-1}(t)\, W^l + b^l, \qquad y^l(t) = \varphi(z^l(t)).
+
+Afterwards, the adjoint :math:`\lambda^l`, the derivative of the output with respect to
+:math:`y^l`, is computed from the last hidden layer to the inputs. This is the paper's
+chain of propagators:
+
+.. math::
     \lambda^{l-1}(t) = \big(\varphi'(z^l(t))\, \lambda^l(t)\big) W^{l\,T}.
 
 The coefficients of :math:`\lambda^0(t)` are the gradient, the Hessian times v, and half
-of :math:`D^3 f[v, v, \cdot]`. The coefficients of a quantity are stacked, so that a
-layer multiplies all of them in one product. Automatic differentiation is used for one
-pass only, which gives the derivatives with respect to the weights. Nested automatic
-differentiation would cost hundreds of times more under XLA.
+of :math:`D^3 f[v, v, \cdot]`. A layer multiplies the coefficients of all orders in t by
+its weights in one product. Automatic differentiation is used once, for the derivatives
+of the loss with respect to the weights. Nested automatic differentiation would cost
+hundreds of times more under XLA.
 
-Compiling takes some seconds, so trainings that differ only in their data share a
-program, for example the orders of an iteration or the rows of a table. A program has
-its own variables, so only one training may use it at a time.
+Compiling takes some seconds. Trainings with the same architecture, quantities to fit,
+optimizer and number of members therefore share a compiled program, for example the
+trainings of `perturbation.iterative`. The program has its own variables, so only one
+training may use it at a time.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,14 +46,19 @@ from paperlib.learning.config import TrainingConfig
 from paperlib.learning.targets.target import FITS
 from paperlib.learning.tensorflow_activations import TRAINABLE
 
-# The products and their gradients below transpose a matrix explicitly before they
-# multiply it. Automatic differentiation would instead ask for a product with a
-# transposed operand. XLA lets a library compute such a product, with sums over blocks
-# as large as the processor's cache. The last bits would then depend on the processor.
+# `_up` and `_down` define the gradients of their matrix products themselves, and
+# transpose a matrix explicitly before they multiply it. Automatic differentiation would
+# instead create a product with a transposed operand. For such a product XLA calls a
+# library that sums over blocks as large as the processor's cache. The last bits would
+# then depend on the processor.
 
 
 def _up(tf: Any, y: Any, weight: Any) -> Any:
-    """Return y W for every member; y has a member axis or is shared by all members."""
+    """Return the product y @ weight for every member.
+
+    `weight` has the shape (members, in, out). `y` has the shape (members, rows, in), or
+    (rows, in) if all members share it. The result has the shape (members, rows, out).
+    """
     transposed = tf.linalg.matrix_transpose
 
     @tf.custom_gradient
@@ -60,7 +75,11 @@ def _up(tf: Any, y: Any, weight: Any) -> Any:
 
 
 def _down(tf: Any, adjoint: Any, weight: Any) -> Any:
-    """Return adjoint W^T for every member."""
+    """Return the product of `adjoint` and the transposed weights for every member.
+
+    `adjoint` has the shape (members, rows, out), `weight` the shape (members, in, out),
+    and the result the shape (members, rows, in).
+    """
     transposed = tf.linalg.matrix_transpose
 
     @tf.custom_gradient
@@ -82,32 +101,34 @@ def values_and_gradients(
     v: Any = None,
     order: int = 0,
 ) -> tuple:
-    """Return the outputs, their gradients and the derivatives of these along v.
+    """Return networks' outputs and gradients, and derivatives of the gradients along v.
 
-    A compiled caller does not pay for results that it does not use.
+    If a compiled function calls this one, XLA removes the computation of the results
+    that it does not use.
 
     Parameters
     ----------
     tf : module
-        TensorFlow.
+        The imported module TensorFlow.
     activation : str
-        Name of the activation.
+        Name of the activation of all hidden layers, a key of TRAINABLE.
     weights, biases : list of tensor
-        One tensor per layer, of shapes (members, in, out) and (members, 1, out).
-    x : tensor, shape (batch, d) or (members, batch, d)
+        One tensor for each layer, of shapes (members, in, out) and (members, 1, out).
+        The last layer is linear and has one output.
+    x : tensor, shape (members, batch, d), or (batch, d) if all members share it
         Inputs.
     v : tensor, shape of x
-        Directions; not used if `order` is 0.
+        One direction for each input. It may be None if `order` is 0.
     order : int
-        Highest derivative of the gradients along v, from 0 to 2.
+        Number of derivatives of the gradients along v, from 0 to 2.
 
     Returns
     -------
     output : tensor, shape (members, batch)
-        The outputs.
+        The outputs f(x).
     *derivatives : tensor, shape (members, batch, d)
-        The gradients; for order 1 also the Hessians times v; for order 2 also D^3 f[v,
-        v, .].
+        order + 1 tensors: the gradients of f; from order 1 the Hessians of f times v;
+        and for order 2 the vectors D^3 f[v, v, .] of third derivatives.
     """
     series = [x, v][: order + 1]
     slopes = []
@@ -124,13 +145,21 @@ def values_and_gradients(
 
 
 def _each(tf: Any, product: Callable, series: list, weight: Any) -> list:
-    """Multiply all coefficients of a power series by a weight in one product."""
+    """Multiply all coefficients of a power series by a weight in one product.
+
+    `series` is the list of coefficients, beginning with the constant. `product` is
+    `_up` or `_down`. The products are returned in the same order.
+    """
     products = product(tf, tf.concat(series, axis=-2), weight)
     return tf.split(products, len(series), axis=-2)
 
 
 def _multiplied(series: list, factor: list) -> list:
-    """Return the product of two power series up to the order of `factor`."""
+    """Return the coefficients of the product of two power series.
+
+    Both arguments are lists of coefficients, beginning with the constant. The result
+    has the length of `factor`. Coefficients that `series` lacks are zero.
+    """
     products = []
     for n in range(len(factor)):
         terms = [each * factor[n - k] for k, each in enumerate(series[: n + 1])]
@@ -139,11 +168,12 @@ def _multiplied(series: list, factor: list) -> list:
 
 
 def _composed(derivatives: Sequence, others: list, order: int) -> list:
-    """Return the coefficients, up to `order`, of a function of a power series.
+    """Return the coefficients, up to `order`, of a function g of a power series z(t).
 
-    `derivatives` are the value and the derivatives of the function at the zeroth
-    coefficient, and `others` are the first and the second coefficient of the series. A
-    missing second coefficient is zero.
+    `derivatives` are g, g' and, for order 2, g'' at the constant z_0 of the series.
+    `others` are the coefficients z_1 and z_2 of t and t^2. The list is empty for order
+    0, and z_2 may be missing if it is zero. The result is g, g' z_1 and g' z_2 +
+    g'' z_1^2 / 2.
     """
     series = [derivatives[0]] + [derivatives[1] * z for z in others]
     if order == 2:
@@ -154,25 +184,34 @@ def _composed(derivatives: Sequence, others: list, order: int) -> list:
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled training with its variables.
+    """Compiled functions for an epoch of training and for outputs, and their state.
 
     Parameters
     ----------
     variables : list of keras.Variable
-        Weights (members, in, out) and biases (members, 1, out), alternating from layer
-        to layer.
+        The weights (members, in, out) and biases (members, 1, out) of the first layer,
+        then those of the second layer, and so on.
     optimizer : keras.optimizers.Optimizer
-        The optimizer of the variables.
+        The optimizer that changes the variables.
     fresh : list of ndarray
-        State of the optimizer before the first step.
+        The values of `optimizer.variables` before the first step.
     rates : list of keras.Variable
-        Variables of the learning-rate schedule: steps of its rise, steps of its fall,
-        and peaks.
+        The variables of the learning-rate schedule: the number of steps in which the
+        rate rises, the number of steps in which it falls, and the peak of each member,
+        shape (members, 1, 1).
     run : callable
-        Runs the steps of an epoch as one XLA program. Maps (inputs, fitted, order,
-        steps, weights) to each member's mean loss, shape (members,).
+        Takes the steps of one epoch in one XLA program. ``run(inputs, fitted, order,
+        steps, weights)`` changes `variables` and returns the loss of each member,
+        averaged over the steps, shape (members,). `inputs` are the potentials and, if
+        the fit needs them, one direction for each potential, both of shape (samples,
+        d). `fitted` are the quantities to fit: the values of the target, shape
+        (samples,), and its derivatives up to the fit, shape (samples, d). `order` has
+        the shape (steps of a full epoch, members, batch) and holds the indices of the
+        samples that each member uses in each step. `steps` is the number of steps to
+        take. `weights` are the factors of the mean squared errors in the loss, one for
+        each fitted quantity.
     predict : callable
-        Maps inputs of shape (n, d) to the members' outputs, shape (members, n).
+        Maps inputs of shape (n, d) to the outputs of the members, shape (members, n).
     """
 
     variables: list
@@ -183,7 +222,12 @@ class Program:
     predict: Callable
 
     def begin(self, config: TrainingConfig, weights: list) -> None:
-        """Set the weights, the optimizer's state and its rates for the first step."""
+        """Set all variables to their values before the first step of a training.
+
+        `weights` are the initial weights and biases, in the order of `variables`. The
+        optimizer's state is set to `fresh`, and the learning-rate schedule to the
+        `steps`, `warmup` and `learning_rate` of the configuration.
+        """
         state = [*self.variables, *self.optimizer.variables, *self.rates]
         peaks = np.empty((len(config.seeds), 1, 1), np.float32)
         peaks[:, 0, 0] = config.learning_rate
@@ -195,9 +239,10 @@ class Program:
 def program(config: TrainingConfig) -> Program:
     """Return the compiled program of a configuration.
 
-    Configurations share a program if they agree in the architecture, the fit, the
-    optimizer and the number of seeds. The variables of a new program are zero, and the
-    variables of a shared one hold the result of the last training.
+    Configurations share a program if their fields `d`, `hidden`, `activation`, `fit`
+    and `optimizer` and the number of their `seeds` are equal. The last four programs
+    are cached. The variables of a new program are zero, and the variables of a cached
+    program hold the result of the last training. `Program.begin` sets them.
     """
     return _compiled(
         (config.d, *config.hidden, 1),
@@ -212,9 +257,10 @@ def program(config: TrainingConfig) -> Program:
 def _compiled(
     sizes: tuple[int, ...], members: int, activation: str, fit: str, optimizer: str
 ) -> Program:
-    """Build the variables, the optimizer and the two XLA programs.
+    """Build the variables, the optimizer and the two compiled functions of a Program.
 
-    `sizes` are the widths of the layers, from the inputs to the output.
+    `sizes` are the number of inputs, the number of neurons of each hidden layer, and 1
+    for the output. `members` is the number of networks that are trained together.
     """
     tf, keras = tensorflow.load()
     variables: list = []
@@ -241,15 +287,20 @@ def _compiled(
 def _epoch(
     tf: Any, network: Callable, fit: int, optimizer: Any, variables: list
 ) -> Callable:
-    """Return the XLA program of an epoch; see `Program.run`.
+    """Return the function `run` of a Program, which takes the steps of an epoch.
 
-    `network` maps inputs, directions and an order to the results of
-    `values_and_gradients`. `fit` is the highest derivative that is fitted.
+    `network` is `values_and_gradients` with its arguments `x`, `v` and `order` left
+    open. `fit` is the order of the highest derivative in the loss: 0 for values alone,
+    1 for gradients, 2 for Hessian-vector products, 3 for third derivatives. `variables`
+    are the weights and biases, which `optimizer` changes.
     """
     members = variables[0].shape[0]
 
     def step(inputs: list, fitted: list, rows: Any, weights: Any) -> Any:
-        """Take a step on the samples `rows`; return the loss of each member."""
+        """Take one step on chosen samples, and return the loss of each member.
+
+        `rows` has the shape (members, batch) and holds the samples of each member.
+        """
         with tf.GradientTape() as tape:
             chosen = [tf.gather(array, rows) for array in inputs]
             outputs = network(*chosen, order=max(0, fit - 1))[: fit + 1]
@@ -258,8 +309,8 @@ def _epoch(
                 residual = output - tf.gather(array, rows)
                 squares = tf.reshape(residual, (members, -1)) ** 2
                 loss += weights[number] * tf.reduce_mean(squares, axis=1)
-            # Members share no weights, so the gradient of the summed loss is the
-            # gradient of each member's own loss.
+            # Members share no weights, so the gradient of the summed loss with respect
+            # to the weights of a member is the gradient of that member's loss.
             total = tf.reduce_sum(loss)
         optimizer.apply(tape.gradient(total, variables), variables)
         return loss
@@ -277,9 +328,11 @@ def _epoch(
 
 
 def _schedule(keras: Any, members: int) -> tuple[Any, list]:
-    """Return a learning-rate schedule and its variables, which `Program.begin` sets.
+    """Return a learning-rate schedule and its three variables.
 
-    The rate rises linearly over the warm-up and then falls to zero as a cosine.
+    The variables are the numbers of steps in which the rate rises and falls, and the
+    peak of each member. `Program.begin` sets them. The rate rises linearly from 0 to
+    the peak, and then falls to 0 as half a cosine wave.
     """
     rises, falls = (keras.Variable(1.0, name=name) for name in ("rises", "falls"))
     peaks = keras.Variable(np.ones((members, 1, 1), np.float32), name="peaks")
@@ -296,12 +349,13 @@ def _schedule(keras: Any, members: int) -> tuple[Any, list]:
 
 
 def _optimizer(keras: Any, name: str, schedule: Any) -> Any:
-    """Return the Keras optimizer of this name with a learning-rate schedule."""
+    """Return the optimizer "soap", "muon" or "adam" with a learning-rate schedule."""
 
-    # Keras has no public way to choose the variables whose updates Muon orthogonalises.
-    # It also scales the rate by the whole shape of a variable, which begins with the
-    # member axis here. A test compares the update of each member with the update by
-    # Keras' own Muon on that member alone.
+    # Keras has no public way to choose the variables whose updates Muon orthogonalises,
+    # so a private method is overridden. Keras also scales the rate by the lengths of
+    # the first two axes of a variable, and the first axis here is that of the members.
+    # A test compares the update of each member with the update by Keras' own Muon on
+    # that member alone.
     class Muon(keras.optimizers.Muon):
         """Muon on the last two axes, so that members do not influence each other."""
 

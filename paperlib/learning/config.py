@@ -20,58 +20,82 @@ OPTIMIZERS = ("adam", "muon", "soap")
 class TrainingConfig:
     """The configuration of a training.
 
-    It is hashable, and for a given target it determines the trained networks.
+    A configuration is hashable. Together with the target, that is, the function to
+    learn, it determines the trained networks. A training with several seeds trains one
+    network for each seed; these networks are the *members* of an ensemble.
+
+    The sampled potentials are U_i = depth s v_i, where i counts the d shells. The
+    random factor s is drawn once for each potential, uniformly from `min_scale` to 1.
+    The random numbers v_i are drawn once for each shell, from a distribution on [-1, 1]
+    that `sampling` selects.
 
     Parameters
     ----------
     d : int
-        Number of shells of a potential, which is the number of network inputs.
+        Number of shells of a potential, which is the number of network inputs, from 1
+        to 2^31.
     hidden : sequence of int
-        Widths of the hidden layers.
+        Number of neurons of each hidden layer, at least 1. There must be at least one
+        hidden layer.
     activation : {"gelu", "sigmoid", "silu", "softplus", "tanh"}
         Activation function of the hidden layers.
     sampling : {"attractive", "signed", "sparse"}
-        Distribution of the sampled potentials; see `potentials.sample`.
+        Distribution of the v_i: uniform on [0, 1] for "attractive", and uniform on
+        [-1, 1] for "signed". "sparse" is "attractive" with some v_i set to 0, each with
+        a probability that is drawn once for each potential, uniformly from 0 to 1.
     depth : float
-        Largest ``|U_i|`` of a sampled potential, positive.
+        Upper bound of ``|U_i|`` for all sampled potentials, positive.
     min_scale : float
-        Smallest size of a sampled potential in units of `depth`, from 0 to 1.
+        Lower bound of the random factor s, from 0 to 1. It is not a lower bound of the
+        potential: every v_i, and therefore every U_i, may be close to 0.
     samples : int
-        Number of potentials in an epoch.
+        Number of potentials that are drawn together. An epoch uses each of them at most
+        once.
     sample_sets : int or None
-        Number of sample sets that the epochs cycle through. None draws a new set each
-        epoch.
+        None draws `samples` new potentials for each epoch. An integer draws only that
+        many sets of `samples` potentials, and the epochs use these sets in turn.
     batch : int
-        Number of potentials in a step. An epoch has ``samples // batch`` steps and does
-        not use the remaining potentials.
+        Number of potentials in a step of the optimizer, at most `samples`. An epoch has
+        ``samples // batch`` steps. In each epoch every member visits the potentials in
+        another random order, and leaves out the last ``samples % batch`` of them.
     steps : int
-        Total number of steps.
+        Total number of steps. The last epoch may be shorter than the others.
     fit : {"values", "gradients", "hessian_vectors", "third_derivatives"}
-        Quantities in the loss. "gradients" adds the gradients to the values.
-        "hessian_vectors" adds Hessian-vector products along one random direction v per
-        sample, and "third_derivatives" adds D^3 f[v, v, .]. The squared error of each
-        quantity is divided by the mean square of that quantity.
+        Quantities in the loss. Each choice adds one quantity to those of the choices
+        before it: the values f(U) of the target; its gradients; the products of its
+        Hessians with one random direction v for each potential; and D^3 f[v, v, .], the
+        vector of third derivatives of f, twice along v. The loss is the sum of the mean
+        squared errors of these quantities. The error of the values is divided by the
+        variance of the values, and the error of each other quantity by the mean square
+        of that quantity. Variance and mean squares are measured on the held-out
+        potentials.
     optimizer : {"soap", "adam", "muon"}
-        Name of the optimizer.
+        Name of the optimizer. "soap" is `paperlib.learning.soap.SOAP`; the others are
+        those of Keras, without weight decay.
     learning_rate : float or sequence of float
-        Peak of the learning rate, one for all members or one per member. The rate rises
-        linearly over the first `warmup` steps and then falls to zero as a cosine.
+        Peak of the learning rate, positive: one number for all members, or one for each
+        seed. The rate rises linearly from 0 to the peak over the first `warmup` steps.
+        It then falls as half a cosine wave and reaches 0 after `steps` steps.
     warmup : int
-        Number of steps of the linear rise.
+        Number of steps of the linear rise, from 0 to `steps`.
     validation : int
-        Number of held-out potentials, drawn from the same distribution.
+        Number of held-out potentials. They are drawn from the same distribution as the
+        training potentials, and no step is made on them.
     sample_seed : int
-        Seed of the potentials and of the random directions.
+        Seed of the potentials and of the random directions, at least 0. All members
+        share them.
     seeds : sequence of int
-        One seed per member, all different.
+        One seed for each member, all different and at least 0. A seed determines the
+        initial weights of its member, and the order in which the member visits the
+        potentials.
 
     Raises
     ------
     TypeError
         If a field has the wrong type.
     ValueError
-        If a field is out of its range, two seeds are equal, or the number of learning
-        rates differs from that of the seeds.
+        If a field is out of its range, two seeds are equal, or `learning_rate` is a
+        sequence of another length than `seeds`.
 
     Examples
     --------
@@ -102,8 +126,9 @@ class TrainingConfig:
     seeds: Sequence[int] = (0, 1, 2, 3, 4)
 
     def __post_init__(self) -> None:
-        # The checks convert equal values to the same form, for example 0 to 0.0 for a
-        # float. Storing the result gives equal configurations the same fingerprint.
+        # Each check returns its value in one form, for example 0.0 for the float 0 and
+        # a tuple for a list. Storing this form in place of the argument gives equal
+        # configurations the same fingerprint.
         def store(name: str, check: Callable, *rest: Any, **limits: Any) -> None:
             checked = check(name, getattr(self, name), *rest, **limits)
             object.__setattr__(self, name, checked)
@@ -126,7 +151,11 @@ class TrainingConfig:
         self._check_consistency()
 
     def _check_consistency(self) -> None:
-        """Raise a ValueError unless the fields agree with each other."""
+        """Raise a ValueError if a field is out of a bound that another field sets.
+
+        The fields have been checked one by one before, except that `min_scale` is
+        checked here to be at most 1.
+        """
         rates, seeds = self.learning_rate, self.seeds
         if isinstance(rates, tuple) and len(rates) != len(seeds):
             raise ValueError(
@@ -148,25 +177,26 @@ class TrainingConfig:
 
     @classmethod
     def from_json(cls, name: str | Path, content: Any) -> "TrainingConfig":
-        """Return the configuration stored in the content of a JSON file.
+        """Make a configuration from the decoded content of a JSON file.
 
         Parameters
         ----------
         name : str or Path
-            Name of the file, for error messages.
+            Name of the file. Error messages begin with it. No file is read.
         content : object
-            Decoded content of the file, a dict from field names to values.
+            Decoded content of the file: a dict from the names of fields of
+            TrainingConfig to their values. It may be empty.
 
         Returns
         -------
         TrainingConfig
-            The configuration. Fields that `content` lacks have their defaults.
+            The configuration. Fields that are missing in `content` have their defaults.
 
         Raises
         ------
         ValueError
-            If `content` is not a dict, or has an unknown field or a value that its
-            field cannot have.
+            If `content` is not a dict, has a key that is not a field, or has a value
+            that its field does not allow.
 
         Examples
         --------
@@ -190,19 +220,22 @@ class TrainingConfig:
         n : int
             Number of potentials.
         *seed : int
-            Integers that together seed the random generator.
+            Integers, at least 0, that together seed the random generator. The same
+            integers draw the same potentials.
 
         Returns
         -------
         ndarray of float64, shape (n, d)
-            The potentials U, dimensionless; see `potentials.sample`.
+            The dimensionless potentials, with the value of shell i in column i. The
+            attribute `sample_seed` is not used.
 
         Raises
         ------
         TypeError
             If n or a seed is not an integer.
         ValueError
-            If n is not positive or the array does not fit in memory.
+            If n is below 1, a seed is negative, or the array needs more memory than is
+            free.
 
         Examples
         --------
@@ -221,17 +254,18 @@ class TrainingConfig:
     def fingerprint(self, target: Target) -> str:
         """Return a hash of the configuration and the target's name.
 
-        Configurations and targets with the same fingerprint train to the same networks.
+        Two trainings with the same fingerprint give the same networks, provided that
+        targets with the same name are the same function.
 
         Parameters
         ----------
         target : Target
-            The target. Only its name enters the hash.
+            The function to learn. Only its name enters the hash.
 
         Returns
         -------
         str
-            Sixteen hexadecimal digits.
+            Sixteen hexadecimal digits, the first digits of a SHA-256 hash.
 
         Raises
         ------
@@ -252,13 +286,13 @@ class TrainingConfig:
         Parameters
         ----------
         target : Target
-            The target. Only its name is written.
+            The function to learn. Only its name is written.
 
         Returns
         -------
         str
-            A JSON object with the fields of the configuration and the field "target",
-            sorted by name.
+            A JSON object with all fields of the configuration, and with the name of the
+            target under "target". The keys are sorted.
 
         Raises
         ------
@@ -279,7 +313,11 @@ FIELDS = tuple(field.name for field in fields(TrainingConfig))
 
 
 def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
-    """Return a non-empty sequence of integers, each at least `minimum`, as a tuple."""
+    """Return the argument `name`, a sequence of integers, as a tuple.
+
+    Raise a ValueError if the sequence is empty or an integer is below `minimum`, and a
+    TypeError if `values` is not a tuple or list, or an item is not an integer.
+    """
     if not isinstance(values, (tuple, list)) or not values:
         wrong = ValueError if isinstance(values, (tuple, list)) else TypeError
         raise wrong(
@@ -293,7 +331,10 @@ def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
 
 
 def _rates(name: str, value: Any) -> float | tuple[float, ...]:
-    """Return a learning rate as a float, or a sequence of them as a tuple."""
+    """Return the argument `name`, a positive number or a sequence of them.
+
+    A number is returned as a float, and a sequence as a tuple of floats.
+    """
     if isinstance(value, (tuple, list)):
         return tuple(validation.number(name, rate, above=0) for rate in value)
     return validation.number(name, value, above=0)

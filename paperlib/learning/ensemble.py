@@ -1,4 +1,8 @@
-"""Evaluate, save and load ensembles of trained networks that differ by their seed."""
+"""Evaluate, save and load ensembles.
+
+An ensemble consists of networks, its members, that were trained together with the same
+configuration and differ by the seed of their initial weights.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +19,8 @@ from paperlib.networks.mlp import MLP, SMALLER, from_arrays, to_arrays
 
 __all__ = ["Ensemble"]
 
-# The arrays of an ensemble that record its training, with their shapes
+# The curves of an ensemble, which record its training: the name of each array and its
+# shape
 CURVES = {
     "loss": "(epochs, members)",
     "validation": "(epochs, members)",
@@ -25,32 +30,38 @@ CURVES = {
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """An ensemble of networks with the curves of their training.
+    """Networks that were trained together, with a record of their training.
 
     Parameters
     ----------
     members : sequence of MLP
-        At least one network; all have the same shape and activation.
+        At least one network. All have the same numbers of neurons and the same
+        activation.
     seeds : sequence of int
-        One seed per member, each within the range of int64.
+        One seed for each member, in the order of `members`, within the range of int64.
     loss : ndarray of float64, shape (epochs, members)
-        Training loss, averaged over the steps of each epoch.
+        Training loss of each member in each epoch, averaged over the steps of the
+        epoch. It is dimensionless, because each error in it is divided by a mean square
+        or a variance.
     validation : ndarray of float64, shape (epochs, members)
-        Mean squared error on held-out samples, in units of the target's variance.
+        Validation error of each member after each epoch: the mean squared error of its
+        values at held-out potentials, divided by the variance of the target there.
     seconds : ndarray of float64, shape (epochs,)
-        Wall time of each epoch's steps for all members together, in seconds. The first
-        epoch includes compilation.
+        Wall time in seconds of the steps of each epoch, for all members together. It
+        does not include the time for drawing samples. It includes the time for
+        compiling, if the first epoch of the training compiled the program.
     configuration : str
-        JSON object with the fields of the `TrainingConfig` and the target's name; empty
-        if they are unknown.
+        JSON object with the fields of the `TrainingConfig` and the target's name. It is
+        empty if they are not recorded.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `members` is empty, the members differ in shape or activation, or the lengths
-        of the arguments do not agree.
+        If `members` is empty, the members differ in the numbers of their neurons or in
+        their activation, the numbers of members in the arguments differ, or the numbers
+        of epochs in the arrays differ.
 
     Examples
     --------
@@ -86,7 +97,11 @@ class Ensemble:
         self._check_consistency()
 
     def _check_consistency(self) -> None:
-        """Raise a ValueError unless the members and the arrays agree."""
+        """Raise a ValueError if members, seeds and curves do not fit together.
+
+        All members must have the same numbers of neurons and the same activation, and
+        all arguments the same number of members and of epochs.
+        """
         if not self.members:
             raise ValueError("members = (): must be one MLP or more")
         architectures = [
@@ -117,12 +132,12 @@ class Ensemble:
         Parameters
         ----------
         number : int
-            Index of the member, from 0.
+            Index of the member, from 0 to the number of members minus 1.
 
         Returns
         -------
         MLP
-            The network.
+            The network ``members[number]``.
 
         Raises
         ------
@@ -152,7 +167,8 @@ class Ensemble:
         Returns
         -------
         ndarray of float64, shape (members, ...)
-            The output of each member.
+            The output of each member. The leading axes of x follow the axis of the
+            members.
 
         Raises
         ------
@@ -229,20 +245,25 @@ class Ensemble:
         return self._over_members(np.std, x)
 
     def _over_members(self, statistic: Callable, x: ArrayLike) -> Floats:
-        """Return a statistic of the members' outputs, which must be finite."""
+        """Return statistic(outputs, axis=0), where axis 0 counts the members.
+
+        Raise a ValueError if an entry of the result overflows float64.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             result = statistic(self.predict(x), axis=0)
         return validation.representable("x", result, SMALLER)
 
     def save(self, path: str | Path) -> None:
-        """Write the ensemble to a .npz file, atomically and in single precision.
+        """Write the ensemble to an .npz file in single precision.
 
-        Networks that were trained in single precision are stored exactly.
+        The weights that `train_ensemble` returns are numbers of single precision, so
+        they are stored exactly. Other weights are rounded.
 
         Parameters
         ----------
         path : str or Path
-            The file, which is replaced if it exists.
+            The file. A missing folder is created. An existing file is replaced when the
+            new one is complete.
 
         Raises
         ------
@@ -285,7 +306,7 @@ class Ensemble:
         Returns
         -------
         Ensemble
-            The ensemble, with weights and curves converted to double precision.
+            The ensemble, with weights and curves as arrays of float64.
 
         Raises
         ------

@@ -1,16 +1,24 @@
 r"""Implement the optimizer SOAP: Adam in the eigenbasis of Shampoo's preconditioner.
 
-The method is that of Vyas et al., arXiv:2409.11321. For a weight matrix with gradient
-G, SOAP averages two second moments and stores their eigenvectors,
+The method was published by Vyas et al., arXiv:2409.11321. For a weight matrix with
+gradient G, SOAP keeps running averages L and R of two second moments, with the decay
+:math:`\beta_2`, and stores their eigenvectors as the columns of :math:`Q_L` and
+:math:`Q_R`:
 
 .. math:: L \leftarrow \beta_2 L + (1 - \beta_2)\, G G^T, \quad
           R \leftarrow \beta_2 R + (1 - \beta_2)\, G^T G, \qquad
-          L = Q_L \Lambda_L Q_L^T, \quad R = Q_R \Lambda_R Q_R^T,
+          L = Q_L \Lambda_L Q_L^T, \quad R = Q_R \Lambda_R Q_R^T.
 
-and runs Adam on the rotated gradient :math:`Q_L^T G Q_R`, whose entries are nearly
-uncorrelated. Every few steps, one step of the power iteration, orthonormalised by QR,
-updates the eigenvectors. SOAP differs from Shampoo, which takes roots of L and R, and
-from Muon, which orthonormalises the momentum and keeps no second moment.
+SOAP runs Adam on the rotated gradient :math:`Q_L^T G Q_R`, whose entries are nearly
+uncorrelated, and rotates the resulting change of the weights back. L and R are updated
+in every step. :math:`Q_L` and :math:`Q_R` are updated once in `frequency` steps, by one
+step of the power iteration: Q becomes the orthonormal factor of a QR decomposition of
+L Q or R Q. SOAP differs from Shampoo, which takes roots of L and R, and from Muon,
+which orthonormalises the momentum and keeps no second moment.
+
+The rows and the columns of a weight matrix are called its two sides: L and
+:math:`Q_L` belong to the left side, the rows, and R and :math:`Q_R` to the right side,
+the columns.
 """
 
 from typing import Any, NamedTuple
@@ -27,13 +35,18 @@ __all__ = ["SOAP", "keras"]
 
 
 class _Side(NamedTuple):
-    """The variables of one side of a matrix, both of shape (..., size, size)."""
+    """The state of one side of a weight matrix: its rows, or its columns.
 
-    moment: Any  # L or R, the second moment of the gradient
-    basis: Any  # Q_L or Q_R, the eigenvectors of the moment as columns
+    Both variables have the shape (..., size, size), where size is the number of rows or
+    of columns.
+    """
+
+    moment: Any  # L or R, the average of G G^T or G^T G over the gradients G
+    basis: Any  # Q_L or Q_R, the eigenvectors of `moment` as columns
 
 
-# The left and the right side of a matrix; None if a side is not rotated
+# The state of the rows and of the columns of a matrix. It is None for a side whose
+# gradient is not rotated.
 _Sides = tuple[_Side | None, _Side | None]
 
 
@@ -41,34 +54,46 @@ _Sides = tuple[_Side | None, _Side | None]
 class SOAP(keras.optimizers.Optimizer):
     """SOAP optimizer: Adam in the eigenbasis of Shampoo's preconditioner.
 
-    The last two axes of a variable are those of its matrix, and the axes before them
-    are batch axes. The stacked weights of an ensemble are therefore preconditioned
-    member by member. Vectors and matrices with one row are updated by plain Adam. A
-    side with more than `longest` entries is not rotated, because its matrix of
-    eigenvectors would have the square of that number of entries. The first step sets
-    the eigenvectors and does not change the weights, because a gradient must not be
-    rotated into its own eigenbasis. For variables of half precision, moments and
-    eigenvectors are stored and updated in single precision.
+    The last two axes of a variable are the rows and columns of a matrix. The axes
+    before them are batch axes: each matrix has its own preconditioner. If the weights
+    of several networks are stacked along a first axis, the networks do not influence
+    each other.
+
+    The gradient of a matrix is rotated into two eigenbases, one for the rows and one
+    for the columns. It is not rotated along the rows if there are more than `longest`
+    of them, and not along the columns if there are more than `longest` of them, because
+    a matrix of eigenvectors has the square of that number of entries. Vectors and
+    matrices with one row are not rotated at all: they are updated as by Adam.
+
+    The first step changes no weight, and this includes the weights that are not
+    rotated. It only computes the first eigenvectors of the matrices. These come from
+    the first gradient alone, and a gradient must not be rotated into eigenvectors that
+    were computed from that gradient alone. Adam's count of steps begins with the second
+    step. For variables of half precision, moments and eigenvectors are stored and
+    updated in single precision.
 
     Parameters
     ----------
     learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
         Learning rate, or its schedule.
     beta_1 : float
-        Decay of the momentum, from 0 up to, but not including, 1.
+        Decay of the momentum, the running average of the gradient, at least 0 and below
+        1.
     beta_2 : float
-        Decay of all second moments, from 0 up to, but not including, 1.
+        Decay of the running averages of all second moments: that of Adam, L and R. It
+        is at least 0 and below 1.
     epsilon : float
-        Number that is added to the root of the second moment, at least 0. If it is 0, a
-        weight that never had a gradient does not change.
+        Number that is added to the square root of Adam's second moment before the
+        momentum is divided by it, at least 0. If it is 0, a weight whose gradient was
+        always 0 does not change.
     frequency : int
-        Number of steps between two updates of the eigenvectors.
+        Number of steps between two updates of the eigenvectors, at least 1.
     longest : int
-        Largest number of entries of a side that is rotated.
+        Largest number of rows or columns along which a gradient is rotated, at least 1.
     name : str
         Name of the optimizer.
     **options
-        Further arguments of `keras.optimizers.Optimizer`.
+        Further arguments of `keras.optimizers.Optimizer`, for example `clipnorm`.
 
     Raises
     ------
@@ -105,9 +130,10 @@ class SOAP(keras.optimizers.Optimizer):
         self.longest = validation.integer("longest", longest, minimum=1)
 
     def build(self, variables: list) -> None:
-        """Create the moments and the eigenvectors of every variable.
+        """Create the optimizer's state: moments and eigenvectors of every variable.
 
-        A second call has no effect.
+        All of them are zero until the first step. Keras calls this method before the
+        first step. A second call has no effect.
 
         Parameters
         ----------
@@ -116,6 +142,8 @@ class SOAP(keras.optimizers.Optimizer):
 
         Examples
         --------
+        The matrix has two sides, its rows and its columns, each with a basis.
+
         >>> optimizer = SOAP()
         >>> optimizer.build([keras.Variable([[1.0, 2.0], [3.0, 4.0]])])
         >>> sum("basis" in variable.path for variable in optimizer.variables)
@@ -133,13 +161,19 @@ class SOAP(keras.optimizers.Optimizer):
             self._sides.append(self._add_sides(variable))
 
     def _add(self, variable: Any, shape: tuple[int, ...], name: str) -> Any:
-        """Add a variable of zeros to the state that belongs to a trained variable."""
+        """Add an array of zeros to the optimizer's state, and return its variable.
+
+        `variable` is the trained variable for which the array is used.
+        """
         full_name = f"{variable.path.replace('/', '_')}_{name}"
         kind = _state_dtype(variable)
         return self.add_variable(shape=shape, dtype=kind, name=full_name)
 
     def _add_sides(self, variable: Any) -> _Sides:
-        """Add the second moments and eigenvectors of the sides that are rotated."""
+        """Add the state of the rows and of the columns of a trained variable.
+
+        A side is None, and adds no state, if the gradient is not rotated along it.
+        """
         shape = variable.shape if len(variable.shape) > 1 else (1, 1)
         *batch, rows, columns = shape
 
@@ -153,21 +187,22 @@ class SOAP(keras.optimizers.Optimizer):
         return side("left", rows), side("right", columns)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable by one step.
+        """Update one variable by one step. Keras' `apply` calls this for each variable.
 
         Parameters
         ----------
         gradient : tensor, shape of the variable
-            Gradient of the loss.
+            Gradient of the loss with respect to the variable.
         variable : variable
-            The variable, assigned in place.
+            The variable to train, assigned in place.
         learning_rate : tensor
             Learning rate of this step, a scalar or an array that broadcasts with the
             variable.
 
         Examples
         --------
-        `apply` calls this method for every variable.
+        The first of the two steps changes no weight. The second step moves each weight
+        by the learning rate, 0.5, against the sign of its gradient.
 
         >>> optimizer, variable = SOAP(0.5), keras.Variable([1.0, 2.0])
         >>> for _ in range(2):
@@ -175,14 +210,16 @@ class SOAP(keras.optimizers.Optimizer):
         >>> variable.numpy().round(3).tolist()
         [0.5, 2.5]
         """
-        # Keras' own optimizers find the state of a variable in the same way. The
-        # variable here is TensorFlow's, whereas `build` received the Keras variable.
+        # Keras' own optimizers also look up the index of a variable by this private
+        # method. `variable` is TensorFlow's variable, whereas `build` received the
+        # Keras variable that contains it.
         index = self._get_variable_index(variable)
         (momentum, second), sides = self._moments[index], self._sides[index]
         kind = _state_dtype(variable)
         gradient = ops.cast(gradient, kind)
         rate = ops.cast(learning_rate, kind)
-        # Steps are counted from the first one that changes the weights.
+        # `iterations` is 0 in the first step, in which `moves` is 0 and nothing moves.
+        # In the second step, Adam's count of steps is 1.
         step = ops.cast(self.iterations, kind)
         moves = ops.cast(self.iterations > 0, kind)
 
@@ -206,17 +243,18 @@ class SOAP(keras.optimizers.Optimizer):
     def _update_sides(
         self, gradient: Any, momentum: Any, second: Any, sides: _Sides
     ) -> None:
-        """Update the preconditioner, and every `frequency` steps its eigenvectors.
+        """Update L and R of a variable, and once in `frequency` steps the eigenvectors.
 
         Parameters
         ----------
         gradient : tensor, shape (..., rows, columns)
             Gradient in the original basis.
         momentum, second : variable, shape of the gradient
-            Adam's moments in the eigenbasis. A change of the basis also transforms
-            them.
+            Adam's averages of the rotated gradient and of its square. They are assigned
+            in place, because a change of the eigenvectors changes the basis in which
+            they are given.
         sides : tuple of _Side or None
-            The sides of the variable.
+            The state of the rows and of the columns, assigned in place.
         """
         transposed = ops.swapaxes(gradient, -1, -2)
         factors = (gradient, transposed), (transposed, gradient)
@@ -229,8 +267,8 @@ class SOAP(keras.optimizers.Optimizer):
         old = tuple(variable.value for variable in state)
 
         def first() -> tuple:
-            # eigh sorts the eigenvalues in ascending order. They are reversed, because
-            # the power iteration converges to the largest first.
+            # eigh sorts the eigenvalues in ascending order. The order is reversed,
+            # because the power iteration converges first for the largest eigenvalue.
             vectors = [ops.linalg.eigh(side.moment)[1] for side in rotated]
             return (*old[:2], *(ops.flip(each, axis=-1) for each in vectors))
 
@@ -246,12 +284,12 @@ class SOAP(keras.optimizers.Optimizer):
             self.assign(variable, value)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that construct an equal optimizer.
+        """Return the arguments from which `from_config` makes the same optimizer.
 
         Returns
         -------
         dict
-            The arguments by name.
+            The arguments of the constructor by name. The state is not included.
 
         Examples
         --------
@@ -275,24 +313,34 @@ def _state_dtype(variable: Any) -> str:
 
 
 def _rotate(matrix: Any, sides: _Sides) -> Any:
-    """Return the matrix in the eigenbasis, Q_L^T matrix Q_R."""
+    """Return a matrix in the eigenbases of its sides, Q_L^T matrix Q_R.
+
+    The factor of a side that is None is omitted.
+    """
     left, right = sides
     matrix = ops.swapaxes(left.basis, -1, -2) @ matrix if left else matrix
     return matrix @ right.basis if right else matrix
 
 
 def _rotate_back(matrix: Any, sides: _Sides) -> Any:
-    """Return a matrix of the eigenbasis in the original basis, Q_L matrix Q_R^T."""
+    """Undo `_rotate`: return Q_L matrix Q_R^T.
+
+    The factor of a side that is None is omitted.
+    """
     left, right = sides
     matrix = left.basis @ matrix if left else matrix
     return matrix @ ops.swapaxes(right.basis, -1, -2) if right else matrix
 
 
 def _refreshed(momentum: Any, second: Any, sides: _Sides) -> tuple:
-    """Return the moments and the eigenvectors after one step of the power iteration.
+    """Return Adam's moments and the eigenvectors after one step of the power iteration.
 
-    The eigenvectors are sorted by descending eigenvalue, as estimated in the present
-    basis.
+    For each side, the eigenvalues are estimated as the diagonal of Q^T L Q or Q^T R Q,
+    and the columns of Q are sorted by descending eigenvalue. The new Q is then the
+    orthonormal factor of a QR decomposition of L Q or R Q. The momentum is transformed
+    to the new basis. The second moment is only sorted like the eigenvectors, because
+    an average of squares cannot be transformed to another basis. Returned are the
+    momentum, the second moment, and the new Q of each side that is not None.
     """
     new: list[Any] = [None, None]
     for number, side in enumerate(sides):

@@ -1,7 +1,10 @@
 """Compute the trainable activations and their derivatives by TensorFlow operations.
 
-Each function (tf, z) returns the value and the first, second and third derivative at z.
-XLA removes the derivatives that a training does not use.
+TRAINABLE maps the name of an activation to a function of two arguments: `tf`, the
+module TensorFlow, and z, a tensor of pre-activations. The function returns a tuple of
+four tensors of the shape of z: the value of the activation, and its first, second and
+third derivative. If a training does not use a derivative, XLA removes its computation
+from the compiled program.
 """
 
 from typing import Any

@@ -1,9 +1,12 @@
 """Train ensembles of networks, all members together in one compiled step.
 
-Every weight has a leading member axis, so that one batched product serves all members.
-An epoch is one call of an XLA program. Members differ by their seed, which sets their
-initial weights and the order of their samples. They may also differ by their learning
-rate. All members are trained on the same samples.
+The members of an ensemble are networks of the same shape. The weights of a layer of all
+members are stacked in one array whose first axis counts the members, so that one
+batched product serves all members. An epoch is one call of a compiled XLA program. The
+members differ by their seed, which determines their initial weights and the order in
+which they visit the samples. They may also differ by their learning rate. All members
+are trained on the same samples: potentials, with the values and derivatives of the
+target at them.
 """
 
 import time
@@ -29,13 +32,17 @@ from paperlib.networks.mlp import MLP
 
 __all__ = ["FITS", "TrainingConfig", "train_ensemble"]
 
-# The first integer of a seed distinguishes the streams of random numbers. NumPy pads a
-# seed with zeros at its end, so an integer at the end would not distinguish them.
+# Each use of random numbers has its own stream: the training potentials, the held-out
+# potentials, the initial weights, the order of the samples, and the directions. A
+# generator is seeded with a sequence of integers, and the first integer is one of these
+# numbers. As last integer it would not distinguish the streams, because NumPy pads a
+# seed with zeros at its end.
 _SAMPLES, _VALIDATION, _WEIGHTS, _ORDER, _DIRECTIONS = range(1, 6)
-# Minimum time in seconds between two writes of a checkpoint, so that short epochs do
-# not spend their time on writing.
+# Minimum time in seconds between two writes of a checkpoint, so that trainings with
+# short epochs do not spend most of their time on writing.
 _EVERY = 10.0
-# Trainings share compiled programs and their variables, so only one may run at a time.
+# Trainings share compiled programs and the variables in them, so only one training may
+# run at a time in a process.
 _LOCK = Lock()
 
 
@@ -49,41 +56,47 @@ def train_ensemble(
     config : TrainingConfig
         Configuration of the training.
     target : Target
-        The function to learn, with the derivatives that `config.fit` names. The
-        networks are trained on its values minus their mean, in units of their standard
-        deviation.
+        The function to learn, with the derivatives that `config.fit` includes. During
+        the training, the mean of its values is subtracted, and the values are divided
+        by their standard deviation. Mean and standard deviation are measured on the
+        held-out potentials. The returned networks approximate the target itself.
     cache : path, optional
-        Folder that stores the trainings every ten seconds, in files named by their
-        configuration. A training that finds its file resumes from it, to the same
-        weights bit for bit. A training that finds its complete file returns the stored
-        result.
+        Folder for files from which trainings can resume, one file for each training.
+        The file is named by `config.fingerprint(target)`. It is written after an epoch
+        if the last write is at least ten seconds old, and at the end. If the file of
+        this training exists, the training continues after the epoch that it stores,
+        and gives the same weights bit for bit. If that epoch was the last one, nothing
+        is trained, and the stored networks are returned.
 
     Returns
     -------
     Ensemble
-        The members in the order of `config.seeds`, without those that diverged.
+        The trained networks in the order of `config.seeds`, without networks that
+        diverged, that is, whose loss or validation error was not finite in an epoch.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If the target lacks a fitted derivative or returns unfit values, or every member
-        diverged.
+        If the target lacks a derivative that `config.fit` includes, or returns an array
+        of the wrong shape or numbers that are not finite, or if every member diverged.
 
     Warns
     -----
     UserWarning
-        If members diverged; if a file in `cache` is damaged or comes from other code or
-        other values, so that the training starts again; or if the process does not run
-        in deterministic mode.
+        If some members diverged. If the file in `cache` is damaged, or was written by
+        other code, with other libraries or for other values of the target; the training
+        then starts from the first step. Once in a process, if the process does not run
+        in deterministic mode, so that the last bits depend on the machine.
 
     Notes
     -----
-    The samples of an epoch are drawn during the training on those of the previous
-    epoch. A step spends its time on matrix products and, for fitted derivatives, on the
-    derivatives of the activation. SOAP adds its own products, which are the same for
-    every fit. The progress bar is shown on a terminal only.
+    The samples of the next epoch are drawn in a thread during the training on those of
+    the present one. A step spends its time on matrix products and, if derivatives are
+    fitted, on the derivatives of the activation. The optimizer SOAP adds matrix
+    products of its own, which do not depend on `config.fit`. A progress bar is shown if
+    standard error is a terminal.
 
     Examples
     --------
@@ -105,7 +118,10 @@ def train_ensemble(
 
 @lru_cache(maxsize=1)
 def _warn_of_other_bits() -> None:
-    """Warn, once in a process, that it does not run in deterministic mode."""
+    """Warn if the process does not run in deterministic mode, at most once.
+
+    The cache of this function suppresses a second warning in the same process.
+    """
     reason = determinism.departures()
     if reason:
         warnings.warn(
@@ -114,7 +130,10 @@ def _warn_of_other_bits() -> None:
 
 
 def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemble:
-    """Train all members, or resume from the checkpoint in `cache`."""
+    """Train all members, or resume their training from its file in the folder `cache`.
+
+    If `cache` is None, no file is read or written.
+    """
     from tqdm import tqdm
 
     tf, _ = tensorflow.load()
@@ -162,7 +181,10 @@ def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemb
 
 
 def _drawn_ahead(draw: Callable, epochs: range) -> Iterator[tuple]:
-    """Yield draw(epoch) for all epochs, and draw the next in a thread meanwhile."""
+    """Yield draw(epoch) for each number of `epochs`, in order.
+
+    While the caller uses a result, a thread computes the next one.
+    """
     with ThreadPoolExecutor(1) as pool:
         upcoming = [pool.submit(draw, epoch) for epoch in epochs[:1]]
         for epoch in epochs:
@@ -174,18 +196,21 @@ def _drawn_ahead(draw: Callable, epochs: range) -> Iterator[tuple]:
 
 @dataclass(frozen=True)
 class _Scales:
-    """The units of the inputs and outputs that the networks are trained on.
+    """The scaling between the target and the quantities that the networks learn.
 
-    Inputs are x = U/depth, values are (t - mean)/std, and derivatives are those of
-    these values with respect to x.
+    The networks take the inputs x = U / depth, where U is a potential, and learn y = (t
+    - mean) / std, where t is the value of the target at U. The fitted derivatives are
+    those of y with respect to x.
 
     Parameters
     ----------
     mean, std : float
-        Mean and standard deviation of the values of the target.
+        Mean and standard deviation of the values of the target at the held-out
+        potentials. A standard deviation of 0 is replaced by 1.
     weights : tuple of float
-        Inverse mean square of each fitted quantity in these units, which is 1 for the
-        values.
+        Factors of the mean squared errors in the loss, one for each fitted quantity: 1
+        for the values y, and for a derivative of y the inverse of its mean square at
+        the held-out potentials. A mean square of 0 is replaced by 1.
     """
 
     mean: float
@@ -194,7 +219,10 @@ class _Scales:
 
 
 def _scales(config: TrainingConfig, fitted: list[Floats]) -> _Scales:
-    """Return the units of the target, from its quantities at held-out potentials."""
+    """Return the scaling, measured on the fitted quantities at the held-out potentials.
+
+    `fitted` are the values and derivatives of the target, as `_drawn` returns them.
+    """
     values, *derivatives = fitted
     mean, std = float(values.mean()), float(values.std()) or 1.0
     weights = [1.0]
@@ -209,10 +237,14 @@ def _drawn(
 ) -> tuple[list, list]:
     """Draw n potentials and evaluate the quantities of the fit at them.
 
-    Return the list of inputs and the list of fitted quantities, all in double
-    precision. The inputs are the potentials in units of the depth, shape (n, d), and,
-    if the fit needs them, one random direction per sample, shape (n, d). The squared
-    length of a direction is 1 on average. The fitted quantities are not scaled.
+    `stream` distinguishes training potentials (_SAMPLES) from held-out ones
+    (_VALIDATION), and `number` distinguishes the sets of training potentials.
+
+    Two lists are returned, all in double precision. The first list has the potentials
+    divided by `config.depth`, shape (n, d). If the fit needs directions, it also has
+    one random direction for each potential, shape (n, d); the squared length of a
+    direction is 1 on average. The second list has the values of the target, shape (n,),
+    and its derivatives up to the fit, shape (n, d), none of them scaled.
     """
     U = config.potentials(n, stream, config.sample_seed, number)
     inputs = [U / config.depth]
@@ -227,11 +259,13 @@ def _drawn(
 def _drawer(
     config: TrainingConfig, target: Target, scales: _Scales, per_epoch: int
 ) -> Callable:
-    """Return a function that maps the number of an epoch to its samples and orders.
+    """Return a function that maps the number of an epoch to (samples, order).
 
-    The samples are the two lists of `_drawn`, in single precision, with the fitted
-    quantities in the units of `scales`. The orders are an int32 array of shape
-    (per_epoch, members, batch), the samples of each member in each step.
+    The samples are the two lists that `_drawn` returns, in single precision and with
+    the fitted quantities scaled by `scales`. If `config.sample_sets` is not None, each
+    set is computed once and cached. The order is an int32 array of shape (per_epoch,
+    members, batch), where per_epoch is the number of steps in an epoch. It holds the
+    indices of the samples that each member uses in each step.
     """
 
     def samples(number: int) -> list[list[np.ndarray]]:
@@ -262,9 +296,12 @@ def _drawer(
 
 
 def _first_weights(config: TrainingConfig) -> list[np.ndarray]:
-    """Return Glorot-uniform weights and zero biases, in turn for each layer.
+    """Return the initial weights and biases of all members, in single precision.
 
-    Their shapes are (members, in, out) and (members, 1, out).
+    The list has the weights of the first layer, shape (members, in, out), its biases,
+    shape (members, 1, out), then those of the second layer, and so on. The weights are
+    uniform between -a and a with a^2 = 6 / (in + out), as Glorot proposed. The biases
+    are zero.
     """
     sizes = (config.d, *config.hidden, 1)
     arrays: list[np.ndarray] = []
@@ -285,10 +322,13 @@ def _to_ensemble(
     curves: list[Floats],
     scales: _Scales,
 ) -> Ensemble:
-    """Return the members that did not diverge, in the units of the target.
+    """Return the ensemble of the members that did not diverge.
 
-    `weights` are the trained weights and biases, alternating from layer to layer.
-    `curves` are loss, validation and seconds.
+    `weights` are the trained weights and biases, in the order of `_first_weights`.
+    `curves` are the loss and the validation error after each epoch, shape (epochs,
+    members), and the seconds of each epoch, shape (epochs,). The returned networks
+    approximate the target itself, without the scaling. Raise a ValueError if all
+    members diverged, and warn if some did.
     """
     loss, validation, seconds = curves
     finite = np.isfinite(np.concatenate([loss, validation])).all(axis=0)
@@ -313,17 +353,19 @@ def _to_ensemble(
 
 
 def _to_mlp(config: TrainingConfig, weights: list, scales: _Scales) -> MLP:
-    """Return one trained network as a function of U in the units of the target.
+    """Return one trained network, as a function of the potential U.
 
-    The scaling of the inputs and the output is folded into the first and the last
-    layer.
+    `weights` are the weights and biases of this member, in the order of
+    `_first_weights`. The first layer takes over the division of U by the depth, and the
+    last layer the multiplication by the standard deviation and the addition of the
+    mean, so that the network approximates the target itself.
     """
     matrices = [weight.T.astype(np.float64) for weight in weights[0::2]]
     biases = [bias[0].astype(np.float64) for bias in weights[1::2]]
     matrices[0] /= config.depth
     matrices[-1] *= scales.std
     biases[-1] = biases[-1] * scales.std + scales.mean
-    # Rounding to single precision again makes the returned weights equal to the saved
-    # ones.
+    # `Ensemble.save` writes single precision. Rounding the scaled weights here already
+    # makes an ensemble that is saved and loaded equal to the returned one.
     single = [[np.float32(array) for array in arrays] for arrays in (matrices, biases)]
     return MLP(single[0], single[1], config.activation)
