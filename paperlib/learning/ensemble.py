@@ -1,7 +1,8 @@
 """Evaluate, save and load ensembles.
 
-An ensemble consists of networks, its members, that were trained together with the same
-configuration and differ by the seed of their initial weights.
+An ensemble consists of networks of the same shape, its members. They are trained
+together on the same samples, each with a seed of its own, which determines its initial
+weights.
 """
 
 from collections.abc import Callable, Sequence

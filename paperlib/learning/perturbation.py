@@ -1,29 +1,38 @@
 r"""Read Taylor tensors off trained ensembles, all orders at once or order by order.
 
-Near U = 0 a network equals its Taylor series, and so does the target. There are two
-protocols.
+The target is a function f of the potentials U. The Taylor tensor of order n is the
+symmetric tensor of its n-th derivatives at U = 0, divided by n!. An ensemble consists
+of networks, its members, that are trained on the same function with different seeds.
+The mean over members of their Taylor tensors of order n approximates the Taylor tensor
+of that function. There are two protocols to learn the tensors of orders 1 to N.
 
-*Direct*: train one ensemble on the target and read all orders off it.
+*Direct*: train one ensemble on the target, and compute the Taylor tensors of all orders
+from it.
 
-*Iterative*: train an ensemble, subtract the orders that it has learned from the target,
-and train the next ensemble on the remainder. Each iteration adds one order.
+*Iterative*: train N ensembles one after another. The first ensemble is trained on the
+target itself, :math:`f_1 = f`. Let :math:`t^{(n,k)}` be the mean Taylor tensor of order
+n of ensemble k. Before the next ensemble is trained, the tensors of orders 1 to k are
+subtracted from the function that ensemble k was trained on:
 
-.. math:: f_1 = f, \qquad
-          f_{k+1}[U] = f_k[U] - \sum_{n \le k} s^{(n,k)}
-          t^{(n,k)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}, \qquad
-          t^{(n,k)} = \frac{1}{n!} \Big\langle \partial^n \mathrm{MLP}_k \Big\rangle_0
+.. math:: f_{k+1}[U] = f_k[U] - \sum_{n=1}^{k} s^{(n,k)}
+          t^{(n,k)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}
 
-The learned tensors are *combined*: each ensemble corrects the errors of the lower
-orders that the earlier ensembles left, to the extent that its members agree on the
-correction.
+Ensemble n is the first one whose tensor of order n is used. The later ensembles k > n
+learn the error of that tensor, because it remains in :math:`f_k`. All these tensors are
+*combined*, that is, added with weights s, to the learned tensor of order n:
 
-.. math:: T^{(n)} = t^{(n,n)} + \sum_{k > n} s^{(n,k)}\, t^{(n,k)}, \qquad
-          s = \max\Big(0,\, 1 - \frac{\sigma^2}{\|t\|^2}\Big)
+.. math:: T^{(n)} = \sum_{k=n}^{N} s^{(n,k)}\, t^{(n,k)}, \qquad
+          s^{(n,n)} = 1, \qquad
+          s^{(n,k)} = \max\Big(0,\, 1 - \frac{\sigma^2}{\|t^{(n,k)}\|^2}\Big)
+          \quad (k > n)
 
-Here :math:`\sigma^2` is the squared standard error of the mean over members, estimated
-from the variation between them. The weight s is 0 if there is only one member, and 1
-for n = k. The paper's second version proposes to remove the leading order, to train on
-the remainder and to combine the results. The protocols are our own.
+Here :math:`\|t\|` is the Frobenius norm, and :math:`\sigma^2` is the squared standard
+error of the mean :math:`t^{(n,k)}`, estimated from the variation between the members of
+ensemble k. The weight of a correction is therefore close to 1 if the members agree on
+it. It is 0 if they do not agree, or if there is only one member.
+
+The paper's second version proposes to remove the leading order, to train on the
+remainder and to combine the results. The protocols here are our own.
 
 References
 ----------
@@ -67,19 +76,23 @@ PROTOCOLS = ("direct", "iterative")
 
 @dataclass(frozen=True, eq=False)
 class LearnedSeries:
-    """The Taylor series that networks have learned.
+    """The Taylor series at U = 0 that networks have learned.
 
-    The series is callable as the approximation of its highest order.
+    Calling the series evaluates the sum of all its terms, from the constant to the
+    highest order.
 
     Parameters
     ----------
     ensembles : sequence of Ensemble
-        Ensembles in the order of their training. The learned orders up to k were
-        subtracted from the target of ensemble k before ensemble k + 1 was trained.
+        Ensembles in the order of their training, with networks of the same number of
+        inputs. Ensemble 1 was trained on the target. Ensemble k + 1 was trained on the
+        function of ensemble k minus the learned terms of orders 1 to k. The direct
+        protocol has one ensemble, and the iterative protocol one for each order.
     order : int
         Highest order of the series, at least the number of ensembles and at most 20.
-        Ensemble n gives order n. The last ensemble also gives the orders above the
-        number of ensembles.
+        The tensor of order n is that of ensemble n, plus the corrections by later
+        ensembles. For an order n above the number of ensembles, it is the tensor of the
+        last ensemble.
 
     Raises
     ------
@@ -136,12 +149,17 @@ class LearnedSeries:
     def shares(self) -> Floats:
         """Return the weight of each ensemble in each learned tensor.
 
+        The learned tensor of order n is the weighted sum of the tensors of order n of
+        all ensembles.
+
         Returns
         -------
         ndarray of float64, shape (order, ensembles)
-            One row per order. The weight is 1 for the ensemble that gives the order, s
-            for later ensembles and 0 for earlier ones. The array is cached and
-            read-only.
+            Row n - 1 holds the weights for order n. The weight is 0 for the ensembles
+            before ensemble n, 1 for ensemble n, and from 0 to 1 for the ensembles after
+            it: close to 1 if the members of that ensemble agree on their tensor of
+            order n, and 0 if it has only one member. If there is no ensemble n, the
+            last ensemble has the weight 1. The array is cached and read-only.
 
         Examples
         --------
@@ -161,13 +179,13 @@ class LearnedSeries:
 
     @cached_property
     def tensors(self) -> tuple[SymmetricTensor, ...]:
-        """Return the learned tensors of all orders, averaged over members.
+        """Return the learned Taylor tensors of all orders, averaged over members.
 
         Returns
         -------
         tuple of SymmetricTensor
-            The tensors of orders 1, 2, .., `order` and dimension d, including the
-            factor 1/n!.
+            The tensors of orders 1, 2, .., `order`, where d is the dimension. Each is
+            the tensor that `tensor` returns. The tuple is cached.
 
         Examples
         --------
@@ -179,17 +197,19 @@ class LearnedSeries:
         return tuple(self.tensor(n) for n in range(1, self.order + 1))
 
     def tensor(self, order: int) -> SymmetricTensor:
-        """Return the learned tensor of one order, averaged over members.
+        """Return the learned Taylor tensor of one order, averaged over members.
 
         Parameters
         ----------
         order : int
-            Order n of the tensor, from 1 to the highest learned.
+            Order n of the tensor, from 1 to the highest order of the series.
 
         Returns
         -------
         SymmetricTensor
-            The combined tensor of order n and dimension d, including the factor 1/n!.
+            The tensor of order n and dimension d: the n-th derivatives divided by n!,
+            averaged over the members of each ensemble, and added over the ensembles
+            with the weights `shares`.
 
         Raises
         ------
@@ -211,21 +231,23 @@ class LearnedSeries:
         )
 
     def member_tensor(self, number: int, order: int) -> SymmetricTensor:
-        """Return the learned tensor of one order of a single member of each ensemble.
+        """Return the learned Taylor tensor of one order, of one member of each ensemble.
 
-        The ensembles are combined with the weights `shares`, as in `tensor`.
+        The comparison of these tensors shows how much they depend on the seed.
 
         Parameters
         ----------
         number : int
-            Index of the member in every ensemble, from 0.
+            Index of the member in every ensemble, from 0 to the number of members of
+            the smallest ensemble minus 1.
         order : int
-            Order n of the tensor, from 1 to the highest learned.
+            Order n of the tensor, from 1 to the highest order of the series.
 
         Returns
         -------
         SymmetricTensor
-            The tensor of order n and dimension d, including the factor 1/n!.
+            The tensor of order n and dimension d: the n-th derivatives of the member
+            divided by n!, added over the ensembles with the weights `shares`.
 
         Raises
         ------
@@ -249,7 +271,11 @@ class LearnedSeries:
     def _combined(
         self, order: int, tensor: Callable[[Ensemble], SymmetricTensor]
     ) -> SymmetricTensor:
-        """Return the weighted sum over ensembles of their tensors of one order."""
+        """Return the sum of tensor(ensemble) over ensembles, with the weights `shares`.
+
+        `tensor` maps an ensemble to a tensor of the order `order`. It is not called for
+        ensembles of weight 0. Raise an error if `order` is not an order of the series.
+        """
         order = validation.integer("order", order, minimum=1, maximum=self.order)
         parts = zip(self.shares[order - 1], self.ensembles, strict=True)
         return reduce(add, (tensor(each) * share for share, each in parts if share))
@@ -257,7 +283,9 @@ class LearnedSeries:
     def terms(self, U: ArrayLike) -> Floats:
         """Return the learned terms of the series at the potentials U.
 
-        The tensor of the highest order is not built.
+        The term of order n is the learned tensor of order n, contracted n times with U.
+        It is computed without the tensor itself. Only `shares` computes tensors, of
+        orders below the number of ensembles.
 
         Parameters
         ----------
@@ -267,7 +295,8 @@ class LearnedSeries:
         Returns
         -------
         ndarray of float64, shape (..., order + 1)
-            The terms, from the constant to the highest order.
+            The terms of orders 0, 1, .., `order`. The term of order 0, the constant, is
+            the mean output of the last ensemble at U = 0.
 
         Raises
         ------
@@ -294,14 +323,14 @@ class LearnedSeries:
                 ]
             except ValueError as error:  # a term overflows float64
                 raise ValueError(f"U: {error}") from None
-            # The constant is never subtracted, so the last ensemble learns it too, and
-            # learns it best.
+            # No constant is subtracted between two trainings, so every ensemble learns
+            # the constant of the target. The last ensemble learns it best.
             shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
             terms = np.einsum("nk,k...n->...n", shares, np.array(means))
         return validation.representable("U", terms, "scale it")
 
     def __call__(self, U: ArrayLike) -> Floats:
-        """Return the learned approximation of the highest order, the sum of the terms.
+        """Return the learned approximation of the target at U, the sum of all terms.
 
         Parameters
         ----------
@@ -311,7 +340,7 @@ class LearnedSeries:
         Returns
         -------
         ndarray of float64, shape (...)
-            The approximation of the target.
+            The sum of the terms of orders 0 to `order` at each potential.
 
         Raises
         ------
@@ -333,22 +362,23 @@ class LearnedSeries:
 
 
 def _taylor_tensor(mlp: MLP, order: int) -> SymmetricTensor:
-    """Return the Taylor tensor of a network at the origin, including 1/n!."""
+    """Return the tensor of all derivatives of one order n at U = 0, divided by n!."""
     return derivative_tensor(mlp, order, np.zeros(mlp.dim)) / factorial(order)
 
 
 def _mean(ensemble: Ensemble, function: Callable[[MLP], Any]) -> Any:
-    """Return the mean of a function of a member over the members of an ensemble."""
-    # Members are added one at a time, because a tensor of order 5 has ten million
-    # entries.
+    """Return the mean of function(member) over the members of an ensemble."""
+    # The results are added one after another and not stored, because a tensor of order
+    # 5 has ten million entries for 64 inputs.
     return reduce(add, map(function, ensemble.members)) / len(ensemble.members)
 
 
 def _agreement(ensemble: Ensemble, order: int) -> float:
-    """Return the weight s of an ensemble's mean tensor of one order.
+    """Return the weight of an ensemble's correction to the tensor of one order.
 
-    It is the James-Stein shrinkage towards zero, which grows with the agreement of the
-    members. It is 0 if there is only one member.
+    The weight is max(0, 1 - e^2 / m^2). Here m is the norm of the mean Taylor tensor of
+    the members, and e is the standard error of this mean. This is the James-Stein
+    shrinkage towards zero. The weight is 0 if there is only one member or m is 0.
     """
     tensors = [_taylor_tensor(member, order) for member in ensemble.members]
     count = len(tensors)
@@ -366,7 +396,7 @@ def direct(
     *,
     cache: str | Path | None = None,
 ) -> LearnedSeries:
-    """Train one ensemble on the target and read all orders up to `order` off it.
+    """Train one ensemble on the target, and compute the Taylor series from it.
 
     Parameters
     ----------
@@ -377,26 +407,28 @@ def direct(
     order : int
         Highest order of the series, from 1 to 20.
     cache : path, optional
-        Folder that stores the trainings; see `training.train_ensemble`.
+        Folder that stores the training in a file. If the file exists, the training
+        resumes from it, or is skipped if it is complete.
 
     Returns
     -------
     LearnedSeries
-        The series of one ensemble.
+        The Taylor series at U = 0, with one ensemble and the tensors of orders 1 to
+        `order`.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `order` is out of range, the target lacks a fitted derivative, or every
-        member diverged.
+        If `order` is out of range, the target lacks a derivative that `config.fit`
+        includes, or every member diverged.
 
     Warns
     -----
     UserWarning
-        If U = 0 is more than one standard deviation from the mean of the sampled
-        potentials.
+        If U = 0, the expansion point of the series, is more than one standard deviation
+        from the mean of the sampled potentials, as a root mean square over the shells.
 
     Examples
     --------
@@ -421,43 +453,49 @@ def iterative(
     exact: Sequence[SymmetricTensor] = (),
     cache: str | Path | None = None,
 ) -> LearnedSeries:
-    """Learn a target order by order.
+    """Learn the Taylor series of a target order by order, with one ensemble per order.
 
-    The learned orders are subtracted from the target before the next order is learned.
+    The learned terms of orders 1 to k are subtracted from the target before ensemble k
+    + 1 is trained.
 
     Parameters
     ----------
     target : Target
         The function to learn.
     configs : sequence of TrainingConfig
-        One configuration per order, with its own scale and sampling. All have the same
-        d.
+        The configurations of the trainings for orders 1, 2, .. They may differ in every
+        field except d.
     exact : sequence of SymmetricTensor, optional
-        Exact tensors of orders 1, 2, .. to subtract in place of the learned ones. The
-        comparison shows the cost of the errors of the learned tensors. The returned
-        series is read off the networks in both cases.
+        Taylor tensors of the target at U = 0, of orders 1, 2, .., at least one fewer
+        than `configs`. If given, their terms are subtracted in place of the learned
+        ones. The result then shows how accurate a training is without the errors of the
+        orders before it. The tensors of the returned series are those of the networks
+        in both cases.
     cache : path, optional
-        Folder that stores the trainings; see `training.train_ensemble`.
+        Folder that stores each training in a file. If the file of a training exists,
+        the training resumes from it, or is skipped if it is complete.
 
     Returns
     -------
     LearnedSeries
-        The series of one ensemble per order.
+        The Taylor series at U = 0. Its order and the number of its ensembles are the
+        number of configurations.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `configs` is empty, the values of d differ, the target lacks a fitted
-        derivative, `exact` has too few orders or another dimension, or every member of
-        an ensemble diverged.
+        If `configs` is empty, the values of d differ, the target lacks a derivative
+        that the `fit` of a configuration includes, `exact` has too few orders or a
+        dimension other than d, or every member of an ensemble diverged.
 
     Warns
     -----
     UserWarning
-        If U = 0 is more than one standard deviation from the mean of the sampled
-        potentials.
+        If U = 0, the expansion point of the series, is more than one standard deviation
+        from the mean of the sampled potentials of a configuration, as a root mean
+        square over the shells.
 
     Examples
     --------
@@ -489,7 +527,11 @@ def iterative(
 def _check_sizes(
     configs: Sequence[TrainingConfig], exact: Sequence[SymmetricTensor]
 ) -> None:
-    """Raise a ValueError unless the configurations and the exact tensors agree."""
+    """Raise a ValueError if the configurations and the exact tensors do not fit.
+
+    All configurations must have the same d. The tensors, unless there are none, must
+    have the dimension d, and all orders below the number of configurations.
+    """
     dims = [config.d for config in configs]
     if len(set(dims)) > 1:
         raise ValueError(f"configs: have d = {dims}; must have one d")
@@ -511,10 +553,13 @@ def learn(
     protocol: str,
     cache: str | Path | None = None,
 ) -> tuple[LearnedSeries, tuple[Floats, Floats]]:
-    """Learn all orders of `exact` by one of PROTOCOLS, and compare them with `exact`.
+    """Learn a series by the protocol "direct" or "iterative", and compute its errors.
 
-    Return the series and its `relative_errors`. The iterative protocol uses the
-    configuration for each order.
+    `exact` are the Taylor tensors of the target at U = 0, of orders 1, 2, .. Their
+    number is the order of the series. The iterative protocol trains with the same
+    configuration for each order. Return the series and the two arrays of
+    `relative_errors`: the errors of the tensors averaged over members, shape (orders,),
+    and those of the members' tensors, shape (orders, members).
     """
     if protocol == "direct":
         series = direct(target, config, len(exact), cache=cache)
@@ -526,8 +571,8 @@ def learn(
 def _warn_of_extrapolation(config: TrainingConfig) -> None:
     """Warn if U = 0, the expansion point of the series, is far from the samples.
 
-    The distance from the mean is the root mean square over shells, in units of each
-    shell's standard deviation. A distance above 1 counts as far.
+    For each shell, the mean of 1024 sampled potentials is divided by their standard
+    deviation. Warn if the root mean square of these numbers over the shells exceeds 1.
     """
     U = config.potentials(1024, 0)
     distance = np.sqrt(np.mean((U.mean(axis=0) / U.std(axis=0)) ** 2))
@@ -550,15 +595,18 @@ def relative_errors(
     series : LearnedSeries
         The learned series.
     exact : sequence of SymmetricTensor
-        Exact tensors of orders 1, 2, .., at most to the order of the series.
+        Taylor tensors of the target at U = 0, of orders 1, 2, .., at most to the order
+        of the series.
 
     Returns
     -------
     mean : ndarray of float64, shape (orders,)
-        The errors of the tensors averaged over members, one for each tensor of `exact`.
+        The error of the learned tensor that is averaged over members,
+        ``series.tensor(n)``, for each order n of `exact`.
     members : ndarray of float64, shape (orders, members)
-        The errors of the tensors of the first, second, .. members. The smallest
-        ensemble determines the number of members.
+        The errors of the tensors of single members, ``series.member_tensor(number, n)``
+        in row n - 1 and column `number`. The number of columns is the number of members
+        of the smallest ensemble.
 
     Raises
     ------
@@ -570,7 +618,8 @@ def relative_errors(
 
     Notes
     -----
-    The errors use the Frobenius norm:
+    With the Frobenius norm, the error of a learned tensor T, compared with the exact
+    tensor B of the same order n, is
 
     .. math:: \epsilon_n = \| T^{(n)} - B^{(n)} \| \, / \, \| B^{(n)} \|
 
@@ -604,33 +653,43 @@ def compare_direct_iterative(
     *,
     cache: str | Path | None = None,
 ) -> Floats:
-    """Return the relative errors of both protocols for the same number of steps.
+    """Return the errors of the direct and the iterative protocol at the same cost.
+
+    The direct protocol trains one ensemble, and the iterative protocol one for each
+    order. Both take the same total number of steps.
 
     Parameters
     ----------
     target : Target
         The function to learn.
     config : TrainingConfig
-        Configuration of each order of the iterative protocol. The direct protocol takes
-        its steps times the number of orders.
+        Configuration of each training of the iterative protocol. The training of the
+        direct protocol has the same configuration, except that `steps` is multiplied by
+        the number of orders.
     exact : sequence of SymmetricTensor
-        Exact tensors of orders 1, 2, ..
+        Taylor tensors of the target at U = 0, of orders 1, 2, .. Their number is the
+        number of orders that are learned.
     cache : path, optional
-        Folder that stores the trainings; see `training.train_ensemble`.
+        Folder that stores each training in a file. If the file of a training exists,
+        the training resumes from it, or is skipped if it is complete.
 
     Returns
     -------
     ndarray of float64, shape (2, orders, 1 + members)
-        The errors of the direct protocol, then those of the iterative one. The first
-        column is the error of the mean over members, and the other columns are the
-        errors of the members.
+        Relative errors of the learned tensors in the Frobenius norm. The first axis
+        counts the protocols, direct and iterative. The first column has the errors of
+        the tensors averaged over members. The other columns have the errors of the
+        tensors of single members.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `direct`, `iterative` or `relative_errors` raises it for the arguments.
+        If `exact` is empty or does not have orders 1, 2, .. and the dimension
+        `config.d`, the target lacks a derivative that `config.fit` includes, every
+        member of an ensemble diverged, or the two protocols have different numbers of
+        members because some diverged.
 
     Examples
     --------

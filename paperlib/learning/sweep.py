@@ -1,11 +1,16 @@
-"""Train the points of a grid on this machine or a cluster, and collect a Parquet table.
+"""Learn Taylor series for many configurations, and collect the errors in a table.
 
-Each point of the grid is a separate training, on a_0 unless another target is given.
-Its row holds the relative errors of the learned tensors, compared with the exact ones.
-dask.distributed assigns the points to workers. A row is written as soon as it arrives,
-and a second run trains only the points that the table lacks. If a worker dies, its
-point is given to another worker, which resumes from the last checkpoint if the two
-share a disk.
+A sweep is given as a list of points. A *point* is one configuration of the sweep: the
+configuration of the training, the protocol, and the number of orders to learn. For each
+point, networks are trained on the target, by default the scattering length a_0. The row
+of the point in the table holds the relative errors of the learned Taylor tensors,
+compared with the exact tensors of the target. The table is a Parquet file.
+
+dask.distributed assigns the points to workers, which are processes of this machine or
+of a cluster. The table is written whenever a row arrives, and a second run of the sweep
+computes only the points that have no row yet. If a worker dies, its point is assigned
+once more, to another worker. That worker resumes from the last checkpoint if both
+workers can read the same folder.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,23 +31,26 @@ from paperlib.taylor.symmetric import SymmetricTensor
 
 __all__ = ["Point", "read_grid", "sweep"]
 
-# The fields of a point besides those of its configuration
+# The fields of a Point besides `config`
 POINT_FIELDS = ("protocol", "orders")
 MAX_POINTS = 100_000
 
 
 @dataclass(frozen=True)
 class Point:
-    """One training of a grid.
+    """One configuration of a sweep.
 
     Parameters
     ----------
     config : TrainingConfig
-        Configuration of the training, or of each order of an iteration.
+        Configuration of the training or, for the iterative protocol, of each of its
+        trainings.
     protocol : {"direct", "iterative"}
-        Protocol of `perturbation` that learns the orders.
+        "direct" trains one ensemble and computes the Taylor tensors of all orders from
+        it. "iterative" trains one ensemble for each order, after the learned lower
+        orders are subtracted from the target.
     orders : int
-        Number of orders to learn, from 1 to 20.
+        Number of orders to learn, from 1 to 20. The orders are 1, 2, .., `orders`.
 
     Raises
     ------
@@ -68,12 +76,15 @@ class Point:
 
     @property
     def key(self) -> str:
-        """Return the key of the point in a table of trainings on a_0.
+        """Return the key of the point in the table of a sweep on the default target.
+
+        The default target is the scattering length a_0.
 
         Returns
         -------
         str
-            The key, which differs from point to point.
+            The protocol, the number of orders, and a hash of the configuration and the
+            target's name. Different points have different keys.
 
         Examples
         --------
@@ -88,30 +99,30 @@ def _key(point: Point, target: Target) -> str:
 
 
 def read_grid(path: str | Path) -> tuple[Point, ...]:
-    """Read a grid of at most 100,000 points from a JSON file.
-
-    The file holds an object with two fields. `grid` maps names to lists of values, and
-    every combination of the values is a point. The optional `fixed` maps names to
-    values that all points share. A name is a field of TrainingConfig, `protocol` or
-    `orders`.
+    """Read the configurations of a sweep from a JSON file.
 
     Parameters
     ----------
     path : str or Path
-        The JSON file.
+        A JSON file that holds an object with the field `grid` and, optionally, the field
+        `fixed`. `grid` is an object that maps names to lists of values. `fixed` is an
+        object that maps names to single values. A name is a field of TrainingConfig,
+        "protocol" or "orders".
 
     Returns
     -------
     tuple of Point
-        The points of the grid.
+        One point for each combination of the values in `grid`, at most 100,000. All
+        points have the values of `fixed`, and the defaults of the other fields. The
+        values of the last name in `grid` change fastest.
 
     Raises
     ------
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file does not hold a grid, the grid has too many points, or a field
-        cannot have one of its values.
+        If the file does not hold such an object, has a name that is not allowed or
+        more than 100,000 combinations, or if a field does not allow a value.
 
     Examples
     --------
@@ -135,7 +146,12 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
 
 
 def _grid_and_fixed(path: str | Path, content: Any) -> tuple[dict, dict]:
-    """Return the two parts of a decoded grid file, with known names and list values."""
+    """Return the objects `grid` and `fixed` of the decoded content of a grid file.
+
+    Raise a ValueError, which begins with `path`, unless all names are fields of
+    TrainingConfig or Point, all items of `grid` are lists that are not empty, and the
+    number of combinations is at most MAX_POINTS.
+    """
     parts: dict = content if isinstance(content, dict) else {}
     grid, fixed = parts.get("grid"), parts.get("fixed", {})
     objects = isinstance(grid, dict) and isinstance(fixed, dict)
@@ -165,10 +181,14 @@ def _row(
     exact: Callable[[int, int], SymmetricTensor],
     cache: str | Path,
 ) -> dict[str, Any]:
-    """Train one point and return its row of the table, from column names to cells.
+    """Learn the Taylor tensors for one point, and return its row of the table.
 
-    `target` and `exact` are the arguments of `sweep`. `cache` is the folder that stores
-    the trainings.
+    `target` is the function to learn. `exact` maps an order n and the number of inputs
+    d to the Taylor tensor of the target at zero. `cache` is the folder that stores the
+    trainings. The row is a dict from names of columns to values: the key; the protocol,
+    the number of orders and the fields of the configuration; the relative error of the
+    learned tensor of each order n, averaged over members, in "relative_error_n"; and
+    the wall time of the trainings in "seconds".
     """
     config = point.config
     tensors = [exact(order, config.d) for order in range(1, point.orders + 1)]
@@ -182,7 +202,8 @@ def _row(
         **asdict(config),
     }
     for name, value in row.items():
-        # A column of a table holds values of one type, so tuples are stored as text.
+        # The values of a column must have one type, so tuples are stored as text, and
+        # so is the learning rate, which is a number or a tuple.
         if isinstance(value, tuple):
             row[name] = str(list(value))
     row["learning_rate"] = str(row["learning_rate"])
@@ -201,42 +222,51 @@ def sweep(
     scheduler: str | None = None,
     log: Callable[[str], object] = print,
 ) -> Any:
-    """Train every point that the table lacks, and return the whole table.
+    """Compute the points that have no row in the table yet, and return the whole table.
 
-    A point that fails does not stop the other points.
+    For each point, the Taylor tensors of the target are learned and compared with the
+    exact ones. A point that fails does not stop the other points.
 
     Parameters
     ----------
     points : sequence of Point
-        The points of the grid.
+        The configurations of the sweep.
     table : path
-        A .parquet file, replaced whenever a row arrives. Trainings are stored in a
-        folder beside it.
+        The .parquet file of the table. If it exists, its rows are read first, and
+        points that have a row are not computed again. The file is replaced whenever a
+        row arrives. The trainings are stored in a folder of the same name with the
+        ending ".trained".
     target : Target, optional
-        The function to learn, which dask must be able to send to its workers. The
-        default is the scattering length a_0.
+        The function to learn, which dask must be able to pickle. The default is the
+        scattering length a_0.
     exact : callable, optional
-        Maps an order n and the number of inputs d to the exact tensor of the target.
-        It must be given with `target`. The default is `born.born_tensor`.
+        Maps an order n and the number of inputs d to the SymmetricTensor of the
+        target's n-th derivatives at zero, divided by n!. It must be given if `target`
+        is given, and only then. The default is `born.born_tensor`, the Born series of
+        a_0.
     scheduler : str, optional
-        Address of a dask scheduler. If it is omitted, a cluster of this machine's cores
-        is started.
+        Address of a running dask scheduler. If it is omitted, workers are started on
+        this machine, one for each available core, and stopped at the end.
     log : callable
-        Function that receives each line of progress.
+        Function that receives one line of text when the sweep starts, and one for each
+        row that arrives.
 
     Returns
     -------
     pandas.DataFrame
-        The table, with one row per point.
+        The table with one row for each computed point, including rows that the file
+        already held. The columns are "key", "protocol", "orders", the fields of the
+        configuration, "relative_error_n" for each order n, and "seconds", the wall time
+        of the point's trainings. Tuples and the learning rate are text.
 
     Raises
     ------
     ModuleNotFoundError
         If dask, pandas or pyarrow is not installed.
     RuntimeError
-        If points failed. It is raised after all other points are done.
+        If points failed, after all other points are computed. A point is tried twice.
     ValueError
-        If only one of `target` and `exact` is given.
+        If `target` is given without `exact`, or `exact` without `target`.
 
     Examples
     --------
