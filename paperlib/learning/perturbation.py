@@ -231,7 +231,7 @@ class LearnedSeries:
         )
 
     def member_tensor(self, number: int, order: int) -> SymmetricTensor:
-        """Return the learned Taylor tensor of one order, of one member of each ensemble.
+        """Return the learned Taylor tensor of one order and one member per ensemble.
 
         The comparison of these tensors shows how much they depend on the seed.
 

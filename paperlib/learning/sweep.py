@@ -9,8 +9,8 @@ compared with the exact tensors of the target. The table is a Parquet file.
 dask.distributed assigns the points to workers, which are processes of this machine or
 of a cluster. The table is written whenever a row arrives, and a second run of the sweep
 computes only the points that have no row yet. If a worker dies, its point is assigned
-once more, to another worker. That worker resumes from the last checkpoint if both
-workers can read the same folder.
+to another worker. That worker resumes from the last checkpoint if both workers can read
+the same folder.
 """
 
 from collections.abc import Callable, Sequence
@@ -104,10 +104,10 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
     Parameters
     ----------
     path : str or Path
-        A JSON file that holds an object with the field `grid` and, optionally, the field
-        `fixed`. `grid` is an object that maps names to lists of values. `fixed` is an
-        object that maps names to single values. A name is a field of TrainingConfig,
-        "protocol" or "orders".
+        A JSON file that holds an object with the field `grid` and, optionally, the
+        field `fixed`. `grid` is an object that maps names to lists of values. `fixed`
+        is an object that maps names to single values. A name is a field of
+        TrainingConfig, "protocol" or "orders".
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Define training targets: scalar functions with their derivatives.
+"""Define training targets: the functions that networks learn, with their derivatives.
 
 `scattering_length_target` and `box_target` are the physical targets of this companion.
-`polynomial` makes a target from symmetric tensors. `from_jax` and `from_tensorflow`
-make a target from a function that JAX or TensorFlow differentiates.
+`polynomial` makes a target from the symmetric tensors of a polynomial. `from_jax` and
+`from_tensorflow` make a target from a function that JAX or TensorFlow differentiates.
 """
 
 from paperlib.learning.targets.known import (

@@ -20,38 +20,40 @@ from paperlib.taylor.symmetric import SymmetricTensor
 
 
 def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
-    r"""Return the S-wave scattering length as a target, minus terms of a series.
+    r"""Return the S-wave scattering length a_0 as a target, minus terms of a series.
 
     Parameters
     ----------
     minus : sequence of SymmetricTensor
-        Tensors T of orders 1, 2, .., N to subtract, either the exact Born tensors or
-        learned ones.
+        Tensors T of orders 1, 2, .., N whose polynomial is subtracted, for example the
+        exact Born tensors or learned ones. By default nothing is subtracted.
 
     Returns
     -------
     Target
-        The remainder of a_0 in units of the range, with its gradients and
-        Hessian-vector products.
+        A function of potentials U, shape (n, d): n dimensionless potentials with d
+        equal shells each. Its value is a_0 minus the polynomial, in units of the
+        potential's range. The target has gradients and Hessian-vector products.
 
     Raises
     ------
     TypeError
         If an item of `minus` is not a SymmetricTensor.
     ValueError
-        If the tensors are not scalar ones of orders 1, 2, .. and of one dimension.
+        If the tensors do not have the orders 1, 2, .., their dimensions differ, or a
+        tensor has an array in place of each entry.
 
     Notes
     -----
-    The target is
+    The value of the target is
 
     .. math:: a_0[U] - \sum_{n=1}^{N} T^{(n)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}
 
-    The values of the remainder are not computed as a small difference of large numbers.
-    `born.born_remainder` computes the remainder of the exact Born series as a sum of
-    small numbers, and only B - T is contracted with U. Gradients and Hessian-vector
-    products are computed as differences, with an error of about 1e-16 of the
-    derivatives of a_0 itself.
+    It is not computed as this difference, which may be small compared with a_0. With
+    the exact Born tensors B, it is the remainder of the Born series after order N,
+    which `born.born_remainder` computes to full precision, plus the polynomial of the
+    tensors B - T. Gradients and Hessian-vector products are computed as differences,
+    with rounding errors of about 1e-16 of the derivatives of a_0 itself.
 
     Examples
     --------
@@ -86,18 +88,20 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
 
 
 def box_target(d: int) -> Target:
-    """Return the ground-state energy of a particle in a box as a target; see `box`.
+    r"""Return the ground-state energy of a particle in a box as a target.
 
     Parameters
     ----------
     d : int
-        Number of points of the box, from 2 to 4096.
+        Number d of inner grid points of the box, from 2 to 4096.
 
     Returns
     -------
     Target
-        The energy as a function of the potentials V, shape (n, d), with its gradients
-        and Hessian-vector products.
+        A function of potentials V, shape (n, d): n potentials with one value for each
+        grid point. Its values are n energies. For a particle of mass m and a box of
+        length L, potentials and energies are in units of :math:`\hbar^2 / 2 m L^2`. The
+        target has gradients and Hessian-vector products.
 
     Raises
     ------
@@ -106,9 +110,17 @@ def box_target(d: int) -> Target:
     ValueError
         If d is out of range.
 
+    Notes
+    -----
+    The energy is the lowest eigenvalue of a matrix. The matrix is the sum of the
+    kinetic energy, which is :math:`(d + 1)^2` times the tridiagonal matrix with 2 on
+    the diagonal and -1 beside it, and of the diagonal matrix of V.
+
     Examples
     --------
-    >>> box_target(3).values(np.zeros((1, 3))).round(4)     # 32 (1 - cos(pi/4))
+    One potential of zeros has the energy 32 (1 - cos(pi/4)):
+
+    >>> box_target(3).values(np.zeros((1, 3))).round(4)
     array([9.3726])
     """
     d = validation.integer("d", d, minimum=2, limit=box.MAX_POINTS)
@@ -131,15 +143,17 @@ def from_jax(name: str, function: Callable) -> Target:
     Parameters
     ----------
     name : str
-        Name that identifies the function.
+        Name of the function. Two functions that are trained on must have different
+        names.
     function : callable
         Function of one input of shape (d,) that returns a scalar, written in jax.numpy.
-        It is evaluated in double precision.
+        It is mapped over the inputs of a batch and evaluated in double precision.
 
     Returns
     -------
     Target
-        The function with its gradients and Hessian-vector products.
+        The function of a batch of inputs, shape (n, d), with its gradients and
+        Hessian-vector products by automatic differentiation.
 
     Raises
     ------
@@ -185,16 +199,18 @@ def from_tensorflow(name: str, function: Callable) -> Target:
     Parameters
     ----------
     name : str
-        Name that identifies the function.
+        Name of the function. Two functions that are trained on must have different
+        names.
     function : callable
-        Function of a float64 tensor of shape (n, d), a batch of inputs, that returns a
-        tensor of shape (n,). The output of a sample must not depend on the other
-        samples.
+        Function of a float64 tensor of shape (n, d), a batch of n inputs, that returns
+        a tensor of shape (n,). The output for an input must not depend on the other
+        inputs of the batch.
 
     Returns
     -------
     Target
-        The function with its gradients and Hessian-vector products.
+        The function with its gradients and Hessian-vector products by automatic
+        differentiation.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Define a training target: a scalar function with its known derivatives.
+"""Define a training target: a scalar function that networks learn, and its derivatives.
 
-Perturbation theory and a reader's own problem use the same interface. A `Target`
-returns the values of a batch of inputs and, if it has them, their gradients and the
-products of their Hessians with given directions.
+A `Target` computes the values of a function at a batch of inputs. It may also compute
+its gradients, and the products of its Hessians with given directions. The physical
+targets of this package and a user's own functions have the same interface.
 """
 
 import hashlib
@@ -17,36 +17,38 @@ from paperlib._support import chunks, validation
 from paperlib._support.validation import Floats
 from paperlib.taylor.symmetric import SymmetricTensor
 
-# The quantities that a training can fit. A fit of one quantity includes the quantities
-# before it.
+# The quantities that a training can fit. A training that fits a quantity also fits the
+# quantities before it in this list.
 FITS = ("values", "gradients", "hessian_vectors", "third_derivatives")
-# The quantities that the functions of a target return. The last quantity of FITS is
-# computed as a difference of Hessian-vector products.
+# The quantities that functions of a target return. The last quantity of FITS is
+# computed from a difference of Hessian-vector products.
 _FUNCTIONS = FITS[:3]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A scalar function of a batch of inputs, with its known derivatives.
+    """A scalar function of d variables, evaluated at batches of inputs.
 
     Parameters
     ----------
     name : str
-        Name that identifies the function. Two targets with the same name must be the
-        same function.
+        Name of the function. Stored trainings are found by this name, so targets that
+        are different functions must have different names.
     values : callable
-        Maps inputs of shape (n, d) to values of shape (n,).
+        Maps n inputs, shape (n, d), to the n values of the function, shape (n,).
     gradients : callable, optional
-        Maps inputs of shape (n, d) to gradients of shape (n, d).
+        Maps n inputs, shape (n, d), to the gradients of the function, shape (n, d).
     hessian_vectors : callable, optional
-        Maps inputs and directions, both of shape (n, d), to the products of Hessians
-        and directions, shape (n, d).
+        Maps n inputs and n directions, both of shape (n, d), to the products of the
+        Hessian at each input and the direction of that input, shape (n, d).
     jet : callable, optional
-        Maps inputs and directions to values, gradients and Hessian-vector products, if
-        one pass computes all three.
+        Maps n inputs and n directions to a tuple of the values, gradients and
+        Hessian-vector products. It is called in place of the three other functions if
+        all three results are needed, and is useful if it is faster.
     remainder : callable, optional
-        Maps tensors of orders 1, 2, .. to the Target minus their polynomial, if that
-        can be computed more accurately than as a difference.
+        Maps a list of SymmetricTensor of orders 1, 2, .. to a Target, the function
+        minus the polynomial of the tensors. `subtract` calls it, and it is useful if it
+        computes the values more accurately than as a difference.
 
     Raises
     ------
@@ -78,27 +80,35 @@ class Target:
                 validation.called(what, getattr(self, what))
 
     def subtract(self, tensors: Sequence[SymmetricTensor]) -> "Target":
-        """Subtract the polynomial of tensors from the target.
+        """Subtract a polynomial, given by its symmetric tensors, from the target.
+
+        The polynomial is the sum over n of the tensor of order n, contracted n times
+        with the input.
 
         Parameters
         ----------
         tensors : sequence of SymmetricTensor
-            Tensors of orders 1, 2, .. An empty sequence returns the target itself.
+            Tensors of orders 1, 2, .. If there are none, the target itself is returned.
 
         Returns
         -------
         Target
-            The remainder, with the derivatives that the target has.
+            The function minus the polynomial. It has gradients, Hessian-vector products
+            and a jet if the target has them.
 
         Raises
         ------
         TypeError
             If an item is not a SymmetricTensor.
         ValueError
-            If the tensors are not scalar ones of orders 1, 2, .. and of one dimension.
+            If the tensors do not have the orders 1, 2, .., their dimensions differ, or
+            a tensor has an array in place of each entry.
 
         Examples
         --------
+        The tensor of order 1 subtracts the first variable, 3. This target has no
+        Hessian-vector products, and neither has the difference.
+
         >>> norm = Target("norm", lambda U: (U**2).sum(axis=1), lambda U: 2 * U)
         >>> rest = norm.subtract([SymmetricTensor(1, 2, [1.0, 0.0])])
         >>> rest.values(np.array([[3.0, 4.0]])), rest.hessian_vectors
@@ -132,22 +142,23 @@ class Target:
         Parameters
         ----------
         what : {"values", "gradients", "hessian_vectors"}
-            The quantity.
+            The quantity, which is the name of one of the target's functions.
         *arguments : ndarray of float64, shape (n, d)
-            Inputs, and for Hessian-vector products also directions.
+            The inputs, and for "hessian_vectors" also one direction for each input.
 
         Returns
         -------
-        ndarray of float64, shape (n,) or (n, d)
-            The values, or one of the other two quantities.
+        ndarray of float64
+            The values, shape (n,), or the gradients or Hessian-vector products, shape
+            (n, d).
 
         Raises
         ------
         TypeError
             If the target does not return real numbers.
         ValueError
-            If the target lacks the derivative, or returns another shape or a number
-            that is not finite.
+            If the target lacks the function, or the function returns an array of
+            another shape or a number that is not finite.
 
         Examples
         --------
@@ -169,38 +180,43 @@ class Target:
         Parameters
         ----------
         fit : {"values", "gradients", "hessian_vectors", "third_derivatives"}
-            The fit; see `TrainingConfig`.
+            The last quantity to evaluate. The quantities before it in this list are
+            evaluated too.
         U : ndarray of float64, shape (n, d)
             Inputs.
         v : ndarray of float64, shape (n, d), optional
-            Directions, needed by "hessian_vectors" and "third_derivatives".
+            One direction for each input. It must be given if `fit` is "hessian_vectors"
+            or "third_derivatives".
         depth : float
-            Scale on which the function changes, used by "third_derivatives" alone.
+            Scale of U on which the function changes, positive. It sets the step of the
+            difference from which "third_derivatives" is computed.
 
         Returns
         -------
         list of ndarray of float64
-            The values, shape (n,), and up to the fit the gradients, the Hessian-vector
-            products and D^3 f[v, v, .], shape (n, d).
+            One to four arrays: the values of the function f, shape (n,); its gradients;
+            the products of its Hessians with v; and the vectors D^3 f[v, v, .] of its
+            third derivatives, twice along v. The last three have the shape (n, d).
 
         Raises
         ------
         TypeError
             If the target does not return real numbers.
         ValueError
-            If the target lacks a derivative, or returns another shape or a number that
-            is not finite.
+            If the target lacks a quantity, or returns an array of another shape or a
+            number that is not finite.
 
         Notes
         -----
-        D^3 f[v, v, .] is the central difference of Hessian-vector products H v,
+        With the Hessian H(U) of f, the third derivatives are the central difference
 
         .. math:: D^3 f[v, v, \cdot]
                   \approx \frac{H(U + h v)\, v - H(U - h v)\, v}{2 h},
                   \quad h = \text{depth} / 1000.
 
-        Its error is about 1e-7 for a v of unit length and a function that changes over
-        `depth`. Trainings in single precision cannot use a higher accuracy.
+        Their relative error is about 1e-7 for a v of unit length and a function that
+        changes on the scale `depth`. This is the precision of float32, in which
+        networks are trained.
 
         Examples
         --------
@@ -222,7 +238,11 @@ class Target:
         return results
 
     def _evaluate_jet(self, U: Floats, v: Floats) -> list[Floats]:
-        """Return the checked values, gradients and Hessian-vector products along v."""
+        """Return values and gradients at U, and Hessian-vector products along v.
+
+        One call of `jet` computes the three arrays if the target has this function,
+        otherwise its three other functions do. Raise an error as `evaluate` does.
+        """
         if self.jet is None:
             return [
                 self.evaluate("values", U),
@@ -243,10 +263,10 @@ class Target:
         ]
 
     def _checked(self, what: str, result: Any, U: Floats) -> Floats:
-        """Return a quantity `what` at the inputs U as float64.
+        """Return `result`, the quantity `what` at the inputs U, as an array of float64.
 
-        Raise an error that names the target unless it is an array of finite real
-        numbers in the right shape.
+        Raise an error that names the target unless `result` is an array of finite real
+        numbers, of shape (n,) for values and (n, d) for other quantities.
         """
         name = f"target {self.name!r}: {what}"
         expected = U.shape[:1] if what == "values" else U.shape
@@ -270,30 +290,36 @@ def polynomial(
     Parameters
     ----------
     tensors : SymmetricTensor or sequence of SymmetricTensor
-        Scalar tensors of one dimension d and of any orders from 1. Tensors of the same
-        order are added.
+        The tensors T, of one dimension d and of any orders from 1. Each entry must be a
+        number. Several tensors may have the same order.
     name : str
-        Name that identifies the polynomial.
+        Name of the polynomial. Polynomials that are trained on must have different
+        names.
 
     Returns
     -------
     Target
-        The polynomial with its gradients and Hessian-vector products.
+        The polynomial f as a function of inputs x, shape (n, d), with its gradients and
+        Hessian-vector products.
 
     Raises
     ------
     TypeError
         If an item is not a SymmetricTensor.
     ValueError
-        If `tensors` is empty, the dimensions differ, or a tensor is not scalar or has
-        order 0.
+        If `tensors` is empty, the dimensions differ, a tensor has order 0, or a tensor
+        has an array in place of each entry.
 
     Notes
     -----
+    The tensor T of order n contributes the term of order n,
+
     .. math:: f(x) = \sum_n T^{(n)}_{i_1 \dots i_n} x_{i_1} \cdots x_{i_n}
 
     Examples
     --------
+    The tensor of order 2 with the entries T_11 = 1, T_12 = 0 and T_22 = 1:
+
     >>> square = polynomial([SymmetricTensor(2, 2, [1.0, 0.0, 1.0])])
     >>> square.values(np.array([[3.0, 4.0]]))
     array([25.])
@@ -316,10 +342,22 @@ def polynomial(
 
 
 class _Polynomial:
-    """The sum of symmetric tensors of one dimension d, contracted with points.
+    """A polynomial of d variables without constant term, given by symmetric tensors.
 
-    The methods take points x and directions v of shape (n, d). The order of their
-    operations determines the last bits of trained networks.
+    The methods take n inputs x and n directions v, both of shape (n, d). They must
+    not change the order of their operations, because it determines the last bits of
+    trained networks.
+
+    Attributes
+    ----------
+    dim : int
+        Number d of variables.
+    linear : ndarray of float64, shape (d,)
+        The sum of the tensors of order 1, the gradient at x = 0.
+    square : ndarray of float64, shape (d, d)
+        Twice the sum of the tensors of order 2, the Hessian at x = 0.
+    higher : list of SymmetricTensor
+        The tensors of orders from 3.
     """
 
     def __init__(self, tensors: Sequence[SymmetricTensor]) -> None:
@@ -350,7 +388,12 @@ class _Polynomial:
         return values, gradients, self._hessian_vectors(v, along_v)
 
     def _contract(self, x: Floats, *vectors: Floats) -> list[list[Floats]]:
-        """Return T(x, .., x, v, .) for each v of `vectors` and each higher tensor T."""
+        """Contract the tensors of orders from 3 with x and vectors, up to one index.
+
+        Each argument has the shape (n, d). For each v of `vectors`, return a list with
+        one array of shape (n, d) for each tensor T of `higher`. If T has the order k,
+        this is T contracted k - 2 times with x and once with v.
+        """
         along: list[list] = [[] for _ in vectors]
         for tensor in self.higher:
             matrices = tensor.contract(x, free=2)
@@ -373,10 +416,12 @@ class _Polynomial:
 
 
 def _in_batches(function: Callable, d: int, *arrays: Floats) -> Any:
-    """Apply a function to at most 1,024 rows at a time, and concatenate the results.
+    """Apply a function to at most 1,024 inputs at a time, and concatenate the results.
 
-    The function needs the memory of one d x d matrix for each row. `arrays` have the
-    shape (n, d), and the function returns an array or a tuple of arrays.
+    The function needs the memory of one d x d matrix for each input. `arrays` are the
+    inputs and possibly the directions, both of shape (n, d). The function returns an
+    array or a tuple of arrays, whose first axis counts the inputs. Raise a ValueError
+    if the shapes are different, or an entry of a result overflows float64.
     """
     arrays = tuple(validation.real_array("x", array, last=d) for array in arrays)
     shapes = [array.shape for array in arrays]
@@ -397,7 +442,10 @@ def _concatenated(parts: Sequence[Floats]) -> Floats:
 
 
 def label(tensors: Sequence[SymmetricTensor]) -> str:
-    """Return a name for tensors, with a hash of their entries."""
+    """Return a name for tensors of orders 1, 2, .., with a hash of their entries.
+
+    The name of a target from which the tensors were subtracted ends with this name.
+    """
     entries = b"".join(tensor.packed.tobytes() for tensor in tensors)
     digest = hashlib.sha256(entries).hexdigest()[:16]
     return f"orders 1 to {len(tensors)} ({digest})"
@@ -408,7 +456,9 @@ def orders_in_turn(
 ) -> list[SymmetricTensor]:
     """Return an argument that must be tensors of orders 1, 2, .. as a list.
 
-    The tensors must be scalar and of one dimension.
+    The argument may be empty. Raise a TypeError if an item is not a SymmetricTensor,
+    and a ValueError if item n does not have the order n, the dimensions differ, or the
+    entries of a tensor are not numbers. `name` is the argument's name for messages.
     """
     tensors = validation.sequence(name, tensors)
     for number, tensor in enumerate(tensors):
@@ -424,7 +474,8 @@ def orders_in_turn(
 def _check_scalar(name: str, tensor: Any, order: int | None) -> None:
     """Raise an error unless `tensor` is a scalar SymmetricTensor of this order.
 
-    The order None allows any order from 1.
+    The entries of a scalar tensor are numbers. Other tensors have an array in place of
+    each entry. The order None allows any order from 1.
     """
     message = (
         f"{name} = {validation.brief(tensor)}: must be a scalar SymmetricTensor "
