@@ -1,4 +1,4 @@
-"""The networks: multilayer perceptrons as plain arrays."""
+"""Represent multilayer perceptrons as arrays, with their activations and importers."""
 
 import lazy_loader
 

@@ -1,12 +1,19 @@
-"""Names, values and derivatives of any order of activation functions phi.
+"""Parse names of activations, and compute values and derivatives of any order.
 
-An activation is outer * base(inner * z) with a base of `bases`. Some bases have a kink
-at z = 0, where they have at most a first derivative. A layer whose neurons have
-different activations is named with counts, "tanh*8 + linear*3".
+An activation phi is a function of the pre-activation z of a neuron. Here it has the
+form phi(z) = outer * base(inner * z) with two numbers, outer and inner, and one of the
+functions of the module `bases`. For example, celu with the parameter 2 is
+2 * elu(z / 2). Some activations have a *kink* at z = 0: they have no second derivative
+there, and some of them, such as relu, have no first derivative there either.
 
-To add an activation that is an existing base between two scalings, add a line to SCALED
-and its name to SMOOTH or, if it has a kink, to PIECEWISE. A parameter in parentheses
-needs a default in DEFAULTS. `bases` describes how to add a base.
+The name of an activation may have a parameter in parentheses, "celu(2)". A layer whose
+neurons have different activations is named by the activations in the order of the
+neurons, with the number of neurons that have each: "tanh*8 + linear*3".
+
+To add an activation of this form whose base exists, add an item to SCALED, and its name
+to SMOOTH or, if it has a kink, to PIECEWISE. If its name may have a parameter, add the
+default to DEFAULTS, and the name to POSITIVE if the parameter must be positive. The
+docstring of `bases` describes how to add a base.
 """
 
 import re
@@ -70,16 +77,19 @@ class Scaled(NamedTuple):
     Parameters
     ----------
     base : str
-        A key of `bases.BASES`.
+        The name of the base, a key of `bases.BASES`.
     parameter : float, default 0.0
-        The parameter of the base, for example the slope of leaky_relu.
+        The second argument of the base, for example the slope of leaky_relu for z < 0.
+        Bases without a parameter ignore it.
     inner : float, default 1.0
-        The factor of z.
+        The factor by which z is multiplied before the base is applied.
     outer : float, default 1.0
-        The factor of the result.
+        The factor by which the result of the base is multiplied.
 
     Examples
     --------
+    The function softplus(2 z) / 2:
+
     >>> Scaled("softplus", inner=2.0, outer=0.5)
     Scaled(base='softplus', parameter=0.0, inner=2.0, outer=0.5)
     """
@@ -90,7 +100,8 @@ class Scaled(NamedTuple):
     outer: float = 1.0
 
 
-# The activations that are not bases themselves, as functions of their parameter.
+# For each activation that is not a base itself, a function that maps the parameter in
+# its name to a Scaled. An activation without a parameter ignores the argument.
 SCALED: dict[str, Callable[[Any], Scaled]] = {
     "softplus": lambda beta: Scaled("softplus", 0.0, beta, 1 / beta),
     "log_sigmoid": lambda _: Scaled("softplus", 0.0, -1.0, -1.0),
@@ -109,14 +120,15 @@ class Custom(NamedTuple):
     Parameters
     ----------
     name : str
-        The name in `repr` and in messages.
+        The name that `repr` of a network and messages show.
     coefficients : callable
-        (z, order) -> phi, phi', phi''/2, .., phi^(order)/order! at z, shape
-        (order + 1, ...).
+        ``coefficients(z, order)`` takes an array of pre-activations z, shape (...), and
+        the highest order. It returns the Taylor coefficients of the activation phi at
+        z: phi, phi', phi''/2, .., phi^(order)/order!, shape (order + 1, ...).
 
     Examples
     --------
-    The exponential function has the coefficients exp(z) / k!.
+    The exponential function has the Taylor coefficients exp(z) / k! at z.
 
     >>> def coefficients(z, order):
     ...     return np.stack([np.exp(z) / factorial(k) for k in range(order + 1)])
@@ -138,9 +150,9 @@ def parse(name: str) -> tuple[str, float | None]:
         'linear', 'mish', 'log_sigmoid', 'tanhshrink', 'squareplus', 'relu', 'elu',
         'celu', 'leaky_relu', 'selu', 'softsign'. Some take a parameter in parentheses:
         'elu(0.5)', 'celu(2)', 'leaky_relu(0.2)', 'softplus(20)', 'squareplus(4)'.
-        Without it, alpha, beta and the steepness are 1, b is 4, and the slope of
-        leaky_relu is 0.01, as in PyTorch; Keras has 0.2 or 0.3, which `MLP.from_keras`
-        writes out.
+        The parameter is alpha for elu and celu, beta for softplus, b for squareplus,
+        and the slope for z < 0 for leaky_relu. Without parentheses, alpha and beta are
+        1, b is 4, and the slope is 0.01, as in PyTorch.
 
     Returns
     -------
@@ -152,8 +164,8 @@ def parse(name: str) -> tuple[str, float | None]:
     Raises
     ------
     ValueError
-        If no activation has that name, or the parameter is not a finite number (above
-        zero for celu, softplus, squareplus).
+        If no activation has that name, or the parameter is not a finite number. For
+        celu, softplus and squareplus it must also be positive.
     TypeError
         If the name is not a string.
 
@@ -181,18 +193,26 @@ def parse(name: str) -> tuple[str, float | None]:
 
 
 def scaled(name: str) -> Scaled:
-    """Return the base function and the scalings of an activation.
+    """Return an activation as a function of the form outer * base(inner * z).
 
     Parameters
     ----------
     name : str
-        See `parse`.
+        Name of the activation, possibly with a parameter, for example "celu(2)".
 
     Returns
     -------
     Scaled
-        The activation is outer * base(inner * z). Its derivative of order k is outer *
-        inner^k times the base's at inner * z.
+        The base, its parameter, and the factors inner and outer. The derivative of
+        order k of the activation at z is outer * inner^k times the derivative of order
+        k of the base at inner * z.
+
+    Raises
+    ------
+    ValueError
+        If no activation has that name, or its parameter is not allowed.
+    TypeError
+        If the name is not a string.
 
     Examples
     --------
@@ -204,23 +224,27 @@ def scaled(name: str) -> Scaled:
 
 
 def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
-    """Return the activations of a layer's neurons with their counts.
+    """Return the groups of a layer: the activations of its neurons with their counts.
+
+    A group consists of adjacent neurons that have the same activation.
 
     Parameters
     ----------
     name : str or Custom
-        See `parse`. With counts, "tanh*8 + linear*3", for neurons that have different
-        activations.
+        The activation of all neurons: a name such as "tanh" or "celu(2)", or a Custom.
+        If the neurons have different activations, their names with the numbers of
+        neurons that have them, in the order of the neurons: "tanh*8 + linear*3".
 
     Returns
     -------
     tuple of (str or Custom, int or None)
-        The count is None if all neurons have the same activation.
+        For each group, its activation and its number of neurons. The number is None if
+        `name` has no counts: the only group then consists of all neurons.
 
     Raises
     ------
     ValueError
-        If a name is unknown, or one of several has no count.
+        If a name is unknown, or one of several names has no count.
     TypeError
         If the name is not a string and not a Custom.
 
@@ -248,17 +272,20 @@ def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
 
 
 def spelled(names: Sequence[str]) -> str:
-    """Return the name of a layer whose neurons have these activations.
+    """Return one name for the activations of all neurons of a layer.
+
+    `groups` is the inverse function.
 
     Parameters
     ----------
     names : sequence of str
-        The activation of each neuron.
+        The name of each neuron's activation, in the order of the neurons.
 
     Returns
     -------
     str
-        See `groups`.
+        The name of the activation if all neurons have the same. Otherwise the names
+        with the numbers of adjacent neurons that have them.
 
     Examples
     --------
@@ -273,37 +300,48 @@ def spelled(names: Sequence[str]) -> str:
 def derivatives(
     name: str, z: ArrayLike, order: int, layer: int | None = None
 ) -> Floats:
-    """Return phi, phi', .., phi^(order) at z.
+    """Return the value and the derivatives of an activation phi at z.
 
-    relu and the other activations with a kink at z = 0 have no second derivative there;
-    their value and slope at z = 0 are those of z < 0, as in TensorFlow and PyTorch. The
-    error is about 1e-14 of the largest value of that derivative, to order 8 and for
-    ``|z| <= 50`` (tests, against 40-digit arithmetic).
+    relu, leaky_relu, elu, celu, selu and softsign have a kink at z = 0. Their value and
+    slope there are the limits for z -> 0 from below, as in TensorFlow and PyTorch, and
+    higher derivatives raise an error there.
 
     Parameters
     ----------
-    name : str
-        See `groups`.
+    name : str or Custom
+        The activation of all neurons: a name such as "tanh" or "celu(2)", or a Custom.
+        If the neurons have different activations, their names with the numbers of
+        neurons that have them, in the order of the neurons: "tanh*8 + linear*3".
     z : array_like of float, shape (..., units)
-        Pre-activations.
+        Pre-activations. The last axis counts the neurons of the layer.
     order : int
-        Highest derivative, from 0 to 170; 171! overflows float64.
+        Order of the highest derivative, from 0 to 170, because 171! overflows float64.
     layer : int, optional
-        The number of the layer, for the message about a kink.
+        The number of the layer. It appears in the error message about a kink.
 
     Returns
     -------
     ndarray of float64, shape (order + 1, ..., units)
+        phi, phi', .., phi^(order) along the first axis.
 
     Raises
     ------
+    TypeError
+        If an argument has the wrong type.
     ValueError
-        If a neuron sits at a kink (order 2 or higher), or a derivative overflows
-        float64.
+        If the name is unknown, `order` is out of range, z is not finite, a derivative
+        overflows float64, or `order` is at least 2 and z is 0 for a neuron whose
+        activation has a kink.
+
+    Notes
+    -----
+    The tests compare with results of 40 digits, for derivatives to order 8 and
+    ``|z| <= 50``. The error of a derivative is at most about 1e-14 of its largest
+    absolute value in this range.
 
     Examples
     --------
-    The coefficients of tanh z = z - z^3/3 + 2 z^5/15 times n! are:
+    tanh z = z - z^3/3 + 2 z^5/15 - .. has the derivatives 0, 1, 0, -2, 0, 16 at z = 0:
 
     >>> (derivatives("tanh", np.zeros(1), 5)[:, 0] + 0.0).tolist()
     [0.0, 1.0, 0.0, -2.0, 0.0, 16.0]
@@ -329,7 +367,11 @@ _groups, _scaled = lru_cache(groups), lru_cache(scaled)
 def of_layer(
     name: str | Custom, z: Floats, order: int, layer: int | None = None
 ) -> Floats:
-    """Return `derivatives`, finite or not, without checks of the arguments."""
+    """Return the value and the derivatives of an activation at z, without checks.
+
+    The function `derivatives` has the same arguments and result, but checks the
+    arguments, and raises an error if an entry of the result overflows float64.
+    """
     first, parts = 0, []
     for activation, count in _groups(name):
         end = first + count if count else None
@@ -342,9 +384,11 @@ def of_layer(
 def _of_group(
     name: str | Custom, z: Floats, order: int, layer: int | None, first: int
 ) -> Floats:
-    """Return the derivatives for neurons that have the same activation.
+    """Return the value and the derivatives for a group of neurons with one activation.
 
-    `first` is the index of the first of them in the layer.
+    `z` are the pre-activations of the group, shape (..., neurons of the group). `first`
+    is the index in the layer of the group's first neuron. `first` and `layer` appear in
+    the error message if a neuron with a kink has z = 0 and `order` is at least 2.
     """
     column = (-1, *(1,) * z.ndim)
     if isinstance(name, Custom):

@@ -1,28 +1,47 @@
-"""Define each base function of activations once, for NumPy and for compiled code.
+"""Define the base functions of activations, for NumPy and for compiled code.
 
-An activation is outer * base(inner * z), see `activations.scaled`. A base is a function
-(z, parameter) that returns rows: value, slope and the auxiliary rows from which
-`recurrence` makes the higher derivatives as sums of products of rows. A row may be a
-plain number. z is an array, or a vector of compiled code that records the operations
-(`taylor.compiled.activations`), so a base may use only the NumPy functions that are
-defined there.
+Every activation has the form outer * base(inner * z), where z is the pre-activation,
+outer and inner are numbers, and base is one of the functions f of this module. Some of
+them have a parameter, for example the slope of leaky_relu.
 
-To add a base, write such a function, add it to BASES and write its differential
-equation as a line of `_equations`. The bases obey:
+A *row* is an array of the shape of z, or a number that stands for a constant array. The
+function of a base in BASES takes z and the parameter, and returns a list of rows: the
+value f, the slope f', and auxiliary rows. `recurrence` gives the higher derivatives as
+sums of products of these rows and of lower derivatives. In compiled code, z is an
+object of `taylor.compiled.activations` that records the operations, so the function of
+a base may use only those NumPy functions that are defined there.
 
-    logistic    c' = w,  w' = -2 c w        tanh = c;  sigmoid = c + 1/2;
-                                            softplus' = sigmoid;  silu = z sigmoid
-    Gaussian    g' = -z g                   gelu = z Phi(z), Phi' = g
-    chained     T' = w v',  w' = -2 T T'    mish = z T, v = softplus;
-                                            gelu_tanh = z (T + 1/2), v a cubic
-    hyperbola   f' = f/r,  f'' = 2/r^3      squareplus(4), r^2 = z^2 + 4
-    rational    f'' = 2 a f',  a' = f' = u^2
-                                            softsign = z u, u = 1/(1 + |z|),
-                                            a = -sign(z) u
+To add a base, write its function, add it to BASES, and add an equation for its higher
+derivatives to the table in `_equations`. Without an item in that table, f'' is the
+product of f' and the first auxiliary row, which must be constant.
 
-w is computed beside c and T, because in the tails it is far smaller than their
-rounding. The second derivative g of the hyperbola obeys
-r^2 g^(k+1) = -(2k + 3) z g^(k) - k (k + 2) g^(k-1).
+The bases tanh, sigmoid, softplus and silu follow from the logistic function. With c =
+tanh z or c = sigmoid(z) - 1/2, and its slope w:
+
+    c' = w,  w' = -2 c w;  softplus' = sigmoid;  silu(z) = z sigmoid(z)
+
+gelu follows from the normal density g and the normal distribution function Phi:
+
+    g' = -z g,  Phi' = g;  gelu(z) = z Phi(z)
+
+mish and gelu_tanh contain a function T of an inner function v of z. For mish, v is
+softplus and T = tanh v. For gelu_tanh, v is a cubic polynomial and T = sigmoid(v) -
+1/2. The slope of T with respect to v is w:
+
+    T' = w v',  w' = -2 T T';  mish(z) = z T;  gelu_tanh(z) = z (T + 1/2)
+
+For squareplus with the parameter 4, f = (z + r) / 2, where r^2 = z^2 + 4. Its second
+derivative g has a recursion:
+
+    f' = f / r,  g = f'' = 2 / r^3
+    r^2 g^(k+1) = -(2k + 3) z g^(k) - k (k + 2) g^(k-1)
+
+For softsign, f = z u, where u = 1 / (1 + |z|), and a = -sign(z) u:
+
+    f' = a' = u^2,  f'' = 2 a f'
+
+The slope w is not computed from c or T, as 1 - c^2 for example, because for large |z|
+it is far smaller than the rounding error of c.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,16 +55,21 @@ from scipy.special import erfcx
 from paperlib._support.validation import Floats
 
 Rows: TypeAlias = list[Any]
-# A row, and the products it sums: (left, right, weight)
+# The number of a row, and the products whose sum the row is. A product consists of the
+# numbers of its two rows, left and right, and its weight.
 Sum: TypeAlias = tuple[int, list[tuple[int, int, float]]]
-# The rows of a function and its derivatives. Derivatives beyond the last row vanish.
+# The numbers of the rows of a function, its first derivative, its second derivative,
+# and so on. Derivatives beyond the last row vanish.
 Family: TypeAlias = Sequence[int]
-# (f, lag, weight, a, b), see `_equations`
+# (f, lag, weight, a, b) for f^(k) = weight (a b)^(k - lag), with families f, a and b
 Equation: TypeAlias = tuple[Family, int, int, Family, Family]
+# gelu_tanh(z) = z sigmoid(GELU_RATE (z + GELU_CUBIC z^3))
 GELU_RATE: float = 2 * sqrt(2 / pi)
 GELU_CUBIC = 0.044715
-GELU_FLAT = 30.0  # beyond it every derivative of gelu_tanh(z) / z underflows
-KINKED = ("leaky_relu", "elu", "softsign")  # without a second derivative at z = 0
+# For |z| above this value, all derivatives of the sigmoid in gelu_tanh underflow to 0
+GELU_FLAT = 30.0
+# The bases without a second derivative at z = 0
+KINKED = ("leaky_relu", "elu", "softsign")
 
 
 def _logistic(z: Any) -> Rows:
@@ -111,8 +135,9 @@ def _gelu_tanh(z: Any, _: float) -> Rows:
 
 def _mish(z: Any, _: float) -> Rows:
     s, _, s_slope, centred, e = _logistic(z)
-    # tanh(log(1 + exp z)) is the quotient of `grown` and grown + 2; for z > 0 both are
-    # divided by exp(2 z).
+    # With g = exp(z) (exp(z) + 2), tanh(log(1 + exp z)) = g / (g + 2). For z > 0,
+    # numerator and denominator are divided by exp(2 z), which might overflow. `grown`
+    # is the numerator, and `share` is 1 / denominator.
     grown = np.where(z > 0, 1 + 2 * e, e * (e + 2))
     share = 1 / (grown + np.where(z > 0, 2 * e * e, 2.0))
     t, root = grown * share, 2 * (1 + e) * np.where(z > 0, e, 1.0) * share
@@ -122,8 +147,9 @@ def _mish(z: Any, _: float) -> Rows:
 
 def _tanhshrink(z: Any, _: float) -> Rows:
     t, slope = _tanh(z, 0.0)
-    # z - tanh z = z q / (1 + q), q = z^2 / (3 + z^2 / (5 + ...)) = z^2 below / above:
-    # no cancellation at small z.
+    # For |z| <= 1, the difference z - tanh z would lose digits. There it is computed as
+    # z q / (1 + q), where q = z^2 / (3 + z^2 / (5 + ...)) is a continued fraction. The
+    # loop evaluates it as q = z^2 below / above.
     small = np.where(abs(z) > 1, 0.0, z)
     below: Any = 1.0
     above: Any = 19.0
@@ -191,23 +217,36 @@ BASES: dict[str, Callable[[Any, Any], Rows]] = {
 
 @lru_cache(maxsize=256)
 def recurrence(base: str, order: int, spare: int) -> list[Sum]:
-    """Return the rows 2 to `order` of a base's derivatives as sums of products of rows.
+    """Return the derivatives of a base from order 2 as sums of products of rows.
+
+    Rows have numbers. Row k, for k from 0 to `order`, is the derivative of order k of
+    the base, and row order + 1 is z. The auxiliary rows that the function of the base
+    returns are the rows `spare`, spare + 1, .. Further auxiliary rows may follow, which
+    the sums compute.
 
     Parameters
     ----------
     base : str
-        A key of BASES.
+        The name of the base, a key of BASES.
     order : int
-        The highest derivative.
+        The order of the highest derivative.
     spare : int
-        The first auxiliary row. Rows 0 to `order` are the derivatives, row order + 1 is
-        z.
+        The number of the first auxiliary row, at least order + 2.
 
     Returns
     -------
     list of (int, list of (int, int, float))
-        Rows and their products (left row, right row, weight), in an order in which each
-        product's rows come before it.
+        The number of each computed row, and the products whose sum it is. A product is
+        (number of the left row, number of the right row, weight). A row is computed
+        before it is used in a product.
+
+    Examples
+    --------
+    The auxiliary row of exp, here row 5, consists of ones. The second derivative, row
+    2, is the product of rows 1 and 5, and the third is the product of rows 2 and 5.
+
+    >>> recurrence("exp", order=3, spare=5)
+    [(2, [(1, 5, 1)]), (3, [(2, 5, 1)])]
     """
     sums: list[Sum] = []
     equations = _equations(base, order, spare)
@@ -221,13 +260,20 @@ def recurrence(base: str, order: int, spare: int) -> list[Sum]:
 
 
 def _equations(base: str, order: int, spare: int) -> list[Equation]:
-    """Return the equations f^(k) = weight (a b)^(k - lag) as (f, lag, weight, a, b).
+    """Return the equations f^(k) = weight (a b)^(k - lag) of a base, for k >= lag.
 
-    f, a and b are families of rows. The auxiliary rows of a base begin with row `spare`
-    in the order in which its function returns them. The chained bases need the higher
-    derivatives of T, w and s too, whose rows follow.
+    Each equation is a tuple (f, lag, weight, a, b). Here f, a and b are families: lists
+    of the numbers of the rows of a function, its first derivative, and so on. Rows 0 to
+    `order` are the derivatives of the base, row order + 1 is z, and the auxiliary rows
+    begin with row `spare`, in the order in which the function of the base returns them.
+    The bases gelu, silu, mish and gelu_tanh are a product of z, or z and a constant,
+    and a function T, and need the higher derivatives of T. mish and gelu_tanh also need
+    those of w, the slope of T with respect to its inner function, and mish those of the
+    sigmoid s. The rows of these derivatives follow the auxiliary rows.
     """
-    f, z = range(order + 1), (order + 1, spare)  # the derivative of z is a row of ones
+    # The bases that use z have a row of ones, the derivative of z, as row `spare`
+    f, z = range(order + 1), (order + 1, spare)
+    # Rows for the higher derivatives of T, w and s
     more = [range(spare + 7 + n * order, spare + 7 + (n + 1) * order) for n in range(3)]
     T = [spare + 1, spare + 2, *more[0]]
     w = [spare + 3, *more[1]]
@@ -258,10 +304,18 @@ def _equations(base: str, order: int, spare: int) -> list[Equation]:
 def _leibniz(
     k: int, weight: float, a: Family, b: Family
 ) -> list[tuple[int, int, float]]:
-    """Return the products of rows whose sum is weight (a b)^(k).
+    """Return the products of rows whose sum is weight (a b)^(k), by Leibniz' rule.
 
-    A product is (left row, right row, weight). Derivatives of a and b beyond their rows
-    vanish.
+    a and b list the numbers of the rows of two functions and their derivatives.
+    Derivatives beyond the last row vanish. A returned product is (number of the left
+    row, number of the right row, weight), and left <= right.
+
+    Examples
+    --------
+    If row 0 is a constant a, and rows 1 and 2 are b and b', 3 (a b)' is 3 a b':
+
+    >>> _leibniz(1, 3, a=[0], b=[1, 2])
+    [(0, 2, 3)]
     """
     products: dict[tuple[int, int], float] = {}
     for i in range(max(0, k + 1 - len(b)), min(k + 1, len(a))):
@@ -271,14 +325,22 @@ def _leibniz(
 
 
 def spare_rows(base: str, order: int) -> int:
-    """Return the number of auxiliary rows that a base and its `recurrence` use."""
+    """Return the number of auxiliary rows that a base needs for derivatives to `order`.
+
+    These are the rows that its function returns after value and slope, and the further
+    rows that the sums of `recurrence` compute.
+    """
     returned = len(BASES[base](np.zeros(1), 0.0)) - 2
     used = [row - order - 1 for row, _ in recurrence(base, order, order + 2)]
     return max([returned, *used])
 
 
 def derivatives(base: str, z: Floats, order: int, parameter: float) -> Floats:
-    """Return a base and its derivatives to `order` at z, shape (order + 1, ...)."""
+    """Return the value and the derivatives to `order` of a base at z, with NumPy.
+
+    `base` is a key of BASES, and `parameter` the parameter of the base. z has the shape
+    (...), and the result the shape (order + 1, ...).
+    """
     value, slope, *auxiliary = BASES[base](z, parameter)
     rows = {0: value, 1: slope, order + 1: z} | dict(enumerate(auxiliary, order + 2))
     for row, products in recurrence(base, order, order + 2):

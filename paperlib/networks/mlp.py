@@ -1,4 +1,4 @@
-"""Multilayer perceptrons as plain arrays."""
+"""Represent multilayer perceptrons by the arrays of their weights and biases."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,11 @@ LAYOUT = {1: "(units out,)", 2: "(units out, units in)"}
 
 
 def _parameters(name: str, values: Any, axes: int) -> tuple[Floats, ...]:
-    """Return read-only float64 copies of the arrays, which must have `axes` axes."""
+    """Return read-only float64 copies of the arrays of an argument.
+
+    `values` is the argument `name`, "weights" or "biases". It must be a list or tuple
+    of finite real arrays with `axes` axes, one for each layer.
+    """
     allowed = "must be a list of arrays, one for each layer"
     if not isinstance(values, (list, tuple)):
         raise TypeError(f"{name}: {type(values).__name__} given; {allowed}")
@@ -41,10 +45,12 @@ def _parameters(name: str, values: Any, axes: int) -> tuple[Floats, ...]:
 
 
 def _activation(activation: Any, biases: Sequence[Floats]) -> Any:
-    """Return a single activation if all hidden layers have the same, otherwise a tuple.
+    """Return the checked argument `activation` of an MLP with these biases.
 
-    Raise a ValueError if the number of activations is not the number of hidden layers,
-    or the counts of "tanh*8 + linear*3" do not add up to the units of a layer.
+    The result is a single activation if all hidden layers have the same one, otherwise
+    a tuple with one activation for each hidden layer. Raise a ValueError if the number
+    of activations is neither one nor the number of hidden layers, or if the counts of a
+    name such as "tanh*8 + linear*3" do not add up to the neurons of its layer.
     """
     depth = len(biases) - 1
     names = (activation,) * max(1, depth)
@@ -66,7 +72,10 @@ def _activation(activation: Any, biases: Sequence[Floats]) -> Any:
 
 
 def to_arrays(weights: Sequence, biases: Sequence) -> dict[str, np.ndarray]:
-    """Return the arrays of the layers under their names in a file."""
+    """Return a dict with the arrays weights_0, weights_1, .., biases_0, biases_1, ..
+
+    The names are those of the arrays in an .npz file, and the numbers count the layers.
+    """
     named = {f"weights_{layer}": weight for layer, weight in enumerate(weights)}
     return named | {f"biases_{layer}": bias for layer, bias in enumerate(biases)}
 
@@ -74,9 +83,10 @@ def to_arrays(weights: Sequence, biases: Sequence) -> dict[str, np.ndarray]:
 def from_arrays(
     arrays: Mapping[str, np.ndarray],
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return the weights and biases that `to_arrays` has named.
+    """Return the arrays weights_0, weights_1, .. and biases_0, biases_1, .. as lists.
 
-    Raise a KeyError if one is missing.
+    The two lists are those of which `to_arrays` made the arrays. Arrays of other names
+    are ignored. Raise a KeyError if an array is missing.
     """
     layers = range(sum(name.startswith("weights_") for name in arrays))
     weights = [arrays[f"weights_{layer}"] for layer in layers]
@@ -85,31 +95,39 @@ def from_arrays(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MLP:
-    """A multilayer perceptron with a linear output.
+    """A multilayer perceptron with L hidden layers and a linear output layer.
 
-    z^l = W^l y^(l-1) + b^l, y^l = phi(z^l), y^0 = x, and the output is z^(L+1).
+    With the inputs y^0 = x, layer l computes the pre-activations z^l = W^l y^(l-1) +
+    b^l. The weights W^l are a matrix, and the biases b^l a vector. A hidden layer
+    passes y^l = phi(z^l) to the next layer, where phi is its activation, applied to
+    each neuron. The output of the network is z^(L+1).
 
     Parameters
     ----------
     weights : list of array_like of float, each of shape (units out, units in)
-        W^1 .. W^(L+1); L >= 0 hidden layers.
+        The matrices W^1, .., W^(L+1), where L >= 0.
     biases : list of array_like of float, each of shape (units out,)
-        The vectors b^1 .. b^(L+1).
-    activation : str or sequence of str
-        One phi for all hidden layers, or one for each; see
-        `paperlib.activations.parse`. Neurons of a layer that have different ones are
-        counted, "tanh*8 + linear*3": a linear neuron carries a number past a layer, as
-        a skip does. A function that is not built in is an `activations.Custom`.
+        The vectors b^1, .., b^(L+1).
+    activation : str or Custom, or a sequence of them
+        The activation phi of all hidden layers, or a sequence with the activation of
+        each. `paperlib.activations.parse` lists the names, for example "tanh" or
+        "elu(0.5)". If the neurons of a layer have different activations, their names
+        with the numbers of neurons, in the order of the neurons: "tanh*8 + linear*3". A
+        function that is not built in is a `paperlib.activations.Custom`.
 
     Raises
     ------
     TypeError
         If an argument is not a list, or an array does not consist of real numbers.
     ValueError
-        If an array is not finite, the shapes do not chain, or an activation is unknown.
+        If an array is not finite, the units out of a layer are not the units in of the
+        next, the biases do not fit the weights, or an activation is unknown.
 
     Examples
     --------
+    A network of two inputs, one hidden layer of two neurons, and one output, evaluated
+    at two inputs:
+
     >>> weights, biases = [[[1.0, -1.0], [2.0, 0.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.5]]
     >>> mlp = MLP(weights, biases, "tanh")
     >>> mlp
@@ -200,23 +218,26 @@ class MLP:
         return (self.activation,) * self.depth
 
     def __call__(self, x: ArrayLike) -> Floats:
-        """Return the output at x.
+        """Return the output of the network at x.
 
         Parameters
         ----------
         x : array_like of float, shape (..., dim)
-            Inputs.
+            Inputs. The last axis has the length `dim`.
 
         Returns
         -------
-        ndarray of float64, shape (...) for one output, otherwise (..., outputs)
+        ndarray of float64
+            The output at each input, shape (...) if the network has one output,
+            otherwise shape (..., outputs).
 
         Raises
         ------
         TypeError
             If x does not consist of real numbers.
         ValueError
-            If x is not finite or has another length, or an output overflows float64.
+            If x is not finite, its last axis has another length than `dim`, or an
+            output overflows float64.
 
         Examples
         --------
@@ -234,19 +255,21 @@ class MLP:
 
     @classmethod
     def from_keras(cls, model: Any) -> "MLP":
-        """Convert a Keras model: sequential, functional, or of a class of its own.
+        """Convert a Keras model: sequential, functional, or of the user's own class.
 
         Parameters
         ----------
         model : keras.Model
-            It has one input of fixed shape and one output. A model of its own class
-            must have been called. The model does not change.
+            A model with one input tensor of fixed shape, apart from the batch axis, and
+            one output tensor. A model of the user's own class must have been called
+            once. The model is not modified.
 
         Returns
         -------
         MLP
-            The inputs are those of the model, flattened. Weights of float32 convert
-            exactly.
+            A network with the same outputs. Its inputs are the entries of the model's
+            input tensor, flattened. The weights of Dense layers convert exactly, and
+            those of other layers up to rounding errors of float64.
 
         Raises
         ------
@@ -258,10 +281,13 @@ class MLP:
 
         Notes
         -----
-        Every operation of the model's graph is evaluated at arrays. Affine maps, of any
-        layers (Dense, Conv1D, BatchNormalization as in inference, Reshape, Concatenate,
-        Add, ..), become one affine map. Elementwise functions are recognised by their
-        values. See `docs/networks.md`.
+        The importer evaluates each operation of the model's graph at arrays of numbers,
+        to find whether it is affine or elementwise. Adjacent affine operations, such as
+        Dense, Conv1D, BatchNormalization (as in inference), Reshape, Concatenate or
+        Add, become one affine map. An elementwise function is compared with the values
+        of all activations that paperlib supports. At the end, the outputs of the
+        network and of the model are compared at eight inputs. `docs/networks.md` lists
+        what is supported.
 
         Examples
         --------
@@ -279,24 +305,33 @@ class MLP:
         Parameters
         ----------
         module : torch.nn.Module
-            Its forward can be traced by `torch.fx`. The module, its mode, buffers and
-            device do not change.
+            A module with one input and one output, whose forward `torch.fx` can trace.
+            The module, its mode, buffers and device are not modified.
         example : array_like, shape (batch, ...), optional
-            An input, for modules that do not begin with a Linear or Conv1d layer.
+            An example of the input. Only its shape is used. It is needed if the shape
+            cannot be inferred from the Linear and Conv1d layers of the module.
 
         Returns
         -------
         MLP
-            Operations are converted as by `from_keras`. A nonlinear output becomes one
-            more hidden layer, followed by the identity.
+            A network with the same outputs. Its inputs are the entries of the module's
+            input, flattened without the batch axis. If the module ends with an
+            activation, it becomes a hidden layer, followed by the identity as the
+            linear output.
 
         Raises
         ------
         TypeError
             If the argument is not a torch.nn.Module.
         ValueError
-            If the shape of the input is unknown, the forward cannot be traced, or an
-            operation is not supported. The message names the node.
+            If the shape of the input cannot be inferred, the forward cannot be traced,
+            or an operation is neither affine nor an elementwise function that is
+            supported. The message then names the node of the graph.
+
+        Notes
+        -----
+        As in `from_keras`, the importer evaluates each operation of the traced graph at
+        arrays of numbers, to find whether it is affine or elementwise.
 
         Examples
         --------
@@ -309,37 +344,41 @@ class MLP:
 
     @classmethod
     def from_sklearn(cls, model: Any) -> "MLP":
-        """Convert a perceptron of scikit-learn with the scalers around it.
+        """Convert a multilayer perceptron of scikit-learn with the scalers around it.
 
         Parameters
         ----------
-        model : MLPRegressor, or MLPClassifier of two classes, or a pipeline of one
-            It must be fitted. The model does not change.
+        model : estimator of scikit-learn
+            A fitted MLPRegressor or MLPClassifier, or a fitted Pipeline or
+            TransformedTargetRegressor that contains one. A classifier must have two
+            classes. The model is not modified.
 
         Returns
         -------
         MLP
-            It takes and returns the data's own units. The output of a classifier is the
-            probability of the second class.
+            A network that takes unscaled inputs, as `model.predict` does, and returns
+            the unscaled prediction. The output for a classifier is the probability of
+            its second class.
 
         Raises
         ------
         TypeError
-            If the model is no perceptron.
+            If the model is not a multilayer perceptron.
         ValueError
-            If it is not fitted, or a step is not supported. The message names the step.
+            If the model is not fitted, or a step of the pipeline is not supported. The
+            message names the step.
 
         Warns
         -----
         UserWarning
-            If a scaler clips. It is imported without its clipping, and the warning
-            gives the inputs for which that is valid.
+            If a scaler clips its result to a range. The clipping is omitted in the
+            network, and the warning gives the inputs for which it has no effect.
 
         Notes
         -----
-        Scalers of a pipeline, and a ColumnTransformer of scalers, become part of the
+        The scalers of a pipeline, also those in a ColumnTransformer, become part of the
         first layer. The transformer of a TransformedTargetRegressor becomes part of the
-        last layer, or one more layer if it is a function such as exp.
+        last layer, or another layer if it is a function such as exp.
 
         Examples
         --------
@@ -353,27 +392,36 @@ class MLP:
 
     @classmethod
     def from_onnx(cls, model: Any) -> "MLP":
-        """Convert a model in ONNX. This needs the package onnx.
+        """Convert a model in the format ONNX. This needs the package onnx.
 
         Parameters
         ----------
         model : onnx.ModelProto, str or Path
-            It has one input, of fixed shape past the first axis.
+            A model, or the path of its file. It must have one output, and one input
+            whose shape is fixed, apart from the first axis, which is the batch.
 
         Returns
         -------
         MLP
-            Operations are converted as by `from_keras`, in double precision.
+            A network with the same outputs. Its inputs are the entries of the model's
+            input, flattened without the batch axis.
 
         Raises
         ------
         TypeError
-            If the argument is no model and no path.
+            If the argument is neither a model nor a path.
         FileNotFoundError
             If the path does not exist.
         ValueError
-            If the file is not ONNX, or an operation is not supported. The message names
-            the node.
+            If the file is not ONNX, the model has several inputs or outputs, or an
+            operation is neither affine nor an elementwise function that is supported.
+            The message then names the node of the graph.
+
+        Notes
+        -----
+        As in `from_keras`, the importer evaluates each operation at arrays of numbers,
+        to find whether it is affine or elementwise. It uses the reference operators of
+        the package onnx in double precision.
 
         Examples
         --------
@@ -384,7 +432,14 @@ class MLP:
 
     @classmethod
     def _checked(cls, name: str, converted: Converted) -> "MLP":
-        """Return the network after a comparison of its outputs with the original's."""
+        """Return a network that an importer has read, after a comparison of outputs.
+
+        `name` is the importer's argument, for messages. Raise a ValueError if the
+        original has no output that depends on its input, or if the outputs of the
+        network and of the original differ at the inputs in `converted`. For an original
+        whose outputs have the machine precision eps, they may differ by sqrt(eps)
+        relative to 1 plus the largest output.
+        """
         if not isinstance(converted.output, Value):
             raise ValueError(
                 f"{name}: must have one output, which depends on the input"
@@ -393,7 +448,7 @@ class MLP:
         x = converted.inputs
         expected = np.array([np.ravel(converted.original(row[None])) for row in x])
         outputs = np.reshape(mlp(x.reshape(len(x), -1)), expected.shape)
-        # NumPy has no finfo of types such as bfloat16
+        # np.finfo does not support types such as bfloat16
         precise = expected.dtype.kind == "f"
         relative = np.sqrt(np.finfo(expected.dtype).eps) if precise else 0.05
         allowed = relative * (1 + np.abs(outputs).max(axis=0))
@@ -405,17 +460,19 @@ class MLP:
         return mlp
 
     def save(self, path: str | Path) -> None:
-        """Write the network to an .npz file without pickled objects, atomically.
+        """Write the network to an .npz file that contains no pickled objects.
 
         Parameters
         ----------
         path : str or Path
-            The file. An existing file is replaced.
+            The file. An existing file is replaced when the new one is complete.
 
         Raises
         ------
+        OSError
+            If the file cannot be written.
         ValueError
-            If an activation is an `activations.Custom`.
+            If an activation is a `paperlib.activations.Custom`.
 
         Examples
         --------
@@ -437,7 +494,7 @@ class MLP:
 
     @classmethod
     def load(cls, path: str | Path) -> "MLP":
-        """Return the network of a file that `save` has written.
+        """Read a network from a file that `MLP.save` has written.
 
         Parameters
         ----------
@@ -447,13 +504,14 @@ class MLP:
         Returns
         -------
         MLP
+            The network, with the same weights, biases and activations.
 
         Raises
         ------
         FileNotFoundError
             If the file does not exist.
         ValueError
-            If the file is damaged or contains something else.
+            If the file is damaged or was not written by `MLP.save`.
 
         Examples
         --------
@@ -477,7 +535,11 @@ class MLP:
 
 
 def expansion_point(mlp: Any, at: ArrayLike | None) -> Floats:
-    """Return the checked expansion point of a network, (..., dim), by default 0."""
+    """Return the inputs `at` about which a network is expanded, after checks.
+
+    `at` must be finite and have the shape (..., dim). It is a vector of zeros, shape
+    (dim,), if it is None. Raise an error if `mlp` is not an MLP.
+    """
     validation.instance("mlp", mlp, MLP)
     if at is None:
         return np.zeros(mlp.dim)
@@ -485,9 +547,11 @@ def expansion_point(mlp: Any, at: ArrayLike | None) -> Floats:
 
 
 def activation_derivatives(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]:
-    """Yield phi, phi', .., phi^(order) of each hidden layer at its pre-activations.
+    """Yield the value and the derivatives of each hidden layer's activation phi.
 
-    Each has the shape (order + 1, ..., units).
+    They are evaluated at the layer's pre-activations for the network inputs `at`, shape
+    (..., dim). Each array holds phi, phi', .., phi^(order) along its first axis, and
+    has the shape (order + 1, ..., units), where units is the number of neurons.
     """
     y = at
     for layer, name in enumerate(mlp.activations):

@@ -1,1 +1,1 @@
-"""Importers for networks of other frameworks: Keras, PyTorch, scikit-learn and ONNX."""
+"""Import networks of other frameworks: Keras, PyTorch, scikit-learn and ONNX."""

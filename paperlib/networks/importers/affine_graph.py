@@ -1,25 +1,30 @@
-"""Read a graph of operations as layers of affine maps and elementwise functions.
+"""Convert a graph of operations to layers of affine maps and elementwise functions.
 
-An importer describes a network as a sequence of `Node`, one for each operation, and
-`evaluate` visits the nodes in turn. Each value inside the network is an affine
-expression of *blocks*. A block is the network's inputs, or neurons that an earlier
-node computes. `applied` evaluates an operation of the framework at many arrays and
-finds which of three kinds it is:
+An importer describes a network as a sequence of `Node`, one for each operation of the
+framework's graph. `evaluate` calls the functions of the nodes one after another. They
+do not compute numbers, but objects of the class `Value`: each describes an array inside
+the network as an affine function of *blocks*. A block is either the inputs of the
+network, or the outputs of some neurons whose pre-activations are a Value. `layers`
+converts the Value of the network's output to weights, biases and activations.
 
-- affine: f(x + y) - f(y) = f(x) - f(0). Unit vectors give its matrix;
-- elementwise: a known activation, recognised by its values. The function may take
-  several operations, z / (1 + exp(-z));
-- neither: a ValueError names the operation.
+The function of a node usually calls `applied`. It evaluates the framework's operation f
+at many arrays x and y of numbers, to find which of three kinds the operation is:
 
-`layers` turns the last value into weights, biases and activations. Linear neurons carry
-a block past the layers in between to a later operation, as for a skip connection.
-Vertices of linear neurons with two or more legs vanish.
+- affine: f(x + y) - f(y) = f(x) - f(0) for all x and y. Its matrix is computed from the
+  values of f at unit vectors.
+- elementwise: entry i of the result depends only on entry i of x. The values of the
+  function are compared with those of the supported activations. Several operations may
+  form one activation together, such as z / (1 + exp(-z)).
+- neither of them: a ValueError names the operation.
 
-To add an importer, write the nodes of the framework's graph, with functions that call
-`applied`, and return the result of the last node as a `Converted`. To make
-an importer read a layer exactly, let its node's function call `dense` or `neurons` in
-place of `applied`, which finds weights only up to rounding (see `Linear` in
-`importers.pytorch`). An example with two nodes:
+A skip connection passes a block over the layers between. `layers` then adds neurons
+with the activation "linear" to these layers, which pass the block on unchanged.
+
+To add an importer, write a function that makes the nodes of the framework's graph, and
+return the result of the last node in a `Converted`. `applied` computes weights only up
+to rounding. If a kind of layer must be converted exactly, let the function of its node
+call `dense` or `neurons` instead, as `importers.pytorch` does for Linear. An example
+with two nodes, which double two inputs and apply tanh:
 
 >>> def doubled(value):
 ...     return [applied("node 'double'", lambda x: 2 * x, [value])]
@@ -47,9 +52,11 @@ ADVICE = (
     "import the part before or after it alone, or replace it by an activation of "
     "activations.parse"
 )
-# Kinks lie at round numbers, which these sizes avoid
+# PROBES are the numbers at which a function is compared with the supported activations.
+# The kinks of functions often lie at round numbers, so SIZES are no round numbers.
 SIZES = np.logspace(-6, 6, 49) * 1.0123
 PROBES = np.concatenate([[-1e6, -1.0, 0.0], np.linspace(-6, 6, 49), SIZES, -SIZES])
+# The sizes of the arrays at which an operation is tested for being affine
 SCALES = 10.0 ** np.arange(-4, 6.5, 0.5)
 
 Function: TypeAlias = Callable[[Floats], Floats]  # of a vector
@@ -57,20 +64,22 @@ Function: TypeAlias = Callable[[Floats], Floats]  # of a vector
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """The inputs of the network, or neurons that are computed together.
+    """The inputs of the network, or the outputs of neurons that one operation computes.
 
     Attributes
     ----------
     level : int
-        The layer: 0 for the inputs.
+        The number of the layer that contains the neurons, at least 1, or 0 for the
+        inputs.
     source : Value
-        The pre-activations. A value without terms for the inputs.
+        The pre-activations of the neurons. For the inputs, a Value without terms.
     names : tuple of str
-        The activation of each neuron. Empty if the function is elementwise but not a
-        known activation. `layers` refuses such a block, but the function may be a part
-        of a known activation.
+        The activation of each neuron. The tuple is empty if the function of the neurons
+        is elementwise but not a supported activation. It may be a part of a supported
+        activation that later operations complete. If the output of the network depends
+        on such a block, `layers` raises a ValueError.
     label : str
-        The operation, for messages.
+        The name of the operation, for messages.
     """
 
     level: int
@@ -86,18 +95,25 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """An array inside the network: matrix @ block, summed over blocks, and a constant.
+    """An array inside the network, as an affine function of blocks.
+
+    The flattened array is the sum of ``terms[block] @ block`` over all blocks in
+    `terms`, plus `constant`.
 
     Attributes
     ----------
     shape : tuple of int
-    terms : dict of Block to array of shape (size, block.size)
-    constant : array of shape (size,)
-    origins : dict of Value to function
-        The elementwise functions that compute this value from earlier values of the
-        same shape, the latest first.
+        The shape of the array, with a batch axis of length 1 if the framework has one.
+    terms : dict from Block to ndarray of float64
+        The matrix of each block, shape (size, block.size), where size is the number of
+        entries of the array.
+    constant : ndarray of float64, shape (size,)
+        The constant.
+    origins : dict from Value to callable
+        Earlier values of the same shape from which elementwise functions compute this
+        one, with these functions. The latest value is the first item.
     is_mask : bool
-        Whether the framework has an array of bool here.
+        Whether the array has the dtype bool in the framework.
     """
 
     shape: tuple[int, ...]
@@ -117,11 +133,13 @@ class Node(NamedTuple):
 
     Attributes
     ----------
-    inputs, outputs : sequence of hashable
-        The names of the results that the operation takes and computes.
+    inputs : sequence of hashable
+        The names of the results that the operation takes.
+    outputs : sequence of hashable
+        The names of the results that the operation computes.
     function : callable
-        Takes the result of each input, a Value or a constant, and returns a list with
-        the result of each output. See `applied`, `dense` and `neurons`.
+        Takes one argument for each name of `inputs`, and returns a list with one result
+        for each name of `outputs`. Arguments and results are Values or constants.
     """
 
     inputs: Sequence[Hashable]
@@ -130,17 +148,19 @@ class Node(NamedTuple):
 
 
 class Converted(NamedTuple):
-    """A network that an importer has read, and the original for a comparison.
+    """The result of an importer, with what is needed to compare it with the original.
 
     Attributes
     ----------
-    output : Value
-        The output of the network. Any other object means that the original does not
-        have exactly one output that depends on its input.
+    output : Value or object
+        The output of the network. If it is not a Value, the original does not have
+        exactly one output that depends on its input, and the network is rejected.
     original : callable
-        Returns the output of the original for an array of shape (1, ...).
-    inputs : ndarray of float64, shape (rows, ...)
-        Typical inputs, for the comparison.
+        Maps an input of the original network, with a batch axis of length 1, to its
+        output.
+    inputs : ndarray of float64, shape (n, ...)
+        Inputs at which the outputs of the converted and the original network are
+        compared.
     """
 
     output: Any
@@ -149,10 +169,11 @@ class Converted(NamedTuple):
 
 
 def evaluate(nodes: Iterable[Node], results: dict[Any, Any]) -> dict[Any, Any]:
-    """Add the results of all nodes to `results`, a dictionary by name, and return it.
+    """Call the functions of all nodes, add their results to `results`, and return it.
 
-    Each node must come after the nodes whose results it takes. A KeyError names a
-    missing input.
+    `results` maps names to Values and constants, at first those of the network's inputs
+    and constants. Each node must follow the nodes whose results it takes. Raise a
+    KeyError with the name of the result if one is missing.
     """
     for node in nodes:
         arguments = [results[name] for name in node.inputs]
@@ -179,19 +200,23 @@ def one_line_errors(before: str, after: str = "") -> Iterator[None]:
 
 
 def random_inputs(shape: tuple[int, ...]) -> Floats:
-    """Return eight inputs of this shape from the normal distribution."""
+    """Return eight random inputs, shape (8, *shape), from the normal distribution."""
     return np.random.default_rng(0).standard_normal((8, *shape))
 
 
 def inputs(shape: tuple[int, ...]) -> Value:
-    """Return the inputs of a network."""
+    """Return the Value of the inputs of a network, an array of this shape."""
     return neurons(Value(shape, {}, np.zeros(prod(shape))), ["input"])
 
 
 def affine(
     shape: tuple[int, ...], parts: Iterable[tuple[Floats, Value]], constant: Floats
 ) -> Value:
-    """Return the sum of matrix @ value over the parts, plus the constant."""
+    """Return the Value of this shape that is a sum of matrix @ value, plus a constant.
+
+    `parts` are the pairs (matrix, value). `constant` has one entry for each row of the
+    matrices, and each value is flattened.
+    """
     terms: dict[Block, Floats] = {}
     for matrix, value in parts:
         constant = constant + matrix @ value.constant
@@ -201,9 +226,10 @@ def affine(
 
 
 def dense(weight: Any, value: Value, bias: Any) -> Value:
-    """Return weight @ value + bias, for a value that is a vector or a batch of one.
+    """Return the Value weight @ value + bias, with exactly these weights.
 
-    `applied` returns the same up to rounding. Here the weights are exact.
+    `weight` has the shape (units out, units in), and `bias` the shape (units out,) or
+    (). `value` is a vector, shape (units in,), or a batch of one, shape (1, units in).
     """
     weight = np.asarray(weight, dtype=np.float64)
     bias = np.asarray(bias, dtype=np.float64)
@@ -211,12 +237,17 @@ def dense(weight: Any, value: Value, bias: Any) -> Value:
 
 
 def is_vector(value: Any) -> bool:
-    """Return whether a result is a value to which `dense` applies."""
+    """Return whether a result is a Value with two axes, the batch and a vector."""
     return isinstance(value, Value) and len(value.shape) == 2
 
 
 def neurons(value: Value, names: Sequence[str], label: str = "") -> Value:
-    """Return the outputs of neurons with these pre-activations and activations."""
+    """Return the Value of the outputs of neurons, which are a new block.
+
+    `value` are the pre-activations, and `names` the activation of each neuron. If all
+    activations are "linear", `value` itself is returned. `label` is the name of the
+    operation, for messages.
+    """
     if set(names) == {"linear"}:
         return value
     level = 1 + max((block.level for block in value.terms), default=-1)
@@ -225,17 +256,33 @@ def neurons(value: Value, names: Sequence[str], label: str = "") -> Value:
 
 
 def _decimal(value: float) -> float:
-    """Return the decimal that a float32 stands for: 0.2 for 0.20000000298."""
+    """Round a number to six digits if it is that decimal number in float32.
+
+    Otherwise return the number unchanged.
+
+    Examples
+    --------
+    >>> _decimal(0.20000000298), _decimal(0.2000001)
+    (0.2, 0.2000001)
+    """
     short = float(f"{value:.6g}")
     return short if abs(short - value) <= 6e-8 * abs(value) else float(value)
 
 
 def recognise(values: Floats) -> tuple[str, float, float, float] | None:
-    """Return the activation with these values at PROBES, or None.
+    """Return the activation that has these values at PROBES, or None.
 
-    The result is (name, inner, offset, outer) of f(inner z + offset) + outer. cos z,
-    exp(z) - 1 and b^z are recognised beside the activations themselves. Values that
-    overflow are not compared.
+    The result (name, inner, offset, outer) describes the function f(inner z + offset) +
+    outer, where f is the activation of this name. Apart from the activations
+    themselves, these are cos z = sin(z + pi/2), exp(z) - 1, and b^z = exp(z log b).
+    Values that are not finite are not compared, and others must agree to a relative
+    error of 1e-5 or an absolute error of 1e-6.
+
+    Examples
+    --------
+    >>> with np.errstate(all="ignore"):
+    ...     recognise(np.cos(PROBES))
+    ('sin', 1.0, 1.5707963267948966, 0.0)
     """
     finite = np.isfinite(values)
     if not finite[1:3].all():
@@ -258,7 +305,7 @@ def recognise(values: Floats) -> tuple[str, float, float, float] | None:
         ("exp", rate, 0.0, 0.0),
     ):
         name, inner, offset, outer = candidate
-        with suppress(ValueError):  # the function takes no such parameter
+        with suppress(ValueError):  # the parameter in the name is not allowed
             expected = activations.of_layer(name, inner * PROBES + offset, 0)[0] + outer
             if np.allclose(values[finite], expected[finite], rtol=1e-5, atol=1e-6):
                 return candidate
@@ -266,9 +313,10 @@ def recognise(values: Floats) -> tuple[str, float, float, float] | None:
 
 
 def _is_affine(function: Function, size: int) -> bool:
-    """Test f(x + y) - f(y) = f(x) - f(0) for each element of the result.
+    """Return whether f(x + y) - f(y) = f(x) - f(0) for random arrays x and y.
 
-    x and y have small and large elements, because a kink may lie at any size.
+    `function` is f, and takes an array of `size` entries. The entries of x and y have
+    sizes from 1e-4 to 1e6, because f may have a kink at an entry of any size.
     """
     random = np.random.default_rng(0)
     at_zero = function(np.zeros(size))
@@ -283,7 +331,12 @@ def _is_affine(function: Function, size: int) -> bool:
 
 
 def _is_elementwise(function: Function, size: int) -> bool:
-    """Test whether each element of the result depends on one element of x alone."""
+    """Return whether entry i of function(x) depends only on entry i of x.
+
+    `size` is the number of entries of x and of the result. Some entries of a random
+    array are replaced by other numbers, and only the same entries of the result may
+    change.
+    """
     random = np.random.default_rng(0)
     x, y = random.standard_normal((2, size))
     at_x, at_y = function(x), function(y)
@@ -299,9 +352,13 @@ def _is_elementwise(function: Function, size: int) -> bool:
 def _elementwise_origins(
     function: Function, values: Sequence[Value], shape: tuple[int, ...]
 ) -> dict[Value, Function]:
-    """Return the earlier values that determine a result elementwise, the latest first.
+    """Return the values of which the result of an operation is an elementwise function.
 
-    Each is a key. Its item is the function that computes the result from it.
+    `function` computes the result, an array of this shape, from the concatenated
+    entries of `values`. The result may be an elementwise function of one of them, or of
+    an earlier value from which they were computed. Each such value is a key of the
+    returned dict, the latest first. Its item is the function that computes the result
+    from it.
     """
     origins = {}
     steps = [{value: lambda x: x} | value.origins for value in values]
@@ -318,7 +375,12 @@ def _composed(function: Function, steps: Sequence[Function]) -> Function:
 
 
 def _activated(function: Function, base: Value) -> Value | None:
-    """Return the neurons that compute a known activation of each element, or None."""
+    """Return neurons that compute an elementwise function of a value.
+
+    `function` maps an array with the number of entries of `base` to an array of the
+    same length, entry by entry. Return None if the function of an entry is not a
+    supported activation.
+    """
     values = np.array([function(np.full(base.size, probe)) for probe in PROBES])
     columns, which = np.unique(values, axis=1, return_inverse=True)
     recognised = [recognise(column) for column in columns.T]
@@ -332,9 +394,13 @@ def _activated(function: Function, base: Value) -> Value | None:
 
 
 def _neurons(label: str, origins: dict[Value, Function]) -> Value:
-    """Return the neurons of the latest origin from which the result is an activation.
+    """Return neurons for a result that is an elementwise function of earlier values.
 
-    If there is none, the neurons have no names.
+    `origins` are these values, the latest first, and the function of each that computes
+    the result. The pre-activations of the neurons are the first value whose function is
+    a supported activation. If there is no such value, the neurons have no names: the
+    result may become a part of an activation with later operations. `label` is the name
+    of the operation, for messages.
     """
     earlier = dict(origins)
     for base, function in origins.items():
@@ -348,10 +414,12 @@ def _neurons(label: str, origins: dict[Value, Function]) -> Value:
 def _classified(
     label: str, operation: Callable[[Floats], Any], values: Sequence[Value], zero: Any
 ) -> Any:
-    """Return the value that an operation computes from other values.
+    """Return the Value that an operation computes from `values`.
 
-    `operation` takes their concatenated elements. `zero` is its result at zero. If that
-    is not an array, it is a constant of the network and is returned.
+    `operation` takes the concatenated entries of `values`, and `zero` is its result if
+    all of them are 0. If `zero` is not an array, it is a constant of the network and is
+    returned. Raise a ValueError with `label` if the operation is neither affine nor
+    elementwise.
     """
     if not hasattr(zero, "__array__"):
         return zero
@@ -374,22 +442,27 @@ def _classified(
 
 
 def applied(label: str, operation: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """Return the result of an operation whose arguments are values or constants.
+    """Return the result of an operation whose arguments are Values or constants.
 
     Parameters
     ----------
     label : str
-        The operation, for messages.
+        The name of the operation, for messages.
     operation : callable
-        Takes the arguments, with an array in place of each value, of bool for a mask.
-        Returns an array, or a list or tuple.
-    arguments : sequence of Value or constant
+        The operation on numbers. It takes one argument for each item of `arguments`: an
+        array of the same shape for a Value, of float64 or, for a mask, of bool; and the
+        constant itself for a constant. It returns an array or a constant, or a list or
+        tuple of them.
+    arguments : sequence of Value or object
+        The arguments of the operation inside the network. Objects other than a Value
+        are constants.
 
     Returns
     -------
-    Value, or constant, or list of both
-        Arrays become values. Other results are constants, and so are all results if no
-        argument is a value.
+    Value or object, or list of them
+        A Value for each array that the operation returns, and the constants unchanged.
+        If no argument is a Value, the result of the operation is a constant and is
+        returned unchanged.
 
     Raises
     ------
@@ -398,6 +471,8 @@ def applied(label: str, operation: Callable[..., Any], arguments: Sequence[Any])
 
     Examples
     --------
+    The mean of two inputs is the matrix [[0.5, 0.5]] times the block of the inputs:
+
     >>> applied("node 'mean'", lambda x: x.mean(keepdims=True), [inputs((2,))]).terms
     {Block(level=0, ...): array([[0.5, 0.5]])}
     """
@@ -428,9 +503,10 @@ def applied(label: str, operation: Callable[..., Any], arguments: Sequence[Any])
 
 
 def _ancestors(output: Value) -> list[Block]:
-    """Return all blocks that a value depends on, each after the blocks of its source.
+    """Return all blocks that a value depends on.
 
-    Raise a ValueError if a block is not a known activation.
+    Each block follows the blocks on which its own pre-activations depend. Raise a
+    ValueError if the function of a block is not a supported activation.
     """
     blocks: list[Block] = []
 
@@ -450,9 +526,11 @@ def _ancestors(output: Value) -> list[Block]:
 
 
 def _carry(block: Block, terms: dict[Block, dict[Block, Floats]]) -> None:
-    """Carry a block past the next level by linear neurons, which later blocks use.
+    """Add linear neurons that pass a block on to blocks beyond the next layer.
 
-    `terms` has the terms of each block's pre-activations and is changed in place.
+    `terms` maps each block to the terms of its pre-activations, a dict from blocks to
+    matrices. It is changed in place: each layer in between receives a block of linear
+    neurons, and blocks beyond the next layer use these neurons in place of `block`.
     """
     following = block.level + 1
     users = [user for user in terms if user.level > following and block in terms[user]]
@@ -461,8 +539,8 @@ def _carry(block: Block, terms: dict[Block, dict[Block, Floats]]) -> None:
     matrices = [terms[user].pop(block) for user in users]
     rows = np.concatenate(matrices)
     if len(rows) < block.size:
-        # The combinations that the users need are fewer than the neurons, and are
-        # carried themselves.
+        # `users` need fewer linear combinations of the block than it has neurons, so
+        # the combinations are passed on, and not the block.
         ends = np.cumsum([user.size for user in users])
         matrices = np.split(np.eye(len(rows)), ends)
     else:
@@ -478,11 +556,12 @@ def _carry(block: Block, terms: dict[Block, dict[Block, Floats]]) -> None:
 
 
 def layers(output: Value) -> tuple[list[Floats], list[Floats], list[str]]:
-    """Return the weights, biases and activations of a network with this output.
+    """Return the weights, biases and activations of the network with this output.
 
-    A hidden layer consists of the blocks of one level, followed by linear neurons that
-    carry earlier blocks to later layers. The output is the last layer and has no
-    activation.
+    The three lists are arguments of `MLP`. A hidden layer consists of the blocks of one
+    level, followed by linear neurons that pass earlier blocks on to later layers. The
+    last layer computes `output` and has no activation. Raise a ValueError if the output
+    depends on an elementwise function that is not a supported activation.
     """
     blocks = _ancestors(neurons(output, ["output"]))
     terms = {block: dict(block.source.terms) for block in blocks}

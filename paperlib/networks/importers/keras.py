@@ -1,4 +1,8 @@
-"""Convert models of Keras: sequential, functional, and of any class after a call."""
+"""Convert models of Keras: sequential, functional, and of the user's own classes.
+
+A model of the user's own class must have been called once, because its graph is
+recorded by a call.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,8 +13,8 @@ import numpy as np
 from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Node, Value
 
-# Layers that are an affine map followed by an activation. In a recurrent layer the
-# activation stands inside.
+# The classes of layers that are an affine map followed by their attribute `activation`.
+# A recurrent layer is no such layer, because it applies its activation in each step.
 MAPS = (
     "Dense",
     "EinsumDense",
@@ -25,9 +29,11 @@ MAPS = (
 
 
 def _graph(model: Any, shape: tuple[int, ...]) -> Any:
-    """Return the keras.Function of a model for inputs of this shape without the batch.
+    """Return the graph of a model, a keras.Function.
 
-    A model without a graph of its own is called on a symbolic input.
+    `shape` is the shape of the input without the batch axis. A model of the user's own
+    class has no graph and is called on a symbolic input of this shape. Raise a
+    ValueError if the call raises an error.
     """
     import keras
 
@@ -45,13 +51,13 @@ def _graph(model: Any, shape: tuple[int, ...]) -> Any:
             "model: its call must be a graph of Keras' own operations"
         ):
             return keras.Function(x, model.call(x))
-    finally:  # the call has added nodes to its layers
+    finally:  # remove the nodes that the call has added to the model's layers
         for layer, inbound, outbound in counts:
             del layer._inbound_nodes[inbound:], layer._outbound_nodes[outbound:]
 
 
 def _activation(operation: Any) -> Any:
-    """Return the activation that follows the affine map of a layer, or None."""
+    """Return the activation of a layer of MAPS, or None for other operations."""
     import keras
 
     if type(operation) in [getattr(keras.layers, name) for name in MAPS]:
@@ -60,10 +66,10 @@ def _activation(operation: Any) -> Any:
 
 
 def _double(layer: Any) -> Any:
-    """Return the layer in double precision, without its activation.
+    """Return a copy of a layer in double precision.
 
-    Return the layer itself if it cannot be built again, and an operation that is not a
-    layer.
+    The copy of a layer of MAPS has no activation. If a copy cannot be made, the layer
+    itself is returned, and so is an operation that is not a layer.
     """
     try:
         options = layer.get_config() | {"dtype": "float64"}
@@ -80,14 +86,17 @@ def _double(layer: Any) -> Any:
 
 
 def _arrays(tensors: Any) -> list[np.ndarray]:
-    """Return a tensor, or several in any structure, as a list of arrays."""
+    """Return a tensor, or all tensors of a nested structure, as a list of arrays."""
     import keras
 
     return [keras.ops.convert_to_numpy(each) for each in keras.tree.flatten(tensors)]
 
 
 def _node(node: Any) -> Node:
-    """Return a node of Keras as a node whose inputs and outputs are ids of tensors."""
+    """Convert a node of a Keras graph to a `Node` of this package.
+
+    The names of its inputs and outputs are the ids of Keras' symbolic tensors.
+    """
     import keras
 
     operation = node.operation
@@ -127,7 +136,11 @@ def _node(node: Any) -> Node:
 
 
 def _output(model: Any, value: Value, *others: Any) -> Any:
-    """Return the output of a model for a value as its input."""
+    """Return the output of a model, a Value or a constant, for the input `value`.
+
+    `others` are further inputs. Raise a ValueError if there are any, or if the model
+    has several outputs.
+    """
     if others:
         raise ValueError(
             f"model: the inner model {model.name!r} has {1 + len(others)} inputs; "
@@ -149,7 +162,10 @@ def _output(model: Any, value: Value, *others: Any) -> Any:
 
 
 def _input_shape(model: Any) -> tuple[int, ...]:
-    """Return the shape of the input, without the batch."""
+    """Return the shape of a model's input, without the batch axis.
+
+    Raise a ValueError if the model has several inputs or outputs, or is not built.
+    """
     if getattr(model, "inputs", None):
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise ValueError(
@@ -166,7 +182,7 @@ def _input_shape(model: Any) -> tuple[int, ...]:
 
 
 def from_keras(model: Any) -> Converted:
-    """See `MLP.from_keras`."""
+    """Convert a Keras model, for `MLP.from_keras`, which documents the errors."""
     import keras
 
     if not isinstance(model, keras.Model):

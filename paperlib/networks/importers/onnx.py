@@ -1,4 +1,8 @@
-"""Convert models in ONNX, by ONNX' own reference operators in double precision."""
+"""Convert models in the format ONNX.
+
+The operations are evaluated by the reference operators of the package onnx, in double
+precision.
+"""
 
 import os
 from pathlib import Path
@@ -9,7 +13,8 @@ import numpy as np
 from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Node
 
-REALS = (1, 10, 11, 16)  # TensorProto's float, float16, double and bfloat16
+# The numbers of the types float, float16, double and bfloat16 in onnx.TensorProto
+REALS = (1, 10, 11, 16)
 
 
 def _double(array: np.ndarray) -> np.ndarray:
@@ -17,7 +22,11 @@ def _double(array: np.ndarray) -> np.ndarray:
 
 
 def _node(node: Any, opsets: dict[str, int]) -> Node:
-    """Return a node of ONNX as a node whose inputs and outputs have the same names."""
+    """Convert a node of an ONNX graph to a `Node` of this package.
+
+    Its inputs and outputs have the names that they have in ONNX. `opsets` maps the
+    domains of operators to their versions.
+    """
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
@@ -28,7 +37,7 @@ def _node(node: Any, opsets: dict[str, int]) -> Node:
             return [np.asarray(array, dtype=np.float64) for array in arrays]
         inputs = []
         for name, array in zip(names, arrays):
-            # Some operators depend on the types of their inputs
+            # The results of some operators depend on the types of their inputs
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
             inputs.append(helper.make_tensor_value_info(name, kind, None))
         outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
@@ -39,7 +48,7 @@ def _node(node: Any, opsets: dict[str, int]) -> Node:
 
     def function(*values: Any) -> list[Any]:
         if node.op_type in ("Shape", "Size"):
-            # The same for all arrays of one shape
+            # The result depends on the shapes of the arguments only, so it is constant
             return operation(*(np.zeros(each.shape) for each in values))
         label = f"model: node {node.name or node.output[0]!r} ({node.op_type})"
         return affine_graph.applied(label, operation, values)
@@ -48,7 +57,11 @@ def _node(node: Any, opsets: dict[str, int]) -> Node:
 
 
 def _output(model: Any, x: Any) -> Any:
-    """Return the output of a model for a value or an array as its input."""
+    """Return the output of a model for the input x, a Value or an array.
+
+    For a Value, the output is a Value or a constant, and for an array an array. Raise a
+    ValueError if a node takes a result that no earlier node computes.
+    """
     from onnx import numpy_helper
 
     results = {each.name: x for each in model.graph.input}
@@ -76,7 +89,11 @@ def _loaded(path: str | os.PathLike) -> Any:
 
 
 def _input_shape(model: Any) -> tuple[int, ...]:
-    """Return the shape of the only input, without the batch."""
+    """Return the shape of the only input of a model, without its first axis, the batch.
+
+    Raise a ValueError if the model has several inputs or outputs, or if the shape is
+    not fixed.
+    """
     stored = {each.name for each in model.graph.initializer}
     free = [each for each in model.graph.input if each.name not in stored]
     if len(free) != 1 or len(model.graph.output) != 1:
@@ -93,7 +110,7 @@ def _input_shape(model: Any) -> tuple[int, ...]:
 
 
 def from_onnx(model: Any) -> Converted:
-    """See `MLP.from_onnx`."""
+    """Convert an ONNX model, for `MLP.from_onnx`, which documents the errors."""
     import onnx
 
     if isinstance(model, (str, os.PathLike)):
@@ -105,7 +122,8 @@ def from_onnx(model: Any) -> Converted:
     shape = _input_shape(model)
 
     def original(row: np.ndarray) -> np.ndarray:
-        # In single precision, because some operators hold constants in it
+        # The result has single precision, because some operators contain constants that
+        # are rounded to it
         return np.asarray(_output(model, row), dtype=np.float32)
 
     output = _output(model, affine_graph.inputs((1, *shape)))

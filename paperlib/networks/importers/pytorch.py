@@ -1,4 +1,4 @@
-"""Convert modules of PyTorch, of any class whose forward can be traced."""
+"""Convert modules of PyTorch, of any class whose forward `torch.fx` can trace."""
 
 import copy
 from collections.abc import Iterator
@@ -9,20 +9,20 @@ import numpy as np
 from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Node, Value
 
-MAX_LENGTH = 512  # the longest input that is tried for a convolution
+MAX_LENGTH = 512  # the longest input of a Conv1d layer that is tried
 
 
 def evaluation_copy(module: Any) -> Any:
-    """Return a copy in double precision, in evaluation mode, on the CPU.
+    """Return a copy of a module in double precision and evaluation mode, on the CPU.
 
-    The module itself does not change.
+    The module itself is not modified.
     """
     import torch
 
-    # A compiled module, and one that is distributed over devices
+    # Remove the wrappers of a compiled module, and of one that several devices share
     while hasattr(module, "_orig_mod") or isinstance(module, torch.nn.DataParallel):
         module = module._orig_mod if hasattr(module, "_orig_mod") else module.module
-    # Tensors that a computation has left, which deepcopy does not support
+    # deepcopy does not support attributes that are results of a computation
     computed = {
         id(value): value.detach().clone()
         for part in module.modules()
@@ -33,7 +33,11 @@ def evaluation_copy(module: Any) -> Any:
 
 
 def _shapes(module: Any) -> Iterator[tuple[int, ...]]:
-    """Yield shapes that the input may have, without the batch."""
+    """Yield shapes that the input of a module may have, without the batch axis.
+
+    First the number of inputs of each Linear layer, then for each Conv1d layer its
+    channels with all lengths from 1 to MAX_LENGTH.
+    """
     import torch
 
     for part in module.modules():
@@ -46,7 +50,10 @@ def _shapes(module: Any) -> Iterator[tuple[int, ...]]:
 
 
 def _error(module: Any, shape: tuple[int, ...]) -> str | None:
-    """Return the error that a module raises for an input of this shape, or None."""
+    """Return the first line of the error that a module raises for an input, or None.
+
+    The input has this shape, without the batch axis, and consists of zeros.
+    """
     import torch
 
     try:
@@ -57,9 +64,12 @@ def _error(module: Any, shape: tuple[int, ...]) -> str | None:
 
 
 def _shape(module: Any, example: Any) -> tuple[int, ...]:
-    """Return the shape of the input, without the batch.
+    """Return the shape of the input of a module, without the batch axis.
 
-    This is the shape of the example, or the first shape that the module accepts.
+    This is the shape of `example`, an input, or the first shape of `_shapes` for which
+    the module raises no error. Raise a ValueError if there is no such shape, if the
+    module also accepts a longer input of a Conv1d layer, or if `example` has fewer than
+    two axes.
     """
     if example is not None and np.ndim(example) < 2:
         raise ValueError(
@@ -82,7 +92,11 @@ def _shape(module: Any, example: Any) -> tuple[int, ...]:
 
 
 def _node(node: Any, interpreter: Any) -> Node:
-    """Return a node of torch.fx as a node whose inputs and output are such nodes."""
+    """Convert a node of a torch.fx graph to a `Node` of this package.
+
+    The names of its inputs and its output are the nodes of torch.fx. `interpreter` is
+    the torch.fx.Interpreter of the graph, which runs the operation on tensors.
+    """
     import torch
     from torch.utils import _pytree
 
@@ -97,7 +111,7 @@ def _node(node: Any, interpreter: Any) -> Node:
         if type(layer) is torch.nn.Linear and affine_graph.is_vector(values[0]):
             bias = 0.0 if layer.bias is None else layer.bias
             return [affine_graph.dense(layer.weight, values[0], bias)]
-        # An input may be a list of values, the result of a split
+        # A result such as that of torch.split is a list of values
         leaves, structure = _pytree.tree_flatten(values)
 
         def operation(*arrays: Any) -> Any:
@@ -116,7 +130,10 @@ def _node(node: Any, interpreter: Any) -> Node:
 
 
 def _output(traced: Any, value: Value) -> Any:
-    """Return the output of a traced module for a value as its input."""
+    """Return the output of a traced module, a Value or a constant, for an input.
+
+    Raise a ValueError if the module has a second input without a default.
+    """
     import torch
 
     interpreter = torch.fx.Interpreter(traced)
@@ -137,7 +154,7 @@ def _output(traced: Any, value: Value) -> Any:
 
 
 def from_torch(module: Any, example: Any = None) -> Converted:
-    """See `MLP.from_torch`."""
+    """Convert a PyTorch module, for `MLP.from_torch`, which documents the errors."""
     import torch
 
     if not isinstance(module, torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Convert estimators of scikit-learn: perceptrons, and the scalings around them."""
+"""Convert multilayer perceptrons of scikit-learn, with the scalers around them."""
 
 import copy
 import warnings
@@ -11,6 +11,7 @@ from paperlib._support.validation import Floats
 from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Value
 
+# The names of activations in scikit-learn, and in paperlib
 NAMES = {
     "identity": "linear",
     "logistic": "sigmoid",
@@ -32,9 +33,12 @@ def _check_fitted(estimator: Any) -> None:
 
 
 def _parts(estimator: Any) -> Iterator[Any]:
-    """Yield the steps of nested pipelines in the order in which they are applied.
+    """Yield the estimators of which an estimator consists, in the order of their use.
 
-    The parts of a ColumnTransformer follow it. A part may be None or "passthrough".
+    These are the steps of a pipeline, also of a pipeline inside a pipeline, and the
+    estimator itself if it is no pipeline. A ColumnTransformer is followed by its own
+    transformers, and a TransformedTargetRegressor is replaced by its regressor. Some
+    items may be None or "passthrough".
     """
     if hasattr(estimator, "regressor_"):
         yield from _parts(estimator.regressor_)
@@ -47,7 +51,11 @@ def _parts(estimator: Any) -> Iterator[Any]:
 
 
 def _framed(estimator: Any, rows: Floats) -> Any:
-    """Return the rows as a table if the estimator was fitted on named columns."""
+    """Return inputs in the form that an estimator expects.
+
+    `rows` has the shape (n, features). The result is a pandas.DataFrame if the
+    estimator was fitted on named columns, otherwise `rows` itself.
+    """
     if not hasattr(estimator, "feature_names_in_"):
         return rows
     import pandas
@@ -56,10 +64,10 @@ def _framed(estimator: Any, rows: Floats) -> Any:
 
 
 def _transformed(step: Any, value: Value, inverse: bool = False) -> Value:
-    """Return the result of a transformer, or of its inverse.
+    """Return the Value that a transformer, or its inverse, computes from a Value.
 
-    A transformer that clips is used without its clipping, and a warning gives the
-    inputs for which that is valid.
+    If the transformer clips its result, the clipping is omitted, and a warning gives
+    the inputs for which it has no effect.
     """
     _check_fitted(step)
     own = copy.deepcopy(step)
@@ -76,14 +84,17 @@ def _transformed(step: Any, value: Value, inverse: bool = False) -> Value:
 
     def operation(x: Floats) -> np.ndarray:
         rows = function(_framed(own, x.reshape(1, -1)))
-        # An encoder of categories returns a sparse matrix
+        # Some transformers, such as OneHotEncoder, return a sparse matrix
         return np.ravel(rows.toarray() if hasattr(rows, "toarray") else rows)
 
     return affine_graph.applied(f"model: {type(step).__name__}", operation, [value])
 
 
 def _perceptron(model: Any, value: Value) -> Value:
-    """Return the output of an MLPRegressor or MLPClassifier."""
+    """Return the output of an MLPRegressor or MLPClassifier for the input `value`.
+
+    Raise a ValueError if it is not fitted, or has more than two classes.
+    """
     _check_fitted(model)
     several_classes = hasattr(model, "classes_") and model.n_outputs_ > 1
     if model.out_activation_ not in NAMES or several_classes:
@@ -100,7 +111,10 @@ def _perceptron(model: Any, value: Value) -> Value:
 
 
 def _output(model: Any, value: Value) -> Value:
-    """Return the prediction of an estimator or of a pipeline."""
+    """Return the prediction of an estimator or a pipeline for the input `value`.
+
+    Raise a TypeError if it contains no multilayer perceptron.
+    """
     kind = type(model).__name__
     if kind == "Pipeline":
         *transformers, (_, last) = model.steps
@@ -121,14 +135,15 @@ def _output(model: Any, value: Value) -> Value:
 
 
 def _typical_inputs(model: Any) -> Floats:
-    """Return inputs of the size that the first scaling expects.
+    """Return eight inputs of the size that the first scaler expects.
 
-    Others would saturate the network.
+    Inputs of another size would saturate the network, and their outputs would hide
+    errors. They are scaled from 0 to 1, the range of a MinMaxScaler, and transformed
+    back by the inverse of the scaler. If it has no inverse, they are from 0 to 1.
     """
-    # Steps that do nothing do not have the number of inputs
+    # Steps that do nothing lack the attribute with the number of inputs
     scaled = [part for part in _parts(model) if hasattr(part, "n_features_in_")]
     features = scaled[0].n_features_in_ if scaled else 1
-    # The range of MinMaxScaler
     x = np.random.default_rng(0).uniform(0, 1, (8, features))
     try:
         return np.asarray(scaled[0].inverse_transform(x), dtype=np.float64)
@@ -137,7 +152,7 @@ def _typical_inputs(model: Any) -> Floats:
 
 
 def from_sklearn(model: Any) -> Converted:
-    """See `MLP.from_sklearn`."""
+    """Convert an estimator, for `MLP.from_sklearn`, which documents the errors."""
     x = _typical_inputs(model)
     output = _output(model, affine_graph.inputs(x.shape[1:]))
 
