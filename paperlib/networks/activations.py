@@ -57,8 +57,10 @@ SMOOTH = (
     "tanhshrink",
     "squareplus",
 )
+# The activations with a kink at z = 0
 PIECEWISE = ("relu", "elu", "celu", "leaky_relu", "selu", "softsign")
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+# The activations whose name may have a parameter in parentheses, and its default
 DEFAULTS = {
     "elu": 1.0,
     "celu": 1.0,
@@ -66,7 +68,9 @@ DEFAULTS = {
     "softplus": 1.0,
     "squareplus": 4.0,
 }
+# The activations whose parameter must be positive
 POSITIVE = ("celu", "softplus", "squareplus")
+# A name with a parameter, "elu(0.5)", and a name with a count, "tanh*8"
 PARAMETER = re.compile(rf"({'|'.join(DEFAULTS)})\(([^()]+)\)")
 COUNTED = re.compile(r"(.+)\*([1-9][0-9]*)")
 
@@ -274,7 +278,7 @@ def groups(name: str | Custom) -> tuple[tuple[str | Custom, int | None], ...]:
 def spelled(names: Sequence[str]) -> str:
     """Return one name for the activations of all neurons of a layer.
 
-    `groups` is the inverse function.
+    `groups` splits such a name into activations and counts again.
 
     Parameters
     ----------
@@ -322,7 +326,7 @@ def derivatives(
     Returns
     -------
     ndarray of float64, shape (order + 1, ..., units)
-        phi, phi', .., phi^(order) along the first axis.
+        The arrays phi, phi', .., phi^(order), stacked along the first axis.
 
     Raises
     ------
@@ -410,5 +414,6 @@ def _of_group(
     if inner == outer == 1:
         return f
     orders = np.arange(order + 1).reshape(column)
-    # In two steps, because inner^k alone may overflow where the derivative does not.
+    # Derivative k is multiplied by inner^k in two steps, because inner^k alone may
+    # overflow float64 where the product with the derivative does not.
     return outer * (f * inner ** (orders // 2)) * inner ** (orders - orders // 2)

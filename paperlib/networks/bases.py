@@ -40,6 +40,10 @@ For softsign, f = z u, where u = 1 / (1 + |z|), and a = -sign(z) u:
 
     f' = a' = u^2,  f'' = 2 a f'
 
+The base tanhshrink is z - tanh z. For sin, f'' = -f. The other bases, exp, linear, elu
+and leaky_relu, obey f'' = b f' with a constant b, which for elu and leaky_relu may have
+different values for z < 0 and z > 0.
+
 The slope w is not computed from c or T, as 1 - c^2 for example, because for large |z|
 it is far smaller than the rounding error of c.
 """
@@ -266,10 +270,11 @@ def _equations(base: str, order: int, spare: int) -> list[Equation]:
     of the numbers of the rows of a function, its first derivative, and so on. Rows 0 to
     `order` are the derivatives of the base, row order + 1 is z, and the auxiliary rows
     begin with row `spare`, in the order in which the function of the base returns them.
-    The bases gelu, silu, mish and gelu_tanh are a product of z, or z and a constant,
-    and a function T, and need the higher derivatives of T. mish and gelu_tanh also need
-    those of w, the slope of T with respect to its inner function, and mish those of the
-    sigmoid s. The rows of these derivatives follow the auxiliary rows.
+    The bases gelu, silu, mish and gelu_tanh are z T or z (T + 1/2), where T is a
+    function whose higher derivatives are needed too. T of mish and gelu_tanh is a
+    function of an inner function of z. Here the derivatives of w, the slope of T with
+    respect to the inner function, are needed, and for mish those of the sigmoid s. The
+    rows of all these derivatives follow the auxiliary rows.
     """
     # The bases that use z have a row of ones, the derivative of z, as row `spare`
     f, z = range(order + 1), (order + 1, spare)
