@@ -1,4 +1,4 @@
-"""Save the state of a training in a file, from which the training can resume.
+"""Save the state of a training in a file, so that the training can resume.
 
 The file is named by `TrainingConfig.fingerprint`, a hash of the configuration and the
 target's name.
@@ -127,7 +127,7 @@ class Checkpoint:
         ----------
         state : sequence of Keras variables
             The variables of the networks and of the optimizer, assigned in place. They
-            must have the order in which `store` received them.
+            must have the same order as in `store`.
 
         Returns
         -------

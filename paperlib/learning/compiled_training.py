@@ -196,9 +196,9 @@ class Program:
     fresh : list of ndarray
         The values of `optimizer.variables` before the first step.
     rates : list of keras.Variable
-        The variables of the learning-rate schedule: the number of steps in which the
-        rate rises, the number of steps in which it falls, and the peak of each member,
-        shape (members, 1, 1).
+        The variables of the learning-rate schedule: the number of steps while the rate
+        rises, the number of steps while it falls, and the peak of each member, shape
+        (members, 1, 1).
     run : callable
         Takes the steps of one epoch in one XLA program. ``run(inputs, fitted, order,
         steps, weights)`` changes `variables` and returns the loss of each member,
@@ -330,8 +330,8 @@ def _epoch(
 def _schedule(keras: Any, members: int) -> tuple[Any, list]:
     """Return a learning-rate schedule and its three variables.
 
-    The variables are the numbers of steps in which the rate rises and falls, and the
-    peak of each member. `Program.begin` sets them. The rate rises linearly from 0 to
+    The variables are the numbers of steps while the rate rises and falls, and the peak
+    of each member. `Program.begin` sets them. The rate rises linearly from 0 to
     the peak, and then falls to 0 as half a cosine wave.
     """
     rises, falls = (keras.Variable(1.0, name=name) for name in ("rises", "falls"))

@@ -86,8 +86,7 @@ class TrainingConfig:
         share them.
     seeds : sequence of int
         One seed for each member, all different and at least 0. A seed determines the
-        initial weights of its member, and the order in which the member visits the
-        potentials.
+        initial weights of its member, and the order of the potentials in its epochs.
 
     Raises
     ------

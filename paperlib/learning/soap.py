@@ -218,8 +218,8 @@ class SOAP(keras.optimizers.Optimizer):
         kind = _state_dtype(variable)
         gradient = ops.cast(gradient, kind)
         rate = ops.cast(learning_rate, kind)
-        # `iterations` is 0 in the first step, in which `moves` is 0 and nothing moves.
-        # In the second step, Adam's count of steps is 1.
+        # In the first step, `iterations` and `moves` are 0, and no weight changes. Adam's
+        # count of steps is 1 in the second step.
         step = ops.cast(self.iterations, kind)
         moves = ops.cast(self.iterations > 0, kind)
 
@@ -251,8 +251,7 @@ class SOAP(keras.optimizers.Optimizer):
             Gradient in the original basis.
         momentum, second : variable, shape of the gradient
             Adam's averages of the rotated gradient and of its square. They are assigned
-            in place, because a change of the eigenvectors changes the basis in which
-            they are given.
+            in place, because they are given in the basis of the eigenvectors.
         sides : tuple of _Side or None
             The state of the rows and of the columns, assigned in place.
         """
@@ -284,7 +283,7 @@ class SOAP(keras.optimizers.Optimizer):
             self.assign(variable, value)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes the same optimizer.
+        """Return the arguments that let `from_config` make the same optimizer.
 
         Returns
         -------

@@ -3,10 +3,9 @@
 The members of an ensemble are networks of the same shape. The weights of a layer of all
 members are stacked in one array whose first axis counts the members, so that one
 batched product serves all members. An epoch is one call of a compiled XLA program. The
-members differ by their seed, which determines their initial weights and the order in
-which they visit the samples. They may also differ by their learning rate. All members
-are trained on the same samples: potentials, with the values and derivatives of the
-target at them.
+members differ by their seed, which determines their initial weights and the order of
+their samples. They may also differ by their learning rate. All members are trained on
+the same samples: potentials, with the values and derivatives of the target at them.
 """
 
 import time
@@ -61,8 +60,8 @@ def train_ensemble(
         by their standard deviation. Mean and standard deviation are measured on the
         held-out potentials. The returned networks approximate the target itself.
     cache : path, optional
-        Folder for files from which trainings can resume, one file for each training.
-        The file is named by `config.fingerprint(target)`. It is written after an epoch
+        Folder for files that let trainings resume, one file for each training. The file
+        is named by `config.fingerprint(target)`. It is written after an epoch
         if the last write is at least ten seconds old, and at the end. If the file of
         this training exists, the training continues after the epoch that it stores,
         and gives the same weights bit for bit. If that epoch was the last one, nothing

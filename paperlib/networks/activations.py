@@ -86,9 +86,9 @@ class Scaled(NamedTuple):
         The second argument of the base, for example the slope of leaky_relu for z < 0.
         Bases without a parameter ignore it.
     inner : float, default 1.0
-        The factor by which z is multiplied before the base is applied.
+        The factor of z in the argument of the base.
     outer : float, default 1.0
-        The factor by which the result of the base is multiplied.
+        The factor of the base.
 
     Examples
     --------

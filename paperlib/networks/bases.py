@@ -269,7 +269,7 @@ def _equations(base: str, order: int, spare: int) -> list[Equation]:
     Each equation is a tuple (f, lag, weight, a, b). Here f, a and b are families: lists
     of the numbers of the rows of a function, its first derivative, and so on. Rows 0 to
     `order` are the derivatives of the base, row order + 1 is z, and the auxiliary rows
-    begin with row `spare`, in the order in which the function of the base returns them.
+    begin with row `spare`, in the order that the function of the base returns.
     The bases gelu, silu, mish and gelu_tanh are z T or z (T + 1/2), where T is a
     function whose higher derivatives are needed too. T of mish and gelu_tanh is a
     function of an inner function of z. Here the derivatives of w, the slope of T with

@@ -85,8 +85,8 @@ def from_arrays(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return the arrays weights_0, weights_1, .. and biases_0, biases_1, .. as lists.
 
-    The two lists are those of which `to_arrays` made the arrays. Arrays of other names
-    are ignored. Raise a KeyError if an array is missing.
+    The two lists are the weights and the biases that `to_arrays` received. Arrays of
+    other names are ignored. Raise a KeyError if an array is missing.
     """
     layers = range(sum(name.startswith("weights_") for name in arrays))
     weights = [arrays[f"weights_{layer}"] for layer in layers]

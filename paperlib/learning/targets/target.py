@@ -189,7 +189,7 @@ class Target:
             or "third_derivatives".
         depth : float
             Scale of U on which the function changes, positive. It sets the step of the
-            difference from which "third_derivatives" is computed.
+            difference that gives "third_derivatives".
 
         Returns
         -------
@@ -215,8 +215,8 @@ class Target:
                   \quad h = \text{depth} / 1000.
 
         Their relative error is about 1e-7 for a v of unit length and a function that
-        changes on the scale `depth`. This is the precision of float32, in which
-        networks are trained.
+        changes on the scale `depth`. Networks are trained in float32, which has the
+        same precision.
 
         Examples
         --------
@@ -444,7 +444,7 @@ def _concatenated(parts: Sequence[Floats]) -> Floats:
 def label(tensors: Sequence[SymmetricTensor]) -> str:
     """Return a name for tensors of orders 1, 2, .., with a hash of their entries.
 
-    The name of a target from which the tensors were subtracted ends with this name.
+    A target minus the polynomial of the tensors has a name that ends with this one.
     """
     entries = b"".join(tensor.packed.tobytes() for tensor in tensors)
     digest = hashlib.sha256(entries).hexdigest()[:16]

@@ -110,8 +110,8 @@ class Value:
     constant : ndarray of float64, shape (size,)
         The constant.
     origins : dict from Value to callable
-        Earlier values of the same shape from which elementwise functions compute this
-        one, with these functions. The latest value is the first item.
+        Earlier values of the same shape, and the elementwise functions that compute
+        this value from them. The latest earlier value is the first item.
     is_mask : bool
         Whether the array has the dtype bool in the framework.
     """
@@ -352,11 +352,11 @@ def _is_elementwise(function: Function, size: int) -> bool:
 def _elementwise_origins(
     function: Function, values: Sequence[Value], shape: tuple[int, ...]
 ) -> dict[Value, Function]:
-    """Return the values of which the result of an operation is an elementwise function.
+    """Return the values that determine the result of an operation elementwise.
 
     `function` computes the result, an array of this shape, from the concatenated
     entries of `values`. The result may be an elementwise function of one of them, or of
-    an earlier value from which they were computed. Each such value is a key of the
+    an earlier value that determines all of them. Each such value is a key of the
     returned dict, the latest first. Its item is the function that computes the result
     from it.
     """

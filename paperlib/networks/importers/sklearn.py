@@ -33,7 +33,7 @@ def _check_fitted(estimator: Any) -> None:
 
 
 def _parts(estimator: Any) -> Iterator[Any]:
-    """Yield the estimators of which an estimator consists, in the order of their use.
+    """Yield the parts of an estimator in the order of their use.
 
     These are the steps of a pipeline, also of a pipeline inside a pipeline, and the
     estimator itself if it is no pipeline. A ColumnTransformer is followed by its own
