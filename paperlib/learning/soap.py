@@ -218,8 +218,8 @@ class SOAP(keras.optimizers.Optimizer):
         kind = _state_dtype(variable)
         gradient = ops.cast(gradient, kind)
         rate = ops.cast(learning_rate, kind)
-        # In the first step, `iterations` and `moves` are 0, and no weight changes. Adam's
-        # count of steps is 1 in the second step.
+        # In the first step, `iterations` and `moves` are 0, and no weight changes. In
+        # the second step, Adam's count of steps is 1.
         step = ops.cast(self.iterations, kind)
         moves = ops.cast(self.iterations > 0, kind)
 

@@ -2,9 +2,10 @@
 
 A sweep is given as a list of points. A *point* is one configuration of the sweep: the
 configuration of the training, the protocol, and the number of orders to learn. For each
-point, networks are trained on the target, by default the scattering length a_0. The row
-of the point in the table holds the relative errors of the learned Taylor tensors,
-compared with the exact tensors of the target. The table is a Parquet file.
+point, networks are trained on the target, by default the scattering length a_0. Their
+derivatives of order n at zero, divided by n!, are the learned Taylor tensor of order n.
+The row of the point in the table holds the relative errors of the learned tensors,
+compared with the exact Taylor tensors of the target. The table is a Parquet file.
 
 dask.distributed assigns the points to workers, which are processes of this machine or
 of a cluster. The table is written whenever a row arrives, and a second run of the sweep
@@ -107,7 +108,7 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
         A JSON file that holds an object with the field `grid` and, optionally, the
         field `fixed`. `grid` is an object that maps names to lists of values. `fixed`
         is an object that maps names to single values. A name is a field of
-        TrainingConfig, "protocol" or "orders".
+        TrainingConfig, "protocol" or "orders". If it is in both objects, `grid` counts.
 
     Returns
     -------
@@ -185,10 +186,11 @@ def _row(
 
     `target` is the function to learn. `exact` maps an order n and the number of inputs
     d to the Taylor tensor of the target at zero. `cache` is the folder that stores the
-    trainings. The row is a dict from names of columns to values: the key; the protocol,
-    the number of orders and the fields of the configuration; the relative error of the
-    learned tensor of each order n, averaged over members, in "relative_error_n"; and
-    the wall time of the trainings in "seconds".
+    trainings. The row is a dict from names of columns to values: the key of the point;
+    the protocol, the number of orders and the fields of the configuration; in
+    "relative_error_n" the relative error of the learned tensor of order n, for each n,
+    where the mean of the members' tensors is compared with the exact tensor; and in
+    "seconds" the wall time of the trainings.
     """
     config = point.config
     tensors = [exact(order, config.d) for order in range(1, point.orders + 1)]

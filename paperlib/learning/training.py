@@ -61,11 +61,11 @@ def train_ensemble(
         held-out potentials. The returned networks approximate the target itself.
     cache : path, optional
         Folder for files that let trainings resume, one file for each training. The file
-        is named by `config.fingerprint(target)`. It is written after an epoch
-        if the last write is at least ten seconds old, and at the end. If the file of
-        this training exists, the training continues after the epoch that it stores,
-        and gives the same weights bit for bit. If that epoch was the last one, nothing
-        is trained, and the stored networks are returned.
+        is named by `config.fingerprint(target)`. It is written after an epoch if the
+        last write is more than ten seconds old, and at the end. If the file of this
+        training exists, the training continues after the epoch that it stores, and
+        gives the same weights bit for bit. If that epoch was the last one, nothing is
+        trained, and the stored networks are returned.
 
     Returns
     -------
