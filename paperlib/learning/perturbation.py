@@ -86,8 +86,9 @@ class LearnedSeries:
     ensembles : sequence of Ensemble
         Ensembles in the order of their training, with networks of the same number of
         inputs. Ensemble 1 was trained on the target. Ensemble k + 1 was trained on the
-        function of ensemble k minus the learned terms of orders 1 to k. The direct
-        protocol has one ensemble, and the iterative protocol one for each order.
+        target minus the terms of orders 1 to k that the first k ensembles have learned
+        together, or minus exact terms. The direct protocol has one ensemble, and the
+        iterative protocol one for each order.
     order : int
         Highest order of the series, at least the number of ensembles and at most 20.
         The tensor of order n is that of ensemble n, plus the corrections by later
@@ -184,8 +185,8 @@ class LearnedSeries:
         Returns
         -------
         tuple of SymmetricTensor
-            The tensors of orders 1, 2, .., `order`, where d is the dimension. Each is
-            the tensor that `tensor` returns. The tuple is cached.
+            The tensors of orders 1, 2, .., `order`, each as `tensor` returns it. Their
+            dimension is the number of inputs. The tuple is cached.
 
         Examples
         --------
@@ -233,7 +234,7 @@ class LearnedSeries:
     def member_tensor(self, number: int, order: int) -> SymmetricTensor:
         """Return the learned Taylor tensor of one order and one member per ensemble.
 
-        The comparison of these tensors shows how much they depend on the seed.
+        The tensors of different members show how much a tensor depends on the seed.
 
         Parameters
         ----------
