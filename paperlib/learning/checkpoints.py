@@ -127,7 +127,7 @@ class Checkpoint:
         ----------
         state : sequence of Keras variables
             The variables of the networks and of the optimizer, assigned in place. They
-            must have the same order as in `store`.
+            must have the same order as when they were stored.
 
         Returns
         -------
@@ -164,8 +164,9 @@ class Checkpoint:
     def store(self, state: Sequence[Any], curves: Sequence[list]) -> None:
         """Write variables and curves to the file, and replace an existing file.
 
-        `state` and `curves` are as in `restore`: a sequence of Keras variables, and the
-        three lists of loss, validation error and seconds. If writing fails, an existing
+        `state` are the Keras variables of the networks and of the optimizer. `curves`
+        are three lists with an entry for each epoch: the loss of each member, the
+        validation error of each member, and the seconds. If writing fails, an existing
         file is unchanged.
         """
         arrays = {f"state_{k:03}": variable.numpy() for k, variable in enumerate(state)}

@@ -16,9 +16,9 @@ step of the power iteration: Q becomes the orthonormal factor of a QR decomposit
 L Q or R Q. SOAP differs from Shampoo, which takes roots of L and R, and from Muon,
 which orthonormalises the momentum and keeps no second moment.
 
-The rows and the columns of a weight matrix are called its two sides: L and
-:math:`Q_L` belong to the left side, the rows, and R and :math:`Q_R` to the right side,
-the columns.
+The rows and the columns of a weight matrix are called its two sides. The state of the
+left side, the rows, consists of L and :math:`Q_L`, and the state of the right side, the
+columns, of R and :math:`Q_R`.
 """
 
 from typing import Any, NamedTuple

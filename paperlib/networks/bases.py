@@ -4,7 +4,7 @@ Every activation has the form outer * base(inner * z), where z is the pre-activa
 outer and inner are numbers, and base is one of the functions f of this module. Some of
 them have a parameter, for example the slope of leaky_relu.
 
-A *row* is an array of the shape of z, or a number that stands for a constant array. The
+A *row* is an array of the shape of z, or a number if all its entries are the same. The
 function of a base in BASES takes z and the parameter, and returns a list of rows: the
 value f, the slope f', and auxiliary rows. `recurrence` gives the higher derivatives as
 sums of products of these rows and of lower derivatives. In compiled code, z is an
