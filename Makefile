@@ -39,7 +39,6 @@ browser: .venv/.dev ## Run notebooks in a headless Chromium, and write pictures 
 lint: .venv/.dev ## Check style, format, docstrings and types of all code, and the schemas of other files
 	$(BIN)/ruff check conftest.py .ci paperlib tests notebooks docs
 	$(BIN)/ruff format --check conftest.py .ci paperlib tests notebooks docs
-	$(BIN)/ruff check --select E501,D --ignore D105,D107 --config 'lint.pydocstyle.convention="numpy"' paperlib
 	$(BIN)/python .ci/docstrings.py
 	$(BIN)/mypy
 	$(BIN)/mypy tests/project/public_types.py

@@ -58,30 +58,45 @@ def test_the_tree_is_small_enough_to_be_read():
 
 
 # The largest number of code tokens of each layer, without comments and docstrings. It
-# limits the growth of the code.
+# limits the growth of the code. A reason for a higher cap belongs in the commit.
 CAPS = {
-    "_support": 3900,
-    "networks": 12400,
-    "taylor": 26500,
+    "_support": 4000,
+    "networks": 12500,
+    "taylor": 27100,
     "physics": 9500,
-    "learning": 13700,
-    "companion": 21400,
+    "learning": 13900,
+    "companion": 21000,
 }
+MAX_TOKENS_A_LINE = 10
+MAX_LINES = 60
+# The loop of a program: split into functions it is slower or takes longer to compile.
+ONE_LOOP = {"paperlib.taylor.compiled.interpreter": {"_loop", "run"}}
 
 
 @pytest.mark.parametrize("layer", CAPS)
 def test_a_layer_has_no_more_code_than_its_cap(layer):
-    assert (
-        sum(
-            code_tokens(path.read_text("utf-8"))
-            for path in (HOME / layer).rglob("*.py")
-        )
-        <= CAPS[layer]
-    )
+    paths = (HOME / layer).rglob("*.py")
+    tokens = [len(code_tokens(path.read_text("utf-8"))) for path in paths]
+    assert sum(tokens) <= CAPS[layer]
+
+
+def test_code_is_not_dense():
+    tokens = [code_tokens(path.read_text("utf-8")) for path in MODULES.values()]
+    lines = sum(len({token.start[0] for token in each}) for each in tokens)
+    assert sum(map(len, tokens)) <= MAX_TOKENS_A_LINE * lines
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_functions_are_short(name):
+    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[1] if ast.get_docstring(node) else node.body[0]
+            lines = node.end_lineno - first.lineno + 1
+            assert lines <= MAX_LINES or node.name in ONE_LOOP.get(name, ()), node.name
 
 
 def code_tokens(source):
-    """Return the number of code tokens. Layout, comments and docstrings are not counted."""
+    """Return the code tokens, without layout, comments and docstrings."""
     docstrings = set()
     for node in ast.walk(ast.parse(source)):
         body = getattr(node, "body", None)
@@ -102,10 +117,11 @@ def code_tokens(source):
         tokenize.ENDMARKER,
     }
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return sum(
-        token.type not in layout and token.start[0] not in docstrings
+    return [
+        token
         for token in tokens
-    )
+        if token.type not in layout and token.start[0] not in docstrings
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.count(".")])

@@ -53,7 +53,7 @@ ADVICE = (
     "activations.parse"
 )
 # PROBES are the numbers at which a function is compared with the supported activations.
-# The kinks of functions often lie at round numbers, so SIZES are no round numbers.
+# The kinks of functions often lie at round numbers, so SIZES avoids them.
 SIZES = np.logspace(-6, 6, 49) * 1.0123
 PROBES = np.concatenate([[-1e6, -1.0, 0.0], np.linspace(-6, 6, 49), SIZES, -SIZES])
 # The sizes of the arrays at which an operation is tested for being affine

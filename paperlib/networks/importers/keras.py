@@ -14,7 +14,7 @@ from paperlib.networks.importers import affine_graph
 from paperlib.networks.importers.affine_graph import Converted, Node, Value
 
 # The classes of layers that are an affine map followed by their attribute `activation`.
-# A recurrent layer is no such layer, because it applies its activation in each step.
+# A recurrent layer is not in the list, because it applies its activation in each step.
 MAPS = (
     "Dense",
     "EinsumDense",

@@ -36,7 +36,7 @@ def _parts(estimator: Any) -> Iterator[Any]:
     """Yield the parts of an estimator in the order of their use.
 
     These are the steps of a pipeline, also of a pipeline inside a pipeline, and the
-    estimator itself if it is no pipeline. A ColumnTransformer is followed by its own
+    estimator itself if it is not a pipeline. A ColumnTransformer is followed by its own
     transformers, and a TransformedTargetRegressor is replaced by its regressor. Some
     items may be None or "passthrough".
     """
