@@ -1,6 +1,7 @@
 """Configure nbval.
 
-Stored cells run in the interpreter of pytest, without the user's settings for plots and start-up files.
+Stored cells run in the interpreter of pytest, without the user's settings for plots
+and start-up files.
 """
 
 import os
@@ -8,7 +9,7 @@ import tempfile
 
 
 def pytest_configure(config):
-    """Replace the environment variables by those of an isolated kernel if nbval is enabled."""
+    """Set the environment variables of an isolated kernel if nbval is enabled."""
     if not config.getoption("nbval", False):
         return
     from paperlib.companion.reproduction import run_notebooks

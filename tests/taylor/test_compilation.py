@@ -168,7 +168,7 @@ def test_errors_are_those_of_the_numpy_methods(random_mlp):
         ),
         (
             lambda: compile(mlp, 2)(np.array(1.0)),
-            "at = array(1.): must be an array of one axis or more",
+            "at = array(1.): must be an array with at least one axis",
         ),
         (
             lambda: compile(mlp, 2)(np.zeros((0, 3))),
