@@ -1,6 +1,7 @@
 """Define potentials, and compute their scattering at zero energy and Born series.
 
-A second theory, the ground-state energy of a box, stands beside them.
+The module `box` computes a second quantity for networks to learn, the ground-state
+energy of a particle in a box.
 """
 
 import lazy_loader

@@ -1,14 +1,19 @@
 r"""Compute the exact Born series of a_0 for a discretised potential, to any order.
 
-The zero-energy wave function solves the Lippmann-Schwinger equation u = r + G U u with
-G(r, s) = min(r, s). The scattering length is the sum of the Born terms,
+The zero-energy wave function u of a dimensionless potential U solves u'' + U u = 0 with
+u(0) = 0. It also solves the Lippmann-Schwinger equation u = r + G U u, where G is the
+integral operator on [0, 1] with the kernel G(r, s) = min(r, s). The scattering length
+is the sum of the Born terms,
 
 .. math:: a_0 = \sum_{n \ge 1} a^{(n)}, \qquad
           a^{(n)} = -\langle r | U (G U)^{n-1} | r \rangle .
 
 The term a^(n) is homogeneous of degree n in U. The Born series is therefore the Taylor
-series of a_0 at U = 0. No integral is computed numerically: min(r, s) is separable, so
-a power series in the coupling is propagated from shell to shell.
+series of a_0 at U = 0.
+
+No integral is computed numerically. U is multiplied by a factor, the coupling. At each
+edge of a shell, u and u' are then power series in the coupling. The code computes the
+coefficients of these series exactly, from shell to shell.
 
 References
 ----------
@@ -49,7 +54,8 @@ __all__ = [
     "weinberg_eigenvalues",
 ]
 
-# Series coefficients processed at a time, so that the arrays of a block take a few MiB.
+# The number of coefficients (orders times potentials) in one array, so that the arrays
+# for a block of potentials take a few MiB.
 _BLOCK = 1 << 16
 # Higher terms take hours and contain only the information that the ratio of the lower
 # terms already gives.
@@ -60,7 +66,8 @@ _WEAKER = "take a weaker U or a lower order"
 def _checked(U: ArrayLike, order: int) -> tuple[Floats, int]:
     """Return U as a float64 array and `order` as an int.
 
-    Raise a TypeError or ValueError if either is invalid or the result is too large.
+    Raise a TypeError or a ValueError if one of them is invalid, or if `order` numbers
+    for each potential need more memory than is free.
     """
     U = validation.real_array("U", U)
     order = validation.integer("order", order, minimum=1, limit=MAX_ORDER)
@@ -89,16 +96,16 @@ def born_terms(U: ArrayLike, order: int) -> Floats:
     TypeError
         If U is not real, or `order` is not an integer.
     ValueError
-        If U is empty or not finite, if `order` is not from 1 to 1000, if a term
-        overflows float64, or if the result needs more memory than is free.
+        If U is a scalar, empty or not finite, if `order` is not from 1 to 1000, if a
+        term overflows float64, or if the result needs more memory than is free.
 
     Notes
     -----
-    U is multiplied by a coupling. The map that takes (w, q) across a shell (see
-    `shells`) is then a power series in the coupling. The product of these maps,
-    truncated at `order`, gives w and q at r = 1 as power series, and their quotient is
-    the Born series. The relative error of term n is a few times n units of rounding,
-    unless U changes sign so that the contributions to the term cancel.
+    The zero-energy solution u gives a_0 = w/q with w = u'(1) - u(1) and q = u'(1). If U
+    is multiplied by a coupling, w and q are power series in the coupling. The code
+    computes their coefficients up to `order`, and the quotient of the two series is the
+    Born series. The relative error of term n is a few times n units of rounding, unless
+    U changes sign so that the contributions to the term cancel.
 
     Examples
     --------
@@ -143,19 +150,24 @@ def born_remainder(U: ArrayLike, order: int) -> Floats:
     TypeError
         If U is not real, or `order` is not an integer.
     ValueError
-        If U is empty or not finite, if `order` is not from 1 to 1000, if a result is
-        not finite, or if the arrays need more memory than is free.
+        If U is a scalar, empty or not finite, if `order` is not from 1 to 1000, if a
+        remainder is not finite (as at a pole of a_0), or if `order` numbers for each
+        potential need more memory than is free.
 
     Notes
     -----
     .. math:: R_N = a_0 - \sum_{n \le N} a^{(n)} = \Big( \sum_{k > N} w_k
               - \sum_{l \le N} a^{(l)} \sum_{j > N - l} q_j \Big) \Big/ \sum_j q_j
 
-    The tail of a power series is the sum of its terms above order N. The tail is
-    propagated across the shells as one more coefficient. The tails of the shells' maps
-    are Stumpff functions of higher index. The remainder of a weak potential is
-    therefore accurate to a few units of rounding, whereas the difference of a_0 and its
-    terms would have no correct digit. Shells with ``|U| > d^2`` lose digits.
+    Here u is the zero-energy solution, and a_0 = w/q with w = u'(1) - u(1) and q =
+    u'(1). If U is multiplied by a coupling, w and q are power series in the coupling.
+    Their coefficients of order k are w_k and q_k.
+
+    The code computes the sums of all coefficients above order N directly, by Stumpff
+    functions of higher index, and not as a difference. The remainder of a weak
+    potential is therefore accurate to a few units of rounding, whereas the difference
+    of a_0 and its terms would have no correct digit. Digits are lost if U exceeds d^2
+    in magnitude in a shell.
 
     Examples
     --------
@@ -181,11 +193,12 @@ def born_remainder(U: ArrayLike, order: int) -> Floats:
 def _coupling_series(
     x: Floats, order: int, tail: bool = False
 ) -> tuple[Floats, Floats]:
-    """Return w and q/h at r = 1 as power series in the coupling.
+    """Return w = r u' - u and q/h = u' at r = 1 as power series in the coupling.
 
-    The argument x = U h^2 has shape (d, n). Both results have shape (order + 1, n), one
-    row per power of the coupling. With `tail`, one more row holds the sum of all
-    coefficients above `order`.
+    Here u is the zero-energy solution of n potentials of d shells, whose thickness is h
+    = 1/d. The coupling is a factor of U. The argument x = U h^2 has shape (d, n). Both
+    results have shape (order + 1, n), one row for each power of the coupling. With
+    `tail`, one more row holds the sum of all coefficients above `order`.
     """
     d, n = x.shape
     w, q = np.zeros((order + 1 + tail, n)), np.zeros((order + 1 + tail, n))
@@ -201,7 +214,11 @@ def _coupling_series(
             power = power * (x[i] if m == 1 else -x[i])
 
             def add(rows: Any, source: Any, c: list) -> None:
-                """Add the terms of power m that come from the coefficients `source`."""
+                """Add the product of the map's power m and the rows `source` to `rows`.
+
+                c[k] is 1/k! for one coefficient, and the Stumpff function c_k for the
+                sum of all powers >= m.
+                """
                 loss[rows] += power * (c[2 * m - 1] * u[source] + c[2 * m] * q[source])
                 gain[rows] += power * (c[2 * m] * u[source] + c[2 * m + 1] * q[source])
 
@@ -221,7 +238,8 @@ def _coupling_series(
 def _quotient(w: Floats, q: Floats) -> Floats:
     """Return the coefficients of orders 1 to N of the series w/q.
 
-    Both series have shape (N + 1, n) with w_0 = 0 and q_0 = 1. The result has shape (N,
+    Both arguments have shape (N + 1, n): row k holds the coefficients of order k for n
+    potentials. The rows of order 0 are w_0 = 0 and q_0 = 1. The result has shape (N,
     n).
     """
     a = np.zeros_like(w)
@@ -250,8 +268,9 @@ def born_approximation(U: ArrayLike, order: int) -> Floats:
     TypeError
         If U is not real, or `order` is not an integer.
     ValueError
-        If U is empty or not finite, if `order` is not from 1 to 1000, if a term or the
-        sum overflows float64, or if the terms need more memory than is free.
+        If U is a scalar, empty or not finite, if `order` is not from 1 to 1000, if a
+        term or the sum overflows float64, or if the terms need more memory than is
+        free.
 
     Examples
     --------
@@ -264,7 +283,7 @@ def born_approximation(U: ArrayLike, order: int) -> Floats:
 
 
 def born_tensor(order: int, d: int) -> SymmetricTensor:
-    r"""Return the symmetric tensor B of the n-th Born term, in closed form.
+    r"""Return the symmetric tensor B of the n-th Born term for d shells.
 
     Parameters
     ----------
@@ -291,11 +310,12 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
     .. math:: a^{(n)} = \sum_{i_1 \dots i_n} B_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n},
               \qquad B_i = -(i^2 - i + 1/3)/d^3
 
-    The tensor of n-th partial derivatives of a_0 at U = 0 is n! B. The values of w and
-    q at r = 1 are linear in the map of each shell, and a shell with U = 0 leaves w and
-    q unchanged. A partial derivative of w or q is therefore a product over the shells
-    that are differentiated. Leibniz' rule, applied to w = q a_0, turns the derivatives
-    of w and q into the derivatives of a_0.
+    The tensor of n-th partial derivatives of a_0 at U = 0 is n! B. The zero-energy
+    solution u gives a_0 = w/q with w = u'(1) - u(1) and q = u'(1). A shell with U = 0
+    leaves r u' - u and u' unchanged. A partial derivative of w or q at U = 0 is
+    therefore a product of closed expressions, one for each shell whose U is
+    differentiated. Leibniz' rule, applied to w = q a_0, turns the derivatives of w and
+    q into the derivatives of a_0.
 
     Examples
     --------
@@ -327,16 +347,19 @@ def born_tensor(order: int, d: int) -> SymmetricTensor:
 
 
 def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats]]:
-    """Return the packed partial derivatives of w and of q/h at r = 1, at U = 0.
+    """Return all partial derivatives of w = r u' - u and of u' at r = 1, for U = 0.
 
-    Each of the two lists holds one packed array for each order from 0 to `order`, over
-    d shells.
+    The derivatives are with respect to the d shells of U, and u is the zero-energy
+    solution with u'(0) = 1. Each of the two lists holds one array for each order from 0
+    to `order`. An array has one entry for each row of ``index_table(d, order)``, the
+    sorted multi-indices.
     """
     w, q = [np.zeros(1)], [np.ones(1)]
     for n in range(1, order + 1):
         indices = index_table(d, n)
         w.append(np.empty(len(indices)))
         q.append(np.empty(len(indices)))
+        # The outermost shell of each multi-index, and how often it occurs
         last = indices[:, -1]
         run = (indices == last[:, None]).sum(axis=1)
         for m in range(1, n + 1):
@@ -370,25 +393,27 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
     TypeError
         If U is not real.
     ValueError
-        If U is empty or not finite, or if d is so large that the matrices need more
-        memory than is free.
+        If U is a scalar, empty or not finite, or if d is so large that the matrices
+        need more memory than is free.
 
     Notes
     -----
-    .. math:: G U \psi = \eta \psi
+    .. math:: G U \psi = \eta \psi, \qquad
+              (G U \psi)(r) = \int_0^1 \min(r, s)\, U(s)\, \psi(s)\, ds
 
-    At the coupling 1/eta, U binds one more state, at threshold. G is positive, so every
-    eigenvalue is real, for potentials of either sign and of mixed sign. Positive
-    eigenvalues belong to U itself, negative ones to the potential -U, where repulsion
-    becomes attraction.
+    If U is multiplied by 1/eta, it binds one more state, with zero energy. G is
+    positive, so every eigenvalue is real, for potentials of either sign and of mixed
+    sign. For a negative eigenvalue, 1/eta is negative and turns repulsion into
+    attraction.
 
-    The operator V integrates from 0 to r. Then G = V V^T, and V^T U V has the same
-    spectrum as G U. The code projects V^T U V on Legendre polynomials in each shell,
-    eight per shell up to d = 64 and three per shell from d = 129. The matrix elements
-    are exact. Up to d = 64 the largest eigenvalue is accurate to 1e-12. The wave
-    function of the k-th eigenvalue has k - 1/2 half-waves. This eigenvalue is equally
-    accurate as long as no shell holds more than about a quarter of a half-wave. The
-    cost is one eigenvalue problem per potential, of about 512 rows.
+    Let V be the operator that integrates from 0 to r. Then G = V V^T, and V^T U V has
+    the same spectrum as G U. The code projects V^T U V on Legendre polynomials in each
+    shell, eight in a shell up to d = 64, fewer beyond, and three from d = 129 on. The
+    matrix elements are exact. Up to d = 64 the largest eigenvalue is accurate to 1e-12.
+    The wave function of the k-th eigenvalue has k - 1/2 half-waves. This eigenvalue is
+    equally accurate as long as no shell holds more than about a quarter of a half-wave.
+    For each potential, the eigenvalues of one matrix are computed. Its number of rows
+    is d times the number of polynomials in a shell.
 
     Examples
     --------
@@ -412,11 +437,12 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
 
 
 def _integration(d: int, m: int) -> Floats:
-    """Return the matrix of the integral from 0 to r.
+    """Return the matrix of the integral from 0 to r, shape (d, m + 1, d m).
 
-    The basis is the orthonormal Legendre polynomials on each of d shells. The matrix
-    maps m polynomials per shell to m + 1 polynomials per shell. Its shape is (d, m + 1,
-    d m).
+    The basis is the orthonormal Legendre polynomials on each of d shells. The last axis
+    numbers the polynomials of degree below m in all shells, whose integrals are
+    computed. The first two axes are the shell and the degree, from 0 to m, of the
+    integral's expansion.
     """
     h = 1.0 / d
     V, shell = np.zeros((d, m + 1, d, m)), np.arange(d)
@@ -434,7 +460,8 @@ def _integration(d: int, m: int) -> Floats:
 def born_radius(U: ArrayLike) -> Floats:
     """Return the radius of convergence of the Born series in the coupling.
 
-    The radius is the inverse of the largest ``|eta|`` (see `weinberg_eigenvalues`).
+    The coupling is a factor of U. The radius is the inverse of the largest magnitude of
+    the eigenvalues that `weinberg_eigenvalues` returns.
 
     Parameters
     ----------
@@ -452,8 +479,8 @@ def born_radius(U: ArrayLike) -> Floats:
     TypeError
         If U is not real.
     ValueError
-        If U is empty or not finite, or if d is so large that the matrices need more
-        memory than is free.
+        If U is a scalar, empty or not finite, or if d is so large that the matrices
+        need more memory than is free.
 
     Examples
     --------
@@ -466,6 +493,10 @@ def born_radius(U: ArrayLike) -> Floats:
 
 def pade(U: ArrayLike, m: int, n: int) -> Floats:
     r"""Return the [m/n] Padé approximant of the Born series at coupling 1.
+
+    The coupling is a factor of U. The approximant is a quotient of polynomials in the
+    coupling, of degrees m and n, whose power series begins with the Born terms a^(1) ..
+    a^(m + n).
 
     Parameters
     ----------
@@ -487,23 +518,24 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
     TypeError
         If U is not real, or m or n is not an integer.
     ValueError
-        If U is empty or not finite, if m or n is out of range, or if a coefficient
-        overflows float64.
+        If U is a scalar, empty or not finite, if m or n is out of range, or if a
+        coefficient overflows float64.
 
     Notes
     -----
     .. math:: \frac{p_0 + \dots + p_m \lambda^m}
               {1 + q_1 \lambda + \dots + q_n \lambda^n}
-              = \sum_{k \le m + n} a^{(k)} \lambda^k + O(\lambda^{m + n + 1})
+              = \sum_{k = 1}^{m + n} a^{(k)} \lambda^k + O(\lambda^{m + n + 1})
 
-    As a function of the coupling, a_0 has a pole wherever U binds a further state. A
-    rational function can follow a_0 past these poles, where the series diverges.
+    Here :math:`\lambda` is the coupling and :math:`a^{(k)}` the k-th Born term. As a
+    function of the coupling, a_0 has a pole wherever one more state binds. A rational
+    function can follow a_0 past these poles, where the series diverges.
 
     The approximant is computed from two power series that converge everywhere and whose
     quotient is a_0, not from the Born terms. It is therefore accurate at all degrees.
     For a square well at four times the radius of convergence, the [6/6] and higher
-    approximants are accurate to 1e-14. The rounding of the terms would limit them to
-    1e-10 (see `pade_of_terms`).
+    approximants are accurate to 1e-14. `pade_of_terms` starts from rounded terms, which
+    limit its accuracy to 1e-10 in this case.
 
     Examples
     --------
@@ -533,7 +565,9 @@ def _degrees(m: int, n: int) -> tuple[int, int]:
 def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
     """Return the [m/n] Padé approximant at coupling 1 of a series with given terms.
 
-    The terms may be learned Born terms.
+    The approximant is a quotient of polynomials in the coupling, of degrees m and n.
+    Its power series begins with the terms, multiplied by the coupling to the power of
+    their order. The terms may be learned Born terms.
 
     Parameters
     ----------
@@ -555,15 +589,16 @@ def pade_of_terms(terms: ArrayLike, m: int, n: int) -> Floats:
     TypeError
         If `terms` is not real, or m or n is not an integer.
     ValueError
-        If m or n is out of range, if there are fewer than m + n terms, if a term is not
-        finite, or if the quotient is 0/0.
+        If m or n is out of range, if `terms` is a scalar, if its last axis has fewer
+        than m + n terms, if a term is not finite, or if the quotient is 0/0.
 
     Notes
     -----
-    At a relative distance t from a pole the relative error is at most about 1e-12 / t.
-    The relative error of a_0 itself is 1e-16 / t. If the series is a rational function
-    of lower degree, the equations have many solutions, all with the same quotient, and
-    the solution of smallest norm is taken.
+    If the series has a pole at the coupling 1 + t, with a small t, the relative error
+    is at most about 1e-12 / t. The relative error of an exact a_0 is 1e-16 / t. If the
+    series is a rational function of lower degree, the equations for the coefficients
+    have many solutions, all with the same quotient. The code uses the solution of
+    smallest norm.
 
     The rounding of the terms limits the accuracy at high degrees. For a square well at
     four times the radius of convergence, the error of the [5/5] and higher approximants

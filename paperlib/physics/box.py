@@ -1,8 +1,10 @@
 r"""Compute the ground-state energy of a particle in a box, and its derivatives.
 
-The box is a second theory to learn, beside S-wave scattering. The Taylor series of its
-energy is the Rayleigh-Schrödinger perturbation series. The box is [0, 1] with d inner
-grid points. Energies are in units of :math:`\hbar^2 / 2 m L^2`:
+The box is a second theory for networks to learn, beside S-wave scattering. The Taylor
+series of its energy is the Rayleigh-Schrödinger perturbation series. The particle has
+mass m, the box has length L, and the potential V has one value at each of d inner grid
+points. In units of :math:`\hbar^2 / 2 m L^2`, the Hamiltonian H, the kinetic energy K
+and the ground-state energy E are
 
 .. math:: H[V] = K + \operatorname{diag}(V), \qquad
           K = (d + 1)^2 \operatorname{tridiag}(-1, 2, -1), \qquad
@@ -66,9 +68,10 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
 
     Notes
     -----
-    The free ground state is :math:`\psi`, and the reduced resolvent is :math:`R =
-    \sum_{m > 0} |m\rangle\langle m| / (E_0 - E_m)`. The following tensors are
-    symmetrised over their indices:
+    For V = 0, the ground state is :math:`\psi` with the energy :math:`E_0`, the excited
+    states are :math:`|m\rangle` with the energies :math:`E_m`, and the reduced
+    resolvent is :math:`R = \sum_{m > 0} |m\rangle\langle m| / (E_0 - E_m)`. The
+    tensors are the following expressions, symmetrised over their indices:
 
     .. math:: T_i = \psi_i^2, \quad T_{ij} = \psi_i R_{ij} \psi_j, \quad
               T_{ijk} = \psi_i R_{ij} R_{jk} \psi_k
@@ -103,7 +106,7 @@ def box_tensor(order: int, d: int) -> SymmetricTensor:
 
 
 def energy(V: ArrayLike) -> Floats:
-    r"""Return the ground-state energy.
+    r"""Return the ground-state energy of each potential.
 
     Parameters
     ----------
@@ -121,8 +124,8 @@ def energy(V: ArrayLike) -> Floats:
         If V is not real.
     ValueError
         If V does not have the shape (n, d), is empty or not finite, holds a value
-        outside -1e100 to 1e100, has d above 4096, or if the matrices need more memory
-        than is free.
+        outside -1e100 to 1e100, or has d above 4096, or if the matrices need more
+        memory than is free.
 
     Examples
     --------
@@ -143,7 +146,8 @@ def energy_gradient(V: ArrayLike) -> Floats:
     Returns
     -------
     ndarray of float64, shape (n, d)
-        The dimensionless gradient :math:`\partial E / \partial V_i = \psi_i^2`.
+        The dimensionless gradient :math:`\partial E / \partial V_i = \psi_i^2`, where
+        :math:`\psi` is the normalised ground state.
 
     Raises
     ------
@@ -151,8 +155,8 @@ def energy_gradient(V: ArrayLike) -> Floats:
         If V is not real.
     ValueError
         If V does not have the shape (n, d), is empty or not finite, holds a value
-        outside -1e100 to 1e100, has d above 4096, or if the matrices need more memory
-        than is free.
+        outside -1e100 to 1e100, or has d above 4096, or if the matrices need more
+        memory than is free.
 
     Examples
     --------
@@ -186,8 +190,10 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
     TypeError
         If V or v is not real.
     ValueError
-        If V is one that `energy` rejects, if v is not finite or not of the shape of V,
-        or if a product is not finite, as for degenerate levels.
+        If V does not have the shape (n, d), is empty or not finite, holds a value
+        outside -1e100 to 1e100, or has d above 4096, or if the matrices need more
+        memory than is free. Also raised if v is not finite or does not have the shape
+        of V, or if a product is not finite, as for a degenerate ground state.
 
     Notes
     -----
@@ -195,6 +201,9 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
 
     .. math:: \sum_j \frac{\partial^2 E}{\partial V_i \partial V_j} v_j
               = 2\, \psi_i \sum_{m > 0} m_i \frac{\langle m | v | \psi \rangle}{E - E_m}
+
+    Here :math:`\psi` and E are the ground state of H[V] and its energy, and
+    :math:`|m\rangle` and :math:`E_m` are the excited states and their energies.
 
     Examples
     --------
@@ -213,7 +222,7 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
         amplitudes = np.einsum("nim,ni->nm", excited, v * psi) / gaps
         product = 2 * psi * np.einsum("nim,nm->ni", excited, amplitudes)
     validation.representable(
-        "v", product, "scale it, or take V without degenerate levels"
+        "v", product, "use a smaller v, or a V without degenerate levels"
     )
     return energies[:, 0], psi**2, product
 
@@ -221,8 +230,8 @@ def energy_jet(V: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, Floats]:
 def _hamiltonians(V: ArrayLike) -> Floats:
     """Return the Hamiltonians H[V] of potentials V (n, d), shape (n, d, d).
 
-    Raise a TypeError or a ValueError if V is invalid or the matrices need more memory
-    than is free.
+    Raise a TypeError or a ValueError if V is invalid, or if the matrices need more
+    memory than is free.
     """
     V = validation.real_array("V", V)
     if V.ndim != 2:
@@ -230,11 +239,11 @@ def _hamiltonians(V: ArrayLike) -> Floats:
     largest = np.abs(V).max()
     if largest > MAX_V:
         raise ValueError(
-            f"V: holds {largest:.3g}; must be from -{MAX_V:g} to {MAX_V:g}"
+            f"V: holds a value of magnitude {largest:.3g}; must be at most {MAX_V:g}"
         )
     n, d = V.shape
     if d > MAX_POINTS:
-        raise ValueError(f"V: {d} points; must have at most {MAX_POINTS} points")
+        raise ValueError(f"V: has {d} grid points; must have at most {MAX_POINTS}")
     validation.memory("V", 32 * n * d * d, "take fewer potentials")
     H = np.zeros((n, d, d)) + _kinetic(d)
     H[:, np.arange(d), np.arange(d)] += V

@@ -1,9 +1,14 @@
 """Compute Padé approximants at coupling 1, of a series or of a quotient of two series.
 
-The linear equations for the denominator lose digits as the degrees grow. With the
-rounded terms of a series, high degrees can then no longer be distinguished. The
-numerator and the denominator of a_0 are power series that converge everywhere. With the
-coefficients of both, high degrees can be distinguished, and no accuracy is lost.
+The [m/n] approximant is a quotient of polynomials in the coupling, of degrees m and n,
+whose power series begins with the coefficients of orders 0 to m + n of the given series
+or quotient.
+
+The linear equations for the denominator lose digits as the degrees grow. If they are
+solved with the rounded terms of a series (`of_terms`), the accuracy stops improving at
+some degree. The scattering length a_0 is the quotient of two power series that converge
+everywhere. If the equations are solved with the coefficients of both (`of_quotient`),
+the accuracy improves up to rounding.
 
 References
 ----------
@@ -20,9 +25,10 @@ from paperlib._support.validation import Floats
 def of_terms(terms: Floats, m: int, n: int) -> float:
     """Return the [m/n] approximant of a series, given its terms of orders 1 to m + n.
 
-    The coupling is first scaled so that the terms neither grow nor fall. The equations
-    for the denominator q are then solved by least squares, with the solution of
-    smallest norm. The result is NaN if the quotient is 0/0.
+    The series has no term of order 0. The coupling is first scaled so that the first
+    and the last nonzero term have equal magnitudes. The equations for the coefficients
+    q of the denominator are then solved by least squares, with the solution of smallest
+    norm. The result is NaN if the quotient is 0/0.
     """
     if not terms.any():
         return 0.0
@@ -40,7 +46,9 @@ def of_terms(terms: Floats, m: int, n: int) -> float:
         c = np.concatenate([[0.0], series]) / powers
     q = np.ones(n + 1)
     if n:
-        # Column j - 1 holds c_{k - j} in the rows k = m + 1 .. m + n.
+        # The product of the series c and the denominator has no terms of orders k =
+        # m + 1 .. m + n. Each gives one equation, in which the factor of q_j is
+        # c_{k - j}.
         system = toeplitz(c, np.zeros(n + 1))[m + 1 :, 1:]
         q[1:] = np.linalg.lstsq(system, -c[m + 1 :], rcond=1e-14)[0]
     p = np.convolve(c, q)[: m + 1]
@@ -51,10 +59,11 @@ def of_terms(terms: Floats, m: int, n: int) -> float:
 def of_quotient(w: Floats, q: Floats, m: int, n: int) -> float:
     """Return the [m/n] approximant P/Q of w/q, given the coefficients of w and q.
 
-    The coefficients have orders 0 to m + n. P and Q satisfy P q - Q w = 0 up to order
-    m + n, with Q_0 = 1. The rows and columns of these equations are scaled to similar
-    magnitudes. The equations are then solved by least squares, with the solution of
-    smallest norm.
+    The arrays w and q hold the coefficients of orders 0 to m + n of two power series in
+    the coupling. The polynomials P and Q, of degrees m and n, satisfy P q - Q w = 0 up
+    to order m + n, with Q_0 = 1. The rows and columns of these equations are scaled to
+    similar magnitudes. The equations are then solved by least squares, with the
+    solution of smallest norm.
     """
     if not w.any():
         return 0.0

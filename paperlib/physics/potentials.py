@@ -85,24 +85,32 @@ def _discretized(
 ) -> Floats:
     """Return the averages of function(rho r) over d shells, shape (d,).
 
-    Error messages call the argument `name` and the potential `letter`.
+    Error messages contain the name of the argument, `name`, and the letter of the
+    potential, `letter`.
     """
     if not callable(function):
         raise TypeError(
             f"{name} = {validation.brief(function)}: must be a callable {letter}(r)"
         )
     try:
-        float(function(rho))
+        value = function(rho)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{name}: must return a real number at r = {rho:g} "
-            f"({validation.brief(error)})"
+            f"{name}: raised {validation.brief(error)} at r = {rho:g}; must return a "
+            "real number"
         ) from error
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}: returned {validation.brief(value)} at r = {rho:g}; must return a "
+            "real number"
+        ) from None
     averages, converged = _averages(lambda r: function(rho * r), d)
     if not converged.all():
         raise ValueError(
             f"{name}: the average over shell {np.argmin(converged) + 1} of {d} does "
-            f"not converge; {letter}(r) r^2 must be integrable"
+            f"not converge; the integral of {letter}(r) r^2 must exist"
         )
     return averages
 
@@ -110,9 +118,9 @@ def _discretized(
 def _averages(
     function: Callable[[float], float], d: int
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the averages over d shells, and whether each average converged.
+    """Return the averages of function(r) over d shells, and whether each converged.
 
-    Both arrays have shape (d,).
+    Both arrays have shape (d,). The function receives r in units of the range.
     """
     d = validation.integer("d", d, minimum=1, limit=MAX_SHELLS)
     edges = np.arange(d + 1) / d
@@ -153,7 +161,7 @@ def _shape(
         given = ", ".join(f"{name} = {value}" for name, value in values.items())
         raise ValueError(
             f"{given}: the average over a shell must be finite and converge; "
-            "take less extreme values"
+            "use less extreme values"
         )
     return U
 
@@ -170,7 +178,8 @@ def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
     d : int
         Number of shells, from 1 to 1,000,000.
     radius : float
-        Radius of the well in units of the range, positive.
+        Radius of the well in units of the range, positive. A radius above 1 fills the
+        range.
 
     Returns
     -------
@@ -203,7 +212,7 @@ def square_well(depth: float, d: int, *, radius: float = 1.0) -> Floats:
 def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
     """Return the shell averages of a Gaussian, U(r) = depth exp(-(r/width)^2).
 
-    U is cut off at the range.
+    U(r) vanishes beyond the range, for r > 1.
 
     Parameters
     ----------
@@ -238,7 +247,7 @@ def gaussian(depth: float, d: int, *, width: float = 0.4) -> Floats:
 def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
     """Return the shell averages of an exponential, U(r) = depth exp(-r/width).
 
-    U is cut off at the range.
+    U(r) vanishes beyond the range, for r > 1.
 
     Parameters
     ----------
@@ -273,7 +282,7 @@ def exponential(depth: float, d: int, *, width: float = 0.25) -> Floats:
 def yukawa(depth: float, d: int, *, width: float = 0.5) -> Floats:
     """Return the shell averages of U(r) = depth exp(-r/width) / (r/width).
 
-    U is cut off at the range.
+    U(r) vanishes beyond the range, for r > 1.
 
     Parameters
     ----------
@@ -312,7 +321,7 @@ def woods_saxon(
 ) -> Floats:
     """Return the shell averages of U(r) = depth / (1 + exp((r - radius)/diffuseness)).
 
-    U is cut off at the range.
+    U(r) vanishes beyond the range, for r > 1.
 
     Parameters
     ----------
@@ -355,7 +364,7 @@ def woods_saxon(
 def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
     """Return the shell averages of U(r) = depth / cosh(r/width)^2.
 
-    U is cut off at the range.
+    U(r) vanishes beyond the range, for r > 1.
 
     Parameters
     ----------
@@ -438,7 +447,7 @@ def from_physical(
         factor = -2 * mass * (rho * rho) / HBAR_C**2
         U = factor * _discretized("function_MeV", function_MeV, "V", rho, d)
     return validation.representable(
-        "reduced_mass_MeV, range_fm", U, "take smaller values"
+        "reduced_mass_MeV, range_fm", U, "use smaller values"
     )
 
 
@@ -451,7 +460,9 @@ def sample(
     smallest: float = 0.2,
     seed: int | Sequence[int],
 ) -> Floats:
-    r"""Draw random potentials. The sampling protocol is our own, not the paper's.
+    r"""Draw random potentials for training.
+
+    The sampling protocol is our own, not the paper's.
 
     Parameters
     ----------
@@ -462,10 +473,10 @@ def sample(
     depth : float
         Upper bound of ``|U_i|``, positive.
     kind : {"attractive", "signed", "sparse"}
-        Distribution of the values in the shells (see Notes).
+        Distribution of the values in the shells, see Notes.
     smallest : float
-        Lower bound of the scale s, from 0 to 1. If it is 0, the scales extend down to
-        zero.
+        Lower bound of the random factor s of a potential, from 0 to 1. If it is 0, the
+        potentials extend down to zero.
     seed : int or sequence of int
         Seed of a PCG64 generator. The same seed draws the same potentials on every
         machine.
@@ -480,18 +491,19 @@ def sample(
     TypeError
         If an argument has the wrong type.
     ValueError
-        If an argument is out of range, or if the potentials need more memory than is
-        free.
+        If an argument is out of range, if `kind` is none of the three names, or if the
+        potentials need more memory than is free.
 
     Notes
     -----
     .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad
               s \sim \mathrm{uniform}[\text{smallest}, 1]
 
-    One scale s is drawn per potential and one v_i per shell. The v_i are uniform on [0,
-    1] for attractive potentials and on [-1, 1] for signed ones. Sparse potentials are
-    attractive, and each of their shells is empty with a certain probability. This
-    probability is drawn from uniform[0, 1], once per potential.
+    One factor s is drawn for each potential, and one factor :math:`v_i` for each shell.
+    The :math:`v_i` are uniform on [0, 1] for attractive potentials and on [-1, 1] for
+    signed ones. Sparse potentials are attractive, and U_i = 0 in each of their shells
+    with a certain probability. This probability is drawn from uniform[0, 1], once for
+    each potential.
 
     Examples
     --------

@@ -34,12 +34,12 @@ _BLOCK = 1 << 17
 def _sweep(
     derivatives: int, U: ArrayLike, v: ArrayLike | None = None
 ) -> tuple[Floats, Floats, Floats]:
-    """Return a_0, its gradient and its Hessian-vector products along v.
+    """Return a_0, its gradient, and the product of its Hessian with v.
 
-    The order of the highest derivative to compute is `derivatives`, from 0 to 2. For U
+    The highest order of the derivatives to compute is `derivatives`, from 0 to 2. For U
     of shape (..., d), a_0 has shape (...), and each computed derivative has the shape
-    of U. A derivative that is not computed has no rows. The compiled sweep is tried
-    first, and NumPy is used if it does not apply.
+    of U. A derivative that is not computed has shape (0, d). The function first tries
+    compiled code, `shells.swept`. If that returns False, NumPy computes the results.
     """
     U = validation.shaped("U", U)
     d = U.shape[-1]
@@ -69,7 +69,11 @@ def _sweep_in_numpy(
     product: Floats,
     a0: Floats,
 ) -> None:
-    """Fill a_0, gradients and products. The arguments are those of `shells.swept`."""
+    """Fill a_0, its gradients, and the products of its Hessians with v, by NumPy.
+
+    U has shape (n, d) and a0 has shape (n,). The other arrays have the shape of U, or
+    no rows if `derivatives`, the highest order to compute, does not need them.
+    """
     d = U.shape[-1]
     for rows, x in shells.blocks(U, _BLOCK // d):
         solution = shells.edges(x, order=5 if derivatives > 1 else 3)
@@ -103,17 +107,16 @@ def scattering_length(U: ArrayLike) -> Floats:
     TypeError
         If U is not real.
     ValueError
-        If U is empty or not finite.
+        If U is a scalar, empty or not finite.
 
     Notes
     -----
     Away from resonances and from the zeros of a_0, the relative error is a few units of
-    rounding at any depth. At a relative distance t of U from a resonance, the relative
-    error is larger by a factor of 1/t.
+    rounding at any depth. If U has the relative distance t from a resonance, the
+    relative error is larger by a factor of 1/t.
 
-    If numba is installed, large batches of shallow potentials run in compiled code, at
-    about a third of the memory bandwidth. For all other batches, the time is determined
-    by NumPy's passes over blocks in cache.
+    If numba is installed, batches of at least 500,000 shells run in compiled code,
+    provided that ``|U|`` is at most d^2/16 and 100,000. All other batches run in NumPy.
 
     Examples
     --------
@@ -145,7 +148,7 @@ def scattering_length_gradient(U: ArrayLike) -> Floats:
     TypeError
         If U is not real.
     ValueError
-        If U is empty or not finite.
+        If U is a scalar, empty or not finite.
 
     Notes
     -----
@@ -161,10 +164,12 @@ def scattering_length_gradient(U: ArrayLike) -> Floats:
 
 
 def _squares(solution: shells.Edges) -> tuple[Floats, Floats]:
-    """Return u at the left edges, and the integrals of u^2 over the shells.
+    """Return u at the left edges of the shells, and the integrals of u^2 over them.
 
-    Both have shape (d, n). The integrals are in units of h^3 and have the scale of the
-    solution at r = 1. Each u has the scale of its edge.
+    Both have shape (d, n), for n potentials of d shells. `solution` stores u at each
+    edge divided by a power of two, and u is returned with this factor of its edge. The
+    integrals are in units of h^3, for shells of thickness h, and refer to the factor at
+    r = 1.
     """
     q = solution.q[:-1]
     u = np.arange(len(q))[:, None] * q - solution.w[:-1]
@@ -191,7 +196,7 @@ def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
     TypeError
         If U or v is not real.
     ValueError
-        If U or v is empty or not finite, or if their shapes differ.
+        If U or v is a scalar, empty or not finite, or if their shapes differ.
 
     See Also
     --------
@@ -203,8 +208,9 @@ def scattering_length_hvp(U: ArrayLike, v: ArrayLike) -> Floats:
               = -2 \int_{\text{shell } i} \hat u\, \delta\hat u\, dr, \qquad
               \hat u = u/u'(1),
 
-    where :math:`\delta\hat u` is the change of :math:`\hat u` as U changes along v. The
-    code is the tangent of the sweep that computes the gradient, written out by hand.
+    where u is the zero-energy solution, and :math:`\delta\hat u` is the directional
+    derivative of :math:`\hat u` along v. The code computes the gradient and the
+    directional derivative of each step of the gradient together.
 
     Examples
     --------
@@ -242,7 +248,7 @@ def scattering_length_jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, F
     TypeError
         If U or v is not real.
     ValueError
-        If U or v is empty or not finite, or if their shapes differ.
+        If U or v is a scalar, empty or not finite, or if their shapes differ.
 
     Examples
     --------
@@ -256,10 +262,11 @@ def scattering_length_jet(U: ArrayLike, v: ArrayLike) -> tuple[Floats, Floats, F
 def _hessian_vectors(
     solution: shells.Edges, u: Floats, squares: Floats, x: Floats, dx: Floats
 ) -> Floats:
-    """Return the Hessian-vector products in units of h^3, shape (d, n).
+    """Return the Hessian-vector products of a_0 in units of h^3, shape (d, n).
 
-    The arguments u and `squares` are the results of `_squares` for `solution`. The
-    arguments x = U h^2 and its change dx along v have shape (d, n).
+    All arrays have shape (d, n), for n potentials of d shells of thickness h: u and
+    `squares` are the results of `_squares` for `solution`, x is U h^2, and dx is v h^2,
+    where v is the vector that multiplies the Hessian.
     """
     c = np.stack(solution.c, axis=1)  # c[i] holds the functions of shell i
     dw, dq = np.zeros_like(x[0]), np.zeros_like(x[0])
@@ -281,6 +288,9 @@ def _hessian_vectors(
 def effective_range(U: ArrayLike) -> Floats:
     r"""Return the effective range r_e of k cot(delta) = -1/a_0 + r_e k^2/2 + ..
 
+    Here delta is the S-wave phase shift at the wave number k, in units of the inverse
+    range.
+
     Parameters
     ----------
     U : array_like of float, shape (..., d)
@@ -297,16 +307,17 @@ def effective_range(U: ArrayLike) -> Floats:
     TypeError
         If U is not real.
     ValueError
-        If U is empty or not finite.
+        If U is a scalar, empty or not finite.
 
     Notes
     -----
     .. math:: r_e = 2 \int_0^1 \left[(1 - r/a_0)^2 - u(r)^2\right] dr, \qquad
               u(1) = 1 - 1/a_0
 
-    The integral is computed from the difference between u(r) and the straight line r
-    u'(1), which is small for weak potentials. For such potentials r_e is of order 1/U,
-    and it keeps its digits.
+    Here u is the zero-energy solution, scaled to the given u(1). The integral is
+    computed from the difference between u(r) and the straight line r u'(1), which is
+    small for weak potentials. For such potentials r_e is of order 1/U and is computed
+    without loss of digits.
 
     Examples
     --------
@@ -328,7 +339,7 @@ def _effective_ranges(x: Floats) -> Floats:
     w, q = np.ldexp(solution.w, to_end), np.ldexp(solution.q, to_end)
     loss = np.ldexp(solution.loss, to_end[:-1])
     slope, w_end = q[-1], w[-1]
-    # q - slope, summed from small terms without cancellation
+    # q at each left edge minus q at r = 1, summed from small terms without cancellation
     excess = np.cumsum(loss[::-1], axis=0)[::-1]
     w, q, i = w[:-1], q[:-1], np.arange(d)[:, None]
     u = i * q - w
@@ -344,7 +355,7 @@ def _effective_ranges(x: Floats) -> Floats:
         + u * q * c3 * (1 + c1)
         + q * q * (c5 + c4 + c2 * c3) / 2
     )
-    # int (u^2 - r^2 slope^2) dr / h^3
+    # The integral of u^2 - r^2 u'(1)^2 over [0, 1], in units of h^3
     moment = (linear - x * curved).sum(axis=0)
     # w_end**2 could underflow
     r_e = 2 * ((w_end - d * slope) - moment / w_end / d) / w_end
@@ -409,7 +420,7 @@ def _count_states(x: Floats) -> Floats:
     if inside.max() > 2**53:
         raise ValueError(
             "U: has more than 2^53 bound states, which float64 cannot count exactly; "
-            "take a shallower potential"
+            "use a shallower potential"
         )
     return inside + (right[-1] * q[-1] < 0)
 
@@ -450,7 +461,8 @@ def wave_function(U: ArrayLike, points_per_shell: int = 8) -> tuple[Floats, Floa
     if U.ndim != 1:
         raise ValueError(f"U: shape {U.shape}; must be one potential, shape (d,)")
     m = validation.integer("points_per_shell", points_per_shell, minimum=1)
-    validation.memory("points_per_shell", 120 * len(U) * m, "take fewer")
+    name = f"points_per_shell = {m}"
+    validation.memory(name, 120 * len(U) * m, "use fewer points")
     # Dividing every shell into m does not change the potential, and the new edges are
     # the points.
     x = np.repeat(U, m)[:, None] / (len(U) * m) ** 2

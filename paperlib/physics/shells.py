@@ -38,11 +38,18 @@ _MAX_EXPONENT = 300.0
 
 
 def across(i: Any, w: Any, q: Any, xc: Any) -> tuple:
-    """Propagate (w, q) across shell i = 0, 1, ..
+    """Propagate w = r u' - u and q = h u' across shell i, which begins at r = i h.
 
-    The arguments w and q are the values at the left edge. The tuple xc holds x c_1,
-    x c_2 and x c_3, for x = U h^2 of the shell. Return u at the left edge, w and q at
-    the right edge, and the decrease of q in the shell.
+    The arguments w and q are the values at the left edge. The tuple xc holds x c_k(x)
+    for k = 1, 2, 3, where c_k are the Stumpff functions and x = U h^2. Return u at the
+    left edge, w and q at the right edge, and the decrease of q across the shell.
+
+    Examples
+    --------
+    For U = 0, w and q are constant:
+
+    >>> across(2, 0.5, 1.0, (0.0, 0.0, 0.0))
+    (1.5, 0.5, 1.0, 0.0)
     """
     xc1, xc2, xc3 = xc
     u = i * q - w
@@ -53,13 +60,15 @@ def across(i: Any, w: Any, q: Any, xc: Any) -> tuple:
 def tangent_across(
     i: Any, u: Any, q: Any, dw: Any, dq: Any, dx: Any, c: Any, c1_slope: Any, xc: Any
 ) -> tuple:
-    """Return the changes of u, w and q in `across`.
+    """Return the differentials du, dw and dq of the results u, w and q of `across`.
 
-    They belong to a change of x by dx, and to changes of w and q at the left edge by dw
-    and dq. The arguments u and q are the values at the left edge, c holds the Stumpff
-    functions of x, c1_slope is the derivative of c_1, and xc is the argument of
-    `across`. The returned du belongs to the left edge, and the returned dw and dq
-    belong to the right edge.
+    This is a Jacobian-vector product for shell i, without the component for the
+    decrease of q. The arguments u = i q - w and q = h u' are the values at the left
+    edge, dw and dq are the differentials of w and q at the left edge, and dx is the
+    differential of x = U h^2. The sequence c holds the Stumpff functions c_0, c_1, ..
+    of x, `c1_slope` is the derivative of c_1 with respect to x, and the tuple xc holds
+    x c_k for k = 1, 2, 3. The returned du is at the left edge. The returned dw and dq
+    are at the right edge.
     """
     c0, c1 = c[:2]
     xc1, xc2, xc3 = xc
@@ -70,11 +79,18 @@ def tangent_across(
 
 
 def square(u: Any, q: Any, c: Any) -> Any:
-    """Return the integral of u^2 over a shell, in units of h.
+    """Return the integral of u^2 over a shell, in units of its thickness h.
 
-    The arguments u and q are the values at the left edge, and c holds the Stumpff
-    functions of x. The integral contains c_k(4x), which the doubling formulas express
-    by c_k(x).
+    The arguments u and q = h u' are the values at the left edge, and c holds the
+    Stumpff functions c_0 .. c_3 of x = U h^2. The integral contains c_k(4x), which the
+    doubling formulas express by c_k(x).
+
+    Examples
+    --------
+    For U = 0, u grows from 1 to 2 across the shell if u = q = 1:
+
+    >>> square(1.0, 1.0, (1.0, 1.0, 1 / 2, 1 / 6))  # 7/3
+    2.3333333333333335
     """
     c0, c1, c2, c3 = c[:4]
     return u * u * (1 + c0 * c1) / 2 + u * q * c1 * c1 + q * q * (c3 + c1 * c2) / 2
@@ -83,10 +99,12 @@ def square(u: Any, q: Any, c: Any) -> Any:
 def tangent_of_square(
     u: Any, q: Any, du: Any, dq: Any, dx: Any, c: Any, slopes: Any
 ) -> Any:
-    """Return the change of `square` for changes of x by dx, of u by du and of q by dq.
+    """Return the differential of `square`, the integral of u^2 over a shell.
 
-    The derivatives of c_1, c_2 and c_3 are in `slopes`, as returned by
-    `stumpff_slopes`.
+    The arguments u and q = h u' are the values at the left edge, du and dq are their
+    differentials, and dx is the differential of x = U h^2. The sequence c holds the
+    Stumpff functions c_0 .. c_3 of x, and `slopes` the derivatives of c_1, c_2 and c_3
+    with respect to x.
     """
     c0, c1, c2, c3 = c[:4]
     c1_slope, c2_slope, c3_slope = slopes
@@ -98,7 +116,11 @@ def tangent_of_square(
 
 
 def stumpff_slopes(c: Any) -> tuple:
-    """Return the derivatives c_k' = (k c_{k+2} - c_{k+1}) / 2 for k = 1, 2, 3."""
+    """Return the derivatives of c_1, c_2 and c_3 with respect to x.
+
+    The derivative of c_k is (k c_{k+2} - c_{k+1}) / 2. The sequence c holds the Stumpff
+    functions c_0 .. c_5 of x.
+    """
     c2, c3, c4, c5 = c[2:]
     return (c3 - c2) / 2, (2 * c4 - c3) / 2, (3 * c5 - c4) / 2
 
@@ -106,11 +128,10 @@ def stumpff_slopes(c: Any) -> tuple:
 def stumpff(x: Floats, order: int) -> list[Floats]:
     """Return Stumpff's functions c_0 .. c_order of x, each of the shape of x.
 
-    The order is at least 1.
-
-    For x < -90,000 all functions are multiplied by one common factor that keeps them
-    finite. The differential equation is homogeneous, so the factor does not affect
-    results that are independent of the scale of u.
+    The order is at least 1. For x < -90,000 all functions are multiplied by one common
+    factor, cosh(300)/cosh(sqrt(-x)), that keeps them finite. The differential equation
+    of u is homogeneous, so the factor does not affect results that are independent of
+    the scale of u.
 
     Examples
     --------
@@ -146,10 +167,10 @@ def stumpff(x: Floats, order: int) -> list[Floats]:
 
 
 def blocks(U: Floats, potentials: int) -> Iterator[tuple[slice, Floats]]:
-    """Yield (rows, x) over potentials U (..., d), taken `potentials` at a time.
+    """Yield blocks (rows, x) of at most `potentials` potentials of U, shape (..., d).
 
-    The slice `rows` selects potentials in C order. The array x = U h^2 has shape (d,
-    n), one column per potential.
+    The slice `rows` selects n potentials of ``U.reshape(-1, d)``. The array x = U h^2,
+    for shells of thickness h = 1/d, has shape (d, n), one column for each potential.
 
     Examples
     --------
@@ -164,10 +185,11 @@ def blocks(U: Floats, potentials: int) -> Iterator[tuple[slice, Floats]]:
 def evaluate(
     function: Callable, U: Floats, potentials: int, *columns: int, dtype: Any = float
 ) -> np.ndarray:
-    """Return function(x) of potentials U (..., d), taken `potentials` at a time.
+    """Apply a function to blocks of at most `potentials` potentials, and join results.
 
-    The array x is that of `blocks`. For n potentials, `function` returns the shape (n,
-    *columns), and the result has the shape (..., *columns).
+    U has shape (..., d). The function receives x = U h^2 of n potentials, shape (d, n),
+    where h = 1/d is the thickness of a shell. It returns an array of shape (n,
+    *columns). The result has the shape (..., *columns) and the given dtype.
 
     Examples
     --------
@@ -182,14 +204,14 @@ def evaluate(
 
 
 class Edges(NamedTuple):
-    """Hold the regular solution at all edges, up to the factor 2^exponent.
+    """Hold the zero-energy solution u at all edges of d shells of thickness h.
 
-    The edges are the left edges of the d shells, and r = 1.
-
-    The arrays w, q and `exponent` have shape (d + 1, n), with one row per edge and one
-    column per potential. The array `loss` of shape (d, n) holds q[i] - q[i+1] of shell
-    i before rescaling. The list c holds the Stumpff functions of the shells, each of
-    shape (d, n).
+    The edges are the left edges of the shells, and r = 1. The arrays w, q and
+    `exponent` have shape (d + 1, n), with one row for each edge and one column for each
+    potential: r u' - u = w 2^exponent and h u' = q 2^exponent. The array `loss` of
+    shape (d, n) holds the decrease of q across each shell, before w and q at the right
+    edge are divided by a power of two. The list c holds the Stumpff functions of x =
+    U h^2, each of shape (d, n).
     """
 
     w: Floats
@@ -199,15 +221,19 @@ class Edges(NamedTuple):
     c: list[Floats]
 
     def to_end(self) -> np.ndarray:
-        """Return the exponent of the factor that gives each edge the scale at r = 1."""
+        """Return the exponents e, shape (d + 1, n), for a common factor at all edges.
+
+        The arrays w 2^e and q 2^e have the factor of the last edge, r = 1.
+        """
         return self.exponent - self.exponent[-1]
 
 
 def edges(x: Floats, order: int = 3) -> Edges:
-    """Propagate (w, q) = (0, h) from r = 0 to r = 1, and return all edges.
+    """Propagate the zero-energy solution with u(0) = 0, u'(0) = 1 from r = 0 to r = 1.
 
-    The argument x = U h^2 has shape (d, n). Stumpff's functions are computed up to
-    `order`, at least 3.
+    The argument x = U h^2 has shape (d, n), for n potentials of d shells of thickness
+    h. Return the solution at all edges, and Stumpff's functions c_0 .. c_order of x.
+    The order is at least 3.
 
     Examples
     --------
@@ -235,11 +261,11 @@ def edges(x: Floats, order: int = 3) -> Edges:
     return Edges(w, q, exponent, loss, c)
 
 
-# The sweep compiled by numba holds potentials side by side in the vector registers. It
-# processes _LANES potentials at a time, so that their shells stay in cache. On one core
-# the loop for a_0 runs at the rate of the vector units. The loops for derivatives are
-# limited by the memory that they read and write. Compiling takes about one or two
-# seconds, once per process and loop.
+# The code below computes the same results with numba, several potentials at a time in
+# the vector registers. It processes _LANES potentials together, so that their shells
+# stay in cache. On one core the loop for a_0 is limited by the speed of the vector
+# units, and the loops for derivatives by the memory that they read and write. Compiling
+# takes about one or two seconds, once for each process and each highest derivative.
 MAX_X = 1 / 16
 """Largest ``|U| h^2`` for which `_shallow_stumpff` is exact to rounding."""
 
@@ -248,26 +274,26 @@ _WORTH_COMPILING = 500_000  # smallest number of shells in the batch
 
 
 def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
-    """Fill a_0, gradients and Hessian-vector products by the compiled sweep, if valid.
+    """Fill a_0, its gradient and Hessian-vector products by compiled code, if possible.
 
     Parameters
     ----------
     derivatives : int
         Highest order of the derivatives to compute, from 0 to 2.
     U : ndarray of float64, shape (n, d)
-        Potentials. U and `arrays` are C-contiguous.
+        The potentials. U and `arrays` are C-contiguous.
     arrays : ndarrays of float64
-        The directions v (n, d), then the results: gradients (n, d), products (n, d) and
-        a_0 (n,). Derivatives that are not computed have no rows, and v has no rows
-        unless the products are computed.
+        The vectors v (n, d) that multiply the Hessians of a_0, then the results:
+        gradients (n, d), products (n, d) and a_0 (n,). An array of derivatives that are
+        not computed has no rows, and v has no rows unless the products are computed.
 
     Returns
     -------
     bool
-        True if the results are valid. False if numba is not installed, if the batch is
-        small, or if a potential is too deep or not finite. The loop itself records the
-        largest ``|U| h^2`` and propagates a NaN to the result, because a check
-        beforehand would take as long as the loop.
+        True if the results are valid. False if numba is not installed, if U has fewer
+        than 500,000 entries, if ``|U|`` exceeds d^2/16 or 100,000, or if U has a NaN.
+        The loop itself records the largest ``|U|`` and propagates a NaN to the results,
+        because a check beforehand would take as long as the loop.
     """
     compile_sweep = partial(_compile_sweep, derivatives)
     sweep = jit.loop(("sweep", derivatives), compile_sweep, U.size, _WORTH_COMPILING)
@@ -287,7 +313,10 @@ def swept(derivatives: int, U: Floats, *arrays: Floats) -> bool:
 
 
 def _compile_sweep(derivatives: int, numba: Any) -> Callable:
-    """Compile `_sweep` by the module numba, for derivatives up to `derivatives`."""
+    """Compile the loop of `_sweep` with the module numba.
+
+    The loop computes a_0 and its derivatives up to the order `derivatives`.
+    """
     sweep = _sweep(derivatives, numba.njit(inline="always"))
     # A writable array also matches this type
     given = numba.types.Array(numba.float64, 2, "C", readonly=True)
@@ -303,8 +332,8 @@ def _compile_sweep(derivatives: int, numba: Any) -> Callable:
 def _shallow_stumpff(x: Any) -> tuple:
     """Return c_0 .. c_5 of one number x with ``|x| <= MAX_X``.
 
-    Five terms of the series sum_m (-x)^m / (2m + k)! give c_4 and c_5. The others
-    follow from c_k = 1/k! - x c_{k+2}.
+    The first terms of the series sum_m (-x)^m / (2m + k)!, m = 0 .. 4, give c_k for k =
+    4 and 5. The other functions follow from c_k = 1/k! - x c_{k+2}.
     """
     c4 = 1 / 40320 - x * (1 / 3628800 - x * (1 / 479001600))
     c4 = 1 / 24 - x * (1 / 720 - x * c4)
@@ -315,9 +344,10 @@ def _shallow_stumpff(x: Any) -> tuple:
 
 
 def _sweep(derivatives: int, inline: Callable) -> Callable:
-    """Return the sweep, to be compiled, for derivatives of orders 0 to `derivatives`.
+    """Return the loop that `_compile_sweep` compiles.
 
-    The formulas of one shell are compiled by `inline`.
+    The loop computes a_0 and its derivatives up to the order `derivatives`. The
+    decorator `inline` compiles the formulas of one shell, such as `across`, into it.
     """
     stumpff, step, squared = map(inline, (_shallow_stumpff, across, square))
     slopes_of, change_step, change_of_square = map(
@@ -327,10 +357,12 @@ def _sweep(derivatives: int, inline: Callable) -> Callable:
     def sweep(
         U: Floats, v: Floats, gradient: Floats, product: Floats, a0: Floats, top: Floats
     ) -> None:
-        """Fill the results for U (n, d) and v, and ``max(|U| h^2)`` in top[0].
+        """Fill the results for U (n, d), and the largest ``|U| h^2`` in top[0].
 
-        A block of _LANES potentials is transposed first, so that the inner loop runs
-        over potentials. The loop is then vectorised.
+        The results are the arrays `gradient` (n, d), `product` (n, d), the products of
+        the Hessians with v (n, d), and `a0` (n,). A block of _LANES potentials is
+        transposed first, so that the inner loop runs over potentials. The compiler
+        vectorises this loop.
         """
         n, d = U.shape
         scale = 1.0 / d**2

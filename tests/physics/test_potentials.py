@@ -140,11 +140,11 @@ def test_samples_are_the_same_everywhere():
         (lambda: potentials.discretize(3.0, 4), "function = 3.0: must be a callable"),
         (
             lambda: potentials.discretize(lambda r: "deep", 4),
-            "function: must return a real number at r = 1 (",
+            "function: returned 'deep' at r = 1; must return a real number",
         ),
         (
             lambda: potentials.discretize(lambda r: None, 4),
-            "function: must return a real number at r = 1 (",
+            "function: returned None at r = 1; must return a real number",
         ),
         (
             lambda: potentials.yukawa(1e308, 4, width=1.0),
@@ -180,3 +180,11 @@ def test_bad_input(call, message):
     with pytest.raises(refusal(message), match="^[^\n]*$") as error:
         call()
     assert message in str(error.value)
+
+
+def test_a_failing_potential_is_named_with_its_error():
+    with pytest.raises(
+        TypeError,
+        match=r"^function: raised TypeError\(.*\) at r = 1; must return a real",
+    ):
+        potentials.discretize(lambda r: r + "a", 4)
