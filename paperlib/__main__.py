@@ -1,4 +1,4 @@
-"""The command line of the companion: python -m paperlib COMMAND."""
+"""Reproduce the paper's figures and numbers, and train networks."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ TRAINING = ("reproduce", "seed-variation", "train", "sweep")
 
 
 def _parser() -> ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the parser of the command line, python -m paperlib COMMAND."""
     parser = ArgumentParser(prog="python -m paperlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     options = _checkout_options() | _training_options()
@@ -35,13 +35,18 @@ def _parser() -> ArgumentParser:
             allow_abbrev=False,
         )
         command.set_defaults(run=run)
+        if run is _deterministic:  # argparse would show only "..."
+            command.usage = "%(prog)s [-h] [COMMAND ...]"
         for name in names.split():
             command.add_argument(name, **options[name])
     return parser
 
 
 def _checkout_options() -> dict[str, dict[str, Any]]:
-    """Return the arguments of `add_argument` for the options of checkouts and runs."""
+    """Return the keyword arguments of `add_argument` for each option, by its name.
+
+    These are the options for checkouts and for runs of notebooks.
+    """
     profiles = reproduction.PROFILES
     texts = [f"{name}: {text}" for name, text in profiles.items()]
     return {
@@ -52,7 +57,8 @@ def _checkout_options() -> dict[str, dict[str, Any]]:
         },
         "--only": {
             "metavar": "NN",
-            "help": "the beginning of the names of the notebooks, such as 02",
+            "help": "the beginning of the names of the notebooks, such as 02 "
+            "(default: all notebooks)",
         },
         "--profile": {
             "choices": tuple(profiles),
@@ -61,44 +67,52 @@ def _checkout_options() -> dict[str, dict[str, Any]]:
         },
         "--build": {
             "type": Path,
-            "help": "the folder of all results; an interrupted run in it is continued "
+            "help": "the folder for all results; an interrupted run in it is continued "
             "(default: ROOT/build)",
         },
         "--results": {
             "type": Path,
-            "help": "the results of a run (default: ROOT/build/results)",
+            "help": "the results of a run, such as build/standard after reproduce "
+            "(default: ROOT/build/results, where notebooks that are run by hand "
+            "write)",
         },
         "--trainings": {
             "type": int,
             "default": reproduction.seed_variation.TRAININGS,
-            "help": "the number of trainings (default: %(default)s)",
+            "help": "the number of trainings, at least 2 (default: %(default)s)",
         },
     }
 
 
 def _training_options() -> dict[str, dict[str, Any]]:
-    """Return the arguments of `add_argument` for all other options and arguments."""
+    """Return the keyword arguments of `add_argument` for each option, by its name.
+
+    These are the options and arguments of the commands train, sweep and deterministic.
+    """
     return {
         "config": {
             "type": Path,
             "help": "a JSON file with fields of TrainingConfig, such as "
-            '{"d": 16, "sampling": "signed"}',
+            '{"d": 16, "sampling": "signed"}; other fields have their defaults',
         },
         "--orders": {
             "type": int,
             "default": 1,
-            "help": "the number of orders, one ensemble each (default: %(default)s)",
+            "help": "the number of orders to learn, each with an ensemble of networks "
+            "(default: %(default)s)",
         },
         "--output": {
             "type": Path,
             "default": "trained",
-            "help": "the folder of all results; an interrupted run in it is continued "
+            "help": "the folder for all results; an interrupted run in it is continued "
             "(default: %(default)s)",
         },
         "grid": {
             "type": Path,
             "help": 'a JSON file such as {"fixed": {"d": 16}, '
-            '"grid": {"hidden": [[32], [64]], "seeds": [[0], [1]]}}',
+            '"grid": {"hidden": [[32], [64]], "seeds": [[0], [1]]}}: every combination '
+            "of the lists in grid is trained, here 2 times 2, with the values in "
+            "fixed; names are fields of TrainingConfig, protocol or orders",
         },
         "--table": {
             "type": Path,
@@ -113,7 +127,7 @@ def _training_options() -> dict[str, dict[str, Any]]:
         "command_line": {
             "nargs": REMAINDER,
             "metavar": "COMMAND ...",
-            "help": "the command to run",
+            "help": "the command to run, with its arguments",
         },
     }
 
@@ -124,7 +138,7 @@ def _log(line: str) -> None:
 
 
 def _names(options: Namespace) -> list[str] | None:
-    """Return the names of the notebooks that --only selects, or None for all."""
+    """Return the names of the notebooks that --only selects, or None without --only."""
     if options.only is None:
         return None
     paths = reproduction.notebooks(options.root / "notebooks", options.only)
@@ -132,7 +146,7 @@ def _names(options: Namespace) -> list[str] | None:
 
 
 def _results(options: Namespace) -> Path:
-    """Return the results folder of the options."""
+    """Return the folder of --results, by default ROOT/build/results."""
     return options.results or options.root / "build" / "results"
 
 
@@ -150,9 +164,11 @@ def _list(options: Namespace) -> int:
 
 
 def _reproduce(options: Namespace) -> int:
-    """Run the notebooks, compare their results, and write build/report.html.
+    """Run the notebooks, compare their results, and write BUILD/report.html.
 
-    The results are compared with the stored figures, numbers and claims.
+    The results are written to BUILD/PROFILE, such as build/standard, and compared with
+    the stored figures, numbers and claims. With --only in the profile standard, no
+    ensemble is trained again.
     """
     started = time.monotonic()
     build = options.build or options.root / "build"
@@ -171,16 +187,19 @@ def _reproduce(options: Namespace) -> int:
 
 
 def _check(options: Namespace) -> int:
-    """Compare the results of a run with the stored figures and numbers."""
+    """Compare the results of a run with the stored figures, numbers and claims.
+
+    The stored results are in ROOT/figures.
+    """
     stored = options.root / "figures"
     return _summary(reproduction.compare(_results(options), stored, _names(options)))
 
 
 def _store(options: Namespace) -> int:
-    """Store the results of a run in ROOT/figures.
+    """Store the figures and numbers of a run in ROOT/figures.
 
-    Newly trained networks replace the pretrained networks. Look at the new figures
-    before you store them.
+    The verdicts on claims are stored too. Without --only, newly trained networks of the
+    run replace the pretrained networks. Look at the new figures before you store them.
     """
     results, stored = _results(options), options.root / "figures"
     for name in reproduction.store(results, stored, _names(options)):
@@ -197,9 +216,10 @@ def _store(options: Namespace) -> int:
 
 
 def _seed_variation(options: Namespace) -> int:
-    """Train all networks again with other seeds (an hour and a half).
+    """Train all networks again with other seeds, and store the variation of numbers.
 
-    Write the seed-to-seed variation of every number to figures/seed_variation.json.
+    This takes about 90 minutes. For every number that depends on a training, the
+    values over all trainings are written to ROOT/figures/seed_variation.json.
     """
     build = options.build or options.root / "build"
     variation = reproduction.measure_seed_variation(
@@ -214,7 +234,12 @@ def _seed_variation(options: Namespace) -> int:
 
 
 def _train(options: Namespace) -> int:
-    """Train networks on a_0, order by order, and compare them with the Born series."""
+    """Train networks on a_0, order by order, and compare them with the Born series.
+
+    a_0 is the scattering length. For each order N, the ensemble of networks is written
+    to OUTPUT/order_N.npz, and the relative error of the learned Born tensor of order N
+    is printed.
+    """
     from paperlib.learning import perturbation, targets
     from paperlib.learning.config import TrainingConfig
     from paperlib.physics import born
@@ -234,7 +259,8 @@ def _train(options: Namespace) -> int:
 def _sweep(options: Namespace) -> int:
     """Train a grid of networks on a_0 with dask, and write a parquet table.
 
-    A second run continues where the first run stopped.
+    a_0 is the scattering length. The table has one row for each training of the grid. A
+    second run with the same table continues where the first run stopped.
     """
     from paperlib.learning import sweep
 
@@ -246,8 +272,8 @@ def _sweep(options: Namespace) -> int:
 def _deterministic(options: Namespace) -> int:
     """Run a command in deterministic mode.
 
-    Deterministic mode gives the same training bits on every machine that supports it.
-    Without a command, list the environment variables that it sets.
+    In deterministic mode, trainings give the same bits on every machine that supports
+    the mode. Without COMMAND, the environment variables of the mode are printed.
     """
     if options.command_line:
         determinism.become(options.command_line)
@@ -257,9 +283,9 @@ def _deterministic(options: Namespace) -> int:
 
 
 def _summary(verdicts: list[Verdict]) -> int:
-    """Print failed comparisons and the counts.
+    """Print the failed comparisons, and the numbers of passed and failed comparisons.
 
-    Return 0, or 1 if a comparison failed or nothing was compared.
+    Return the exit status: 0, or 1 if a comparison failed or nothing was compared.
     """
     failed = [verdict for verdict in verdicts if not verdict.passed]
     for verdict in failed:
@@ -292,9 +318,10 @@ _COMMANDS = [
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    The status is 0 on success, 1 if a comparison fails or the command raises a
-    RuntimeError, and 2 if it raises a ValueError, an OSError or a ModuleNotFoundError,
-    for instance after an invalid call.
+    The status is 0 on success. It is 1 if a comparison fails, if nothing is compared,
+    or if the command raises a RuntimeError, such as the error of a notebook. It is 2 if
+    the command raises a ValueError, an OSError or a ModuleNotFoundError, for instance
+    after an invalid option. Errors are printed to stderr.
 
     Parameters
     ----------
@@ -309,7 +336,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises
     ------
     SystemExit
-        If the arguments cannot be parsed, or if they request the help text.
+        If the arguments cannot be parsed (status 2), or if they request the help text
+        (status 0).
 
     Examples
     --------
@@ -331,7 +359,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def start() -> None:
     """Run the command of this process' arguments, and exit with its status.
 
-    Commands that train networks are restarted in deterministic mode first.
+    If the command trains networks, or runs notebooks that do, the process is first
+    restarted in deterministic mode.
 
     Raises
     ------

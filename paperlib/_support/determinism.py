@@ -2,10 +2,10 @@
 
 In deterministic mode, trainings give the same bits on every x86-64 processor with AVX2.
 The last bits of a result depend on the order of summation, and on functions that are
-specific to a processor. When they are loaded, libraries choose both according to the
+specific to a processor. Libraries choose both when they are loaded, according to the
 processor. The environment variables of `_TABLE` fix these choices. They must be set
 before a process starts: `environment` returns them for a new process, and importing the
-library sets nothing. `departures` reports whether the current process runs in
+package sets nothing. `departures` returns why the current process is not in
 deterministic mode. The mode was tested with TensorFlow 2.21, on the development machine
 and on emulated processors (`make test-matrix`). It does not slow trainings down.
 """
@@ -103,7 +103,10 @@ WHY = {name: why for name, _, why in _TABLE}
 
 
 def impossible() -> str:
-    """Return why this machine does not support the mode, or an empty string."""
+    """Return why this machine does not support the mode, or an empty string.
+
+    The mode needs an x86-64 processor with AVX2, and TensorFlow 2.21 or no TensorFlow.
+    """
     available = {*_SIMD.get("baseline", ()), *_SIMD.get("found", ())}
     # From version 2.4, NumPy names the set of AVX2, FMA3 and others X86_V3
     able = "X86_V3" in available or {"AVX2", "FMA3"} <= available
@@ -127,9 +130,10 @@ def environment(
 ) -> dict[str, str]:
     """Return a copy of the environment `given` with the variables of the mode.
 
-    The variables replace other values, because bit-identical results require them. On a
-    machine that does not support deterministic mode, the copy is unchanged. `log`
-    receives one line for each replaced value, or one line with the reason.
+    The variables replace other values, because bit-identical results require them. If
+    the machine does not support deterministic mode, the copy is unchanged. `log`
+    receives one line for each replaced value, or one line that says why the mode is not
+    supported.
     """
     if why := impossible():
         log(
@@ -148,7 +152,11 @@ def environment(
 
 @cache
 def departures() -> str:
-    """Return why this process is not in deterministic mode, or an empty string."""
+    """Return why this process is not in deterministic mode, or an empty string.
+
+    The process is in the mode if the machine supports it and the environment has all
+    variables of the mode with their values.
+    """
     if why := impossible():
         return why
     begun = all(os.environ.get(name) == value for name, value in FIXED.items())
@@ -156,21 +164,30 @@ def departures() -> str:
 
 
 def _announced() -> dict[str, str]:
-    """Return this process' environment for deterministic mode, and log to stderr."""
+    """Return the environment of this process with the variables of the mode.
+
+    Each replaced value, or the reason why the mode is not supported, is printed to
+    stderr.
+    """
     return environment(
         os.environ, lambda line: print(f"paperlib: {line}", file=sys.stderr)
     )
 
 
 def become(command: list[str]) -> NoReturn:
-    """Replace this process by a command that runs in deterministic mode."""
+    """Replace this process by a command that runs in deterministic mode.
+
+    If the machine does not support the mode, the command runs all the same, and the
+    reason is printed to stderr.
+    """
     os.execvpe(command[0], command, _announced())
 
 
 def restart() -> None:
     """Restart this process in deterministic mode.
 
-    Nothing happens if the process is in it already or the machine does not support it.
+    Nothing happens if the process is in the mode already. If the machine does not
+    support the mode, the process continues, and the reason is printed to stderr.
     """
     env = _announced()
     if env != dict(os.environ):

@@ -41,8 +41,9 @@ _PART = ".part-"
 def atomically(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write to, and rename it to `path` at the end.
 
-    If the block raises an error, the temporary file is removed. A missing folder is
-    created. If the file cannot be written, an OSError names it.
+    The temporary file is in the folder of `path`, which is created if it is missing. If
+    the block raises an error, the temporary file is removed, and a previous file at
+    `path` remains. If the file cannot be written, an OSError names it.
 
     Examples
     --------
@@ -88,10 +89,10 @@ def _named(error: OSError, path: Path, action: str) -> OSError:
 
 
 def _lock(file: IO) -> None:
-    """Lock a file until it is closed.
+    """Lock a file until it is closed, or raise an OSError if it is locked already.
 
-    The system releases the lock however the process ends. Without file locks (not a
-    POSIX system), the file is closed at once.
+    The system releases the lock however the process ends. On a system without POSIX
+    file locks, the file is closed at once.
     """
     if fcntl:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -102,7 +103,8 @@ def _lock(file: IO) -> None:
 def _remove_orphans(path: Path) -> None:
     """Remove temporary files of `path` that no process has locked.
 
-    Writers that were killed leave such files. Without file locks, no file is removed.
+    A writer that is killed leaves such a file. On a system without POSIX file locks, no
+    file is removed.
     """
     if fcntl is None:
         return
@@ -116,7 +118,7 @@ def write_npz(path: str | Path, **arrays: ArrayLike) -> None:
     """Write arrays to a compressed .npz file, atomically.
 
     Raise a TypeError for an array of Python objects, because only a pickle could store
-    it.
+    them.
     """
     for name, array in arrays.items():
         try:
@@ -150,7 +152,7 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     # A damaged zip raises one of a dozen types, from zlib's to NotImplementedError
     except Exception:
         raise ValueError(
-            f"{path}: not a readable .npz file; it is damaged or of another kind"
+            f"{path}: must be a .npz file; it is damaged or has another format"
         ) from None
     if arrays is None:
         raise ValueError(
@@ -165,7 +167,10 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def _existing(path: str | Path) -> Path:
-    """Return the path of a file, or raise an OSError if it is not accessible."""
+    """Return the path of an existing file, or raise an OSError.
+
+    It is a FileNotFoundError if the file does not exist.
+    """
     path = validation.path("path", path)
     try:
         if path.is_file():
@@ -214,8 +219,9 @@ def write_json(path: str | Path, content: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file of at most 64 MiB.
 
-    Raise a ValueError if the file is too large or not JSON, holds NaN or a number that
-    overflows float64, has a duplicate key in an object, or is nested too deeply.
+    Raise a FileNotFoundError if the file does not exist. Raise a ValueError if it is
+    too large or not JSON, if it holds NaN or a number that overflows float64, if an
+    object has a key twice, or if it is nested too deeply.
     """
     path = _existing(path)
     if path.stat().st_size > MAX_JSON_BYTES:
@@ -233,10 +239,10 @@ def read_json(path: str | Path) -> Any:
             object_pairs_hook=_object,
         )
     except RecursionError:
-        raise ValueError(f"{path}: not JSON (nested too deeply)") from None
+        raise ValueError(f"{path}: must be JSON; it is nested too deeply") from None
     except ValueError as error:
         raise ValueError(
-            f"{path}: not JSON ({' '.join(str(error).split())[:200]})"
+            f"{path}: must be valid JSON ({' '.join(str(error).split())[:200]})"
         ) from None
 
 

@@ -16,14 +16,15 @@ def loop(
 ) -> Any:
     """Return a compiled loop, or None if NumPy is faster or numba is not installed.
 
-    The loop is identified by `key`. The function `make` receives the module numba and
-    returns the compiled loop. It is called once per key. `size` is the number of values
-    to process. A loop that is not compiled yet is used if `size` is at least `worth`,
-    because loading numba takes about a second, and compiling takes some more. A loop
-    that is compiled already is used if `size` is at least `once_made`, or `worth` if
-    `once_made` is not given. Give `once_made` only for a loop whose results are
-    bit-identical to those of NumPy. The result of any other loop would depend on the
-    calls before it.
+    `key` identifies the loop. The function `make` receives the module numba and returns
+    the compiled loop. It is called once for each key. `size` is the number of values to
+    process.
+
+    A loop that is not compiled yet is compiled and returned if `size` is at least
+    `worth`. For less, loading numba and compiling would take longer than NumPy. A loop
+    that is compiled already is returned if `size` is at least `once_made`, by default
+    `worth`. Give `once_made` only for a loop whose results are bit-identical to those
+    of NumPy. Otherwise the bits of a result would depend on the calls before it.
     """
     if once_made is not None and key in _made:
         worth = once_made
@@ -49,11 +50,11 @@ def jit(
 ) -> Callable:
     """Compile a function with numba, and cache it if the cache folder is writable.
 
-    The fast-math flags of LLVM are given by `flags`. If `inner` is true, the Python
+    `flags` are fast-math flags of LLVM, such as "contract". The function must not
+    create arrays, because reference counting is off. If `inner` is true, the Python
     wrapper is omitted. The compilation then takes less time, and only compiled
     functions can call the function. An inner function is not cached itself, because the
-    cached code of its callers contains it. The function must not create arrays, because
-    reference counting is off.
+    cached code of its callers contains it.
     """
     options = {
         "error_model": "numpy",

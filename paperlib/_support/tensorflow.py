@@ -10,11 +10,15 @@ from typing import Any
 def load() -> tuple[Any, Any]:
     """Return the modules tensorflow and keras.
 
-    Raise a ModuleNotFoundError if one is not installed, and a RuntimeError if Keras is
-    set to another backend. TensorFlow and Keras read three environment variables only
-    when they are imported. This function sets each variable that the caller has not
-    set. They fix the log level and the backend of Keras, and turn off oneDNN, because
-    it changes last bits.
+    TensorFlow and Keras read three environment variables when they are imported. This
+    function sets those that are not set yet: TF_CPP_MIN_LOG_LEVEL to 3, so that
+    TensorFlow logs fatal errors only, KERAS_BACKEND to tensorflow, and
+    TF_ENABLE_ONEDNN_OPTS to 0, so that TensorFlow uses its own operations where oneDNN
+    would round differently. During the first import, all output to file descriptor 2
+    (stderr) is discarded.
+
+    Raise a ModuleNotFoundError if TensorFlow or Keras is not installed, and a
+    RuntimeError if Keras uses another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -40,7 +44,9 @@ def load() -> tuple[Any, Any]:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Discard output to file descriptor 2 during the first import of TensorFlow.
+    """Discard all output to file descriptor 2 during the first import of TensorFlow.
+
+    Nothing is discarded if TensorFlow is imported already.
 
     TensorFlow writes its log there, below Python's own stderr, before it reads the log
     level. The lines would appear in every notebook. A test fails as soon as a release

@@ -20,15 +20,18 @@ def count() -> int:
 
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
-    """Return the thread pool of a process, given its id."""
+    """Return the thread pool of the process with the id `process`.
+
+    The pool is created at the first call, with one thread for each core.
+    """
     return ThreadPoolExecutor(count(), thread_name_prefix="paperlib")
 
 
 def in_parallel(call: Callable[[Any], object], arguments: Iterable) -> None:
     """Call `call` with each of `arguments` in parallel.
 
-    The first exception, in the order of the arguments, is raised. A single argument is
-    processed in the calling thread.
+    If calls fail, the exception of the first failed one, in the order of the arguments,
+    is raised. A single argument is processed in the calling thread.
 
     Examples
     --------

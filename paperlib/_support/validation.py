@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float64]
 Kind = TypeVar("Kind")
 
-SERIES_ORDER = 170  # for larger n, n! overflows float64
-TENSOR_ORDER = 20  # for larger n, n! overflows int64, and multiplicities are at most n!
-# bytes; the query of free memory takes a good part of a millisecond, so it is skipped
-# for less
+SERIES_ORDER = 170  # n! overflows float64 for larger n
+TENSOR_ORDER = 20  # n! overflows int64 for larger n, and multiplicities are at most n!
+# The query of the free memory takes a good part of a millisecond. It is skipped for
+# arrays of fewer bytes.
 WORTH_ASKING = 2**26
 
 
@@ -52,9 +52,9 @@ def integer(
 ) -> int:
     """Return an integer argument as an int. Any integer type except bool is accepted.
 
-    The value must be from `minimum` to `maximum`, and at most `limit`. A `limit` is a
-    bound that float64 or the computing time sets, and messages mention it only if it is
-    exceeded.
+    The value must be from `minimum` to `maximum`, and at most `limit`. Give `maximum`
+    together with `minimum`. A `limit` is a bound that float64 or the computing time
+    sets. A message mentions it only if the value exceeds it.
 
     Examples
     --------
@@ -123,7 +123,8 @@ def number(
 def _is_real(value: Any) -> bool:
     """Return whether a value is one real number.
 
-    The function float() also accepts a string, a bool, and an array of one element.
+    The function float() alone is no test, because it also accepts a string, a bool, and
+    an array of one element.
     """
     try:
         array = np.asarray(value)
@@ -199,8 +200,8 @@ def real_array(name: str, value: Any, *, last: int | None = None) -> Floats:
     """Return an argument as a finite float64 array.
 
     The array must have at least one axis, and no axis may be empty. The last axis must
-    have the length `last`, if given. The result is a view if the
-    argument is already such an array.
+    have the length `last`, if given. If the argument is a float64 array already, it is
+    returned itself, not a copy.
 
     Examples
     --------
@@ -235,7 +236,10 @@ def frozen_copy(array: Floats) -> Floats:
 
 
 def alike(name: str, value: Any, other: str, shape: tuple[int, ...]) -> Floats:
-    """Return `real_array` of an argument that must have the shape of `other`."""
+    """Return an argument as a finite float64 array, which must have a given shape.
+
+    `other` is the name of the argument whose shape it must have.
+    """
     array = real_array(name, value)
     if array.shape != shape:
         raise ValueError(
@@ -245,7 +249,11 @@ def alike(name: str, value: Any, other: str, shape: tuple[int, ...]) -> Floats:
 
 
 def broadcast(name: str, array: Floats, other: str, beside: Floats) -> tuple[int, ...]:
-    """Return the common shape of two arguments after broadcasting."""
+    """Return the common shape of two array arguments after broadcasting.
+
+    Raise a ValueError if they do not broadcast. `name` and `other` are the names of the
+    arguments `array` and `beside`.
+    """
     try:
         return np.broadcast_shapes(array.shape, beside.shape)
     except ValueError:
@@ -258,8 +266,8 @@ def shaped(name: str, value: Any, last: int | None = None, *, axes: int = 1) -> 
     """Return an argument as a float64 array, which may hold NaN or infinity.
 
     The array must have at least `axes` axes, and no axis may be empty. The last axis
-    must have the length `last`, if given. Use this in place of `real_array` where the
-    code checks `finite` separately.
+    must have the length `last`, if given. `real_array` checks in addition that all
+    entries are finite.
     """
     try:
         array = np.asarray(value)
@@ -302,10 +310,11 @@ def finite(name: str, array: Floats) -> None:
 
 
 def representable(name: str, result: Floats, instead: str) -> Floats:
-    """Return a result that must be finite. Raise a ValueError if it is not.
+    """Return a computed result, or raise a ValueError if an entry is not finite.
 
-    The arguments have been checked to be finite, so a value was too large for float64
-    during the computation.
+    The message attributes the failure to the arguments `name`: if all inputs are
+    finite, a value has overflowed float64 during the computation. `instead` is advice,
+    such as "use a smaller U".
     """
     if not np.isfinite(result).all():
         raise ValueError(f"{name}: the result overflows float64; {instead}")
@@ -315,8 +324,9 @@ def representable(name: str, result: Floats, instead: str) -> Floats:
 def memory(name: str, nbytes: int, instead: str) -> None:
     """Raise a ValueError if `nbytes` bytes are more than the free memory.
 
-    Call this function before allocating. Nothing is raised if the system does not
-    report its free memory.
+    Call this function before allocating. Nothing is raised for less than 64 MiB, or if
+    the system does not report its free memory. `instead` is advice for the message,
+    such as "use fewer points".
     """
     if nbytes < WORTH_ASKING:
         return

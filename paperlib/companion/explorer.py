@@ -1,8 +1,9 @@
 r"""Show a potential and the orders of its scattering length, with sliders.
 
-The potential is U = depth * v(r) with a fixed shape v(r). Terms of order n, of the Born
-series and of the networks alike, grow as the n-th power of the depth. Weinberg
-eigenvalues grow linearly.
+The potential is :math:`U = \lambda v`, where :math:`\lambda` is the depth and v(r) a
+fixed shape. The term of order n, of the Born series and of the series that the networks
+learned, is proportional to the n-th power of the depth. The Weinberg eigenvalues
+:math:`\eta` are proportional to the depth.
 
 .. math::
    a^{(n)}[\lambda v] = \lambda^n a^{(n)}[v], \qquad
@@ -10,9 +11,10 @@ eigenvalues grow linearly.
 
 Potentials have 64 shells because the pretrained networks (those of notebook 07) have 64
 inputs. `explorer.js` draws the sliders and the picture, in JupyterLab and in a static
-HTML page. A page has no Python, so the file computes the physics itself. `data` passes
-it the rest: the ranges of the sliders, the text of the report, and the terms that the
-networks learned of each shape, for every step of the shape's parameters.
+HTML page. A page has no Python, so `explorer.js` computes the physics itself. The
+function `data` returns everything else that it needs: the ranges of the sliders, the
+text of the report, and the terms that the networks learned, for each shape and every
+step of the shape's parameters.
 """
 
 import json
@@ -54,8 +56,8 @@ __all__ = [
 ]
 
 SHELLS = 64
-ORDER = 4
-DEPTHS = 241
+ORDER = 4  # the highest order of the series
+DEPTHS = 241  # points of each curve over the depth
 
 # The text of the report. Python formats it, and `explorer.js` replaces its fields.
 SUMMARY = (
@@ -147,7 +149,7 @@ SHAPES = {
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Hold the data of one picture, which are the arguments of `figures.one_potential`.
+    """Hold the data of one picture, which `figures.one_potential` draws.
 
     Parameters
     ----------
@@ -203,15 +205,16 @@ def _checked(
 ) -> dict[str, float]:
     """Return the depth and all parameters of a shape by name.
 
-    A depth of None and missing parameters take their initial values. Raise ValueError
-    or TypeError if the shape is unknown, if it has no such parameter, or if a value is
-    outside the range of its slider.
+    If the depth is None or a parameter is missing, the initial value of its slider is
+    returned. Raise a ValueError or a TypeError if the shape is unknown, if it has no
+    such parameter, or if a value is not a number in the range of its slider.
     """
     chosen = SHAPES[validation.choice("shape", shape, tuple(SHAPES))]
     if unknown := sorted(parameters.keys() - chosen.parameters.keys()):
-        allowed = ", ".join(chosen.parameters)
+        allowed = ", ".join(map(repr, chosen.parameters))
         raise ValueError(
-            f"{unknown[0]}: must be a parameter of shape = {shape!r}: {allowed}"
+            f"{unknown[0]}: not a parameter of shape {shape!r}; must be one of "
+            f"{allowed}"
         )
     given = parameters if depth is None else {"depth": depth, **parameters}
     ranges = {"depth": chosen.depth, **chosen.parameters}
@@ -221,7 +224,7 @@ def _checked(
         if not least <= values[name] <= most:
             raise ValueError(
                 f"{name} = {given[name]}: must be from {least:g} to {most:g} "
-                f"for shape = {shape!r}"
+                f"for shape {shape!r}"
             )
     return values
 
@@ -355,10 +358,10 @@ def data() -> dict[str, Any]:
         `shells`, `order` and `depths` are the numbers of shells, of orders and of the
         depths at which curves are computed. `summary`, `verdicts` and `columns` are the
         text of the report. `shapes` has for each shape the ranges of its sliders,
-        `depth` and `parameters`, and the table `networks`. Row k of the table belongs
-        to entry k of `Shape.grid`. It has the terms of orders 0 to `ORDER` that the
-        networks learned, at depth one, with twelve digits. Each call returns a new
-        dictionary.
+        `depth` and `parameters`, and the table `networks`. Row k of the table has the
+        terms of orders 0 to 4 that the networks learned, for depth one and the k-th
+        combination of parameters in `Shape.grid`, rounded to twelve digits. Each call
+        returns a new dictionary.
 
     Examples
     --------

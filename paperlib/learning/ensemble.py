@@ -123,8 +123,9 @@ class Ensemble:
             )
         if not len(self.loss) == len(self.validation) == len(self.seconds):
             raise ValueError(
-                f"seconds: {len(self.seconds)} epochs; loss has {len(self.loss)}, "
-                f"validation {len(self.validation)}"
+                f"seconds, loss and validation: have {len(self.seconds)}, "
+                f"{len(self.loss)} and {len(self.validation)} epochs; must have the "
+                "same number"
             )
 
     def member(self, number: int) -> MLP:

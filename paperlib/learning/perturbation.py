@@ -322,13 +322,15 @@ class LearnedSeries:
                     _mean(each, lambda mlp: taylor_expand(mlp, self.order).terms(U))
                     for each in self.ensembles
                 ]
-            except ValueError as error:  # a term overflows float64
-                raise ValueError(f"U: {error}") from None
+            except ValueError:  # the arguments are checked, so a term overflows
+                raise ValueError(
+                    "U: a term overflows float64; use smaller values"
+                ) from None
             # No constant is subtracted between two trainings, so every ensemble learns
             # the constant of the target. The last ensemble learns it best.
             shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
             terms = np.einsum("nk,k...n->...n", shares, np.array(means))
-        return validation.representable("U", terms, "scale it")
+        return validation.representable("U", terms, "use smaller values")
 
     def __call__(self, U: ArrayLike) -> Floats:
         """Return the learned approximation of the target at U, the sum of all terms.
@@ -359,7 +361,8 @@ class LearnedSeries:
         (3,)
         """
         with np.errstate(over="ignore"):
-            return validation.representable("U", self.terms(U).sum(axis=-1), "scale it")
+            total = self.terms(U).sum(axis=-1)
+        return validation.representable("U", total, "use smaller values")
 
 
 def _taylor_tensor(mlp: MLP, order: int) -> SymmetricTensor:
@@ -535,15 +538,16 @@ def _check_sizes(
     """
     dims = [config.d for config in configs]
     if len(set(dims)) > 1:
-        raise ValueError(f"configs: have d = {dims}; must have one d")
+        raise ValueError(f"configs: have d = {dims}; must have the same d")
     if exact and len(exact) < len(configs) - 1:
         raise ValueError(
-            f"exact: {len(exact)} tensors; {len(configs)} orders need "
-            f"{len(configs) - 1}"
+            f"exact: has {len(exact)} tensors; must have {len(configs) - 1} or more, "
+            f"for {len(configs)} configs"
         )
     if exact and exact[0].dim != dims[0]:
         raise ValueError(
-            f"exact: tensors of dim {exact[0].dim}; configs have d = {dims[0]}"
+            f"exact: the tensors have dim {exact[0].dim}; must be {dims[0]}, as d in "
+            "configs"
         )
 
 
@@ -635,7 +639,10 @@ def relative_errors(
     validation.instance("series", series, LearnedSeries)
     exact = orders_in_turn("exact", exact)
     if len(exact) > series.order:
-        raise ValueError(f"exact: {len(exact)} orders; the series has {series.order}")
+        raise ValueError(
+            f"exact: has {len(exact)} tensors; must have at most {series.order}, the "
+            "order of the series"
+        )
     count = min(len(ensemble.members) for ensemble in series.ensembles)
     mean = np.empty(len(exact))
     members = np.empty((len(exact), count))

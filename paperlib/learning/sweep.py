@@ -158,8 +158,8 @@ def _grid_and_fixed(path: str | Path, content: Any) -> tuple[dict, dict]:
     objects = isinstance(grid, dict) and isinstance(fixed, dict)
     if not (objects and grid and set(parts) <= {"grid", "fixed"}):
         raise ValueError(
-            f"{path}: must be an object with `grid`, not empty, and, optionally, "
-            f"`fixed`, both objects"
+            f"{path}: must be an object with the object `grid`, not empty, and, "
+            "optionally, the object `fixed`"
         )
     names = sorted((*FIELDS, *POINT_FIELDS))
     for part, fields in (("grid", grid), ("fixed", fixed)):
@@ -169,10 +169,14 @@ def _grid_and_fixed(path: str | Path, content: Any) -> tuple[dict, dict]:
             )
     for name, values in grid.items():
         if not isinstance(values, list) or not values:
-            raise ValueError(f"{path}: grid: {name}: must be a list of values")
+            raise ValueError(
+                f"{path}: grid: {name}: must be a list of at least one value"
+            )
     count = prod(map(len, grid.values()))
     if count > MAX_POINTS:
-        raise ValueError(f"{path}: grid: {count} points; must be at most {MAX_POINTS}")
+        raise ValueError(
+            f"{path}: grid: has {count} points; must have at most {MAX_POINTS}"
+        )
     return grid, fixed
 
 

@@ -58,15 +58,15 @@ def _activation(activation: Any, biases: Sequence[Floats]) -> Any:
         names = tuple(activation)
         if len(names) != depth:
             raise ValueError(
-                f"activation: {len(names)} names; must be one, or one for each of the "
-                f"{depth} hidden layers"
+                f"activation: has {len(names)} names; must have one, or one for each "
+                f"of the {depth} hidden layers"
             )
     for layer, (name, bias) in enumerate(zip(names, biases), start=1):
         counted = sum(count or 0 for _, count in activations.groups(name))
         if counted not in (0, len(bias)):
             raise ValueError(
-                f"activation = {validation.brief(name)}: {counted} neurons; "
-                f"hidden layer {layer} has {len(bias)}"
+                f"activation = {validation.brief(name)}: has {counted} neurons; must "
+                f"have {len(bias)}, as hidden layer {layer}"
             )
     return names[0] if len(set(names)) == 1 else names
 
@@ -146,7 +146,8 @@ class MLP:
         biases = _parameters("biases", self.biases, 1)
         if len(biases) != len(weights):
             raise ValueError(
-                f"biases: {len(biases)} layers; weights has {len(weights)}"
+                f"biases: has {len(biases)} layers; must have {len(weights)}, as "
+                "weights"
             )
         units = weights[0].shape[1]
         for layer, (weight, bias) in enumerate(zip(weights, biases)):
@@ -440,11 +441,17 @@ class MLP:
         whose outputs have the machine precision eps, they may differ by sqrt(eps)
         relative to 1 plus the largest output.
         """
-        if not isinstance(converted.output, Value):
+        output = converted.output
+        if isinstance(output, (list, tuple, dict)):
             raise ValueError(
-                f"{name}: must have one output, which depends on the input"
+                f"{name}: returns {len(output)} outputs in a {type(output).__name__}; "
+                "must return one array"
             )
-        mlp = cls(*layers(converted.output))
+        if not isinstance(output, Value):
+            raise ValueError(
+                f"{name}: the output does not depend on the input; must depend on it"
+            )
+        mlp = cls(*layers(output))
         x = converted.inputs
         expected = np.array([np.ravel(converted.original(row[None])) for row in x])
         outputs = np.reshape(mlp(x.reshape(len(x), -1)), expected.shape)
@@ -522,15 +529,16 @@ class MLP:
         MLP(1-1, tanh)
         """
         stored = read_npz(path, ("format", "activation"))
+        if (found := stored["format"].tolist()) != FORMAT:
+            raise ValueError(
+                f"{path}: must be a network saved by MLP.save, with format "
+                f"{FORMAT!r}; has {validation.brief(found)}"
+            )
         try:
-            if stored["format"].tolist() != FORMAT:
-                raise ValueError(
-                    f"format {validation.brief(stored['format'].tolist())}"
-                )
             return cls(*from_arrays(stored), stored["activation"].tolist())
         except (KeyError, ValueError, TypeError) as error:
             raise ValueError(
-                f"{path}: is not a network saved by MLP.save ({error})"
+                f"{path}: must be a network saved by MLP.save ({error})"
             ) from None
 
 

@@ -118,7 +118,7 @@ def mixed_derivative(
     points = centres(mlp, at)
     items: list[Any] = validation.sequence("directions", directions)
     if not 1 <= len(items) <= 10:
-        raise ValueError(f"directions: {len(items)} directions; must be 1 to 10")
+        raise ValueError(f"directions: has {len(items)} entries; must have 1 to 10")
     names = tuple(f"directions[{k}]" for k in range(len(items)))
     vectors = [array(name, item, mlp.dim) for name, item in zip(names, items)]
     return _evaluate(mlp, (names,), points, *vectors)[..., 0]

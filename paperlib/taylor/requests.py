@@ -230,10 +230,10 @@ def check_indices(
         for place, item in enumerate(items)
     ]
     if not indices:
-        raise ValueError(f"{name} = (): must be one tuple or more")
+        raise ValueError(f"{name} = (): must have at least one tuple")
     if len({... in index for index in indices}) > 1:
         raise ValueError(
-            f"{name}: some tuples have a `...`; must be all tuples or no tuple"
+            f"{name}: `...` is in some tuples; must be in all tuples or in none"
         )
     return tuple(indices)
 
@@ -257,13 +257,16 @@ def _check_index(name: str, item: Any, dim: int, named: bool) -> Index:
     counts = Counter(index)
     gradients = counts.pop(..., 0)
     sub_indices = prod(count + 1 for count in counts.values())
-    allowed = 1 <= len(index) <= validation.TENSOR_ORDER
-    if not allowed or sub_indices > MAX_SUB_INDICES or gradients > 1:
-        gradient = ", and at most one `...`" if named else ""
+    if not 1 <= len(index) <= validation.TENSOR_ORDER or gradients > 1:
+        gradient = ", with at most one `...`" if named else ""
         raise ValueError(
             f"{name} = {validation.brief(item)}: must be 1 to "
-            f"{validation.TENSOR_ORDER} indices, "
-            f"with at most {MAX_SUB_INDICES} different sub-tuples{gradient}"
+            f"{validation.TENSOR_ORDER} indices{gradient}"
+        )
+    if sub_indices > MAX_SUB_INDICES:
+        raise ValueError(
+            f"{name} = {validation.brief(item)}: the product of (count + 1) over its "
+            f"different indices must be at most {MAX_SUB_INDICES}; is {sub_indices}"
         )
     return index
 

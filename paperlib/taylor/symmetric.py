@@ -38,7 +38,7 @@ __all__ = [
 MAX_CACHED_ROWS = 2**18  # of one cached table
 MAX_CACHED_TABLES = 32  # of each kind
 CHUNK_BYTES = 2**25  # monomials of the points that are contracted together
-SMALLER = "scale it"  # the advice in messages about overflow
+SMALLER = "use smaller values"  # the advice in messages about overflow
 MAX_INDICES = 2**31  # the largest `dim`
 
 # A result that overflows raises an error, so NumPy's warnings would repeat it.
@@ -166,10 +166,10 @@ def tail_starts(dim: int, order: int) -> NDArray[np.int64]:
 @lru_cache(maxsize=256)
 def _tail_starts(dim: int, order: int) -> np.ndarray:
     """Return `tail_starts` of arguments that have been checked."""
-    validation.memory(f"dim = {dim}", 64 * dim, "take a smaller one")
+    validation.memory(f"dim = {dim}", 64 * dim, "use a smaller dim")
     if entries(dim, order) >= 2**63:
         raise ValueError(
-            f"dim = {dim}, order = {order}: more entries than an int64 counts"
+            f"dim = {dim}, order = {order}: the number of entries overflows int64"
         )
     starts = [entries(dim, order) - entries(dim - a, order) for a in range(dim + 1)]
     return _frozen(np.array(starts, dtype=np.int64))
@@ -425,8 +425,8 @@ class SymmetricTensor:
         size = entries(dim, order)
         if len(packed) != size:
             raise ValueError(
-                f"packed: {len(packed)} entries; "
-                f"order {order} over {dim} indices has {size}"
+                f"packed: has {len(packed)} entries; must have {size}, for order "
+                f"{order} and dim {dim}"
             )
         self.__dict__.update(
             order=order, dim=dim, packed=validation.frozen_copy(packed)
@@ -454,11 +454,17 @@ class SymmetricTensor:
         indices = indices if isinstance(indices, tuple) else (indices,)
         if len(indices) != self.order:
             raise IndexError(
-                f"{len(indices)} indices; "
-                f"a tensor of order {self.order} takes {self.order}"
+                f"indices = {validation.brief(indices)}: must be {self.order} indices, "
+                f"as the tensor has order {self.order}"
             )
-        # range counts negative indices from the end, and raises the IndexError.
-        ordered = sorted(range(self.dim)[i] for i in indices)
+        try:
+            # range counts negative indices from the end
+            ordered = sorted(range(self.dim)[i] for i in indices)
+        except IndexError:
+            raise IndexError(
+                f"indices = {validation.brief(indices)}: each must be from "
+                f"{-self.dim} to {self.dim - 1}"
+            ) from None
         return self.packed[packed_position(self.dim, ordered)]
 
     def __add__(self, other: "SymmetricTensor") -> "SymmetricTensor":

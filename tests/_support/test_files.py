@@ -126,7 +126,7 @@ def test_random_bytes_are_rejected(tmp_path_factory, content):
 def test_pickles_are_not_opened(tmp_path):
     path = tmp_path / "file.npz"
     np.savez(path, activation=np.array([{}], dtype=object))
-    with pytest.raises(ValueError, match="not a readable .npz"):
+    with pytest.raises(ValueError, match="must be a .npz file; it is damaged"):
         read_npz(path, ())
 
 
@@ -139,7 +139,7 @@ def test_missing_arrays_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.json: no such file"):
         read_json(tmp_path / "none.json")
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(ValueError, match="bad.json: not JSON"):
+    with pytest.raises(ValueError, match="bad.json: must be valid JSON"):
         read_json(tmp_path / "bad.json")
 
 

@@ -119,11 +119,11 @@ def test_infinite_scattering_length_is_drawn_without_a_warning(recwarn):
         ),
         (
             {"shape": "square well", "width": 0.4},
-            r"width: must be a parameter of shape = 'square well': radius$",
+            r"width: not a parameter of shape 'square well'; must be one of 'radius'$",
         ),
-        ({"depth": 41}, r"depth = 41: must be from -40 to 40 for shape = 'Gaussian'"),
+        ({"depth": 41}, r"depth = 41: must be from -40 to 40 for shape 'Gaussian'"),
         ({"depth": float("nan")}, r"depth = nan: must be a finite number"),
-        ({"width": 0.0}, r"width = 0.0: must be from 0.2 to 1 for shape = 'Gaussian'"),
+        ({"width": 0.0}, r"width = 0.0: must be from 0.2 to 1 for shape 'Gaussian'"),
         ({"width": "wide"}, r"width = 'wide': must be a finite number"),
     ],
 )

@@ -325,8 +325,10 @@ def test_a_picture_of_another_size_fails(tmp_path):
 
 def test_only_named_notebooks_are_stored(tmp_path):
     record(tmp_path / "new")
-    with pytest.raises(FileNotFoundError, match="no results to store"):
+    with pytest.raises(FileNotFoundError, match=r"no results of \['02_other'\]; run"):
         reproduction.store(tmp_path / "new", tmp_path / "stored", only=["02_other"])
+    with pytest.raises(FileNotFoundError, match="has no results to store; run the"):
+        reproduction.store(tmp_path / "nowhere", tmp_path / "stored")
     assert reproduction.store(tmp_path / "new", tmp_path / "stored", only=["01_test"])
 
 
@@ -423,14 +425,14 @@ RECORD = {"notebook": "x", "retrained": False, "numbers": {}, "figures": {}}
     [
         ([], "record = []: must be an object with the fields notebook, retrained, numbers and figures"),
         ({}, "record = {}: must be an object with the fields notebook, retrained, numbers and figures"),
-        (RECORD | {"notebook": "a\n"}, "record.notebook = 'a\\n': must be a plain name of a file"),
+        (RECORD | {"notebook": "a\n"}, "record.notebook = 'a\\n': must be a name without '/', '\\\\', NUL and line breaks, of at least one character"),
         (RECORD | {"retrained": "no"}, "record.retrained = 'no': must be true or false"),
         (RECORD | {"numbers": [1]}, "record.numbers = [1]: must be an object that maps names to numbers"),
         (RECORD | {"numbers": {"a": {"value": 1}}}, "record.numbers.a = {'value': 1}: must be an object with the fields value and meaning"),
         (RECORD | {"numbers": {"a": {"value": True, "meaning": ""}}}, "record.numbers.a.value = True: must be a number"),
         (RECORD | {"numbers": {"a": {"value": 1, "meaning": "", "atol": -1}}}, "record.numbers.a.atol = -1: must be a number >= 0"),
         (RECORD | {"figures": {"a": [[1, "x"]]}}, "record.figures.a[0][1] = 'x': must be a number"),
-        (RECORD | {"figures": {"a/b": []}}, "record.figures.a/b = []: must be an entry whose name can be the name of a file"),
+        (RECORD | {"figures": {"a/b": []}}, "record.figures.a/b = []: must be an entry whose name has no '/', '\\\\', NUL or line break, and at least one character"),
         (RECORD | {"networks": {"a\nb": 3}}, "record.networks.a\\nb = 3: must be text"),
     ],
 )  # fmt: skip
@@ -717,10 +719,10 @@ def test_unknown_parameters_and_notebooks_are_refused(tmp_path, capsys):
         reproduction.run_notebook(tmp_path / "none.ipynb", tmp_path / "out.ipynb", {})
     assert main(["reproduce", "--only", "09", "--root", str(root)]) == 2
     assert capsys.readouterr().err == (
-        f"paperlib reproduce: {root / 'notebooks'}: must have a notebook whose name begins with only = '09'; it has 01\n"
+        f"paperlib reproduce: only = '09': must begin the name of a notebook in {root / 'notebooks'}; the notebooks are 01\n"
     )
     assert main(["reproduce", "--root", str(tmp_path / "nowhere")]) == 2
-    error = f"paperlib reproduce: {tmp_path / 'nowhere' / 'notebooks'}: must have a notebook whose name begins with a number; it has no notebooks\n"
+    error = f"paperlib reproduce: {tmp_path / 'nowhere' / 'notebooks'}: must have a notebook with a name such as 01_name.ipynb\n"
     assert capsys.readouterr().err == error
     with pytest.raises(ValueError, match="profile = 'slow': must be one of"):
         reproduction.reproduce(root, tmp_path / "build", profile="slow")
@@ -779,7 +781,7 @@ def test_training_from_the_command_line(tmp_path, capsys):
     for content, message in (
         ('{"depht": 1}', "fields among d, hidden, "),
         ("[]", "must be an object"),
-        ("{", "not JSON"),
+        ("{", "must be valid JSON"),
     ):
         config.write_text(content)
         assert main(["train", str(config)]) == 2

@@ -80,6 +80,6 @@ def test_what_was_kept_from_something_else_is_left_with_a_line(
     kept.write_bytes(whole.read_bytes()[:-1000])
     with pytest.warns(
         UserWarning,
-        match="^[^\n]*: not a readable .npz file[^\n]*; the training starts again$",
+        match="^[^\n]*: must be a .npz file; it is damaged[^\n]*; the training starts again$",
     ):
         assert same(trained, train_ensemble(SMALL, TARGET, cache=tmp_path))

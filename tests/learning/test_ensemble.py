@@ -58,7 +58,10 @@ GOOD = {
             {"seeds": (0, 2**63)},
             rf"seeds\[1\] = {2**63}: must be an integer from {-(2**63)} to {2**63 - 1}",
         ),
-        ({"seconds": np.ones(2)}, "seconds: 2 epochs; loss has 3, validation 3"),
+        (
+            {"seconds": np.ones(2)},
+            "seconds, loss and validation: have 2, 3 and 3 epochs; must have the same",
+        ),
     ],
 )
 def test_parts_of_an_ensemble_fit_together(changes, message):

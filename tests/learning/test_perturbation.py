@@ -216,7 +216,7 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
                 targets.scattering_length_target(),
                 (CONFIG, dataclasses.replace(CONFIG, d=5)),
             ),
-            r"configs: have d = \[4, 5\]; must have one d",
+            r"configs: have d = \[4, 5\]; must have the same d",
         ),
         (
             lambda s: perturbation.iterative(
@@ -224,7 +224,7 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
                 (CONFIG,) * 3,
                 exact=[born.born_tensor(1, 4)],
             ),
-            "exact: 1 tensors; 3 orders need 2",
+            "exact: has 1 tensors; must have 2 or more, for 3 configs",
         ),
         (
             lambda s: perturbation.iterative(
@@ -232,7 +232,7 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
                 (CONFIG,) * 2,
                 exact=[born.born_tensor(1, 5)],
             ),
-            "exact: tensors of dim 5; configs have d = 4",
+            "exact: the tensors have dim 5; must be 4, as d in configs",
         ),
         (
             lambda s: LearnedSeries((*s.ensembles, pretrained.ensemble("box_1")), 4),
@@ -242,7 +242,7 @@ def test_direct_reads_all_orders_off_one_ensemble(learned):
             lambda s: perturbation.relative_errors(
                 s, [born.born_tensor(n, 4) for n in range(1, 5)]
             ),
-            "exact: 4 orders; the series has 3",
+            "exact: has 4 tensors; must have at most 3, the order of the series",
         ),
         (
             lambda s: perturbation.direct(

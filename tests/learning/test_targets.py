@@ -200,7 +200,7 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
             lambda: targets.scattering_length_target(
                 minus=[born.born_tensor(1, 4), born.born_tensor(2, 5)]
             ),
-            r"minus\[1\]: dim 5; must be 4, as of minus\[0\]",
+            r"minus\[1\]: has dim 5; must have dim 4, as minus\[0\]",
         ),
         (
             lambda: targets.scattering_length_target(
@@ -232,7 +232,7 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
             lambda: targets.polynomial(
                 [born.born_tensor(1, 4), born.born_tensor(1, 5)]
             ),
-            "tensors = .*of one dimension",
+            "tensors = .*all of the same dim",
         ),
     ],
 )
@@ -338,7 +338,8 @@ def test_polynomials_of_any_number_of_points(rows):
 def test_without_jax_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", None)
     with pytest.raises(
-        ModuleNotFoundError, match="^jax: from_jax needs it; pip install jax$"
+        ModuleNotFoundError,
+        match="^jax: must be installed for from_jax: pip install jax$",
     ):
         targets.from_jax("p", len)
 

@@ -131,7 +131,7 @@ def test_keras_refusals(keras):
         "its call must be a graph of Keras' own operations": foreign,
         "1 inputs and 2 outputs": keras.Model(x, [dense(x), x]),
         "2 inputs and 1 outputs": keras.Model([x, keras.Input((3,))], dense(x)),
-        r"input of shape \(None,\)": keras.Sequential(
+        r"the input has shape \(None,\) past its first axis; every length must be fixed": keras.Sequential(
             [keras.Input((None,)), layers.Activation("tanh")]
         ),
         "is not built": keras.Sequential([layers.Dense(2)]),
@@ -206,7 +206,8 @@ def test_torch(torch):
     with pytest.raises(ValueError, match="takes no input of a shape"):
         MLP.from_torch(Pair(), np.zeros((1, 3)))
     with pytest.raises(
-        ValueError, match="^module: must have one output, which depends on the input"
+        ValueError,
+        match="^module: returns 2 outputs in a tuple; must return one array$",
     ):
         MLP.from_torch(Both())
 
@@ -371,7 +372,7 @@ def test_unsupported_sklearn_estimators():
         classes.fit(np.eye(4), [0, 1, 2, 1])
     with pytest.raises(
         ValueError,
-        match="^model: its output goes through 'softmax'; must have one or two classes",
+        match="^model: its output has the activation 'softmax'; must have one or two classes",
     ):
         MLP.from_sklearn(classes)
 
@@ -581,7 +582,11 @@ def test_unsupported_onnx_models(tmp_path):
         (tmp_path / "no.onnx", FileNotFoundError, "no such file"),
         (tmp_path / "a.onnx", ValueError, "must be an ONNX file"),
         (3, TypeError, "int given; must be a path or an onnx.ModelProto"),
-        (model("n", "m"), ValueError, "must be fixed past its first axis"),
+        (
+            model("n", "m"),
+            ValueError,
+            "past its first axis; every length must be fixed",
+        ),
         (
             model("n", 3),
             ValueError,

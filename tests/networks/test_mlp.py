@@ -59,7 +59,10 @@ def test_frozen_and_its_own():
             ([[[1.0, 2.0]]], [[0.0, 1.0]], "tanh"),
             r"biases\[0\]: shape \(2,\); must be 1 long",
         ),
-        (([[[1.0, 2.0]]], [[0.0], [0.0]], "tanh"), "biases: 2 layers; weights has 1"),
+        (
+            ([[[1.0, 2.0]]], [[0.0], [0.0]], "tanh"),
+            "biases: has 2 layers; must have 1, as weights",
+        ),
         (
             ([[[1.0, np.nan]]], [[0.0]], "tanh"),
             r"weights\[0\]\[0, 1\] = nan: must be finite",
@@ -129,7 +132,7 @@ def test_damaged_files_are_refused_in_one_line(random_mlp, tmp_path_factory, dat
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
     with pytest.raises(
         ValueError,
-        match="net.npz: (not a readable .npz file|is not a network|has no array)",
+        match="net.npz: (must be a .npz file|must be a network|has no array)",
     ) as error:
         MLP.load(path)
     assert "\n" not in str(error.value)
@@ -141,7 +144,7 @@ def test_foreign_and_missing_files(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     for name in ("other.npz", "pickled.npy", "text.npz"):
         with pytest.raises(
-            ValueError, match=f"{name}: (not a readable .npz file|has no array)"
+            ValueError, match=f"{name}: (must be a .npz file|has no array)"
         ):
             MLP.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):

@@ -283,14 +283,14 @@ def test_pickle_as_network_and_request(random_mlp):
 @pytest.mark.parametrize(
     ("request_", "error", "message"),
     [
-        ([], ValueError, r"request = \(\): must be one tuple or more"),
+        ([], ValueError, r"request = \(\): must have at least one tuple"),
         ([()], ValueError, r"request\[0\] = \(\): must be 1 to 20 indices"),
         ([(0, 3)], ValueError, r"request\[0\] = 3: must be an integer from 0 to 2"),
         ([(..., ...)], ValueError, "and at most one `...`"),
         (
             [(0,), (0, ...)],
             ValueError,
-            "request: some tuples have a `...`; must be all tuples or no tuple",
+            "request: `...` is in some tuples; must be in all tuples or in none",
         ),
         (
             [("not a name",)],

@@ -194,8 +194,14 @@ def test_frozen():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((2, 3, np.ones(5)), "packed: 5 entries; order 2 over 3 indices has 6"),
-        ((2, 3, np.ones(7)), "packed: 7 entries; order 2 over 3 indices has 6"),
+        (
+            (2, 3, np.ones(5)),
+            "packed: has 5 entries; must have 6, for order 2 and dim 3",
+        ),
+        (
+            (2, 3, np.ones(7)),
+            "packed: has 7 entries; must have 6, for order 2 and dim 3",
+        ),
         ((-1, 3, np.ones(5)), "order = -1: must be an integer >= 0"),
         ((1, 0, np.ones(5)), "dim = 0: must be an integer >= 1"),
         ((1, 2, [1.0, np.nan]), r"packed\[1\] = nan: must be finite"),
@@ -209,11 +215,13 @@ def test_refused(arguments, message):
 
 def test_refused_uses():
     t = SymmetricTensor(2, 3, np.ones(6))
-    with pytest.raises(IndexError):
+    message = r"^indices = \(0, 3\): each must be from -3 to 2$"
+    with pytest.raises(IndexError, match=message):
         t[0, 3]
-    with pytest.raises(IndexError, match="^3 indices; a tensor of order 2 takes 2$"):
+    message = "must be 2 indices, as the tensor has order 2$"
+    with pytest.raises(IndexError, match=rf"^indices = \(0, 1, 1\): {message}"):
         t[0, 1, 1]
-    with pytest.raises(IndexError, match="takes 2"):
+    with pytest.raises(IndexError, match=rf"^indices = \(0,\): {message}"):
         t[0]
     with pytest.raises(ValueError, match="last axis must be 3 long"):
         t.contract(np.ones(4))
@@ -265,10 +273,11 @@ def test_more_entries_than_an_int64_counts_are_refused():
     assert tail_starts(dim - 1, 20)[-1] > 0
     with pytest.raises(
         ValueError,
-        match=f"^dim = {dim}, order = 20: more entries than an int64 counts$",
+        match=f"^dim = {dim}, order = 20: the number of entries overflows int64$",
     ):
         tail_starts(dim, 20)
     with pytest.raises(
-        ValueError, match="^dim = 10000, order = 20: more entries than an int64 counts$"
+        ValueError,
+        match="^dim = 10000, order = 20: the number of entries overflows int64$",
     ):
         tail_starts(10_000, 20)

@@ -212,7 +212,7 @@ def _rows(labelled: _Row) -> list[_Row]:
 
 
 def _grid(rows: list[_Row], columns: int) -> Figure:
-    """Draw rows of diagrams, each with its title."""
+    """Draw rows of diagrams with their titles, in a grid of `columns` columns."""
     figure, axes = style.panels(
         columns, 1.35 * len(rows), rows=len(rows), letters=False, squeeze=False
     )
@@ -236,7 +236,8 @@ def diagram_shares(
     shares : mapping of int to ndarray, shape (diagrams,)
         For each order, the mean share of each diagram over an ensemble.
     spreads : mapping of int to ndarray, shape (diagrams,)
-        For each order, the standard deviation of each share over the ensemble.
+        For each order, the standard deviation of each diagram's share over the
+        ensemble.
 
     Returns
     -------

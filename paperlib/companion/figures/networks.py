@@ -200,7 +200,8 @@ def trained_ensemble(
 def _draw_relative_errors(axis: Axes, exact: Floats, predicted: Floats) -> None:
     """Draw the relative errors of all members and of their mean, in percent.
 
-    The arrays are those of `trained_ensemble`. Lines are averages over 20 bins.
+    `exact` has shape (n,), and `predicted` has shape (members, n). Lines are averages
+    over 20 bins of `exact`. Dots are the errors of the mean of each sample.
     """
     order = np.argsort(exact)
 
@@ -243,8 +244,8 @@ def interactions(
     features : sequence of str
         Names of the features.
     slopes : sequence of three ndarrays, shape (d,) each
-        Slopes at the expansion point, their standard errors, and another measure of
-        main effects on the same scale.
+        Slopes at the expansion point, their standard errors, and the permutation
+        importance of each feature on the same scale.
     hessian : ndarray, shape (d, d)
         Second derivatives in the same units.
     pairs : sequence of str
@@ -304,8 +305,9 @@ def interactions(
 def _draw_unexplained(axis: Axes, unexplained: Mapping[str, Floats]) -> None:
     """Draw the shares that expansions leave unexplained against the order.
 
-    Lines are means over the members, and bands reach from the least to the largest
-    share. `unexplained` is the argument of `interactions`.
+    `unexplained` has an array of shares, shape (members, orders), for each expansion
+    point by name. Lines are means over the members, and bands reach from the least to
+    the largest share.
     """
     for number, (name, shares) in enumerate(unexplained.items()):
         orders, color = np.arange(1, shares.shape[1] + 1), f"C{number}"

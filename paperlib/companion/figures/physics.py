@@ -145,8 +145,7 @@ def potentials_and_waves(
         Potentials by name.
     waves : mapping of str to tuple of two ndarrays
         For each potential, the distances in units of the range and u(r) inside the
-        range, scaled to u'(1) = 1.
-        Both have the same length.
+        range, scaled to u'(1) = 1. Both arrays have the same length.
     lengths : mapping of str to float
         The scattering length of each potential, in units of the range.
     depths : ndarray, shape (n,)
@@ -296,8 +295,8 @@ def one_potential(
     potential : ndarray, shape (d,)
         The potential at `depth`.
     wave : tuple of two ndarrays
-        Distances in units of the range and u(r) inside the range. The curve rises from
-        the origin and has no scale.
+        Distances in units of the range and u(r) inside the range, scaled to u'(1) = 1.
+        The curve is drawn in other units, such that it rises from the origin.
     a0 : float
         The scattering length at `depth`, in units of the range.
     depth : float
@@ -374,7 +373,8 @@ def _draw_potential(
 ) -> None:
     """Draw a potential, its zero-energy wave function, and a dot at a_0.
 
-    The arguments are those of `one_potential`.
+    `potential` has one value for each shell. `wave` has the distances and u(r) inside
+    the range, scaled to u'(1) = 1. Lengths are in units of the range.
     """
     height, outside = np.abs(potential).max() or 1.0, np.array([1.0, 2.0])
     r, u = np.append(wave[0], outside), np.append(wave[1], outside - a0)

@@ -1,6 +1,8 @@
 """Load pretrained networks and stored tables of studies.
 
-With them every notebook runs without training.
+A study trains many networks to compare settings, and stores a table of their errors and
+training times. With the pretrained networks and the tables, every notebook runs without
+training.
 """
 
 from collections.abc import Callable
@@ -52,8 +54,8 @@ def ensemble(name: str, folder: str | Path | None = None) -> Ensemble:
         If the package lacks a pretrained file of this name, or if its arrays differ
         from the manifest.
     FileNotFoundError
-        If `folder` has no file of this name: the notebook that trains the networks has
-        not been run.
+        If `folder` has no file of this name, because the notebook that trains these
+        networks has not been run.
 
     Examples
     --------
@@ -85,8 +87,8 @@ def series(name: str, folder: str | Path | None = None) -> LearnedSeries:
         If the package lacks a pretrained file of this name, or if its arrays differ
         from the manifest.
     FileNotFoundError
-        If `folder` has no file of this name: the notebook that trains the networks has
-        not been run.
+        If `folder` has no file of this name, because the notebook that trains these
+        networks has not been run.
 
     Examples
     --------
@@ -121,8 +123,8 @@ def table(name: str, folder: str | Path | None = None) -> dict[str, np.ndarray]:
         If the package lacks a pretrained file of this name, or if its arrays differ
         from the manifest.
     FileNotFoundError
-        If `folder` has no file of this name: the notebook that trains the networks has
-        not been run.
+        If `folder` has no file of this name, because the notebook that trains these
+        networks has not been run.
 
     Examples
     --------
@@ -137,17 +139,19 @@ def load_or_train(
 ) -> Ensemble | LearnedSeries | dict[str, np.ndarray]:
     """Load pretrained results, or train and store them.
 
-    Every notebook gets its networks by this one call.
+    Every notebook calls this function for its networks: with `folder` None it loads
+    them, otherwise it trains them.
 
     Parameters
     ----------
     name : str
         The name of an ensemble, of a series of ensembles, or of the table of a study.
     train : callable or None
-        Takes no arguments and returns an Ensemble, a LearnedSeries or a dict of arrays.
-        It is called only if `folder` is given.
+        A function without arguments that returns an Ensemble, a LearnedSeries or a dict
+        of arrays. It is called only if `folder` is given.
     folder : path or None
-        The folder for the result of `train`. None loads the pretrained result.
+        The folder in which the result of `train` is stored: as NAME.npz, or as
+        NAME_1.npz, NAME_2.npz, .. for a series. None loads the pretrained result.
 
     Returns
     -------
@@ -201,7 +205,7 @@ def train_again(
     folder : path
         The folder for the new ensemble.
     cache : path, optional
-        A folder with cached trainings.
+        A folder of checkpoints. A training that it contains is not repeated.
 
     Returns
     -------
@@ -248,8 +252,8 @@ def sha256(name: str, folder: str | Path | None = None) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        File name without its suffix -> hash of the file's arrays, see
-        `manifest.digest`.
+        File name without its suffix -> SHA-256 hash of the names, dtypes, shapes and
+        bytes of the file's arrays, without arrays named `seconds`.
 
     Raises
     ------
@@ -257,8 +261,8 @@ def sha256(name: str, folder: str | Path | None = None) -> dict[str, str]:
         If the package lacks a pretrained file of this name, or if its arrays differ
         from the manifest.
     FileNotFoundError
-        If `folder` has no file of this name: the notebook that trains the networks has
-        not been run.
+        If `folder` has no file of this name, because the notebook that trains these
+        networks has not been run.
 
     Examples
     --------
@@ -271,10 +275,11 @@ def sha256(name: str, folder: str | Path | None = None) -> dict[str, str]:
 
 
 def _parts(name: str, folder: str | Path | None) -> list[str]:
-    """Return the names NAME_1, NAME_2, .. of the files of a series, at most 20.
+    """Return the names NAME_1, NAME_2, .. of the existing files of a series.
 
-    If `folder` has none of them, return NAME_1 alone, and reading it raises the error.
-    Raise ValueError if the package lacks a pretrained series of this name.
+    At most 20 files are found. If `folder` is given but has no file of the series, the
+    only name is NAME_1, so that the caller raises the error when it reads this file. If
+    `folder` is None and the package has no series of this name, raise a ValueError.
     """
     names = _names("", folder)
     parts = [f"{name}_{k}" for k in range(1, 21) if f"{name}_{k}" in names]
@@ -296,9 +301,10 @@ def _names(ending: str = "", folder: str | Path | None = None) -> list[str]:
 
 
 def _file(name: str, folder: str | Path | None) -> Path:
-    """Return the path of a .npz file.
+    """Return the path FOLDER/NAME.npz, or the path of a pretrained file.
 
-    A pretrained file is first compared with the manifest.
+    If `folder` is None, the hash of the pretrained file is compared with the manifest
+    first. Raise a ValueError if the package has no such file or if the hashes differ.
     """
     if folder is not None:
         return validation.path("folder", folder) / f"{name}.npz"

@@ -1,11 +1,12 @@
 """Read and write the manifest of the pretrained networks.
 
-For each file of networks the manifest has the SHA-256 hash of its arrays and the
-configuration of its training. It also names the machine, the code and the settings of
-the deterministic mode with which the networks were trained.
+The manifest is the file `manifest.json` beside the pretrained networks. For each file
+of networks it has the SHA-256 hash of its arrays and the configuration of its training.
+It also has the machine, the hash of the training code, and the settings of
+deterministic mode with which the networks were trained.
 
-Two trainings are compared bit by bit. Running times differ between trainings, so arrays
-named `seconds` are not hashed.
+Two trainings are compared by these hashes. Running times differ between trainings, so
+arrays named `seconds` are not hashed.
 """
 
 import hashlib
@@ -39,6 +40,13 @@ def digest(path: str | Path) -> str:
     str
         64 hexadecimal digits.
 
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If the file is not a .npz file.
+
     Examples
     --------
     >>> len(digest(MANIFEST.parent / "signed.npz"))
@@ -63,9 +71,11 @@ def read(path: str | Path = MANIFEST) -> dict[str, Any]:
     Returns
     -------
     dict
-        `machine` (dict), `arithmetic` (dict, the settings of the deterministic mode,
-        empty if the networks were trained outside it), `code` (str, a hash of the
-        training code), and `networks`, a dict with an entry for each file by name.
+        `machine` (dict: the processor, the number of cores, and versions of libraries),
+        `arithmetic` (dict: the environment variables of deterministic mode, empty if
+        the networks were trained without it), `code` (str: a hash of the training
+        code), and `networks` (dict: for each file by name a dict with `sha256` and, for
+        an ensemble, `configuration`).
 
     Raises
     ------
@@ -121,10 +131,10 @@ def verify(path: Path) -> None:
 
 
 def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
-    """Copy newly trained networks beside a manifest and write the manifest for them.
+    """Copy newly trained networks to the folder of a manifest, and write the manifest.
 
-    The networks must come from a full run on this machine, so that all pretrained
-    networks come from the same code in the same mode.
+    The manifest describes this machine, this code and this process' mode. So the
+    networks must come from a full run of this code on this machine.
 
     Parameters
     ----------
@@ -142,7 +152,7 @@ def ship(folder: str | Path, manifest: str | Path = MANIFEST) -> list[Path]:
     Raises
     ------
     ValueError
-        If `folder` lacks a file that the present manifest names.
+        If `folder` lacks a file that the existing manifest names.
 
     Examples
     --------
@@ -186,8 +196,9 @@ def differences() -> str:
     Returns
     -------
     str
-        The known differences in one line, separated by semicolons. The string is empty
-        if all known facts agree. The number of cores is not compared.
+        The differences in one line, separated by semicolons: whether this process is in
+        deterministic mode, the training code, the processor, and the versions of Python
+        and of the libraries. The string is empty if there is no difference.
     """
     stored = read()
     reasons = [determinism.departures()]

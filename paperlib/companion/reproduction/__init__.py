@@ -1,8 +1,9 @@
 """Run notebooks without a browser, record their results, and compare the results.
 
-The last cells of a notebook record its numbers and figures in a results folder. A run
-of the notebooks fills this folder again. The report contains the comparison of the
-folder with the results stored in the repository.
+The last cells of a notebook write its numbers and figures to a results folder.
+`reproduce` runs the notebooks and returns this folder, `compare` compares it with the
+results stored in the repository, and `write_report` writes the comparison to an HTML
+page. `store` replaces the stored results.
 """
 
 from paperlib._support.determinism import FIXED as ARITHMETIC

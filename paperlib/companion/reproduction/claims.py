@@ -1,9 +1,9 @@
 """Read and write the claims of the paper and their verdicts.
 
 FOLDER/claims.json follows the schema in `claims.schema.json`. For each claim it names
-the notebook and the recorded numbers that decide the claim. The values, the bounds and
-the verdict are filled in from the records. Notebook 00, the README and the report are
-made from this file.
+the notebook that shows the claim, and the numbers of the notebook's results file that
+decide it. `write_claims` fills in the values, the bounds and the verdict. Notebook 00,
+the README and the report are made from this file.
 """
 
 import re
@@ -24,7 +24,7 @@ CLAIMS = "claims.json"
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper and the recorded numbers that decide it.
+    """Hold a claim of the paper and the recorded numbers that decide it.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Claim:
         The numbers that decide the claim, by name. None stands for a number that is not
         recorded yet.
     said : str
-        The verdict that the file contains.
+        The verdict that claims.json contains, from an earlier `write_claims`.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class Claim:
     protocol: str
     numbers: dict[str, Number | None]
     said: str = "not yet shown"
-    """The verdict that the file contains."""
+    """The verdict that claims.json contains, from an earlier `write_claims`."""
 
     @property
     def verdict(self) -> str:
@@ -79,12 +79,13 @@ class Claim:
 
     @property
     def because(self) -> str:
-        """Return the verdict with the values of the numbers.
+        """Return the verdict and the values of the recorded numbers.
 
         Returns
         -------
         str
-            One line of text.
+            One line of text. Values have three significant digits. Numbers that are not
+            recorded yet are omitted.
 
         Examples
         --------
@@ -116,7 +117,9 @@ def read_claims(folder: str | Path) -> list[Claim]:
     Raises
     ------
     ValueError
-        If the file does not follow the schema.
+        If claims.json or a results file does not follow its schema.
+    FileNotFoundError
+        If claims.json does not exist.
 
     Examples
     --------
@@ -157,7 +160,7 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
         The folder of stored results.
     readme : path, optional
         A Markdown file with a table of claims. Each row that begins with the id of a
-        claim is replaced.
+        claim is replaced by the claim's present row. Other lines remain.
 
     Returns
     -------
@@ -167,9 +170,12 @@ def write_claims(folder: str | Path, readme: str | Path | None = None) -> list[C
     Raises
     ------
     ValueError
-        If the file does not follow the schema, or if a claim names a number that its
-        notebook has not recorded or that has no bound. A claim without any recorded
-        number is accepted. Also raised if `readme` is not UTF-8 text.
+        If claims.json or a results file does not follow its schema, or if a claim names
+        a number that its notebook has not recorded or that has no bound. A claim none
+        of whose numbers are recorded is accepted. Also raised if `readme` is not UTF-8
+        text.
+    FileNotFoundError
+        If claims.json does not exist.
 
     Examples
     --------
@@ -216,7 +222,10 @@ def _check_bounds(path: Path, claim: Claim) -> None:
 
 
 def _fields(number: Number) -> dict[str, Any]:
-    """Return the value, the meaning and the bounds of a number for the claims file."""
+    """Return the value, the meaning and the bounds of a number for claims.json.
+
+    A bound that the number does not have is left out.
+    """
     return {
         name: value
         for name, value in asdict(number).items()

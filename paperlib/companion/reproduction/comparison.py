@@ -1,7 +1,9 @@
 """Compare new results with stored results.
 
-Numbers are compared within their tolerances. Figures are compared first by the data
-that they plot, then by their pixels.
+If both runs have used the same networks, numbers are compared within their tolerances,
+and figures by the data that they plot and by their pixels. If networks were trained
+again with other bits, numbers are compared within their seed-to-seed variation, and
+figures by their blurred pixels.
 """
 
 import shutil
@@ -22,28 +24,34 @@ from paperlib.companion.reproduction.records import Number, Record, read_record
 # The largest root mean square difference of pixels, whose values are 0 to 255. Fonts
 # and anti-aliasing move a few edges between machines.
 MAX_RMS = 6.0
-# The lines of another training are shifted by about their width. So pictures are
-# blurred by this number of pixels, and their difference is divided by the difference
-# from a blank sheet. A picture of another figure gives 0.75 or more.
+# In the figures of another training, lines are shifted by about their width. So the
+# pictures are blurred with a Gaussian of this standard deviation in pixels, and the
+# norm of their difference is divided by the norm of the difference from a blank sheet.
+# The quotient must be at most MAX_SHARE. The picture of another figure gives 0.75 or
+# more.
 BLUR = 30
 MAX_SHARE = 0.6
+# The allowed relative difference of the norms and inner products in the fingerprint of
+# a figure.
 FINGERPRINT_RTOL = 1e-6
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of one comparison.
+    """Hold the result of one comparison of new results with stored results.
 
     Parameters
     ----------
     notebook : str
         The name of the notebook. It is empty for networks.
     kind : str
-        "number", "figure", "claim", "record" (a whole notebook) or "networks".
+        "number", "figure", "claim", "networks", or "record" for a whole notebook that
+        only one side has.
     name : str
         The name of the compared item.
     stored, new : str
-        The compared values as text.
+        The compared values as text. For a figure, `stored` is empty and `new` is the
+        difference of the pictures.
     allowed : str
         The allowed difference as text.
     passed : bool
@@ -72,9 +80,9 @@ def compare(
 ) -> list[Verdict]:
     """Compare a results folder with the stored folder, both written by `record`.
 
-    A number or a figure that only one of the folders has fails. A claim of
-    STORED/claims.json fails if the new numbers give another verdict than the file
-    contains.
+    A notebook, a number or a figure that only one of the folders has fails. A claim of
+    STORED/claims.json fails if the new numbers give another verdict than this file
+    contains. Claims of notebooks without new results are not compared.
 
     Parameters
     ----------
@@ -83,7 +91,8 @@ def compare(
     stored : path
         The folder with the stored results.
     only : iterable of str, optional
-        Names of the notebooks to compare. By default all are compared.
+        Names of the notebooks to compare. Names for which neither folder has results
+        are ignored. By default all notebooks are compared.
 
     Returns
     -------
@@ -93,7 +102,9 @@ def compare(
     Raises
     ------
     FileNotFoundError
-        If `results` has no records.
+        If `results` has no results files of notebooks.
+    ValueError
+        If a results file does not follow its schema.
 
     Examples
     --------
@@ -117,7 +128,7 @@ def compare(
         names &= set(validation.sequence("only", only, str))
     if not new_paths:
         raise FileNotFoundError(
-            f"{results}: no results to compare; run the notebooks first"
+            f"{results}: has no results to compare; run the notebooks first"
         )
     verdicts = []
     for name in sorted(names):
@@ -139,7 +150,7 @@ def compare(
 
 
 def _record_paths(folder: Path) -> dict[str, Path]:
-    """Return {notebook: path} of the records in a folder, sorted by name."""
+    """Return {notebook: path} of the files FOLDER/numbers/NOTEBOOK.json, sorted."""
     return {path.stem: path for path in sorted((folder / "numbers").glob("*.json"))}
 
 
@@ -154,12 +165,13 @@ def _one_sided(notebook: str, kind: str, name: str, stored: bool) -> Verdict:
 def _compare_number(
     name: str, new: Record, old: Record, variation: dict[str, Floats] | None
 ) -> Verdict:
-    """Return the verdict on a number of two records of the same notebook.
+    """Return the verdict on the number `name` of two results of the same notebook.
 
-    `variation` has the values of each number over trainings with different seeds, by
-    name, or is None if they were not measured for this notebook. These values set the
-    allowed interval if the notebook has used networks that were trained again with
-    other bits.
+    If the new run has used networks with the stored bits, the tolerance of the stored
+    number decides. Otherwise `variation` decides. It has the values of each number over
+    trainings with different seeds, by the number's name. If it is None, because these
+    values were not measured for this notebook, every value is allowed. In all cases the
+    comparison fails if the new value violates the stored bound.
     """
     if name not in new.numbers or name not in old.numbers:
         return _one_sided(old.notebook, "number", name, name in old.numbers)
@@ -184,8 +196,8 @@ def _allowed(stored: Number, trainings: Floats | None) -> tuple[float, float, st
     """Return the lower and the upper bound of the allowed values, and a description.
 
     `trainings` has the values of the number over trainings with different seeds. The
-    stored value counts as one more training. If `trainings` is None, both runs have
-    used the same networks, or no networks, and the tolerance of the number decides.
+    stored value counts as one more training. If `trainings` is None, the tolerance of
+    the stored number decides.
     """
     if trainings is None:
         tolerance = stored.rtol * abs(stored.value) + stored.atol
@@ -200,10 +212,10 @@ def _allowed(stored: Number, trainings: Floats | None) -> tuple[float, float, st
 
 
 def _compare_claim(claim: Claim, new: Record) -> Verdict:
-    """Return the verdict on a claim for the new record of its notebook.
+    """Return the verdict on a claim, given the new results of its notebook.
 
     The claim is decided with the new values and the stored bounds. The comparison
-    passes if the verdict is the stored one.
+    passes if this gives the verdict in claims.json.
     """
     numbers: dict[str, Number | None] = dict.fromkeys(claim.numbers)
     for name, number in claim.numbers.items():
@@ -218,11 +230,11 @@ def _compare_claim(claim: Claim, new: Record) -> Verdict:
 def _compare_figure(
     name: str, new: Record, old: Record, results: Path, stored: Path
 ) -> Verdict:
-    """Return the verdict on a figure of two records of the same notebook.
+    """Return the verdict on the figure `name` of two results of the same notebook.
 
-    `results` and `stored` are the folders with the pictures. If networks were trained
-    again with other bits, the blurred pictures are compared, else the plotted data and
-    the pixels.
+    `results` and `stored` are the folders with the pictures. If the new run has trained
+    networks with other bits, the blurred pictures are compared. Otherwise the plotted
+    data and the pixels are compared.
     """
     verdict = Verdict(old.notebook, "figure", name)
     pictures = stored / f"{name}.png", results / f"{name}.png"
@@ -253,9 +265,10 @@ def _compare_figure(
 def _picture_difference(stored: Path, new: Path, blurred: bool) -> float | None:
     """Return the difference of two pictures, or None if they differ in size.
 
-    It is the root mean square of the pixels' differences or, if `blurred`, the norm of
-    the difference of the blurred pictures in units of the stored picture's difference
-    from a blank sheet. A picture of the difference is written beside the new picture.
+    The difference is the root mean square of the differences of the pixels, from 0 to
+    255. If `blurred`, it is the norm of the difference of the blurred pictures, divided
+    by the norm of the stored picture's difference from a blank sheet. If the pictures
+    differ, a picture of the difference is written beside the new picture.
     """
     from matplotlib.image import imread
     from matplotlib.testing.compare import compare_images
@@ -299,9 +312,9 @@ def compare_networks(results: str | Path) -> list[Verdict]:
     Returns
     -------
     list of Verdict
-        One verdict for each file that the manifest names. It passes if the arrays are
-        identical bit by bit. Otherwise its note lists the differences between the two
-        machines and the two versions of the code.
+        One verdict for each file in RESULTS/networks that the manifest names. It passes
+        if the arrays are identical bit by bit. Otherwise its note lists the known
+        differences between the machines and between the versions of the code.
 
     Examples
     --------
@@ -324,11 +337,11 @@ def compare_networks(results: str | Path) -> list[Verdict]:
 
 
 def _same_arrays(new: list[list[float]], old: list[list[float]]) -> bool:
-    """Return whether the fingerprints of a figure agree.
+    """Return whether two fingerprints of a figure agree.
 
     Each row of a fingerprint has the length of a plotted array, its norm, and its inner
-    product with a ramp. Lengths must agree exactly, and the other entries up to
-    FINGERPRINT_RTOL.
+    product with equally spaced numbers from 1 to 2. Lengths must agree exactly. The
+    other two entries must agree up to FINGERPRINT_RTOL times the larger one.
     """
     if [row[0] for row in new] != [row[0] for row in old]:
         return False
@@ -342,6 +355,9 @@ def store(
 ) -> list[str]:
     """Copy new results to the folder of stored results, each file atomically.
 
+    Copied are the JSON files in RESULTS/numbers and the figures that they name, not
+    networks and executed notebooks.
+
     Parameters
     ----------
     results : path
@@ -349,7 +365,8 @@ def store(
     stored : path
         The folder with the stored results.
     only : iterable of str, optional
-        Names of the notebooks whose results are copied. By default all are copied.
+        Names of the notebooks whose results are copied. Names without results are
+        ignored. By default all results are copied.
 
     Returns
     -------
@@ -359,7 +376,9 @@ def store(
     Raises
     ------
     FileNotFoundError
-        If `results` has no records, or none of the named notebooks.
+        If `results` has no results to copy, or has no figure that a JSON file names.
+    ValueError
+        If a JSON file does not follow its schema.
 
     Examples
     --------
@@ -380,8 +399,9 @@ def store(
             names += [f"{figure}.png" for figure in read_record(path).figures]
             names.append(f"numbers/{path.name}")
     if not names:
+        wanted = "to store" if only is None else f"of {validation.brief(chosen)}"
         raise FileNotFoundError(
-            f"{results}: no results to store; run the notebooks first"
+            f"{results}: has no results {wanted}; run the notebooks first"
         )
     for name in names:
         with atomically(stored / name) as part:

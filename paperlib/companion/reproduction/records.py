@@ -1,8 +1,8 @@
 """Write and read the results of a notebook.
 
-Numbers are written to a small JSON file, and figures to PNG files. The JSON file also
-has a fingerprint of the data that each figure plots. JSON files are validated by the
-schemas in this folder when they are read.
+Numbers are written to a small JSON file, the results file of the notebook, and figures
+to PNG files. The JSON file also has a fingerprint of the data that each figure plots.
+JSON files are validated by the schemas in this folder when they are read.
 """
 
 import json
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """A table of numbers with a heading for each column.
+    """Hold a table of numbers with a heading for each column.
 
     A notebook displays it as HTML. Its text is compared between runs.
 
@@ -96,7 +96,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Number:
-    """A recorded number with its tolerance and the bounds of its claim.
+    """Hold a recorded number, its tolerances, and the bounds of the claim it supports.
 
     Parameters
     ----------
@@ -108,15 +108,17 @@ class Number:
         The allowed relative difference between two runs that use the same networks, or
         no networks.
     atol : float
-        An additional allowed absolute difference, for rounding errors that differ
-        between machines.
+        An additional allowed absolute difference, for numbers that are rounding errors
+        and differ between machines.
     at_most, at_least : float, optional
         The bounds of the claim that the number supports.
 
     Raises
     ------
+    TypeError
+        If `meaning` is not a string, or another argument is not a real number.
     ValueError
-        If a value is not finite, or if a tolerance is negative.
+        If a value, a bound or a tolerance is not finite, or if a tolerance is negative.
 
     Examples
     --------
@@ -147,7 +149,8 @@ class Number:
         Returns
         -------
         bool or None
-            None if the number has no bound.
+            True if ``at_least <= value <= at_most``, where a missing bound is always
+            kept. None if the number has no bound.
 
         Examples
         --------
@@ -210,7 +213,7 @@ def errors_by_order(
 
 @dataclass(frozen=True)
 class Record:
-    """The recorded results of one run of a notebook.
+    """Hold the recorded results of one run of a notebook.
 
     Parameters
     ----------
@@ -221,10 +224,11 @@ class Record:
     numbers : dict of str to Number
         The numbers by name.
     figures : dict of str to list
-        For each figure by name, a list of [length, norm, inner product with a ramp] of
-        each plotted array.
+        For each figure by name, its fingerprint: a row for each plotted array with its
+        length, its norm, and its inner product with equally spaced numbers from 1 to 2.
     networks : dict of str to str
-        The SHA-256 hashes of the networks by file name.
+        The SHA-256 hash of each file of networks that the notebook used, by file name
+        without its suffix.
     """
 
     notebook: str
@@ -259,11 +263,11 @@ def record(
     figures : dict of str to Figure
         The figures by name.
     networks : sequence of str
-        Names in `pretrained` of the networks that the notebook uses. Their hashes are
-        recorded.
+        Names of the networks that the notebook uses, as `pretrained.sha256` receives
+        them. Their hashes are recorded.
     retrained : bool
-        Whether this run trained the networks again. If True, they are read from
-        FOLDER/networks, else the pretrained networks are hashed.
+        Whether this run trained the networks again. If True, the networks in
+        FOLDER/networks are hashed, otherwise the pretrained networks.
 
     Returns
     -------
@@ -274,13 +278,18 @@ def record(
     Raises
     ------
     ValueError
-        If a name cannot be the name of a file.
+        If a name is empty or contains a slash, a backslash, NUL or a line break, or if
+        no networks of a given name exist.
+    TypeError
+        If an argument has the wrong type.
+    FileNotFoundError
+        If `retrained` is True and FOLDER/networks lacks networks of a given name.
 
     Notes
     -----
     `compare` compares the values of two runs within their tolerances. If the networks
     of a notebook were trained again with other bits, it uses the seed-to-seed variation
-    that `seed-variation` has measured instead.
+    instead, which `measure_seed_variation` has measured.
 
     Examples
     --------
@@ -321,9 +330,9 @@ def record(
 
 
 def _check_items(argument: str, items: Any, kind: type) -> None:
-    """Check that an argument of `record` is a dict of file names to objects of a type.
+    """Check that an argument is a dict from file names to objects of type `kind`.
 
-    Raise an error that names the argument otherwise.
+    Raise a TypeError or a ValueError that names the argument otherwise.
     """
     for name in validation.instance(argument, items, dict):
         _check_name(argument, name)
@@ -333,11 +342,13 @@ def _check_items(argument: str, items: Any, kind: type) -> None:
 def _check_name(argument: str, name: Any) -> None:
     """Raise an error that names the argument if `name` cannot be the name of a file.
 
-    Path separators are refused, so that every file stays in the results folder.
+    Slashes and backslashes are not allowed, so that every file is written to the
+    results folder.
     """
     if not validation.instance(argument, name, str) or set(name) & set("/\\\0\n"):
         raise ValueError(
-            f"{argument}: name {validation.brief(name)}; must be a plain name of a file"
+            f"{argument}: name {validation.brief(name)}; must not be empty or contain "
+            r"'/', '\', NUL or a line break"
         )
 
 
@@ -418,12 +429,12 @@ def read_validated(path: str | Path, kind: str) -> Any:
 
 
 def read_record(path: str | Path) -> Record:
-    """Read the record of a notebook.
+    """Read the results file of a notebook.
 
     Parameters
     ----------
     path : path
-        The JSON file.
+        The JSON file FOLDER/numbers/NOTEBOOK.json, as `record` writes it.
 
     Returns
     -------
@@ -435,7 +446,7 @@ def read_record(path: str | Path) -> Record:
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file does not follow the schema of records.
+        If the file does not follow the schema in `record.schema.json`.
 
     Examples
     --------
@@ -462,10 +473,11 @@ def read_record(path: str | Path) -> Record:
 
 
 def _fingerprint(figure: "Figure") -> list[list[float]]:
-    """Return [length, norm, inner product with a ramp] of each array of a figure.
+    """Return the fingerprint of a figure: a row of three numbers for each array.
 
-    These three numbers detect a relative change of the data of 1e-6, which neither the
-    eye nor a tolerant comparison of pixels detects.
+    The numbers are the length of the array, its norm, and its inner product with
+    equally spaced numbers from 1 to 2. They detect a relative change of the data of
+    1e-6, which neither the eye nor a tolerant comparison of pixels detects.
     """
     rows: list[list[float]] = []
     for axes in figure.axes:

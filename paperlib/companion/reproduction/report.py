@@ -1,7 +1,7 @@
 """Write the report of a reproduction as one HTML page.
 
-The page lists the machine and the software of the run, then each number and each figure
-beside its stored counterpart.
+The page lists the machine and the software of the run, then each claim, number and
+figure beside its stored counterpart.
 """
 
 import base64
@@ -32,7 +32,7 @@ def provenance(
     seconds : float
         The wall time of the run in seconds.
     networks : sequence of Verdict
-        The result of `compare_networks` for the run.
+        The verdicts on newly trained networks, as returned by `compare_networks`.
 
     Returns
     -------
@@ -103,10 +103,10 @@ def write_report(
     path : path
         The HTML file to write. Pictures are embedded in it.
     verdicts : sequence of Verdict
-        The comparisons to list.
+        The comparisons to list, as returned by `compare` and `compare_networks`.
     results : path
-        The folder with the new results. Pages of executed notebooks in
-        RESULTS/notebooks are linked.
+        The folder with the new results. The report links the HTML pages of executed
+        notebooks in RESULTS/notebooks.
     stored : path
         The folder with the stored results.
     facts : mapping of str to str

@@ -1,8 +1,9 @@
 """Run notebooks without a browser, and write their results to a build folder.
 
 An interrupted run continues with the notebooks that it has not finished. Each notebook
-runs in a kernel that uses this Python interpreter in deterministic mode. Settings of
-the user's shell and home directory do not affect the kernel.
+runs in a kernel that uses this Python interpreter, in deterministic mode if the machine
+supports it. Settings of IPython, Jupyter and matplotlib in the user's home directory do
+not affect the kernel.
 """
 
 import hashlib
@@ -31,11 +32,11 @@ PROFILES = {
 # minutes. The first is trained with derivatives, the second on values alone.
 SAMPLE = {"signed": 1.0, "scattering_lengths": 2.0}
 
-# Variables that change the output of cells: the backend of plots, start-up files and
-# warning filters.
+# Environment variables that change the output of cells: the backend of plots, start-up
+# files and warning filters.
 _REMOVED = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONWARNINGS")
-# The largest number of characters in the path of a folder for sockets. The system
-# allows 107 for the socket.
+# The largest number of characters in the path of the folder in which a folder for
+# sockets is created. The system allows 107 for the path of a socket.
 _MAX_PATH = 60
 
 
@@ -52,12 +53,12 @@ def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
     Returns
     -------
     list of Path
-        The notebooks in the order of their numbers.
+        The paths of the files NN_NAME.ipynb, where NN are two digits, sorted by name.
 
     Raises
     ------
     FileNotFoundError
-        If the folder has no such notebook.
+        If the folder has no such file, or none whose name begins with `only`.
 
     Examples
     --------
@@ -72,12 +73,15 @@ def notebooks(folder: str | Path, only: str | None = None) -> list[Path]:
     beginning = "" if only is None else validation.instance("only", only, str)
     paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     chosen = [path for path in paths if path.stem.startswith(beginning)]
+    if not paths:
+        raise FileNotFoundError(
+            f"{folder}: must have a notebook with a name such as 01_name.ipynb"
+        )
     if not chosen:
         numbers = ", ".join(path.stem[:2] for path in paths)
-        allowed = f"only = {validation.brief(only)}" if only else "a number"
         raise FileNotFoundError(
-            f"{folder}: must have a notebook whose name begins with {allowed}; "
-            f"it has {numbers or 'no notebooks'}"
+            f"only = {validation.brief(only)}: must begin the name of a notebook in "
+            f"{folder}; the notebooks are {numbers}"
         )
     return chosen
 
@@ -135,8 +139,10 @@ def kernel_environment(folder: str | Path) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        The variables of this process and of the deterministic mode, without those that
-        change the output of cells.
+        The variables of this process and, if the machine supports it, of deterministic
+        mode. MPLBACKEND, PYTHONSTARTUP and PYTHONWARNINGS are left out, because they
+        change the output of cells. IPYTHONDIR is `folder`, and MATPLOTLIBRC is
+        matplotlib's own file of defaults.
     """
     import matplotlib
 
@@ -156,8 +162,8 @@ def isolated_kernel() -> Iterator[dict[str, Any]]:
     Yields
     ------
     dict
-        Keyword arguments of ``papermill.execute_notebook``. The kernel's temporary
-        files exist until the context ends.
+        Keyword arguments of ``papermill.execute_notebook``. The folder for the kernel's
+        temporary files exists until the context ends.
     """
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
@@ -166,9 +172,9 @@ def isolated_kernel() -> Iterator[dict[str, Any]]:
     short = [place for place in places if len(place) <= _MAX_PATH]
     parent = next((place for place in short if os.access(place, os.W_OK)), None)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
-        # Jupyter frees the ports that it has found for a kernel before the kernel binds
-        # them. If two kernels start at the same time, one may take the other's port.
-        # Socket files in a folder of the kernel's own cannot be taken.
+        # Jupyter chooses free ports for a kernel and releases them before the kernel
+        # binds them. If two kernels start at the same time, one may bind a port chosen
+        # for the other. Socket files in a folder for one kernel avoid this conflict.
         sockets = {}
         if parent:
             sockets = {"transport": "ipc", "ip": str(Path(folder) / "kernel")}
@@ -205,15 +211,18 @@ def run_notebook(
     path : path
         The notebook.
     output : path
-        The executed copy. The HTML page is written beside it.
+        The executed copy to write. After a run without errors, an HTML page of the same
+        name is written beside it.
     parameters : mapping of str to object
         Values that replace the defaults of the notebook's parameters.
 
     Raises
     ------
+    FileNotFoundError
+        If the notebook does not exist.
     ValueError
-        If the notebook does not have one of the parameters. papermill alone would only
-        warn.
+        If `parameters` has a name that is not a parameter of the notebook. (papermill
+        alone would only warn.)
     RuntimeError
         If a cell raises an error. The message names the notebook and the error. The
         executed copy ends at this cell.
@@ -261,8 +270,9 @@ def reproduce(
 ) -> Path:
     """Run the notebooks of a checkout, in parallel if there are several cores.
 
-    A notebook that an earlier run has finished is skipped if it has not changed since
-    then, and neither has its input.
+    A notebook that an earlier run has finished is skipped if the notebook, its
+    parameters, the code of the checkout's packages, and the results and networks that
+    it reads have not changed since then.
 
     Parameters
     ----------
@@ -271,12 +281,13 @@ def reproduce(
     build : path
         The folder for executed notebooks, results and trained networks.
     profile : str
-        "full" trains every network again. "standard" trains two ensembles again,
-        provided that neither `only` nor `parameters` is given, and "quick" none. In
-        both, the notebooks use the pretrained networks.
+        In the profiles "standard" and "quick", the notebooks use the pretrained
+        networks. "standard" also trains two ensembles again, provided that neither
+        `only` nor `parameters` is given. In the profile "full", the notebooks train
+        every network again.
     only : str, optional
-        The beginning of the names of the chosen notebooks. In a full run, the notebooks
-        whose networks they read are run too.
+        The beginning of the names of the chosen notebooks, such as "02". In the profile
+        "full", the notebooks whose networks they read are run too.
     parameters : mapping of str to object, optional
         Values of parameters of the notebooks. Notebooks that do not have all of these
         parameters are not run.
@@ -293,8 +304,11 @@ def reproduce(
     RuntimeError
         If a notebook fails. The error is raised after all notebooks that do not depend
         on the failed notebook have run.
+    FileNotFoundError
+        If the checkout has no notebook, or none whose name begins with `only`.
     ValueError
-        If notebooks read each other's networks in a cycle.
+        If `profile` is none of the three names, or if notebooks read each other's
+        networks in a cycle.
 
     Examples
     --------
@@ -320,18 +334,20 @@ def reproduce(
 
 @dataclass(frozen=True)
 class Task:
-    """A call that writes one file of the results.
+    """A call that is skipped if an earlier run has finished it with this fingerprint.
 
     Parameters
     ----------
     name : str
-        The name of the task in lines of progress.
+        The name of the task in lines of progress and in done.json.
     fingerprint : str
-        A hash of everything on which the file depends.
+        A hash of everything on which the results of the call depend. When the call has
+        ended without an error, done.json in the results folder stores it by `name`.
     file : Path
-        The file that the call writes.
+        One of the files that the call writes. The call is skipped only if this file
+        exists.
     call : scheduler.Call
-        The call to run if the file is missing or has another fingerprint.
+        The call.
     """
 
     name: str
@@ -341,10 +357,26 @@ class Task:
 
 
 class _Plan:
-    """The tasks of one run of `reproduce`, whose arguments it receives.
+    """Collect the tasks of one run of `reproduce`.
 
-    `tasks` has the task of each notebook by its name, and `results` is the results
-    folder.
+    Parameters
+    ----------
+    root : Path
+        The checkout.
+    build : Path
+        The folder for executed notebooks, results and trained networks.
+    profile : str
+        "standard", "full" or "quick".
+    parameters : dict of str to object
+        Values of parameters for all notebooks.
+
+    Attributes
+    ----------
+    results : Path
+        The results folder, BUILD/PROFILE.
+    tasks : dict of str to Task
+        The task of each notebook by its name. It starts empty, and `add` fills it. It
+        does not contain the tasks that `trainings` returns.
     """
 
     def __init__(
@@ -363,11 +395,13 @@ class _Plan:
         self._stored = _digest(sorted((root / "figures").rglob("*.json")))
 
     def add(self, path: Path, readers: tuple[Path, ...] = ()) -> Task:
-        """Add the task of a notebook, and of the notebooks whose networks it reads.
+        """Add the task of a notebook to `tasks`, and return it.
 
-        In a full run, the notebook's metadata name these notebooks (`reads`) and its
+        In the profile "full", the tasks of the notebooks whose networks this one reads
+        are added too. The notebook's metadata name these notebooks (`reads`) and its
         running time (`minutes`). `readers` are the notebooks that read the networks of
-        this one, directly or through others: none of them can be the notebook itself.
+        this one, directly or through others. Raise a ValueError if `path` itself is
+        among them.
         """
         name = path.stem
         if path in readers:
@@ -401,7 +435,7 @@ class _Plan:
         return self.tasks[name]
 
     def trainings(self) -> list[Task]:
-        """Return the tasks that train the ensembles of SAMPLE again."""
+        """Return one task for each ensemble of SAMPLE, which trains it again."""
         train = partial(pretrained.train_again, cache=self._cache)
         folder = self.results / "networks"
         tasks = []
@@ -415,9 +449,9 @@ class _Plan:
 def _run(tasks: Sequence[Task], done_path: Path, log: Callable[[str], Any]) -> None:
     """Run the tasks that an earlier run has not finished with the same fingerprint.
 
-    The JSON file `done_path` has the fingerprints of finished tasks by name, and is
-    written after each task. The first error is raised after all tasks that do not
-    depend on a failed task have run.
+    The JSON file `done_path` has the fingerprint of each finished task by its name. It
+    is written after each task. After all tasks that do not depend on a failed task have
+    run, the first error is raised.
     """
     done = read_json(done_path) if done_path.exists() else {}
     fingerprints = {}
@@ -443,10 +477,10 @@ def _run(tasks: Sequence[Task], done_path: Path, log: Callable[[str], Any]) -> N
 
 
 def _digest(paths: Iterable[Path], *texts: str) -> str:
-    """Return a hash of texts and of the names and contents of files.
+    """Return the SHA-256 hash of texts, and of the names and contents of files.
 
-    Only the source of a notebook's cells is hashed, because its stored outputs do not
-    affect a run.
+    Of a notebook, only the source of its cells is hashed, because its stored outputs do
+    not affect a run.
     """
     total = hashlib.sha256("".join(texts).encode())
     for path in paths:

@@ -1,7 +1,9 @@
 """Run calls in parallel processes, each with its own CPU cores.
 
-Two trainings on one core each make more progress together than one training on two
-cores.
+Some calls depend on others, and start after them. Of the calls that can start, the one
+with the longest expected duration starts first. At most four worker processes run the
+calls, and the CPU cores are divided among them: two trainings on one core each make
+more progress together than one training on two cores after the other.
 """
 
 import os
@@ -25,20 +27,20 @@ MAX_WORKERS = 4
 
 @dataclass(frozen=True)
 class Call:
-    """A function to call in a worker process.
+    """Hold a function to call in a worker process, and its arguments.
 
     Parameters
     ----------
     function : callable
-        The function. It must be importable by a new process.
+        The function. A new process must be able to import it.
     arguments : tuple
         Its positional arguments.
     after : collection of str
-        Names of the calls that must end before this call starts. Names that are not
-        among the calls are ignored.
+        Names of the calls that must end without an error before this call starts. Names
+        that are not among the calls are ignored.
     minutes : float
-        The expected duration in minutes. Of the calls that are ready, the longest
-        starts first.
+        The expected duration in minutes. Of the calls that can start, the one with the
+        longest expected duration starts first.
     """
 
     function: Callable[..., Any]
@@ -50,9 +52,11 @@ class Call:
 def run(
     calls: Mapping[str, Call], log: Callable[[str], Any]
 ) -> Iterator[tuple[str, BaseException | None]]:
-    """Run every call as soon as the calls before it have ended and a worker is free.
+    """Run every call once the calls that it depends on have ended and a worker is free.
 
-    A call that must come after a failed call is not run.
+    There is one worker process for each CPU core, but at most four, and at most one for
+    each call. A call that depends on a failed call, directly or through others, is not
+    run, and nothing is yielded for it.
 
     Parameters
     ----------
@@ -106,11 +110,11 @@ def run(
 
 
 def _initialise_worker(free: "Queue[int]", workers: int) -> None:
-    """Initialise a worker process.
+    """Give a worker process its share of the CPU cores, and end it with its parent.
 
-    The worker takes its share of the CPU cores, if the operating system supports CPU
-    affinity, and ends when the process that started it ends. `free` is a queue of the
-    numbers of the workers, and `workers` is the number of workers.
+    `free` is a queue of the numbers 0 .. workers - 1, one for each worker, and
+    `workers` is the number of workers. On an operating system without CPU affinity, the
+    worker uses all cores. The worker ends when the process that started it ends.
     """
     number = free.get()
     if hasattr(os, "sched_setaffinity"):

@@ -1,13 +1,13 @@
 r"""Measure the seed-to-seed variation of numbers over reproductions with other seeds.
 
-Errors of learned tensors differ between trainings by factors. So the variation is
-measured by the standard deviation :math:`\sigma` of the logarithm. Two trainings x and
-y differ by
+Errors of learned tensors differ between trainings by factors. So the variation of a
+number is measured by the standard deviation :math:`\sigma` of its logarithm over
+trainings. The values x and y of the number in two trainings satisfy
 
 .. math:: |\ln(x/y)| \le 3 \sqrt 2\, \sigma
 
-except in one of several hundred cases. A bound is meaningful if the stored value keeps
-it with a margin of three :math:`\sigma`.
+except in one of several hundred cases. The bound of a claim is meaningful if the stored
+value keeps it with a margin of three :math:`\sigma`.
 """
 
 from collections.abc import Callable
@@ -40,19 +40,21 @@ def measure_seed_variation(
 ) -> dict[str, dict[str, list[float]]]:
     """Run the notebooks that train networks several times with other seeds.
 
-    Their numbers are written to ROOT/figures/seed_variation.json. Runs that were
-    interrupted continue where they stopped. Numbers that are equal in all runs do not
-    depend on a training and are left out. Numbers with an absolute tolerance are
-    rounding errors and are left out too.
+    The notebooks' numbers are written to ROOT/figures/seed_variation.json. An
+    interrupted measurement continues where it stopped. Numbers that are equal in all
+    runs do not depend on a training and are left out. Numbers with an absolute
+    tolerance are rounding errors and are left out too.
 
     Parameters
     ----------
     root : path
         The checkout.
     build : path
-        The folder for executed notebooks, results and trained networks.
+        The folder for executed notebooks, results and trained networks. Run k writes to
+        BUILD/seed_variation/k.
     trainings : int
-        The number of runs, at least 2.
+        The number of runs, at least 2. Run k trains all networks with seeds from 100 k
+        on.
     log : callable
         Receives lines of progress.
 
@@ -60,6 +62,15 @@ def measure_seed_variation(
     -------
     dict of str to dict of str to list of float
         Notebook -> number -> its values over the runs.
+
+    Raises
+    ------
+    TypeError
+        If `trainings` is not an integer.
+    ValueError
+        If `trainings` is below 2.
+    RuntimeError
+        If a notebook fails.
 
     Examples
     --------
@@ -118,7 +129,7 @@ def read_seed_variation(folder: str | Path) -> dict[str, dict[str, Floats]]:
     Raises
     ------
     ValueError
-        If the file does not follow the schema of seed variation.
+        If the file does not follow the schema in `seed_variation.schema.json`.
 
     Examples
     --------
@@ -136,7 +147,7 @@ def read_seed_variation(folder: str | Path) -> dict[str, dict[str, Floats]]:
 
 
 def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
-    """Return every number that has a bound and depends on a training.
+    """Return every stored number that has a bound and depends on a training.
 
     Parameters
     ----------
@@ -147,7 +158,7 @@ def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
     -------
     dict of str to tuple of (Number, ndarray)
         Name -> the number and its values over trainings, shape (trainings + 1,). The
-        stored value comes last.
+        values of seed_variation.json come first, the stored value last.
 
     Examples
     --------
@@ -170,7 +181,8 @@ def deviation(values: Floats) -> float:
     Parameters
     ----------
     values : ndarray, shape (trainings,)
-        The values of the number, without zeros. Only their magnitudes count.
+        The values of the number, one for each training, at least two. They must not be
+        zero. Only their magnitudes count.
 
     Returns
     -------
@@ -191,12 +203,14 @@ def allowed_factor(values: Floats) -> float:
     Parameters
     ----------
     values : ndarray, shape (trainings,)
-        The values of the number over other trainings.
+        The values of the number, one for each training, without zeros. The caller
+        includes the stored value.
 
     Returns
     -------
     float
-        exp(3 sqrt(2) sigma), with sigma from `deviation`.
+        exp(3 sqrt(2) sigma), where sigma is the sample standard deviation of the
+        logarithms of the values.
 
     Examples
     --------

@@ -173,7 +173,9 @@ def from_jax(name: str, function: Callable) -> Target:
     try:
         import jax
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("jax: from_jax needs it; pip install jax") from None
+        raise ModuleNotFoundError(
+            "jax: must be installed for from_jax: pip install jax"
+        ) from None
 
     def batched(function: Callable) -> Callable:
         compiled = jax.jit(jax.vmap(function))

@@ -333,8 +333,8 @@ def polynomial(
         _check_scalar(f"tensors[{number}]", tensor, None)
     if len({tensor.dim for tensor in tensors}) != 1:
         raise ValueError(
-            f"tensors = {validation.brief(tensors)}: must be one tensor or more, "
-            f"of one dimension"
+            f"tensors = {validation.brief(tensors)}: must be at least one tensor, all "
+            "of the same dim"
         )
     whole = _Polynomial(tensors)
     functions = whole.values, whole.gradients, whole.hessian_vectors, whole.jet
@@ -465,8 +465,8 @@ def orders_in_turn(
         _check_scalar(f"{name}[{number}]", tensor, number + 1)
         if tensor.dim != tensors[0].dim:
             raise ValueError(
-                f"{name}[{number}]: dim {tensor.dim}; must be {tensors[0].dim}, "
-                f"as of {name}[0]"
+                f"{name}[{number}]: has dim {tensor.dim}; must have dim "
+                f"{tensors[0].dim}, as {name}[0]"
             )
     return tensors
 

@@ -169,8 +169,8 @@ def _input_shape(model: Any) -> tuple[int, ...]:
     if getattr(model, "inputs", None):
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise ValueError(
-                f"model: {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
-                "must be one of each"
+                f"model: has {len(model.inputs)} inputs and {len(model.outputs)} "
+                "outputs; must have one of each"
             )
         return tuple(model.inputs[0].shape[1:])
     shape = (model.get_build_config() or {}).get("input_shape")
@@ -189,7 +189,10 @@ def from_keras(model: Any) -> Converted:
         raise TypeError(f"model: {type(model).__name__} given; must be a keras.Model")
     shape = _input_shape(model)
     if None in shape:
-        raise ValueError(f"model: input of shape {shape}; must be fixed")
+        raise ValueError(
+            f"model: the input has shape {shape} past its first axis; every length "
+            "must be fixed"
+        )
 
     def original(row: np.ndarray) -> np.ndarray:
         return _arrays(model(row, training=False))[0]

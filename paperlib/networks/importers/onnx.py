@@ -98,13 +98,14 @@ def _input_shape(model: Any) -> tuple[int, ...]:
     free = [each for each in model.graph.input if each.name not in stored]
     if len(free) != 1 or len(model.graph.output) != 1:
         raise ValueError(
-            f"model: {len(free)} inputs and {len(model.graph.output)} outputs; "
-            "must be one of each"
+            f"model: has {len(free)} inputs and {len(model.graph.output)} outputs; "
+            "must have one of each"
         )
     shape = tuple(each.dim_value for each in free[0].type.tensor_type.shape.dim)[1:]
     if not shape or not all(shape):
         raise ValueError(
-            f"model: input of shape {shape}; must be fixed past its first axis"
+            f"model: the input has shape {shape} past its first axis; every length "
+            "must be fixed"
         )
     return shape
 

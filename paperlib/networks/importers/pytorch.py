@@ -148,7 +148,7 @@ def _output(traced: Any, value: Value) -> Any:
             results[node] = node.args[0]  # its default
         else:
             raise ValueError(
-                f"module: takes more than one input, {node.name!r} too; must take one"
+                f"module: takes a second input, {node.name!r}; must take one input"
             )
     return affine_graph.evaluate(nodes, results)[nodes[-1].outputs[0]]
 

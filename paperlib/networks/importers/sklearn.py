@@ -99,7 +99,7 @@ def _perceptron(model: Any, value: Value) -> Value:
     several_classes = hasattr(model, "classes_") and model.n_outputs_ > 1
     if model.out_activation_ not in NAMES or several_classes:
         raise ValueError(
-            f"model: its output goes through {model.out_activation_!r}; "
+            f"model: its output has the activation {model.out_activation_!r}; "
             "must have one or two classes"
         )
     for layer, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_), 2):
