@@ -60,7 +60,7 @@ GOOD = {
         ),
         (
             {"seconds": np.ones(2)},
-            "seconds, loss and validation: have 2, 3 and 3 epochs; must have the same",
+            "seconds, loss and validation: have 2, 3 and 3 epochs; must have the same number",
         ),
     ],
 )

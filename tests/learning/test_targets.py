@@ -206,9 +206,12 @@ def test_functions_of_jax_and_tensorflow_agree_with_the_polynomial(v):
             lambda: targets.scattering_length_target(
                 minus=[born.born_tensor(1, 4), born.born_tensor(2, 3)]
             ),
-            r"minus\[1\]: dim 3; must be 4",
+            r"minus\[1\]: has dim 3; must have dim 4",
         ),
-        (lambda: targets.polynomial([]), r"tensors = \[\]: must be one tensor or more"),
+        (
+            lambda: targets.polynomial([]),
+            r"tensors = \[\]: must be at least one tensor, all of the same dim",
+        ),
         (
             lambda: targets.polynomial([1.0]),
             r"tensors\[0\] = 1.0: must be a scalar SymmetricTensor",

@@ -76,7 +76,10 @@ def test_frozen_and_its_own():
             r"weights\[0\]: shape \(2,\); must be \(units out, units in\)",
         ),
         (([[[1.0]]], [[0.0]], "thanh"), "activation = 'thanh': must be one of 'tanh'"),
-        (([[[1.0]]], [[0.0]], ["tanh"]), "activation: 1 names"),
+        (
+            ([[[1.0]]], [[0.0]], ["tanh"]),
+            "activation: has 1 names; must have one, or one for each",
+        ),
         (([], [], "tanh"), r"weights = \[\]: must be a list of arrays"),
     ],
 )

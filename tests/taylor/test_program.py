@@ -286,7 +286,7 @@ def test_pickle_as_network_and_request(random_mlp):
         ([], ValueError, r"request = \(\): must have at least one tuple"),
         ([()], ValueError, r"request\[0\] = \(\): must be 1 to 20 indices"),
         ([(0, 3)], ValueError, r"request\[0\] = 3: must be an integer from 0 to 2"),
-        ([(..., ...)], ValueError, "and at most one `...`"),
+        ([(..., ...)], ValueError, "must be 1 to 20 indices, with at most one `...`"),
         (
             [(0,), (0, ...)],
             ValueError,

@@ -229,7 +229,9 @@ def test_refused_uses():
         message = f"^free = {free}: must be an integer from 0 to 2$"
         with pytest.raises(ValueError, match=message):
             t.contract(np.ones(3), free=free)
-    with pytest.raises(ValueError, match=r"^x: needs .* GiB.*: contract fewer points$"):
+    with pytest.raises(
+        ValueError, match=r"^x: needs .* GiB are free: contract fewer points$"
+    ):
         SymmetricTensor(20, 4, np.ones(packed_size(4, 20))).contract(np.ones(4), 20)
     with pytest.raises(
         ValueError,
