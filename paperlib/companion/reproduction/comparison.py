@@ -155,7 +155,10 @@ def _record_paths(folder: Path) -> dict[str, Path]:
 
 
 def _one_sided(notebook: str, kind: str, name: str, stored: bool) -> Verdict:
-    """Return the verdict on an item that only one of the two folders has."""
+    """Return the failed verdict on an item that only one of the two folders has.
+
+    `stored` is True if it is the folder of stored results.
+    """
     note = "stored, but not in the new results"
     if not stored:
         note = "in the new results, but not stored"
@@ -291,9 +294,10 @@ def _picture_difference(stored: Path, new: Path, blurred: bool) -> float | None:
 
 
 def _have_other_bits(new: Record, old: Record) -> bool:
-    """Return whether a run has trained networks whose bits are not the stored bits.
+    """Return whether the new run has trained networks with other bits than the old run.
 
-    Networks without recorded hashes count as different.
+    The recorded hashes of the networks are compared. Without hashes, newly trained
+    networks count as different.
     """
     return new.retrained and not (new.networks and new.networks == old.networks)
 

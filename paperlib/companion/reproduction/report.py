@@ -75,7 +75,10 @@ def provenance(
 
 
 def _commit(root: Path) -> str:
-    """Return the hash of the checkout's commit, and whether files differ from it."""
+    """Return the hash of the checkout's commit, and whether files differ from it.
+
+    Return a text with the word "unknown" if git or the repository is missing.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(
