@@ -442,10 +442,10 @@ class MLP:
         relative to 1 plus the largest output.
         """
         output = converted.output
-        if isinstance(output, (list, tuple, dict)):
+        if isinstance(output, (list, tuple)):
             raise ValueError(
-                f"{name}: returns {len(output)} outputs in a {type(output).__name__}; "
-                "must return one array"
+                f"{name}: returns a sequence of {len(output)} arrays; must return one "
+                "array"
             )
         if not isinstance(output, Value):
             raise ValueError(

@@ -207,7 +207,7 @@ def test_torch(torch):
         MLP.from_torch(Pair(), np.zeros((1, 3)))
     with pytest.raises(
         ValueError,
-        match="^module: returns 2 outputs in a tuple; must return one array$",
+        match="^module: returns a sequence of 2 arrays; must return one array$",
     ):
         MLP.from_torch(Both())
 
