@@ -51,8 +51,10 @@ lint: .venv/.dev ## Check style, format, docstrings and types of all code, and t
 DETERMINISTIC := python -m paperlib deterministic
 EXECUTE := ../$(BIN)/$(DETERMINISTIC) ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False
 
-notebooks: .venv/.ready ## Execute the notebooks in place, before a commit
-	cd notebooks && $(EXECUTE) *.ipynb
+NOTEBOOKS ?= *.ipynb
+
+notebooks: .venv/.ready ## Execute the notebooks in place, or NOTEBOOKS=12_every_digit.ipynb alone
+	cd notebooks && $(EXECUTE) $(NOTEBOOKS)
 
 store: .venv/.ready ## Store the results of build/results, and execute the overview notebook
 	$(BIN)/python -m paperlib store

@@ -525,10 +525,11 @@ def outcome(row, arguments, changed):
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # documented
-        warnings.filterwarnings(
-            "ignore", message="the expansion point U = 0 is", category=UserWarning
-        )
+        for documented in (
+            "the expansion point U = 0 is",
+            "the trained bits depend on this machine",
+        ):
+            warnings.filterwarnings("ignore", documented, UserWarning)
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         signal.alarm(PATIENCE)
         try:
