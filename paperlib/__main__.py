@@ -151,7 +151,11 @@ def _results(options: Namespace) -> Path:
 
 
 def _list(options: Namespace) -> int:
-    """List the notebooks, their titles and parameters."""
+    """List the notebooks, their titles and parameters.
+
+    A parameter is shown with its default value. With --only, the notebooks are those
+    whose names begin with NN.
+    """
     for path in reproduction.notebooks(options.root / "notebooks", options.only):
         heading = "".join(read_json(path)["cells"][0]["source"]).splitlines()[0]
         parameters = ", ".join(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 def slices(count: int, size: int) -> Iterator[slice]:
     """Yield slices that divide `count` rows into parts of `size` rows.
 
-    The last part may be shorter. A part has at least one row, so `size` may be the
-    number of rows that fit into a memory limit, even if zero.
+    The last part may be shorter. A `size` below 1 counts as 1, so it may be the number
+    of rows that fit into a memory limit, even if no row fits.
 
     Examples
     --------

@@ -177,8 +177,8 @@ def _announced() -> dict[str, str]:
 def become(command: list[str]) -> NoReturn:
     """Replace this process by a command that runs in deterministic mode.
 
-    If the machine does not support the mode, the command runs all the same, and the
-    reason is printed to stderr.
+    `command` has the program and its arguments. If the machine does not support the
+    mode, the command runs all the same, and the reason is printed to stderr.
     """
     os.execvpe(command[0], command, _announced())
 
@@ -195,7 +195,11 @@ def restart() -> None:
 
 
 def processor() -> str:
-    """Return the model name of the processor, or the name that the platform gives."""
+    """Return the model name of the processor.
+
+    It is read from /proc/cpuinfo. On a system without this file, or if the file has no
+    model name, return the name that the module `platform` reports.
+    """
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("model name"):
@@ -204,7 +208,11 @@ def processor() -> str:
 
 
 def machine() -> dict[str, str]:
-    """Return the processor, the number of cores, and the versions of the libraries."""
+    """Return the processor, the number of cores, and versions, each as text by name.
+
+    The versions are those of Python, numpy, scipy, tensorflow, keras and numba. A
+    library that is not installed is left out.
+    """
     libraries = ("numpy", "scipy", "tensorflow", "keras", "numba")
     versions = {name: found for name in libraries if (found := _version(name))}
     return {

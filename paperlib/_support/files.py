@@ -83,15 +83,18 @@ def atomically(path: str | Path) -> Iterator[Path]:
 
 
 def _named(error: OSError, path: Path, action: str) -> OSError:
-    """Return an error of the same type whose message names the path and the action."""
+    """Return an error of the same type whose message names the path and the action.
+
+    `action` is "read" or "written". The message has the reason that `error` has.
+    """
     text = f"{path}: cannot be {action} ({error.strerror})"
     return type(error)(error.errno, text)
 
 
 def _lock(file: IO) -> None:
-    """Lock a file until it is closed, or raise an OSError if it is locked already.
+    """Lock an open file, or raise an OSError if it is locked already.
 
-    The system releases the lock however the process ends. On a system without POSIX
+    The lock holds until the file is closed. The system releases the lock however the process ends. On a system without POSIX
     file locks, the file is closed at once.
     """
     if fcntl:
@@ -167,9 +170,10 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def _existing(path: str | Path) -> Path:
-    """Return the path of an existing file, or raise an OSError.
+    """Return the path of an existing file as a Path.
 
-    It is a FileNotFoundError if the file does not exist.
+    Raise a FileNotFoundError if the file does not exist or is a folder, and another
+    OSError if its name is too long or its folder is not accessible.
     """
     path = validation.path("path", path)
     try:
@@ -183,9 +187,11 @@ def _existing(path: str | Path) -> Path:
 def _arrays(
     archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of an open archive by name.
+    """Return the arrays of an open archive by name, without the suffix ".npy".
 
-    Raise an exception, of any type, if the archive is damaged.
+    `entries` are the entries of the archive, one for each array. The size of an array
+    in its header must be that of its entry. Raise an exception, of any type, if the
+    archive is damaged, has a name twice, or holds an array of Python objects.
     """
     arrays = {}
     for entry in entries:
@@ -207,7 +213,11 @@ def _arrays(
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON atomically, with keys in the given order to keep diffs readable."""
+    """Write JSON atomically, with keys in the given order to keep diffs readable.
+
+    Raise a ValueError if `content` has a NaN, an infinity, or an object that JSON does
+    not have, or if it is nested too deeply.
+    """
     with atomically(path) as part:
         try:
             text = json.dumps(content, indent=1, allow_nan=False)
@@ -247,20 +257,29 @@ def read_json(path: str | Path) -> Any:
 
 
 def _number(text: str) -> float:
-    """Return a JSON number as a float, or raise a ValueError if it is not finite."""
+    """Return a JSON number as a float.
+
+    Raise a ValueError if it is NaN or infinity, or if it overflows float64.
+    """
     if not isfinite(value := float(text)):
         raise ValueError(f"{text[:20]} must be a finite number")
     return value
 
 
 def _integer(text: str) -> int:
-    """Return a JSON integer as an int, or raise a ValueError if it is too large."""
+    """Return a JSON integer as an int.
+
+    Raise a ValueError if it overflows float64.
+    """
     _number(text)
     return int(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object as a dict; raise a ValueError if a key occurs twice."""
+    """Return a JSON object, given as pairs of key and value, as a dict.
+
+    Raise a ValueError if a key occurs twice.
+    """
     content = dict(pairs)
     if len(content) < len(pairs):
         raise ValueError("the keys of an object must be unique")

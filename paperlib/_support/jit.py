@@ -50,7 +50,8 @@ def jit(
 ) -> Callable:
     """Compile a function with numba, and cache it if the cache folder is writable.
 
-    `flags` are fast-math flags of LLVM, such as "contract". The function must not
+    `flags` are fast-math flags of LLVM, such as "contract", which allows fused
+    multiply-adds. By default LLVM may not change the rounding. The function must not
     create arrays, because reference counting is off. If `inner` is true, the Python
     wrapper is omitted. The compilation then takes less time, and only compiled
     functions can call the function. An inner function is not cached itself, because the

@@ -31,7 +31,9 @@ def in_parallel(call: Callable[[Any], object], arguments: Iterable) -> None:
     """Call `call` with each of `arguments` in parallel.
 
     If calls fail, the exception of the first failed one, in the order of the arguments,
-    is raised. A single argument is processed in the calling thread.
+    is raised, and calls that have not started by then are not run. The results of the
+    calls are discarded. If there is only one argument, `call` runs in the calling
+    thread.
 
     Examples
     --------

@@ -78,7 +78,15 @@ def integer(
 
 
 def _range(minimum: float | None, maximum: float | None) -> str:
-    """Return the words of a message for a range, such as " >= 1"."""
+    """Return the words of a message for a range.
+
+    If `maximum` is given, `minimum` must be given too.
+
+    Examples
+    --------
+    >>> _range(1, None), _range(1, 3), _range(None, None)
+    (' >= 1', ' from 1 to 3', '')
+    """
     if maximum is not None:
         return f" from {minimum} to {maximum}"
     return "" if minimum is None else f" >= {minimum}"
@@ -123,6 +131,7 @@ def number(
 def _is_real(value: Any) -> bool:
     """Return whether a value is one real number.
 
+    It may be an int, a float, or a real scalar of NumPy, also in an array without axes.
     The function float() alone is no test, because it also accepts a string, a bool, and
     an array of one element.
     """
@@ -135,6 +144,8 @@ def _is_real(value: Any) -> bool:
 
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     """Return an argument that must be one of the strings in `allowed`.
+
+    Raise a TypeError if it is not a string, and a ValueError for another string.
 
     Examples
     --------
@@ -153,7 +164,7 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
 
 
 def instance(name: str, value: Any, kind: type[Kind]) -> Kind:
-    """Return an argument that must be an instance of the type `kind`."""
+    """Return an argument, or raise a TypeError if it is not of the type `kind`."""
     if not isinstance(value, kind):
         raise TypeError(
             f"{name}: {type(value).__name__} given; must be of type {kind.__name__}"
@@ -162,7 +173,7 @@ def instance(name: str, value: Any, kind: type[Kind]) -> Kind:
 
 
 def called(name: str, value: Any) -> Callable:
-    """Return an argument that must be callable."""
+    """Return an argument, or raise a TypeError if it is not callable."""
     if not callable(value):
         raise TypeError(f"{name} = {brief(value)}: must be callable")
     return value
@@ -175,7 +186,8 @@ def sequence(
 ) -> list[Kind]:
     """Return the items of an iterable as a list.
 
-    The items must be of type `kind`. A string is not accepted.
+    Raise a TypeError if the value is not iterable, is a string or bytes, or has an item
+    that is not of the type `kind`. By default all types of items are allowed.
     """
     try:
         if isinstance(value, (str, bytes)):
@@ -187,7 +199,11 @@ def sequence(
 
 
 def path(name: str, value: Any) -> Path:
-    """Return an argument, a string or Path of printable characters, as a Path."""
+    """Return an argument, a string or Path, as a Path.
+
+    Raise a TypeError for another type, and a ValueError if the path has a character
+    that cannot be printed, such as a line break.
+    """
     message = f"{name} = {brief(value)}: must be a path"
     if not isinstance(value, (str, Path)):
         raise TypeError(message)
@@ -238,7 +254,8 @@ def frozen_copy(array: Floats) -> Floats:
 def alike(name: str, value: Any, other: str, shape: tuple[int, ...]) -> Floats:
     """Return an argument as a finite float64 array, which must have a given shape.
 
-    `other` is the name of the argument whose shape it must have.
+    `shape` is the shape that it must have, and `other` the name of the argument that
+    has this shape. Raise a ValueError if the shape differs.
     """
     array = real_array(name, value)
     if array.shape != shape:
@@ -312,9 +329,10 @@ def finite(name: str, array: Floats) -> None:
 def representable(name: str, result: Floats, instead: str) -> Floats:
     """Return a computed result, or raise a ValueError if an entry is not finite.
 
-    The message attributes the failure to the arguments `name`: if all inputs are
-    finite, a value has overflowed float64 during the computation. `instead` is advice,
-    such as "use a smaller U".
+    The caller must have checked that all inputs are finite, so that a NaN or infinity
+    in the result means that a value overflowed float64 during the computation. The
+    message begins with `name`, the name of the argument that was too large, and ends
+    with the advice `instead`, such as "use a smaller U".
     """
     if not np.isfinite(result).all():
         raise ValueError(f"{name}: the result overflows float64; {instead}")

@@ -75,12 +75,14 @@ class Shape:
     Parameters
     ----------
     potential : callable
-        ``potential(depth, d, **parameters)`` returns the discretised potential, shape
-        (d,).
+        ``potential(depth, d, **parameters)`` returns the dimensionless potential in d
+        equal shells, shape (d,).
     depth : tuple of four floats
         Smallest, initial and largest depth and the step of the slider; dimensionless.
     parameters : dict of str to tuple of four floats
-        The same four numbers for each parameter of the shape, in units of the range.
+        For each parameter of the shape, which is a length, its smallest, initial and
+        largest value and the step of the slider, in units of the range of the
+        potential.
 
     Examples
     --------
@@ -98,8 +100,9 @@ class Shape:
         Returns
         -------
         list of dict
-            Parameter name -> value in units of the range. The last parameter varies
-            fastest.
+            One dictionary for each combination, from the names of the parameters to
+            their values. The values are lengths in units of the range of the potential.
+            The last parameter varies fastest.
 
         Examples
         --------
@@ -242,7 +245,8 @@ def view(
         The depth of the potential, dimensionless; positive attracts. By default a
         quarter of the largest depth.
     **parameters : float
-        Parameters of the shape in units of the range, as listed in `SHAPES`.
+        Parameters of the shape that `SHAPES` lists: lengths in units of the range of
+        the potential. By default the initial values of their sliders.
 
     Returns
     -------
@@ -429,7 +433,8 @@ def page(
         The depth of the potential, dimensionless; positive attracts. By default a
         quarter of the largest depth.
     **parameters : float
-        Parameters of the shape in units of the range, as listed in `SHAPES`.
+        Parameters of the shape that `SHAPES` lists: lengths in units of the range of
+        the potential. By default the initial values of their sliders.
 
     Returns
     -------
@@ -477,7 +482,8 @@ def sliders(
         The depth of the potential, dimensionless; positive attracts. By default a
         quarter of the largest depth.
     **parameters : float
-        Parameters of the shape in units of the range, as listed in `SHAPES`.
+        Parameters of the shape that `SHAPES` lists: lengths in units of the range of
+        the potential. By default the initial values of their sliders.
 
     Returns
     -------
@@ -526,7 +532,8 @@ def explore(
         The depth of the potential, dimensionless; positive attracts. By default a
         quarter of the largest depth.
     **parameters : float
-        Parameters of the shape in units of the range, as listed in `SHAPES`.
+        Parameters of the shape that `SHAPES` lists: lengths in units of the range of
+        the potential. By default the initial values of their sliders.
 
     Returns
     -------

@@ -148,7 +148,9 @@ def _each(tf: Any, product: Callable, series: list, weight: Any) -> list:
     """Multiply all coefficients of a power series by a weight in one product.
 
     `series` is the list of coefficients, beginning with the constant. `product` is
-    `_up` or `_down`. The products are returned in the same order.
+    `_up`, which multiplies by the weights, or `_down`, which multiplies by the
+    transposed weights. `weight` has the shape (members, in, out). Returned is the list
+    of the products, in the order of the coefficients.
     """
     products = product(tf, tf.concat(series, axis=-2), weight)
     return tf.split(products, len(series), axis=-2)
@@ -292,14 +294,17 @@ def _epoch(
     `network` is `values_and_gradients` with its arguments `x`, `v` and `order` left
     open. `fit` is the order of the highest derivative in the loss: 0 for values alone,
     1 for gradients, 2 for Hessian-vector products, 3 for third derivatives. `variables`
-    are the weights and biases, which `optimizer` changes.
+    are the weights and biases, layer by layer, which `optimizer` changes.
     """
     members = variables[0].shape[0]
 
     def step(inputs: list, fitted: list, rows: Any, weights: Any) -> Any:
         """Take one step on chosen samples, and return the loss of each member.
 
-        `rows` has the shape (members, batch) and holds the samples of each member.
+        `inputs`, `fitted` and `weights` are those of `run`: the potentials and possibly
+        directions; the quantities to fit; and the factors of their squared errors.
+        `rows` has the shape (members, batch) and holds the indices of the samples that
+        each member uses in this step.
         """
         with tf.GradientTape() as tape:
             chosen = [tf.gather(array, rows) for array in inputs]
@@ -330,9 +335,10 @@ def _epoch(
 def _schedule(keras: Any, members: int) -> tuple[Any, list]:
     """Return a learning-rate schedule and its three variables.
 
-    The variables are the numbers of steps while the rate rises and falls, and the peak
-    of each member. `Program.begin` sets them. The rate rises linearly from 0 to
-    the peak, and then falls to 0 as half a cosine wave.
+    The variables are the number of steps while the rate rises, the number of steps
+    while it falls, and the peak of each member, shape (members, 1, 1). `Program.begin`
+    sets them. The rate rises linearly from 0 to the peak, then falls to 0 as half a
+    cosine wave, and stays 0.
     """
     rises, falls = (keras.Variable(1.0, name=name) for name in ("rises", "falls"))
     peaks = keras.Variable(np.ones((members, 1, 1), np.float32), name="peaks")
@@ -349,7 +355,11 @@ def _schedule(keras: Any, members: int) -> tuple[Any, list]:
 
 
 def _optimizer(keras: Any, name: str, schedule: Any) -> Any:
-    """Return the optimizer "soap", "muon" or "adam" with a learning-rate schedule."""
+    """Return a new optimizer with a learning-rate schedule.
+
+    `name` is "soap", "muon" or "adam". "muon" updates the weight matrices by Muon, and
+    the biases and matrices with one row by Adam. No optimizer has weight decay.
+    """
 
     # Keras has no public way to choose the variables whose updates Muon orthogonalises,
     # so a private method is overridden. Keras also scales the rate by the lengths of

@@ -314,8 +314,8 @@ FIELDS = tuple(field.name for field in fields(TrainingConfig))
 def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
     """Return the argument `name`, a sequence of integers, as a tuple.
 
-    Raise a ValueError if the sequence is empty or an integer is below `minimum`, and a
-    TypeError if `values` is not a tuple or list, or an item is not an integer.
+    Raise a ValueError if the sequence is empty, or an integer is below `minimum` or
+    above 2^31, and a TypeError if `values` is not a tuple or list, or an item is not an integer.
     """
     if not isinstance(values, (tuple, list)) or not values:
         wrong = ValueError if isinstance(values, (tuple, list)) else TypeError
@@ -332,7 +332,9 @@ def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
 def _rates(name: str, value: Any) -> float | tuple[float, ...]:
     """Return the argument `name`, a positive number or a sequence of them.
 
-    A number is returned as a float, and a sequence as a tuple of floats.
+    A number is returned as a float, and a tuple or list as a tuple of floats. Raise a
+    TypeError if a value is not a real number, and a ValueError if it is not finite or
+    not positive.
     """
     if isinstance(value, (tuple, list)):
         return tuple(validation.number(name, rate, above=0) for rate in value)

@@ -366,12 +366,18 @@ class LearnedSeries:
 
 
 def _taylor_tensor(mlp: MLP, order: int) -> SymmetricTensor:
-    """Return the tensor of all derivatives of one order n at U = 0, divided by n!."""
+    """Return the tensor of all derivatives of one order n at U = 0, divided by n!.
+
+    `mlp` is the network that is differentiated, and `order` is n.
+    """
     return derivative_tensor(mlp, order, np.zeros(mlp.dim)) / factorial(order)
 
 
 def _mean(ensemble: Ensemble, function: Callable[[MLP], Any]) -> Any:
-    """Return the mean of function(member) over the members of an ensemble."""
+    """Return the mean of function(member) over the members of an ensemble.
+
+    The function returns an array or a SymmetricTensor, and so does `_mean`.
+    """
     # The results are added one after another and not stored, because a tensor of order
     # 5 has ten million entries for 64 inputs.
     return reduce(add, map(function, ensemble.members)) / len(ensemble.members)
@@ -380,9 +386,10 @@ def _mean(ensemble: Ensemble, function: Callable[[MLP], Any]) -> Any:
 def _agreement(ensemble: Ensemble, order: int) -> float:
     """Return the weight of an ensemble's correction to the tensor of one order.
 
-    The weight is max(0, 1 - e^2 / m^2). Here m is the norm of the mean Taylor tensor of
-    the members, and e is the standard error of this mean. This is the James-Stein
-    shrinkage towards zero. The weight is 0 if there is only one member or m is 0.
+    The weight is max(0, 1 - e^2 / m^2). Here m is the Frobenius norm of the mean Taylor
+    tensor of the N members, and e is the standard error of this mean: e^2 is the sum of
+    the squared norms of the members' deviations from the mean, divided by N (N - 1).
+    This is the James-Stein shrinkage towards zero. The weight is 0 if there is only one member or m is 0.
     """
     tensors = [_taylor_tensor(member, order) for member in ensemble.members]
     count = len(tensors)

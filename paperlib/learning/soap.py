@@ -163,7 +163,8 @@ class SOAP(keras.optimizers.Optimizer):
     def _add(self, variable: Any, shape: tuple[int, ...], name: str) -> Any:
         """Add an array of zeros to the optimizer's state, and return its variable.
 
-        `variable` is the trained variable for which the array is used.
+        `variable` is the trained variable for which the array is used. `shape` is the
+        shape of the array. `name` is added to the path of `variable` to name it.
         """
         full_name = f"{variable.path.replace('/', '_')}_{name}"
         kind = _state_dtype(variable)
@@ -172,7 +173,9 @@ class SOAP(keras.optimizers.Optimizer):
     def _add_sides(self, variable: Any) -> _Sides:
         """Add the state of the rows and of the columns of a trained variable.
 
-        A side is None, and adds no state, if the gradient is not rotated along it.
+        A side is None, and adds no state, if the gradient is not rotated along it. That
+        is so for both sides of a vector or of a matrix with one row, and for a side
+        with more than `longest` rows or columns.
         """
         shape = variable.shape if len(variable.shape) > 1 else (1, 1)
         *batch, rows, columns = shape

@@ -96,6 +96,11 @@ class Point:
 
 
 def _key(point: Point, target: Target) -> str:
+    """Return the key of a point in the table of a sweep on `target`.
+
+    It is the protocol, the number of orders, and a hash of the configuration and the
+    target's name, joined by underscores.
+    """
     return f"{point.protocol}_{point.orders}_{point.config.fingerprint(target)}"
 
 
@@ -192,8 +197,9 @@ def _row(
     d to the Taylor tensor of the target at zero. `cache` is the folder that stores the
     trainings. The row is a dict from names of columns to values: the key of the point;
     the protocol, the number of orders and the fields of the configuration; in
-    "relative_error_n" the relative error of the learned tensor of order n, for each n,
-    where the mean of the members' tensors is compared with the exact tensor; and in
+    "relative_error_n" the relative error, in the Frobenius norm, of the learned tensor
+    of order n, for each n, where the mean of the members' tensors is compared with the
+    exact tensor; and in
     "seconds" the wall time of the trainings.
     """
     config = point.config

@@ -182,7 +182,8 @@ def _train(config: TrainingConfig, target: Target, cache: Path | None) -> Ensemb
 def _drawn_ahead(draw: Callable, epochs: range) -> Iterator[tuple]:
     """Yield draw(epoch) for each number of `epochs`, in order.
 
-    While the caller uses a result, a thread computes the next one.
+    While the caller uses a result, a thread computes the next one. The numbers of
+    `epochs` are consecutive. An exception of `draw` is raised when its result is due.
     """
     with ThreadPoolExecutor(1) as pool:
         upcoming = [pool.submit(draw, epoch) for epoch in epochs[:1]]
@@ -220,7 +221,8 @@ class _Scales:
 def _scales(config: TrainingConfig, fitted: list[Floats]) -> _Scales:
     """Return the scaling, measured on the fitted quantities at the held-out potentials.
 
-    `fitted` are the values and derivatives of the target, as `_drawn` returns them.
+    `fitted` are the values of the target at these potentials, shape (n,), and its
+    derivatives up to the fit, shape (n, d), none of them scaled.
     """
     values, *derivatives = fitted
     mean, std = float(values.mean()), float(values.std()) or 1.0
@@ -260,11 +262,16 @@ def _drawer(
 ) -> Callable:
     """Return a function that maps the number of an epoch to (samples, order).
 
-    The samples are the two lists that `_drawn` returns, in single precision and with
-    the fitted quantities scaled by `scales`. If `config.sample_sets` is not None, each
-    set is computed once and cached. The order is an int32 array of shape (per_epoch,
-    members, batch), where per_epoch is the number of steps in an epoch. It holds the
-    indices of the samples that each member uses in each step.
+    The samples are two lists of arrays in single precision. The first list has the
+    potentials divided by the depth and, if the fit needs them, the directions. The
+    second list has the values and derivatives of the target, scaled by `scales` to the
+    quantities that the networks learn. If `config.sample_sets` is None, new samples are
+    drawn for each epoch. If it is an integer, this number of sets is drawn, each set
+    once. The sets are cached, and the epochs use them in turn.
+
+    `per_epoch` is the number of steps in an epoch. The order is an int32 array of shape
+    (per_epoch, members, batch). It holds the indices of the samples that each member
+    uses in each step.
     """
 
     def samples(number: int) -> list[list[np.ndarray]]:

@@ -48,7 +48,8 @@ def small_network(
     Returns
     -------
     Figure
-        Three panels. Dotted guides in the third have slope order + 1.
+        Three panels. In the third, a dotted line for each order n has the slope n + 1
+        on the logarithmic axes.
 
     Examples
     --------
@@ -92,7 +93,9 @@ def small_network(
 def _draw_network(axis: Axes, weights: Sequence[Floats]) -> None:
     """Draw a network as a graph of its units, one column for each layer.
 
-    `weights` has an array of shape (units out, units in) for each layer.
+    `weights` has an array of shape (units out, units in) for each layer. Inputs are
+    named x_i, hidden units z^l_i, and outputs f, where l counts the layers and i the
+    units of a layer from the top, both from 1.
     """
     sizes = [weights[0].shape[1], *map(len, weights)]
     heights = [(size - 1) / 2 - np.arange(size) for size in sizes]
@@ -112,10 +115,12 @@ def _draw_network(axis: Axes, weights: Sequence[Floats]) -> None:
 def _draw_weights(
     axis: Axes, weights: Sequence[Floats], heights: Sequence[Floats]
 ) -> None:
-    """Draw a line for each weight, with the sign as its colour.
+    """Draw a line for each weight, in one colour if it is positive, else in another.
 
-    The width is proportional to the magnitude of the weight, up to an offset.
-    `heights` has the vertical positions of the units of each layer.
+    The width is 0.4 plus a multiple of the magnitude of the weight. The largest weight
+    of the whole network has the width 3. `weights` has an array of shape (units out,
+    units in) for each layer. `heights` has the vertical positions of the units of each
+    layer, beginning with the inputs.
     """
     largest = max(np.abs(weight).max() for weight in weights)
     for layer, weight in enumerate(weights):
@@ -132,7 +137,11 @@ def _draw_weights(
 def _draw_unit(
     axis: Axes, x: float, y: float, name: str, face: str = "white", fontsize: float = 8
 ) -> None:
-    """Draw a unit as a circle with its name inside."""
+    """Draw a unit as a circle at (x, y) with its name inside.
+
+    `face` is the colour inside the circle, and `fontsize` the size of the name in
+    points.
+    """
     axis.plot(x, y, "o", markersize=13, markerfacecolor=face, markeredgecolor="black")
     axis.annotate(name, (x, y), ha="center", va="center", fontsize=fontsize)
 
@@ -144,12 +153,13 @@ def diagram_sheet(highest: int) -> Figure:
     Parameters
     ----------
     highest : int
-        The highest order.
+        The highest order, at least 1.
 
     Returns
     -------
     Figure
-        Rows of at most six diagrams. Low orders share a row.
+        Rows of at most six diagrams. An order begins in the row of the order before it
+        if its first row of diagrams fits there, otherwise in a new row.
 
     Examples
     --------
@@ -196,7 +206,13 @@ def centroid_groups(order: int) -> Figure:
 
 
 def _centroid_term(diagram: Diagram) -> str:
-    """Return the term of the centroid rule that contains a diagram, as mathtext."""
+    """Return the term of the centroid rule that contains a diagram, as mathtext.
+
+    `diagram.centroid_split` has the number of leaves above the centroid, and the number
+    of leaves of each branch below it. The term is the product of lambda with the number
+    above (lambda alone for zero), of the derivative of the activation whose order is
+    the number of branches, and of z with its number of leaves for each branch.
+    """
     above, branches = diagram.centroid_split
     factors = [
         rf"\lambda_{{{above}}}" if above else r"\lambda",
@@ -207,12 +223,18 @@ def _centroid_term(diagram: Diagram) -> str:
 
 
 def _rows(labelled: _Row) -> list[_Row]:
-    """Divide diagrams with titles into rows of `COLUMNS` entries."""
+    """Divide diagrams with titles into rows of `COLUMNS` entries.
+
+    The last row may be shorter.
+    """
     return [labelled[part] for part in chunks.slices(len(labelled), COLUMNS)]
 
 
 def _grid(rows: list[_Row], columns: int) -> Figure:
-    """Draw rows of diagrams with their titles, in a grid of `columns` columns."""
+    """Draw rows of diagrams with their titles, in a grid of `columns` columns.
+
+    A row has at most `columns` diagrams. The rest of a shorter row is empty.
+    """
     figure, axes = style.panels(
         columns, 1.35 * len(rows), rows=len(rows), letters=False, squeeze=False
     )

@@ -104,7 +104,8 @@ def overview(
     network : ndarray, shape (n,)
         The mean prediction of the networks, in units of the range.
     spread : ndarray, shape (n,)
-        The standard deviation of the predictions over the members.
+        The standard deviation of the predictions over the members, in units of the
+        range.
     trained : tuple of two floats
         The smallest and the largest depth of the training data.
 
@@ -154,7 +155,8 @@ def trained_ensemble(
         Training steps at which the losses were recorded.
     loss, validation : ndarray, shape (epochs, members)
         Mean squared errors on training and held-out data, in units of the variance of
-        the target.
+        the target. Their square roots are drawn: a line for the median over members,
+        and a band from the smallest to the largest.
     exact : ndarray, shape (n,)
         Exact scattering lengths, in units of the range.
     predicted : ndarray, shape (members, n)
@@ -163,8 +165,9 @@ def trained_ensemble(
     Returns
     -------
     Figure
-        Three panels. Errors in the third are averaged over 20 bins of `exact`, or drawn
-        as dots for the mean.
+        Three panels. The third has relative errors of the predictions in percent: lines
+        for each member and for the mean over members, averaged over 20 bins of `exact`,
+        and a dot for the mean over members at each sample.
 
     Examples
     --------
@@ -201,7 +204,8 @@ def _draw_relative_errors(axis: Axes, exact: Floats, predicted: Floats) -> None:
     """Draw the relative errors of all members and of their mean, in percent.
 
     `exact` has shape (n,), and `predicted` has shape (members, n). Lines are averages
-    over 20 bins of `exact`. Dots are the errors of the mean of each sample.
+    over 20 bins of `exact`, which have equal numbers of samples, up to one. A dot is
+    the error of the members' mean for one sample.
     """
     order = np.argsort(exact)
 
@@ -327,8 +331,9 @@ def _bars(
 ) -> Floats:
     """Draw horizontal bars with error bars from the top down.
 
-    `names`, `values` and `errors` have an entry for each bar. Return the vertical
-    positions of the bars, shape (names,).
+    `names`, `values` and `errors` have an entry for each bar. An error is half the
+    length of the error bar. `label` is the name of all bars in a legend. Return the
+    vertical positions of the bars, 0, -1, -2, .., shape (names,).
     """
     rows = style.named_rows(axis, names)
     axis.barh(

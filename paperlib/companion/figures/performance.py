@@ -62,7 +62,10 @@ def derivative_costs(dims: Sequence[int], ours: Floats, theirs: Floats) -> Figur
 
 
 def _label_inputs(axes: Sequence[Axes], dims: Sequence[int]) -> None:
-    """Label the horizontal axis of each panel with the numbers of inputs."""
+    """Label the horizontal axis of each panel with the numbers of inputs.
+
+    `dims` are these numbers, one for each tick.
+    """
     for axis in axes:
         axis.set_xlabel("inputs d")
         axis.set_xticks(dims, [str(d) for d in dims])
@@ -76,7 +79,8 @@ def speed_ratios(ratios: Mapping[str, float]) -> Figure:
     Parameters
     ----------
     ratios : mapping of str to float
-        For each row by name, how many times faster it is.
+        For each row by name, the ratio of the other time to the time of paperlib.
+        Above one, paperlib is faster.
 
     Returns
     -------
@@ -152,7 +156,12 @@ def speed_tables(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
 
 
 def _write_ratios(axis: Axes, row: int, ratios: Sequence[float]) -> None:
-    """Write the measured ratios into the cells of one row, in white on dark cells."""
+    """Write the ratios into the cells of one row, with two significant digits.
+
+    `row` is the vertical position of the row. Nothing is written for a ratio of NaN,
+    which was not measured. The text is white in dark cells, those with a ratio above
+    5.6 or below 1/5.6, and black in the others.
+    """
     for column, ratio in enumerate(ratios):
         if np.isfinite(ratio):
             dark = abs(np.log10(ratio)) > 0.75
@@ -179,8 +188,9 @@ def exponent(x: ArrayLike, y: ArrayLike) -> float:
     Returns
     -------
     float
-        The slope of log y against log x, fitted to the upper half of the measured
-        points, or to the last three if half are fewer.
+        The slope of log y against log x, fitted to the half of the measured points with
+        the largest x. If this half has fewer than three points, the slope is fitted to
+        the last three points.
 
     Examples
     --------

@@ -76,7 +76,8 @@ def local_interpretation(
     eigenvalues : ndarray, shape (n,)
         The largest Weinberg eigenvalue of each potential.
     network_errors, born_errors : ndarray, shape (n, orders)
-        Relative errors of a_0 by the first orders of a network and of the Born series.
+        Relative errors of a_0 as approximated to orders 1, 2, .. by the Taylor series
+        of a network, and by the Born series.
     depths : ndarray, shape (m,)
         Depths of a square well.
     centre_errors : mapping of str to ndarray, shape (m,)
@@ -210,12 +211,19 @@ def learned_tensors(
 
 
 def _differences(exact: Floats, learned: Floats) -> Floats:
-    """Return the errors of a learned tensor in units of the largest exact entry."""
+    """Return the difference of a learned and an exact tensor, divided by a number.
+
+    The number is the largest magnitude of an entry of the exact tensor.
+    """
     return (learned - exact) / np.abs(exact).max()
 
 
 def _draw_matrix(axis: Axes, values: Floats) -> None:
-    """Draw a matrix whose indices i and j count from 1."""
+    """Draw a matrix as an image with a colour bar.
+
+    The indices count from 1: i, the row, from the top, and j, the column, from the
+    left.
+    """
     edges = (0.5, len(values) + 0.5)
     bar = style.signed_image(axis, values, extent=(*edges, *edges[::-1]))
     bar.formatter.set_powerlimits((0, 0))  # type: ignore[attr-defined]  # a ScalarFormatter

@@ -206,7 +206,10 @@ def potentials_and_waves(
 def _draw_wave(axis: Axes, wave: tuple[Floats, Floats], a0: float, color: str) -> None:
     """Draw a zero-energy wave function, with a dot at the scattering length.
 
-    Outside the range the function is r - a_0. A dotted line continues it to its zero.
+    `wave` has the distances from 0 to 1 and the function u(r) there, scaled to
+    u'(1) = 1. `a0` is the scattering length a_0. Lengths are in units of the range.
+    Outside the range the function is r - a_0, drawn up to r = 2.2. A dotted line
+    continues it from r = 1 to its zero at r = a_0.
     """
     outside, inward = np.array([1.0, 2.2]), np.array([a0, 1.0])
     axis.plot(*wave, color=color)
@@ -216,7 +219,7 @@ def _draw_wave(axis: Axes, wave: tuple[Floats, Floats], a0: float, color: str) -
 
 
 def _draw_zero_and_range(axis: Axes) -> None:
-    """Draw the line at zero and the line at the range of the potential."""
+    """Draw a horizontal line at 0, and a dashed vertical line at r = 1, the range."""
     axis.axhline(0, **style.ZERO)
     axis.axvline(1, **style.ZERO, linestyle="--")
 
@@ -374,7 +377,9 @@ def _draw_potential(
     """Draw a potential, its zero-energy wave function, and a dot at a_0.
 
     `potential` has one value for each shell. `wave` has the distances and u(r) inside
-    the range, scaled to u'(1) = 1. Lengths are in units of the range.
+    the range, scaled to u'(1) = 1. Lengths are in units of the range. The drawn wave
+    function is multiplied by a constant, so that it rises from the origin and its
+    largest magnitude up to r = 2 is that of the potential.
     """
     height, outside = np.abs(potential).max() or 1.0, np.array([1.0, 2.0])
     r, u = np.append(wave[0], outside), np.append(wave[1], outside - a0)

@@ -83,9 +83,10 @@ def panels(
 ) -> tuple[Figure, Any]:
     """Make a figure of the common width with `rows` times `columns` panels.
 
-    Return the figure, and its only panel or the array of its panels. More panels than
-    one are labelled (a), (b), .. as journals do, unless `letters` is false. `height` is
-    in inches. `layout` is passed to ``plt.subplots``.
+    Return the figure, and its only panel or the array of its panels. The width is
+    WIDTH, and `height` is the height of the whole figure, both in inches. If there are
+    two or more panels, the first eight are labelled (a) to (h), unless `letters` is
+    false. `layout` has further arguments of ``plt.subplots``.
     """
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), **layout)
     if letters and len(figure.axes) > 1:
@@ -97,7 +98,8 @@ def panels(
 def shades(number: int) -> Floats:
     """Return `number` colours for the orders of a series, from light to dark.
 
-    The shape is (number, 4).
+    The array has the shape (number, 4). A row has red, green, blue and opacity, each
+    from 0 to 1.
     """
     return np.asarray(plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, number)))
 
@@ -105,13 +107,18 @@ def shades(number: int) -> Floats:
 def broken_at_poles(values: Floats, largest: float) -> Floats:
     """Replace values of magnitude above `largest` by NaN.
 
-    No line is then drawn across a pole.
+    Matplotlib interrupts a line at NaN, so no line is drawn across a pole.
     """
     return np.where(np.abs(values) > largest, np.nan, values)
 
 
 def shells(axis: Axes, U: Floats, **look: Any) -> None:
-    """Draw a potential as steps, one for each of its equal shells inside the range."""
+    """Draw a potential as steps, one for each of its shells.
+
+    `U` has the value in each shell, from the centre outwards. The shells have equal
+    widths and divide the horizontal axis from 0 to 1, the range of the potential.
+    `look` has further arguments of `Axes.stairs`.
+    """
     axis.stairs(U, np.linspace(0, 1, len(U) + 1), **look)
 
 
@@ -120,32 +127,41 @@ def band(
 ) -> None:
     """Fill the area between the least and the largest of several curves.
 
-    `curves` has shape (curves, points), and `x` has shape (points,).
+    `curves` has shape (curves, points), and `x` has shape (points,). `alpha` is the
+    opacity of the area, from 0 to 1.
     """
     low, high = np.min(curves, axis=0), np.max(curves, axis=0)
     axis.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
 
 
 def dots(axis: Axes, x: Floats, y: Floats, color: str, **look: Any) -> None:
-    """Draw many points as pixels, so that a file of vector graphics stays small."""
+    """Draw many points as pixels, so that a file of vector graphics stays small.
+
+    `x` and `y` have the shape (points,). `look` has further arguments of `Axes.plot`.
+    """
     axis.plot(x, y, ".", color=color, rasterized=True, **look)
 
 
 def identity(axis: Axes, values: Floats) -> None:
-    """Draw the line y = x over the range of `values`."""
+    """Draw the line y = x from the smallest to the largest entry of `values`."""
     ends = [values.min(), values.max()]
     axis.plot(ends, ends, **EQUAL)
 
 
 def corner_text(axis: Axes, y: float, text: str, **look: Any) -> None:
-    """Write a text at the left of a panel, at the height `y` from 0 to 1."""
+    """Write a text at the left of a panel, at the height `y`.
+
+    `y` is a fraction of the height of the panel, from 0 at the bottom to 1 at the top.
+    `look` has further arguments of `Axes.text`.
+    """
     axis.text(0.03, y, text, transform=axis.transAxes, fontsize=7, **look)
 
 
 def shared_legend(axis: Axes, **look: Any) -> None:
     """Draw the legend of one panel for all panels of the figure.
 
-    By default the legend is above the panels and has one row.
+    `axis` is the panel. By default the legend is above the panels and has one row.
+    `look` has further arguments of `Figure.legend`, which replace these defaults.
     """
     handles, labels = axis.get_legend_handles_labels()
     look = {"loc": "outside upper center", "ncols": len(labels), **look}
@@ -157,7 +173,9 @@ def signed_image(
 ) -> Colorbar:
     """Draw a matrix as an image with a colour bar, and return the colour bar.
 
-    Positive entries are red, negative entries blue, and zero is white.
+    Positive entries are red, negative entries blue, and zero is white. The darkest red
+    and blue stand for the largest magnitude in `values` and its negative. `label` is
+    the label of the colour bar. `layout` has further arguments of `Axes.imshow`.
     """
     largest = np.abs(values).max()
     image = axis.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, **layout)
@@ -165,9 +183,10 @@ def signed_image(
 
 
 def named_rows(axis: Axes, names: Sequence[str], **look: Any) -> Floats:
-    """Label rows of the vertical axis from the top down.
+    """Label rows of the vertical axis with names, from the top down.
 
-    Return the positions of the rows, shape (names,).
+    Return the positions of the rows, 0, -1, -2, .., shape (names,). `look` has further
+    arguments of `Axes.set_yticks`, such as the size of the font.
     """
     rows = -np.arange(len(names), dtype=np.float64)
     axis.set_yticks(rows, names, **look)

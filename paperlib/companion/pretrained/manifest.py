@@ -1,12 +1,13 @@
 """Read and write the manifest of the pretrained networks.
 
 The manifest is the file `manifest.json` beside the pretrained networks. For each file
-of networks it has the SHA-256 hash of its arrays and the configuration of its training.
-It also has the machine, the hash of the training code, and the settings of
-deterministic mode with which the networks were trained.
+of trained networks, or of errors of such networks, it has the SHA-256 hash of its
+arrays. For an ensemble it also has the configuration of its training. It also has the
+machine, the hash of the training code, and the settings of deterministic mode with
+which the networks were trained.
 
-Two trainings are compared by these hashes. Running times differ between trainings, so
-arrays named `seconds` are not hashed.
+Two trainings are compared by the hashes of their arrays. Running times differ between
+trainings, so arrays named `seconds` are not hashed.
 """
 
 import hashlib

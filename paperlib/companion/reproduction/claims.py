@@ -234,7 +234,12 @@ def _fields(number: Number) -> dict[str, Any]:
 
 
 def _update_table(page: Path, claims: list[Claim]) -> None:
-    """Replace each row of a Markdown table that begins with the id of a claim."""
+    """Replace each row of a Markdown table that begins with the id of a claim.
+
+    `page` is the Markdown file. The new row has five cells: the id, the text, a link to
+    the notebook, the verdict, and the protocol. Raise a ValueError if the file is not
+    UTF-8 text.
+    """
     try:
         text = page.read_text("utf-8")
     except UnicodeDecodeError:

@@ -157,7 +157,8 @@ def _record_paths(folder: Path) -> dict[str, Path]:
 def _one_sided(notebook: str, kind: str, name: str, stored: bool) -> Verdict:
     """Return the failed verdict on an item that only one of the two folders has.
 
-    `stored` is True if it is the folder of stored results.
+    `stored` is True if the folder of stored results has the item, and False if the
+    folder of new results has it. `kind` is "record", "number" or "figure".
     """
     note = "stored, but not in the new results"
     if not stored:
@@ -199,8 +200,11 @@ def _allowed(stored: Number, trainings: Floats | None) -> tuple[float, float, st
     """Return the lower and the upper bound of the allowed values, and a description.
 
     `trainings` has the values of the number over trainings with different seeds. The
-    stored value counts as one more training. If `trainings` is None, the tolerance of
-    the stored number decides.
+    stored value counts as one more training. The allowed values are then those between
+    the stored value divided and multiplied by exp(3 sqrt(2) sigma), where sigma is the
+    sample standard deviation of the logarithms of all these values. If `trainings` is
+    None, the stored value may change by rtol times its magnitude plus atol, where rtol
+    and atol are the tolerances of the stored number.
     """
     if trainings is None:
         tolerance = stored.rtol * abs(stored.value) + stored.atol
@@ -236,8 +240,9 @@ def _compare_figure(
     """Return the verdict on the figure `name` of two results of the same notebook.
 
     `results` and `stored` are the folders with the pictures. If the new run has trained
-    networks with other bits, the blurred pictures are compared. Otherwise the plotted
-    data and the pixels are compared.
+    networks with other bits, the blurred pictures are compared, and their difference
+    must be at most MAX_SHARE. Otherwise the plotted data must agree, and the root mean
+    square difference of the pixels must be at most MAX_RMS.
     """
     verdict = Verdict(old.notebook, "figure", name)
     pictures = stored / f"{name}.png", results / f"{name}.png"
@@ -269,9 +274,11 @@ def _picture_difference(stored: Path, new: Path, blurred: bool) -> float | None:
     """Return the difference of two pictures, or None if they differ in size.
 
     The difference is the root mean square of the differences of the pixels, from 0 to
-    255. If `blurred`, it is the norm of the difference of the blurred pictures, divided
-    by the norm of the stored picture's difference from a blank sheet. If the pictures
-    differ, a picture of the difference is written beside the new picture.
+    255. If `blurred`, both pictures are blurred with a Gaussian. The difference is then
+    the norm of the difference of the blurred pictures, divided by the norm of the
+    difference between the blurred stored picture and a white one. Equal pictures have
+    the difference 0. If the pictures differ, a picture of the difference is written
+    beside the new picture.
     """
     from matplotlib.image import imread
     from matplotlib.testing.compare import compare_images
@@ -296,8 +303,9 @@ def _picture_difference(stored: Path, new: Path, blurred: bool) -> float | None:
 def _have_other_bits(new: Record, old: Record) -> bool:
     """Return whether the new run has trained networks with other bits than the old run.
 
-    The recorded hashes of the networks are compared. Without hashes, newly trained
-    networks count as different.
+    The answer is False if the new run has trained no networks. Otherwise the hashes of
+    the networks in the two records are compared. If the new record has no hashes, the
+    answer is True.
     """
     return new.retrained and not (new.networks and new.networks == old.networks)
 
@@ -345,7 +353,8 @@ def _same_arrays(new: list[list[float]], old: list[list[float]]) -> bool:
 
     Each row of a fingerprint has the length of a plotted array, its norm, and its inner
     product with equally spaced numbers from 1 to 2. Lengths must agree exactly. The
-    other two entries must agree up to FINGERPRINT_RTOL times the larger one.
+    norms may differ, and the inner products too, by at most FINGERPRINT_RTOL times the
+    larger magnitude of the old norm and the old inner product.
     """
     if [row[0] for row in new] != [row[0] for row in old]:
         return False

@@ -108,8 +108,9 @@ class Number:
         The allowed relative difference between two runs that use the same networks, or
         no networks.
     atol : float
-        An additional allowed absolute difference, for numbers that are rounding errors
-        and differ between machines.
+        An additional allowed absolute difference. It is for numbers that are rounding
+        errors, because they differ between machines. For a rounding error, set atol to
+        `at_most`.
     at_most, at_least : float, optional
         The bounds of the claim that the number supports.
 
@@ -261,7 +262,8 @@ def record(
     numbers : dict of str to Number
         The numbers by name.
     figures : dict of str to Figure
-        The figures by name.
+        The figures by file name without ``.png``, beginning with the notebook's number,
+        such as ``12_lost_digits``.
     networks : sequence of str
         Names of the networks that the notebook uses, as `pretrained.sha256` receives
         them. Their hashes are recorded.
@@ -353,7 +355,11 @@ def _check_name(argument: str, name: Any) -> None:
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    """Write a figure to a PNG file whose bytes depend only on the picture."""
+    """Write a figure to the PNG file `path`, in the style of paperlib.
+
+    The metadata do not name the version of matplotlib, so that the bytes of the file
+    depend only on the picture.
+    """
     import matplotlib.pyplot as plt
 
     from paperlib.companion.figures.style import STYLE
@@ -493,7 +499,8 @@ def _fingerprint(figure: "Figure") -> list[list[float]]:
 def _plotted_arrays(axes: "Axes") -> list[Any]:
     """Return the arrays that lines, images, patches and collections plot.
 
-    Lines whose gid is `style.ROUNDING` are left out, because their data differ between
+    An array has the points of a line, the values of an image, or the corners of a
+    patch or of all paths of a collection. Lines whose gid is `style.ROUNDING` are left out, because their data differ between
     machines.
     """
     from paperlib.companion.figures.style import ROUNDING

@@ -435,7 +435,11 @@ class _Plan:
         return self.tasks[name]
 
     def trainings(self) -> list[Task]:
-        """Return one task for each ensemble of SAMPLE, which trains it again."""
+        """Return one task for each ensemble of SAMPLE, which trains it again.
+
+        A task writes the ensemble to RESULTS/networks/NAME.npz. Its fingerprint covers
+        the code and the pretrained networks of the packages in the checkout.
+        """
         train = partial(pretrained.train_again, cache=self._cache)
         folder = self.results / "networks"
         tasks = []
@@ -450,8 +454,9 @@ def _run(tasks: Sequence[Task], done_path: Path, log: Callable[[str], Any]) -> N
     """Run the tasks that an earlier run has not finished with the same fingerprint.
 
     The JSON file `done_path` has the fingerprint of each finished task by its name. It
-    is written after each task. After all tasks that do not depend on a failed task have
-    run, the first error is raised.
+    is written after each task. A task is run too if its `file` is missing. `log`
+    receives lines of progress. If tasks fail, the tasks that do not depend on them are
+    still run. Then the error of the task that failed first is raised.
     """
     done = read_json(done_path) if done_path.exists() else {}
     fingerprints = {}
@@ -479,7 +484,7 @@ def _run(tasks: Sequence[Task], done_path: Path, log: Callable[[str], Any]) -> N
 def _digest(paths: Iterable[Path], *texts: str) -> str:
     """Return the SHA-256 hash of texts, and of the names and contents of files.
 
-    Of a notebook, only the source of its cells is hashed, because its stored outputs do
+    Names are hashed without their folders. Of a notebook, only the source of its cells is hashed, because its stored outputs do
     not affect a run.
     """
     total = hashlib.sha256("".join(texts).encode())

@@ -112,8 +112,9 @@ def run(
 def _initialise_worker(free: "Queue[int]", workers: int) -> None:
     """Give a worker process its share of the CPU cores, and end it with its parent.
 
-    `free` is a queue of the numbers 0 .. workers - 1, one for each worker, and
-    `workers` is the number of workers. On an operating system without CPU affinity, the
+    `workers` is the number of workers. `free` is a queue of the numbers 0 to
+    workers - 1. The worker takes one number k from it, and uses the cores k,
+    k + workers, k + 2 workers, .. of the sorted available cores. On an operating system without CPU affinity, the
     worker uses all cores. The worker ends when the process that started it ends.
     """
     number = free.get()
@@ -125,6 +126,9 @@ def _initialise_worker(free: "Queue[int]", workers: int) -> None:
 
 
 def _exit_with(parent: BaseProcess) -> None:
-    """Wait until the parent process has ended, then end this process."""
+    """Wait until the parent process has ended, then end this process at once.
+
+    Its running call is not finished, and no cleanup is done.
+    """
     connection.wait([parent.sentinel])
     os._exit(1)

@@ -160,6 +160,13 @@ def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
         Name -> the number and its values over trainings, shape (trainings + 1,). The
         values of seed_variation.json come first, the stored value last.
 
+    Raises
+    ------
+    FileNotFoundError
+        If seed_variation.json names a notebook without a stored results file.
+    ValueError
+        If a file does not follow its schema.
+
     Examples
     --------
     >>> bounded_numbers("a_folder_without_the_file")

@@ -402,14 +402,29 @@ class _Polynomial:
         return along
 
     def _values(self, x: Floats, along_x: list) -> Floats:
+        """Return the values at x, shape (n,).
+
+        `along_x` is the list that `_contract` returns for x: for each tensor of order
+        k from 3, the tensor contracted k - 1 times with x.
+        """
         higher = sum((x * a).sum(axis=1) for a in along_x)
         return x @ self.linear + ((x @ self.square) * x).sum(axis=1) / 2 + higher
 
     def _gradients(self, x: Floats, along_x: list) -> Floats:
+        """Return the gradients at x, shape (n, d).
+
+        `along_x` is the list that `_contract` returns for x: for each tensor of order
+        k from 3, the tensor contracted k - 1 times with x.
+        """
         pairs = zip(self.higher, along_x, strict=True)
         return self.linear + x @ self.square + sum(T.order * a for T, a in pairs)
 
     def _hessian_vectors(self, v: Floats, along_v: list) -> Floats:
+        """Return the products of the Hessians at inputs x with v, shape (n, d).
+
+        `along_v` is the list that `_contract` returns for x and v: for each tensor of
+        order k from 3, the tensor contracted k - 2 times with x and once with v.
+        """
         pairs = zip(self.higher, along_v, strict=True)
         higher = sum(T.order * (T.order - 1) * a for T, a in pairs)
         return v @ self.square + higher
@@ -438,6 +453,10 @@ def _in_batches(function: Callable, d: int, *arrays: Floats) -> Any:
 
 
 def _concatenated(parts: Sequence[Floats]) -> Floats:
+    """Concatenate arrays along axis 0.
+
+    Raise a ValueError if an entry is not finite.
+    """
     return validation.representable("x", np.concatenate(parts), "scale the inputs")
 
 
