@@ -94,8 +94,8 @@ def _named(error: OSError, path: Path, action: str) -> OSError:
 def _lock(file: IO) -> None:
     """Lock an open file, or raise an OSError if it is locked already.
 
-    The lock holds until the file is closed. The system releases the lock however the process ends. On a system without POSIX
-    file locks, the file is closed at once.
+    The lock holds until the file is closed. The system releases the lock however the
+    process ends. On a system without POSIX file locks, the file is closed at once.
     """
     if fcntl:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -199,7 +199,11 @@ class View:
 
 @cache
 def _series() -> LearnedSeries:
-    """Load the pretrained ensembles of the first `ORDER` orders as a series."""
+    """Load the first `ORDER` ensembles of the pretrained series "born_signed".
+
+    Ensemble n of the series learned the order n. The returned series has the order
+    `ORDER`.
+    """
     return LearnedSeries(pretrained.series("born_signed").ensembles[:ORDER], ORDER)
 
 

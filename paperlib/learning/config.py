@@ -315,7 +315,8 @@ def _integers(name: str, values: Any, minimum: int) -> tuple[int, ...]:
     """Return the argument `name`, a sequence of integers, as a tuple.
 
     Raise a ValueError if the sequence is empty, or an integer is below `minimum` or
-    above 2^31, and a TypeError if `values` is not a tuple or list, or an item is not an integer.
+    above 2^31, and a TypeError if `values` is not a tuple or list, or an item is not an
+    integer.
     """
     if not isinstance(values, (tuple, list)) or not values:
         wrong = ValueError if isinstance(values, (tuple, list)) else TypeError

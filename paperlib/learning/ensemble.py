@@ -249,7 +249,8 @@ class Ensemble:
     def _over_members(self, statistic: Callable, x: ArrayLike) -> Floats:
         """Return statistic(outputs, axis=0), where axis 0 counts the members.
 
-        The outputs are those of all members at the inputs x, shape (..., d). Raise a ValueError if an entry of the result overflows float64.
+        The outputs are those of all members at the inputs x, shape (..., d). Raise a
+        ValueError if an entry of the result overflows float64.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             result = statistic(self.predict(x), axis=0)

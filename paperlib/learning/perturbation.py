@@ -389,7 +389,8 @@ def _agreement(ensemble: Ensemble, order: int) -> float:
     The weight is max(0, 1 - e^2 / m^2). Here m is the Frobenius norm of the mean Taylor
     tensor of the N members, and e is the standard error of this mean: e^2 is the sum of
     the squared norms of the members' deviations from the mean, divided by N (N - 1).
-    This is the James-Stein shrinkage towards zero. The weight is 0 if there is only one member or m is 0.
+    This is the James-Stein shrinkage towards zero. The weight is 0 if there is only one
+    member or m is 0.
     """
     tensors = [_taylor_tensor(member, order) for member in ensemble.members]
     count = len(tensors)
@@ -569,9 +570,12 @@ def learn(
 
     `exact` are the Taylor tensors of the target at U = 0, of orders 1, 2, .. Their
     number is the order of the series. The iterative protocol trains with the same
-    configuration for each order. Return the series and the two arrays of
-    `relative_errors`: the errors of the tensors averaged over members, shape (orders,),
-    and those of the members' tensors, shape (orders, members).
+    configuration for each order. `cache` is the folder that stores the trainings, or
+    None to store none.
+
+    Return the series and two arrays of relative errors in the Frobenius norm: the
+    errors of the tensors averaged over members, shape (orders,), and the errors of the
+    members' tensors, shape (orders, members).
     """
     if protocol == "direct":
         series = direct(target, config, len(exact), cache=cache)

@@ -34,9 +34,10 @@ def optimizers(
     seconds : ndarray, shape (optimisers, fits, budgets)
         Training times of all members together, in seconds.
     errors : ndarray, shape (optimisers, fits, budgets, all orders, members)
-        Relative errors of the learned tensors in the Frobenius norm.
+        Relative errors of the learned tensors in the Frobenius norm. The axis of all
+        orders has the orders 1, 2, ..
     orders : sequence of int
-        The orders to draw.
+        The orders to draw, at least two.
 
     Returns
     -------

@@ -74,7 +74,8 @@ def local_interpretation(
     Parameters
     ----------
     eigenvalues : ndarray, shape (n,)
-        The largest Weinberg eigenvalue of each potential.
+        The largest Weinberg eigenvalue of each potential, positive, as of attractive
+        potentials. The Born series converges where it is below 1.
     network_errors, born_errors : ndarray, shape (n, orders)
         Relative errors of a_0 as approximated to orders 1, 2, .. by the Taylor series
         of a network, and by the Born series.

@@ -296,7 +296,7 @@ def one_potential(
     Parameters
     ----------
     potential : ndarray, shape (d,)
-        The potential at `depth`.
+        The dimensionless potential in its shells, at `depth`.
     wave : tuple of two ndarrays
         Distances in units of the range and u(r) inside the range, scaled to u'(1) = 1.
         The curve is drawn in other units, such that it rises from the origin.
@@ -309,10 +309,12 @@ def one_potential(
     exact : ndarray, shape (n,)
         Exact scattering lengths at `depths`, in units of the range.
     born, networks : ndarray, shape (n, orders)
-        Approximations by the first orders of the Born series and of the series that the
-        networks learned.
+        Partial sums to orders 1, 2, .. at `depths`, in units of the range: of the Born
+        series, drawn as lines, and of the series that the networks learned, of which
+        every tenth value is drawn as a dot.
     terms, learned : ndarray, shape (orders,)
-        Terms of the same two series at `depth`.
+        Terms of orders 1, 2, .. at `depth`, in units of the range: of the Born series,
+        and of the series that the networks learned. Their magnitudes are drawn.
     eigenvalue : float
         The Weinberg eigenvalue of largest magnitude at `depth`.
 

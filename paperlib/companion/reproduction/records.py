@@ -499,9 +499,9 @@ def _fingerprint(figure: "Figure") -> list[list[float]]:
 def _plotted_arrays(axes: "Axes") -> list[Any]:
     """Return the arrays that lines, images, patches and collections plot.
 
-    An array has the points of a line, the values of an image, or the corners of a
-    patch or of all paths of a collection. Lines whose gid is `style.ROUNDING` are left out, because their data differ between
-    machines.
+    An array has the points of a line, the values of an image, or the corners of a patch
+    or of all paths of a collection. Lines whose gid is `style.ROUNDING` are left out,
+    because their data differ between machines.
     """
     from paperlib.companion.figures.style import ROUNDING
 

@@ -484,8 +484,8 @@ def _run(tasks: Sequence[Task], done_path: Path, log: Callable[[str], Any]) -> N
 def _digest(paths: Iterable[Path], *texts: str) -> str:
     """Return the SHA-256 hash of texts, and of the names and contents of files.
 
-    Names are hashed without their folders. Of a notebook, only the source of its cells is hashed, because its stored outputs do
-    not affect a run.
+    Names are hashed without their folders. Of a notebook, only the source of its cells
+    is hashed, because its stored outputs do not affect a run.
     """
     total = hashlib.sha256("".join(texts).encode())
     for path in paths:

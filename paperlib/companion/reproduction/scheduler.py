@@ -112,10 +112,11 @@ def run(
 def _initialise_worker(free: "Queue[int]", workers: int) -> None:
     """Give a worker process its share of the CPU cores, and end it with its parent.
 
-    `workers` is the number of workers. `free` is a queue of the numbers 0 to
-    workers - 1. The worker takes one number k from it, and uses the cores k,
-    k + workers, k + 2 workers, .. of the sorted available cores. On an operating system without CPU affinity, the
-    worker uses all cores. The worker ends when the process that started it ends.
+    `workers` is the number of workers. `free` is a queue of the numbers 0, 1, .., one
+    for each worker. The worker takes a number k from the queue. It uses the available
+    cores at the positions k, k + workers, k + 2 workers, .. of their sorted list. On an
+    operating system without CPU affinity, the worker uses all cores. The worker ends
+    when the process that started it ends.
     """
     number = free.get()
     if hasattr(os, "sched_setaffinity"):
