@@ -1,12 +1,13 @@
 """Define models of each framework, both supported and unsupported by the importers.
 
-`python tests/helpers/models.py` writes the tables of docs/networks.md. It needs all
-frameworks. Each model is made by a function of its framework's module, so that
-frameworks that are not installed are not imported. The function may also return an
-example input beside the model.
+`python tests/helpers/models.py` writes the tables of docs/networks.md. The tables of
+frameworks that are not installed stay as they are. Each model is made by a function of
+its framework's module, so that frameworks that are not installed are not imported. The
+function may also return an example input beside the model.
 """
 
 import importlib
+import importlib.util
 import warnings
 from pathlib import Path
 
@@ -699,7 +700,19 @@ def section(name):
     return "\n".join(lines)
 
 
+def page():
+    """Return the page with new sections of the frameworks that are installed.
+
+    The sections of the other frameworks are returned as they are in the file.
+    """
+    prose, *stored = PAGE.read_text("utf-8").rstrip().split("\n\n## ")
+    stored_sections = {text.split("\n")[0]: f"## {text}" for text in stored}
+    sections = [prose]
+    for name, (package, *_) in IMPORTERS.items():
+        installed = importlib.util.find_spec(package)
+        sections.append(section(name) if installed else stored_sections[name])
+    return "\n\n".join(sections) + "\n"
+
+
 if __name__ == "__main__":
-    prose = PAGE.read_text("utf-8").split("\n## ")[0].rstrip()
-    sections = [prose, *(section(name) for name in IMPORTERS)]
-    PAGE.write_text("\n\n".join(sections) + "\n", "utf-8")
+    PAGE.write_text(page(), "utf-8")
