@@ -80,18 +80,25 @@ def tanh(z: Floats, order: int) -> Floats:
 
 
 def softplus(z: Floats, order: int) -> Floats:
-    """Return the derivatives of log(1 + exp z), whose slope is the sigmoid of z."""
+    """Return the derivatives of log(1 + exp z), from order 0.
+
+    Its slope is the sigmoid of z.
+    """
     f = np.logaddexp(0, z)[None]
     return np.concatenate([f, sigmoid(z, order - 1)]) if order else f
 
 
 def silu(z: Floats, order: int) -> Floats:
-    """Return the derivatives of z times the sigmoid of z."""
+    """Return the derivatives of z times the sigmoid of z, from order 0."""
     return _z_times(z, sigmoid(z, order))
 
 
 def gelu(z: Floats, order: int) -> Floats:
-    """Return the derivatives of z Phi(z), with Phi the normal distribution function."""
+    """Return the derivatives of z Phi(z), from order 0.
+
+    Phi is the distribution function of the standard normal distribution. In the code,
+    cdf[k] is first the k-th derivative of Phi at z.
+    """
     cdf = np.empty((order + 1, *z.shape))
     cdf[0] = ndtr(z)
     if order > 0:

@@ -193,10 +193,10 @@ def born_remainder(U: ArrayLike, order: int) -> Floats:
 def _coupling_series(
     x: Floats, order: int, tail: bool = False
 ) -> tuple[Floats, Floats]:
-    """Return w = r u' - u and q/h = u' at r = 1 as power series in the coupling.
+    """Return w = r u' - u and q = u' at r = 1 as power series in the coupling.
 
-    Here u is the zero-energy solution of n potentials of d shells, whose thickness is h
-    = 1/d. The coupling is a factor of U. The argument x = U h^2 has shape (d, n). Both
+    Here u is the zero-energy solution with u(0) = 0 and u'(0) = 1, of n potentials of d
+    shells of thickness h = 1/d. The coupling is a factor of U. The argument x = U h^2 has shape (d, n). Both
     results have shape (order + 1, n), one row for each power of the coupling. With
     `tail`, one more row holds the sum of all coefficients above `order`.
     """
@@ -350,9 +350,9 @@ def _transfer_derivatives(order: int, d: int) -> tuple[list[Floats], list[Floats
     """Return all partial derivatives of w = r u' - u and of u' at r = 1, for U = 0.
 
     The derivatives are with respect to the d shells of U, and u is the zero-energy
-    solution with u'(0) = 1. Each of the two lists holds one array for each order from 0
-    to `order`. An array has one entry for each row of ``index_table(d, order)``, the
-    sorted multi-indices.
+    solution with u(0) = 0 and u'(0) = 1. Each of the two lists holds one array for each
+    order n from 0 to `order`. The array of order n has one entry for each row of
+    ``index_table(d, n)``, the sorted tuples of n shells.
     """
     w, q = [np.zeros(1)], [np.ones(1)]
     for n in range(1, order + 1):
@@ -557,7 +557,11 @@ def pade(U: ArrayLike, m: int, n: int) -> Floats:
 
 
 def _degrees(m: int, n: int) -> tuple[int, int]:
-    """Return the degrees m >= 1 and n >= 0 as integers, or raise if out of range."""
+    """Return the degrees m and n as integers.
+
+    Raise a TypeError if one is not an integer, and a ValueError unless m >= 1, n >= 0
+    and m + n <= MAX_ORDER.
+    """
     m = validation.integer("m", m, minimum=1, limit=MAX_ORDER)
     return m, validation.integer("n", n, minimum=0, limit=MAX_ORDER - m)
 

@@ -37,7 +37,11 @@ MAX_V = 1e100  # squares of larger values may overflow in LAPACK
 
 
 def _kinetic(d: int) -> Floats:
-    """Return the matrix K of the kinetic energy, shape (d, d)."""
+    """Return the matrix K of the kinetic energy, shape (d, d), for d grid points.
+
+    It is (d + 1)^2 times the matrix with 2 on the diagonal and -1 beside it, in units
+    of hbar^2 / 2 m L^2.
+    """
     return (d + 1) ** 2 * (2 * np.eye(d) - np.eye(d, k=1) - np.eye(d, k=-1))
 
 

@@ -85,8 +85,11 @@ def _discretized(
 ) -> Floats:
     """Return the averages of function(rho r) over d shells, shape (d,).
 
-    Error messages contain the name of the argument, `name`, and the letter of the
-    potential, `letter`.
+    The shells divide 0 <= r <= 1, and the averages are weighted with r^2. `name` is the
+    name of the argument `function` in messages, and `letter` that of the potential, U
+    or V. Raise a TypeError if `function` is not callable, or if function(rho) raises a
+    TypeError or a ValueError or is not a real number. Raise a ValueError if an average
+    is not finite or does not converge. `d` is checked too.
     """
     if not callable(function):
         raise TypeError(
@@ -120,7 +123,12 @@ def _averages(
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the averages of function(r) over d shells, and whether each converged.
 
-    Both arrays have shape (d,). The function receives r in units of the range.
+    The averages are weighted with r^2: each is the integral of function(r) r^2 over the
+    shell, divided by the integral of r^2 over the shell. Both arrays have shape (d,).
+    The function receives r in units of the range. An average has converged if it is
+    finite, `scipy.integrate.quad` does not report a divergent integral, and its
+    estimate of the error is small. Raise a TypeError or a ValueError if `d` is not an
+    integer from 1 to MAX_SHELLS.
     """
     d = validation.integer("d", d, minimum=1, limit=MAX_SHELLS)
     edges = np.arange(d + 1) / d
@@ -147,8 +155,10 @@ def _shape(
 ) -> Floats:
     """Return `depth` times the shell averages of function(r, **lengths), shape (d,).
 
-    The lengths must be positive. Raise a ValueError if an average is not finite or does
-    not converge.
+    The averages are weighted with r^2, and r and the lengths are in units of the range.
+    Raise a TypeError or a ValueError if `depth` is not a finite number, a length is not
+    a finite positive number, or `d` is not an integer from 1 to MAX_SHELLS. Raise a
+    ValueError if an average does not converge, or the result is not finite.
     """
     depth = validation.number("depth", depth)
     for name, value in lengths.items():

@@ -40,6 +40,8 @@ def _sweep(
     of shape (..., d), a_0 has shape (...), and each computed derivative has the shape
     of U. A derivative that is not computed has shape (0, d). The function first tries
     compiled code, `shells.swept`. If that returns False, NumPy computes the results.
+    Raise a TypeError or a ValueError if U or v does not hold finite real numbers, or if
+    v is needed and does not have the shape of U.
     """
     U = validation.shaped("U", U)
     d = U.shape[-1]
@@ -331,7 +333,11 @@ def effective_range(U: ArrayLike) -> Floats:
 
 @np.errstate(all="ignore")
 def _effective_ranges(x: Floats) -> Floats:
-    """Return the effective ranges, shape (n,), for x = U h^2 of shape (d, n)."""
+    """Return the effective ranges, shape (n,), for x = U h^2 of shape (d, n).
+
+    There are n potentials of d shells of thickness h = 1/d. The result is in units of
+    the range, and infinite where a_0 = 0.
+    """
     d = len(x)
     solution = shells.edges(x, order=5)
     _, c1, c2, c3, c4, c5 = solution.c
@@ -400,7 +406,11 @@ def bound_states(U: ArrayLike) -> NDArray[np.int64]:
 
 
 def _count_states(x: Floats) -> Floats:
-    """Return the numbers of bound states, shape (n,), for x = U h^2 of shape (d, n)."""
+    """Return the numbers of bound states, shape (n,), for x = U h^2 of shape (d, n).
+
+    There are n potentials of d shells of thickness h = 1/d. Raise a ValueError if a
+    potential has more than 2^53 nodes within the range.
+    """
     solution = shells.edges(x)
     w, q = solution.w, solution.q
     u = np.arange(len(q))[:, None] * q - w

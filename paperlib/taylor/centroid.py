@@ -285,7 +285,9 @@ class _Layer:
 def _forward(mlp: MLP, order: int, at: Floats) -> list[_Layer]:
     """Return the hidden layers with their derivatives z_B for |B| <= order // 2.
 
-    `at` holds the centres, with the inputs on its last axis.
+    `at` holds the centres, with the inputs on its last axis. The layers also store the
+    features without lambda_S of at most order // 2 indices. The first layer has the
+    derivatives of z of order 1 even if `order` is 1.
     """
     layers: list[_Layer] = []
     slopes: dict[int, Floats] = {}  # the derivatives of the outputs y, by their order
@@ -312,7 +314,8 @@ def _backward(mlp: MLP, order: int, layers: list[_Layer]) -> dict[int, Floats]:
     """Add the derivatives lambda_S for |S| <= (order - 1) // 2 to all layers.
 
     Return {|S|: the derivatives of d output / d x with respect to the inputs in S}.
-    Entry 0 is the gradient of the output, of shape (..., 1, dim).
+    Entry 0 is the gradient of the output, of shape (..., 1, dim). Derivatives that
+    vanish are absent, from the layers and from the result.
     """
     adjoint = {0: mlp.weights[-1][:, None, :] if mlp.outputs > 1 else mlp.weights[-1]}
     for layer, weight in zip(reversed(layers), reversed(mlp.weights[:-1])):

@@ -118,8 +118,9 @@ def prepare(mlp: MLP, key: Key) -> Prepared:
     """Return a compiled request of a network.
 
     The request is compiled at the first call, and cached until the network is deleted.
-    At most MAX_CACHED requests or MAX_CACHED_BYTES bytes are cached for each network.
-    The oldest request is removed first.
+    For each network, at most MAX_CACHED requests are cached, whose layouts have at most
+    MAX_CACHED_BYTES bytes in all. The request that was compiled first is removed first.
+    The newest request is always cached.
     """
     cached = _prepared.get(mlp)
     if cached is None:
@@ -139,6 +140,7 @@ def prepare(mlp: MLP, key: Key) -> Prepared:
 
 
 def _nbytes(prepared: Prepared) -> int:
+    """Return the bytes of the arrays of a request's layout, 0 without a layout."""
     layout = prepared.layout
     return layout.table.nbytes + layout.numbers.nbytes if layout else 0
 
@@ -147,8 +149,10 @@ def _prepare(mlp: MLP, key: Key) -> Prepared:
     """Choose the method for a request of a network with a hidden layer, and prepare it.
 
     An integer `key` requests the whole tensor of this order. Matrix products compute it
-    if the compiled loop is not available, the order is 0, or the tensor exceeds
-    LONGEST. All other requests have a program.
+    if numba is not available, an activation is an `activations.Custom`, the order is 0,
+    or the tensor has more than LONGEST / 2^order packed entries. All other requests
+    have a program. The compiled loop executes it if numba is available and no
+    activation is a Custom. Otherwise NumPy executes it.
     """
     compiled = _compiled_loop() is not None
     matrix_products = Prepared(None, NO_NUMBERS, None, {})
@@ -181,7 +185,7 @@ def evaluate(
     prepared : Prepared
         The result of `prepare(mlp, key)`.
     at : ndarray of float64, shape (..., dim)
-        The centres. They need not be finite.
+        The centres. This function checks that they are finite.
     vectors : sequence of ndarray of float64, each of shape (..., dim)
         The directions of the request, in the order of `prepared.names`. They broadcast
         with `at`.
@@ -254,7 +258,7 @@ def tensor(mlp: MLP, order: int, prepared: Prepared, at: Floats) -> Floats:
     prepared : Prepared
         The result of `prepare(mlp, order)`.
     at : ndarray of float64, shape (..., dim)
-        The centres. They need not be finite.
+        The centres. This function checks that they are finite.
 
     Returns
     -------
@@ -288,8 +292,11 @@ def tensor(mlp: MLP, order: int, prepared: Prepared, at: Floats) -> Floats:
 def whole(mlp: MLP, order: int, at: Floats) -> Floats:
     """Return the packed tensors of all derivatives of one order by matrix products.
 
-    The shapes are (..., dim) for `at` and (entries, ..., [outputs]) for the result. The
-    centres must be finite. The result has the same bits with and without numba.
+    The shapes are (..., dim) for `at` and (entries, ..., [outputs]) for the result,
+    where [outputs] is absent if the network has one output. The centres must be finite.
+    The result has the same bits with and without numba. Raise a ValueError if a
+    derivative overflows float64, more memory is needed than is free, or a neuron's
+    pre-activation is 0 where its activation has a kink (order 2 or higher).
     """
     with np.errstate(over="ignore", invalid="ignore"):
         if order == 0:
@@ -323,7 +330,9 @@ def _flat(array: Floats) -> Floats:
 def _flat_vectors(vectors: Sequence[Floats]) -> Floats:
     """Return the numbers of several arrays, one array after another, with one axis.
 
-    All arrays have the same shape. The result has the properties that `_flat` returns.
+    All arrays have the same shape. The result is an aligned, contiguous, writable array
+    of native float64. It is a view of a single array that has these properties, and has
+    no numbers if there are no arrays.
     """
     if len(vectors) == 1:
         return _flat(vectors[0])

@@ -62,12 +62,15 @@ def _leaves(tree: tuple) -> int:
 
 
 def _height(tree: tuple) -> int:
-    """Return the largest number of vertices on a path from the root to a leaf."""
+    """Return the largest number of vertices on a path from the root to a leaf.
+
+    The root counts, and the leaf does not: the height of a leaf alone is 0.
+    """
     return 1 + max(map(_height, tree)) if tree else 0
 
 
 def _vertex_sizes(tree: tuple) -> set[int]:
-    """Return the different numbers of branches of the vertices."""
+    """Return the different numbers of branches of a tree's vertices, with the root."""
     return {len(tree)}.union(*map(_vertex_sizes, tree)) if tree else set()
 
 
@@ -83,7 +86,9 @@ def _automorphisms(tree: tuple) -> int:
 def _trees(leaves: int) -> tuple:
     """Return all trees with this number of leaves.
 
-    A tree is the tuple of its root's branches. A leaf is the empty tuple.
+    A tree is the tuple of its root's branches. A leaf is the empty tuple, and every
+    other node has at least two branches. Trees that differ only in the order of
+    branches count once. In the returned tree, branches with more leaves come first.
 
     Examples
     --------

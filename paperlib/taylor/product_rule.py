@@ -44,7 +44,7 @@ def partitions(n: int, largest: int) -> Iterator[tuple[int, ...]]:
     n : int
         From 0.
     largest : int
-        The largest integer in the sum.
+        The upper bound of the integers in the sum.
 
     Yields
     ------

@@ -164,7 +164,8 @@ class Program:
     for each output, it runs downward and executes `down` and `dots` of each. The rows
     of a layer are numbered:
 
-    - 0 to `order`: phi, phi', .., phi^(order) at z. Row `order` + 1: z.
+    - 0 to `order`: phi, phi', .., phi^(order) at z. Row `order` + 1: z. Products must
+      not read it, because only the compiled loop stores it.
     - The next rows: derivatives of z. At the first hidden layer the executor writes
       those along single directions to `direction_rows`. At every other layer it writes
       `received` derivatives to the rows from `order` + 2 on.
@@ -173,9 +174,10 @@ class Program:
       others hold sums of products.
     - From ONWARD on: rows that are multiplied by weights and passed to another layer.
       In the upward pass, row ONWARD + 1 + n is multiplied by the next layer's weights,
-      and becomes that layer's row `order` + 2 + n. In the downward pass, row ONWARD + n
-      is multiplied by the transpose of this layer's weights, and becomes row `own_rows`
-      + n of the layer below. n is 0, 1, ..
+      and becomes that layer's row `order` + 2 + n. No product writes row ONWARD in this
+      pass: the executor itself computes the next layer's z from phi. In the downward
+      pass, row ONWARD + n is multiplied by the transpose of this layer's weights, and
+      becomes row `own_rows` + n of the layer below. n is 0, 1, ..
 
     Attributes
     ----------

@@ -63,8 +63,9 @@ Translation: TypeAlias = tuple[Request, Floats, tuple[str, ...]]
 def with_hidden_layer(mlp: MLP) -> MLP:
     """Return a network with at least one hidden layer.
 
-    A network without hidden layers is given a linear one, which does not change its
-    outputs. Any other network is returned itself.
+    To a network without hidden layers, a linear hidden layer is added, with one neuron
+    for each output. It does not change the outputs. Any other network is returned
+    itself.
     """
     if mlp.depth:
         return mlp
@@ -115,11 +116,27 @@ def translate(mlp: MLP, key: Key) -> Translation:
 
 
 def _translate_indices(key: tuple[Index, ...], input_slopes: Floats) -> Translation:
-    """Return the result of `translate` for a tuple of indices for each derivative.
+    """Return the request, slopes and names for a key with a tuple per derivative.
 
-    `input_slopes`, of shape (dim, units), holds the derivative of the first layer's
-    pre-activations with respect to each input. Only the inputs that occur in `key` are
-    directions of the translated request.
+    Parameters
+    ----------
+    key : tuple of tuple
+        Each entry is a tuple of numbers of inputs and names of directions. If it also
+        has a `...`, it asks for the gradient of the derivative along the others. All
+        entries have a `...`, or none has one.
+    input_slopes : ndarray of float64, shape (dim, units)
+        The derivative of the first layer's pre-activations with respect to each input.
+
+    Returns
+    -------
+    request : Derivatives
+        The request along numbered directions. The inputs that occur in `key` are its
+        first directions, in ascending order. The named directions follow, in the order
+        in which they first occur.
+    slopes : ndarray of float64, shape (inputs that occur, units)
+        The rows of `input_slopes` of these inputs.
+    names : tuple of str
+        The names of the directions.
     """
     fixed = [[entry for entry in index if entry is not ...] for index in key]
     distinct: dict[Any, None] = dict.fromkeys(chain(*fixed))
@@ -272,7 +289,11 @@ def _check_index(name: str, item: Any, dim: int, named: bool) -> Index:
 
 
 def _is_name(entry: Any) -> bool:
-    """Return whether an entry is `...` or the name of a keyword argument of a call."""
+    """Return whether an entry is `...` or may be the name of a direction.
+
+    A name is an identifier other than "at" and "self", because directions are keyword
+    arguments of `Compiled.__call__`.
+    """
     if isinstance(entry, str):
         return entry.isidentifier() and entry not in ("at", "self")
     return entry is ...

@@ -319,7 +319,7 @@ def monomials(x: Floats, order: int) -> Floats:
 
     `x` has shape (n, dim), with one point in each row. The result has shape
     (n, C(dim + order - 1, order)), with one product i <= j <= .. in each column, in
-    packed order. C is the binomial coefficient.
+    packed order. C is the binomial coefficient. For `order` 0 all products are 1.
 
     Examples
     --------
@@ -492,7 +492,11 @@ class SymmetricTensor:
         return self._scaled(np.divide, factor)
 
     def _scaled(self, how: np.ufunc, factor: Any) -> "SymmetricTensor":
-        """Return how(tensor, factor), where `how` is np.multiply or np.divide."""
+        """Return how(tensor, factor), where `how` is np.multiply or np.divide.
+
+        Return NotImplemented if `factor` is not a real number. Raise a ValueError if it
+        is not finite or if an entry of the result overflows float64.
+        """
         if not isinstance(factor, Real):
             return NotImplemented
         return self._applied(
@@ -505,7 +509,8 @@ class SymmetricTensor:
     ) -> "SymmetricTensor":
         """Return the tensor with the packed entries how(self.packed, other).
 
-        Raise a ValueError that begins with `name` if an entry overflows float64.
+        `other` is a number, or an array of the shape of `packed`. Raise a ValueError
+        that begins with `name` if an entry of the result is not finite.
         """
         packed = validation.representable(name, how(self.packed, other), SMALLER)
         return self._owning(self.order, self.dim, packed)
@@ -625,7 +630,7 @@ class SymmetricTensor:
         return validation.representable("x", values, SMALLER).reshape(shape)[()]
 
     def _contract_all(self, points: Floats) -> Floats:
-        """Contract all indices with each of n points.
+        """Contract all indices with each of n points. The order is at least 1.
 
         `points` has shape (n, dim). The result has shape (n, m) for the m tensors in
         `packed`. Each slab of `packed` takes one matrix product with the products of
@@ -682,7 +687,8 @@ class SymmetricTensor:
 def _unpacked(packed: Floats, dim: int, order: int) -> Floats:
     """Replace the first axis, of packed entries, by one axis for each index.
 
-    `order` is the number of indices, each from 0 to dim - 1.
+    `order` is the number of indices, each from 0 to dim - 1. For `order` 0 and 1 the
+    array is returned unchanged, for 0 with its first axis of length 1.
     """
     # Step k replaces the axis of packed entries of order k by two axes: of packed
     # entries of order k - 1, and of one index. Each step copies longer rows than the

@@ -200,7 +200,10 @@ def one_line_errors(before: str, after: str = "") -> Iterator[None]:
 
 
 def random_inputs(shape: tuple[int, ...]) -> Floats:
-    """Return eight random inputs, shape (8, *shape), from the normal distribution."""
+    """Return eight inputs from the standard normal distribution, shape (8, *shape).
+
+    They are the same at every call.
+    """
     return np.random.default_rng(0).standard_normal((8, *shape))
 
 
@@ -244,8 +247,10 @@ def is_vector(value: Any) -> bool:
 def neurons(value: Value, names: Sequence[str], label: str = "") -> Value:
     """Return the Value of the outputs of neurons, which are a new block.
 
-    `value` are the pre-activations, and `names` the activation of each neuron. If all
-    activations are "linear", `value` itself is returned. `label` is the name of the
+    `value` are the pre-activations, and `names` the activation of each neuron. It is
+    empty if the activation is not supported. If all activations are "linear", `value`
+    itself is returned. The level of the new block is one above the highest level of the
+    blocks of `value`, and 0 if `value` has no blocks. `label` is the name of the
     operation, for messages.
     """
     if set(names) == {"linear"}:
@@ -274,9 +279,11 @@ def recognise(values: Floats) -> tuple[str, float, float, float] | None:
 
     The result (name, inner, offset, outer) describes the function f(inner z + offset) +
     outer, where f is the activation of this name. Apart from the activations
-    themselves, these are cos z = sin(z + pi/2), exp(z) - 1, and b^z = exp(z log b).
-    Values that are not finite are not compared, and others must agree to a relative
-    error of 1e-5 or an absolute error of 1e-6.
+    themselves, these are cos z = sin(z + pi/2), exp(z) - 1, and b^z = exp(z log b). The
+    first activation that agrees is returned. Values that are not finite are not
+    compared, and the difference of the others must be at most 1e-6 plus 1e-5 times the
+    value of the activation. The result is None if the value at z = -1 or z = 0 is not
+    finite.
 
     Examples
     --------
@@ -316,7 +323,8 @@ def _is_affine(function: Function, size: int) -> bool:
     """Return whether f(x + y) - f(y) = f(x) - f(0) for random arrays x and y.
 
     `function` is f, and takes an array of `size` entries. The entries of x and y have
-    sizes from 1e-4 to 1e6, because f may have a kink at an entry of any size.
+    sizes from 1e-4 to 1e6, because f may have a kink at an entry of any size. The two
+    sides may differ by rounding. The result is False if a value of f is not finite.
     """
     random = np.random.default_rng(0)
     at_zero = function(np.zeros(size))
@@ -335,7 +343,7 @@ def _is_elementwise(function: Function, size: int) -> bool:
 
     `size` is the number of entries of x and of the result. Some entries of a random
     array are replaced by other numbers, and only the same entries of the result may
-    change.
+    change. The result is also False if function(x) is not finite at the random array.
     """
     random = np.random.default_rng(0)
     x, y = random.standard_normal((2, size))
@@ -371,6 +379,7 @@ def _elementwise_origins(
 
 
 def _composed(function: Function, steps: Sequence[Function]) -> Function:
+    """Return the function of x that is `function` of the joined results of `steps`."""
     return lambda x: function(np.concatenate([step(x) for step in steps]))
 
 
@@ -418,8 +427,9 @@ def _classified(
 
     `operation` takes the concatenated entries of `values`, and `zero` is its result if
     all of them are 0. If `zero` is not an array, it is a constant of the network and is
-    returned. Raise a ValueError with `label` if the operation is neither affine nor
-    elementwise.
+    returned. An operation that is both affine and elementwise is converted as affine.
+    An operation whose result or argument has the dtype bool is never affine. Raise a
+    ValueError with `label` if the operation is neither affine nor elementwise.
     """
     if not hasattr(zero, "__array__"):
         return zero

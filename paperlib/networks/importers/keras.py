@@ -32,8 +32,8 @@ def _graph(model: Any, shape: tuple[int, ...]) -> Any:
     """Return the graph of a model, a keras.Function.
 
     `shape` is the shape of the input without the batch axis. A model of the user's own
-    class has no graph and is called on a symbolic input of this shape. Raise a
-    ValueError if the call raises an error.
+    class, or a sequential model that is not built, has no graph and is called on a
+    symbolic input of this shape. Raise a ValueError if the call raises an error.
     """
     import keras
 
@@ -57,7 +57,10 @@ def _graph(model: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _activation(operation: Any) -> Any:
-    """Return the activation of a layer of MAPS, or None for other operations."""
+    """Return the activation of a layer of MAPS, or None for other operations.
+
+    A class derived from one of MAPS is another operation.
+    """
     import keras
 
     if type(operation) in [getattr(keras.layers, name) for name in MAPS]:

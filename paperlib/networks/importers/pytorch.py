@@ -15,7 +15,8 @@ MAX_LENGTH = 512  # the longest input of a Conv1d layer that is tried
 def evaluation_copy(module: Any) -> Any:
     """Return a copy of a module in double precision and evaluation mode, on the CPU.
 
-    The module itself is not modified.
+    The copy lacks the wrappers of `torch.compile` and `torch.nn.DataParallel`. The
+    module itself is not modified.
     """
     import torch
 
@@ -35,8 +36,10 @@ def evaluation_copy(module: Any) -> Any:
 def _shapes(module: Any) -> Iterator[tuple[int, ...]]:
     """Yield shapes that the input of a module may have, without the batch axis.
 
-    First the number of inputs of each Linear layer, then for each Conv1d layer its
-    channels with all lengths from 1 to MAX_LENGTH.
+    First (in_features,) for each part of the module with an integer attribute
+    `in_features`, such as a Linear layer. Then (in_channels, length) for each Conv1d
+    layer, with all lengths from 1 to MAX_LENGTH. The parts are in the order of
+    `module.modules()`.
     """
     import torch
 
@@ -66,10 +69,15 @@ def _error(module: Any, shape: tuple[int, ...]) -> str | None:
 def _shape(module: Any, example: Any) -> tuple[int, ...]:
     """Return the shape of the input of a module, without the batch axis.
 
-    This is the shape of `example`, an input, or the first shape of `_shapes` for which
-    the module raises no error. Raise a ValueError if there is no such shape, if the
-    module also accepts a longer input of a Conv1d layer, or if `example` has fewer than
-    two axes.
+    If `example` is given, which is an input with a batch axis, this is its shape
+    without the first axis. Otherwise it is the first shape of `_shapes` for which the
+    module raises no error.
+
+    With an example, raise a ValueError if it has fewer than two axes, or if the module
+    raises an error for an input of its shape. Without an example, raise a ValueError if
+    there is no shape in `_shapes`, if the module raises an error for each of them, or
+    if the shape is (channels, length) and the module also accepts (channels,
+    length + 1).
     """
     if example is not None and np.ndim(example) < 2:
         raise ValueError(

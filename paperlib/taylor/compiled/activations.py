@@ -134,7 +134,7 @@ class Vector(NDArrayOperatorsMixin):
         return condition.emit("select", a.value, b.value)
 
     def greater(self, other: Any) -> Any:
-        """Return a vector of the comparisons self > other."""
+        """Return a vector of the comparisons self > other, false where one is NaN."""
         result = self.builder.fcmp_ordered(">", self.value, other.value)
         return Vector(self.builder, result)
 

@@ -154,6 +154,7 @@ def _execute(
 # number at a time.
 @partial(jit.jit, flags=frozenset({"contract", "reassoc"}), inner=True)
 def _dot(x: Floats, y: Floats) -> float:
+    """Return the sum of x[j] * y[j] over all j."""
     total = 0.0
     for j in range(len(x)):
         total += x[j] * y[j]
@@ -230,7 +231,10 @@ def _add_dots(
 
 @inner
 def _repeat(out: Floats, numbers: Floats, begin: int, length: int) -> None:
-    """Fill `out` with copies of numbers[begin : begin + length], one after another."""
+    """Fill `out` with copies of numbers[begin : begin + length], one after another.
+
+    The number of entries of `out` must be a multiple of `length`.
+    """
     source = row(numbers, begin, length)
     for start in range(0, len(out), length):
         part = row(out, start, length)
@@ -290,9 +294,10 @@ def _loop(sources: int) -> Callable:
         Returns
         -------
         bool
-            False if a pre-activation or a result is not finite or its square overflows.
-            A result is NaN if it needs the second derivative of an activation at its
-            kink, z = 0. If False, `out` is incomplete.
+            False if a pre-activation or a result is not finite, or if the sum of the
+            squares overflows, of a layer's pre-activations or of an output's results in
+            one batch. A result is NaN if it needs the second or a higher derivative of
+            an activation at its kink, z = 0. If False, `out` is incomplete.
         """
         head = _heads(table, 0, 1)[0]
         layers = _layers(table, head.layer, head.depth)

@@ -126,7 +126,9 @@ class _PaddedLayer(NamedTuple):
 def _padded_layer(name: str, units: int) -> _PaddedLayer:
     """Return the padded layer of `units` neurons.
 
-    `name` is one activation for all neurons, or "tanh*8 + linear*3" with counts.
+    `name` is one activation for all neurons, or "tanh*8 + linear*3" with counts. The
+    groups follow one another in a row. Each is padded by itself, to the next multiple
+    of LANES, and its neurons have its first columns.
     """
     groups, places, begin = [], list[int](), 0
     inner, outer = list[float](), list[float]()
@@ -166,6 +168,11 @@ def _joined(parts: dict[Any, np.ndarray]) -> tuple[np.ndarray, Places]:
 def _numbers(mlp: MLP, layers: list[_PaddedLayer], slopes: Floats) -> dict[Any, Floats]:
     """Return the padded and scaled weights, biases and slopes as flat arrays.
 
+    The rows are padded as `layers` says, with zeros, but the additional neurons have
+    the biases 1, so that their z = 1 is not at a kink. Weights are multiplied by
+    `inner` of the layer above and by `outer` of the layer below, biases and slopes by
+    `inner` of their own layer.
+
     Parameters
     ----------
     mlp : MLP
@@ -181,7 +188,7 @@ def _numbers(mlp: MLP, layers: list[_PaddedLayer], slopes: Floats) -> dict[Any, 
         "constant" holds the slopes and "zeros" the zeros in place of a bias. For each
         n, ("forward", n) holds the transpose of the weights from layers[n] to
         layers[n + 1], ("backward", n) the weights themselves, and ("bias", n) the
-        biases. Each array is padded with zeros to a multiple of LANES.
+        biases of layers[n + 1]. The length of each array is a multiple of LANES.
     """
     padded_slopes = np.zeros((len(slopes), layers[1].units))
     padded_slopes[:, layers[1].places] = layers[1].inner * slopes
@@ -207,8 +214,9 @@ def _numbers(mlp: MLP, layers: list[_PaddedLayer], slopes: Floats) -> dict[Any, 
 def _recurrence(base: str, order: int, spare: int) -> np.ndarray:
     """Return the products that compute the derivatives 2 to `order` of a base function.
 
-    The result is an array of PRODUCT. Rows 0 to `order` are the base and its
-    derivatives. The auxiliary rows of the base are numbered from `spare` on.
+    The result is an array of PRODUCT, and is empty for `order` 0 or 1. Rows 0 to
+    `order` are the base and its derivatives. The auxiliary rows of the base are
+    numbered from `spare` on.
     """
     products = []
     for out, terms in recurrence(base, order, spare):
@@ -287,6 +295,8 @@ def _work_sizes(
     The names are the fields "own_size", "shared_size" and "onward_size" of HEAD.
     `first` is the program of the first hidden layer. `layers` begins with the inputs
     and ends with the outputs. `rows` is the number of own and shared rows of a layer.
+    A row counts as many numbers as the widest layer has, except that own rows which are
+    kept for the downward pass count the padded neurons of all hidden layers.
     """
     widest = max(layer.units for layer in layers[:-1])
     own_units = sum(layer.units for layer in layers[1:-1])
