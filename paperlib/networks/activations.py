@@ -371,10 +371,13 @@ _groups, _scaled = lru_cache(groups), lru_cache(scaled)
 def of_layer(
     name: str | Custom, z: Floats, order: int, layer: int | None = None
 ) -> Floats:
-    """Return the value and the derivatives of an activation at z, without checks.
+    """Return the value and the derivatives of an activation at z, of shape (..., units).
 
-    The function `derivatives` has the same arguments and result, but checks the
-    arguments, and raises an error if an entry of the result overflows float64.
+    `name` is the activation of all neurons, or "tanh*8 + linear*3" with counts. The
+    result holds phi, phi', .., phi^(order) along its first axis, and has the shape
+    (order + 1, ..., units). The arguments are not checked, and entries of the result
+    may be not finite. Raise a ValueError that names the layer number `layer` if `order`
+    is at least 2 and z is 0 for a neuron whose activation has a kink.
     """
     first, parts = 0, []
     for activation, count in _groups(name):
@@ -390,9 +393,11 @@ def _of_group(
 ) -> Floats:
     """Return the value and the derivatives for a group of neurons with one activation.
 
-    `z` are the pre-activations of the group, shape (..., neurons of the group). `first`
-    is the index in the layer of the group's first neuron. `first` and `layer` appear in
-    the error message if a neuron with a kink has z = 0 and `order` is at least 2.
+    `z` are the pre-activations of the group, shape (..., neurons of the group). The
+    result has shape (order + 1, ..., neurons of the group), with the value first.
+    `first` is the index in the layer of the group's first neuron. Raise a ValueError if
+    `order` is at least 2 and z is 0 for a neuron whose activation has a kink. Its
+    message contains the number of the neuron, counted from 0 in the layer, and `layer`.
     """
     column = (-1, *(1,) * z.ndim)
     if isinstance(name, Custom):

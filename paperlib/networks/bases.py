@@ -77,7 +77,10 @@ KINKED = ("leaky_relu", "elu", "softsign")
 
 
 def _logistic(z: Any) -> Rows:
-    """Return s, 1 - s, s (1 - s), s - 1/2 and exp(-|z|) of the sigmoid s."""
+    """Return s, 1 - s, s (1 - s), s - 1/2 and exp(-|z|) for the sigmoid s of z.
+
+    Each is computed without a difference that loses digits.
+    """
     below = -abs(z)
     e = np.exp(below)
     part = 1 / (1 + e)
@@ -92,26 +95,31 @@ def _logistic(z: Any) -> Rows:
 
 
 def _tanh(z: Any, _: float) -> Rows:
+    """Return tanh and its slope."""
     _, _, w, half, _ = _logistic(2 * z)
     return [2 * half, 4 * w]
 
 
 def _sigmoid(z: Any, _: float) -> Rows:
+    """Return the sigmoid s, its slope, and s - 1/2."""
     s, _, w, centred, _ = _logistic(z)
     return [s, w, centred]
 
 
 def _softplus(z: Any, _: float) -> Rows:
+    """Return softplus, its slope s, which is the sigmoid, s - 1/2, and 1 - s."""
     s, rest, _, centred, e = _logistic(z)
     return [np.where(z > 0, z, 0.0) + np.log1p(e), s, centred, rest]
 
 
 def _silu(z: Any, _: float) -> Rows:
+    """Return silu, its slope, 1, and s - 1/2 and its slope, with the sigmoid s."""
     s, _, w, centred, _ = _logistic(z)
     return [z * s, z * w + s, 1.0, centred, w]
 
 
 def _gelu(z: Any, _: float) -> Rows:
+    """Return gelu, its slope, 1, and the normal distribution function and density."""
     e = np.exp(-0.5 * z * z)
     tail, density = e * erfcx(abs(z) * sqrt(0.5)) / 2, e / sqrt(2 * pi)
     cdf = np.where(z > 0, 1 - tail, tail)
@@ -119,6 +127,12 @@ def _gelu(z: Any, _: float) -> Rows:
 
 
 def _gelu_tanh(z: Any, _: float) -> Rows:
+    """Return gelu_tanh, its slope, 1, T, T', w, and three derivatives of v.
+
+    Here v is the cubic polynomial, T = sigmoid(v) - 1/2, and w is the slope of T with
+    respect to v. T' and the first, second and third derivative of v are with respect
+    to z.
+    """
     near = np.copysign(np.where(abs(z) > GELU_FLAT, GELU_FLAT, abs(z)), z)
     cubic = GELU_CUBIC * near * near
     s, _, w, centred, _ = _logistic(GELU_RATE * near * (1 + cubic))
@@ -138,6 +152,11 @@ def _gelu_tanh(z: Any, _: float) -> Rows:
 
 
 def _mish(z: Any, _: float) -> Rows:
+    """Return mish, its slope, 1, T, T', w, s, s' and s - 1/2.
+
+    Here T = tanh v with v = softplus(z), w is the slope of T with respect to v, and s
+    is the sigmoid of z, the slope of v. Primes are derivatives with respect to z.
+    """
     s, _, s_slope, centred, e = _logistic(z)
     # With g = exp(z) (exp(z) + 2), tanh(log(1 + exp z)) = g / (g + 2). For z > 0,
     # numerator and denominator are divided by exp(2 z), which might overflow. `grown`
@@ -150,6 +169,7 @@ def _mish(z: Any, _: float) -> Rows:
 
 
 def _tanhshrink(z: Any, _: float) -> Rows:
+    """Return z - tanh z, its slope, -tanh z, and the slope of -tanh z."""
     t, slope = _tanh(z, 0.0)
     # For |z| <= 1, the difference z - tanh z would lose digits. There it is computed as
     # z q / (1 + q), where q = z^2 / (3 + z^2 / (5 + ...)) is a continued fraction. The
@@ -170,6 +190,10 @@ def _tanhshrink(z: Any, _: float) -> Rows:
 
 
 def _squareplus(z: Any, _: float) -> Rows:
+    """Return (z + r) / 2, its slope, z / r^2, 1 / r^2 and 2 / r.
+
+    Here r is the root of z^2 + 4.
+    """
     r = np.hypot(z, 2.0)
     large = (abs(z) + r) / 2
     value, over = np.where(z > 0, large, 1 / large), 1 / r
@@ -177,11 +201,16 @@ def _squareplus(z: Any, _: float) -> Rows:
 
 
 def _softsign(z: Any, _: float) -> Rows:
+    """Return z u, its slope u^2, and -sign(z) u, with u = 1 / (1 + |z|)."""
     u = 1 / (1 + abs(z))
     return [z * u, u * u, -np.copysign(u, z)]
 
 
 def _elu(z: Any, alpha: float) -> Rows:
+    """Return elu, its slope, and f''/f', which is 1 up to z = 0 and 0 above.
+
+    For z <= 0 the value is alpha (exp(z) - 1), otherwise it is z.
+    """
     below = np.where(z > 0, 0.0, z)
     value, slope = alpha * np.expm1(below), alpha * np.exp(below)
     return [
@@ -192,10 +221,15 @@ def _elu(z: Any, alpha: float) -> Rows:
 
 
 def _leaky_relu(z: Any, slope: float) -> Rows:
+    """Return leaky_relu, its slope, and f''/f', which is 0.
+
+    The value is z for z > 0, and slope * z otherwise.
+    """
     return [np.where(z > 0, z, slope * z), np.where(z > 0, 1.0, slope), 0.0]
 
 
 def _exp(z: Any, _: float) -> Rows:
+    """Return exp, its slope, and f''/f', which is 1."""
     e = np.exp(z)
     return [e, e, 1.0]
 
@@ -242,7 +276,7 @@ def recurrence(base: str, order: int, spare: int) -> list[Sum]:
     list of (int, list of (int, int, float))
         The number of each computed row, and the products whose sum it is. A product is
         (number of the left row, number of the right row, weight). A row is computed
-        before it is used in a product.
+        before it is used in a product. For order 0 or 1 the list is empty.
 
     Examples
     --------

@@ -436,10 +436,12 @@ class MLP:
         """Return a network that an importer has read, after a comparison of outputs.
 
         `name` is the importer's argument, for messages. Raise a ValueError if the
-        original has no output that depends on its input, or if the outputs of the
-        network and of the original differ at the inputs in `converted`. For an original
-        whose outputs have the machine precision eps, they may differ by sqrt(eps)
-        relative to 1 plus the largest output.
+        original returns several arrays, if its output does not depend on its input, or
+        if the outputs of the network and of the original differ at the inputs in
+        `converted`. Each output may differ by t (1 + m), where m is the largest
+        magnitude of this output of the network at these inputs. If the original's
+        outputs have one of NumPy's floating-point types, with the machine precision
+        eps, t is sqrt(eps), otherwise 0.05.
         """
         output = converted.output
         if isinstance(output, (list, tuple)):
@@ -559,7 +561,9 @@ def activation_derivatives(mlp: MLP, at: Floats, order: int) -> Iterator[Floats]
 
     They are evaluated at the layer's pre-activations for the network inputs `at`, shape
     (..., dim). Each array holds phi, phi', .., phi^(order) along its first axis, and
-    has the shape (order + 1, ..., units), where units is the number of neurons.
+    has the shape (order + 1, ..., units), where units is the number of neurons. The
+    arguments are not checked. Raise a ValueError if `order` is at least 2 and a
+    neuron's pre-activation is 0 where its activation has a kink.
     """
     y = at
     for layer, name in enumerate(mlp.activations):

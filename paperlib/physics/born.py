@@ -196,9 +196,10 @@ def _coupling_series(
     """Return w = r u' - u and q = u' at r = 1 as power series in the coupling.
 
     Here u is the zero-energy solution with u(0) = 0 and u'(0) = 1, of n potentials of d
-    shells of thickness h = 1/d. The coupling is a factor of U. The argument x = U h^2 has shape (d, n). Both
-    results have shape (order + 1, n), one row for each power of the coupling. With
-    `tail`, one more row holds the sum of all coefficients above `order`.
+    shells of thickness h = 1/d. The coupling is a factor of U. The argument x = U h^2
+    has shape (d, n). Both results have shape (order + 1, n), one row for each power of
+    the coupling from 0 on. With `tail`, one more row holds the sum of all coefficients
+    above `order`.
     """
     d, n = x.shape
     w, q = np.zeros((order + 1 + tail, n)), np.zeros((order + 1 + tail, n))

@@ -367,7 +367,9 @@ def _columns(
 ) -> Iterator[tuple[_Layer, Group, list[_Partner]]]:
     """Yield (layer, left part, its right parts) where a product does not vanish.
 
-    `rows` holds the right parts for each left part.
+    `rows` holds the right parts for each left part. A left part is left out at a layer
+    where it vanishes, or where all its right parts vanish. Otherwise all its right
+    parts are returned, also those that vanish.
     """
     for layer, (left, partners) in product(layers, rows.items()):
         if layer.has(left) and any(layer.has(partner.group) for partner in partners):

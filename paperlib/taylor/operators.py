@@ -69,7 +69,11 @@ def partial_derivatives(
 
 
 def _evaluate(mlp: MLP, key: Key, at: Floats, *directions: Floats) -> Floats:
-    """Compile the request `key`, or take it from the cache, and evaluate it."""
+    """Compile the request `key`, or take it from the cache, and evaluate it.
+
+    `at` has shape (..., dim). `directions` are the named directions of the request, in
+    the order in which their names first occur in `key`. They broadcast with `at`.
+    """
     return evaluate(mlp, key, prepare(mlp, key), at, directions)
 
 

@@ -158,8 +158,10 @@ def _composition(orders: int, terms: int) -> Callable:
 def _loop(size: int, compile_loop: Callable, *arguments: Any) -> Any:
     """Return the loop that `compile_loop(*arguments)` compiles, or None to use NumPy.
 
-    The result is None if the array of the result has too few numbers, `size`, or if
-    numba is not installed or does not compile the loop. A loop is compiled once.
+    `size` is the number of float64 numbers that the loop would write. The function
+    returns None if it is below MIN_SIZE_TO_COMPILE, or below MIN_SIZE_TO_CALL for a
+    loop that has been compiled already, and if numba is not installed or does not
+    compile the loop. A loop is compiled once in a process.
     """
 
     def compiled(_: Any) -> Any:

@@ -310,7 +310,12 @@ def _sub_indices(indices: Iterable[tuple[Index, int]]) -> list[Index]:
 def _all_indices(directions: int, max_length: int) -> list[Index]:
     """Return all multi-indices of at most `max_length` entries, shortest first.
 
-    Their entries are direction numbers from 0 to `directions` - 1.
+    Their entries are direction numbers from 0 to `directions` - 1. The first is ().
+
+    Examples
+    --------
+    >>> _all_indices(2, 2)
+    [(), (0,), (1,), (0, 0), (0, 1), (1, 1)]
     """
     return [
         index
@@ -508,7 +513,10 @@ def _derivatives_program(
     """Return the program of one layer for derivatives, by the centroid rule.
 
     `run` is the largest number of dot products in one record. `first` and `last` are
-    true for the first and the last hidden layer.
+    true for the first and the last hidden layer. The program needs derivatives of the
+    activation up to the order of the highest requested derivative, where a gradient
+    counts as one order. The dot products compute the derivatives in `request.indices`.
+    Gradients are rows of the first hidden layer's downward pass.
     """
     indices, gradients = request.multi_indices(), request.gradients
     order = max(

@@ -18,14 +18,17 @@ REALS = (1, 10, 11, 16)
 
 
 def _double(array: np.ndarray) -> np.ndarray:
+    """Convert an array of a floating-point type to float64. Return others unchanged."""
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
 def _node(node: Any, opsets: dict[str, int]) -> Node:
     """Convert a node of an ONNX graph to a `Node` of this package.
 
-    Its inputs and outputs have the names that they have in ONNX. `opsets` maps the
-    domains of operators to their versions.
+    Its inputs and outputs have the names that they have in ONNX. Inputs that are absent
+    are left out, and an input that occurs twice is listed once. `opsets` maps the
+    domains of operators to their versions. A Cast to any floating-point type becomes a
+    cast to float64.
     """
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
@@ -78,6 +81,11 @@ def _output(model: Any, x: Any) -> Any:
 
 
 def _loaded(path: str | os.PathLike) -> Any:
+    """Return the model in a file, an onnx.ModelProto.
+
+    Raise a FileNotFoundError if there is no such file, and a ValueError if onnx cannot
+    read it.
+    """
     import onnx
 
     if not Path(path).is_file():

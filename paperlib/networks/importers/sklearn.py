@@ -67,7 +67,8 @@ def _transformed(step: Any, value: Value, inverse: bool = False) -> Value:
     """Return the Value that a transformer, or its inverse, computes from a Value.
 
     If the transformer clips its result, the clipping is omitted, and a warning gives
-    the inputs for which it has no effect.
+    the inputs for which it has no effect. Raise a ValueError if the transformer is not
+    fitted, or is neither affine nor elementwise.
     """
     _check_fitted(step)
     own = copy.deepcopy(step)
@@ -93,7 +94,9 @@ def _transformed(step: Any, value: Value, inverse: bool = False) -> Value:
 def _perceptron(model: Any, value: Value) -> Value:
     """Return the output of an MLPRegressor or MLPClassifier for the input `value`.
 
-    Raise a ValueError if it is not fitted, or has more than two classes.
+    For a classifier, this is the probability of the second of its two classes. Raise a
+    ValueError if the model is not fitted, or is a classifier with more than two classes
+    or with several labels for each input.
     """
     _check_fitted(model)
     several_classes = hasattr(model, "classes_") and model.n_outputs_ > 1

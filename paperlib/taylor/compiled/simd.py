@@ -35,7 +35,7 @@ FLAGS = ("contract",)  # allows a fused multiply-add, which rounds once
 
 
 def _add_times(builder: Any, total: Any, a: Any, b: Any) -> None:
-    """Emit total += a * b, where `total` is a pointer to a variable."""
+    """Emit total += a * b for vectors, where `total` is a pointer to a variable."""
     product = builder.fmul(a, b, flags=FLAGS)
     builder.store(builder.fadd(builder.load(total), product, flags=FLAGS), total)
 
@@ -207,7 +207,8 @@ def dots(
     """Add `weight` times a dot product of two rows to out[to + i] for all i < count.
 
     The rows begin at work[x + i x_step] and work[y + i y_step] and have `units`
-    numbers. For count <= i < LANES, rows are read too, but 0 is added to out[to + i].
+    numbers, a multiple of LANES. `count` is at most LANES. For count <= i < LANES, rows
+    are read too, but 0 is added to out[to + i].
     """
     zero = VECTOR([0.0] * LANES)
     sums = [cgutils.alloca_once_value(builder, zero) for _ in range(LANES)]
