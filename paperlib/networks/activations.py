@@ -371,9 +371,9 @@ _groups, _scaled = lru_cache(groups), lru_cache(scaled)
 def of_layer(
     name: str | Custom, z: Floats, order: int, layer: int | None = None
 ) -> Floats:
-    """Return the value and the derivatives of an activation at z, of shape (..., units).
+    """Return the value and the derivatives of an activation at z.
 
-    `name` is the activation of all neurons, or "tanh*8 + linear*3" with counts. The
+    `z` are pre-activations, shape (..., units). `name` is the activation of all neurons, or "tanh*8 + linear*3" with counts. The
     result holds phi, phi', .., phi^(order) along its first axis, and has the shape
     (order + 1, ..., units). The arguments are not checked, and entries of the result
     may be not finite. Raise a ValueError that names the layer number `layer` if `order`

@@ -303,7 +303,11 @@ def _equations(base: str, order: int, spare: int) -> list[Equation]:
     Each equation is a tuple (f, lag, weight, a, b). Here f, a and b are families: lists
     of the numbers of the rows of a function, its first derivative, and so on. Rows 0 to
     `order` are the derivatives of the base, row order + 1 is z, and the auxiliary rows
-    begin with row `spare`, in the order that the function of the base returns.
+    begin with row `spare`, in the order that the function of the base returns. A base
+    that is not in the table has the equation f'' = b f', where b is its first auxiliary
+    row. For squareplus there is only the equation of the second derivative, and
+    `recurrence` adds the products of the higher ones.
+
     The bases gelu, silu, mish and gelu_tanh are z T or z (T + 1/2), where T is a
     function whose higher derivatives are needed too. T of mish and gelu_tanh is a
     function of an inner function of z. Here the derivatives of w, the slope of T with

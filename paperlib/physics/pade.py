@@ -25,7 +25,8 @@ from paperlib._support.validation import Floats
 def of_terms(terms: Floats, m: int, n: int) -> float:
     """Return the [m/n] approximant of a series, given its terms of orders 1 to m + n.
 
-    The series has no term of order 0. The coupling is first scaled so that the first
+    The result is the value of the approximant at coupling 1. It is 0 if all terms are
+    0. The series has no term of order 0. The coupling is first scaled so that the first
     and the last nonzero term have equal magnitudes. The equations for the coefficients
     q of the denominator are then solved by least squares, with the solution of smallest
     norm. The result is NaN if the quotient is 0/0.
@@ -59,8 +60,9 @@ def of_terms(terms: Floats, m: int, n: int) -> float:
 def of_quotient(w: Floats, q: Floats, m: int, n: int) -> float:
     """Return the [m/n] approximant P/Q of w/q, given the coefficients of w and q.
 
-    The arrays w and q hold the coefficients of orders 0 to m + n of two power series in
-    the coupling. The polynomials P and Q, of degrees m and n, satisfy P q - Q w = 0 up
+    The result is the value of P/Q at coupling 1. It is 0 if all coefficients of w are
+    0. The arrays w and q hold the coefficients of orders 0 to m + n of two power series
+    in the coupling. The polynomials P and Q, of degrees m and n, satisfy P q - Q w = 0 up
     to order m + n, with Q_0 = 1. The rows and columns of these equations are scaled to
     similar magnitudes. The equations are then solved by least squares, with the
     solution of smallest norm.

@@ -168,10 +168,10 @@ def scattering_length_gradient(U: ArrayLike) -> Floats:
 def _squares(solution: shells.Edges) -> tuple[Floats, Floats]:
     """Return u at the left edges of the shells, and the integrals of u^2 over them.
 
-    Both have shape (d, n), for n potentials of d shells. `solution` stores u at each
-    edge divided by a power of two, and u is returned with this factor of its edge. The
-    integrals are in units of h^3, for shells of thickness h, and refer to the factor at
-    r = 1.
+    Both have shape (d, n), for n potentials of d shells. `solution` stores u divided by
+    a power of two, which may differ from edge to edge. The returned u is divided by the
+    power of its own edge. The integrals are those of the square of u divided by the
+    power at r = 1, for all shells. They are in units of the thickness h of a shell.
     """
     q = solution.q[:-1]
     u = np.arange(len(q))[:, None] * q - solution.w[:-1]
@@ -361,7 +361,7 @@ def _effective_ranges(x: Floats) -> Floats:
         + u * q * c3 * (1 + c1)
         + q * q * (c5 + c4 + c2 * c3) / 2
     )
-    # The integral of u^2 - r^2 u'(1)^2 over [0, 1], in units of h^3
+    # The integral of u^2 - r^2 u'(1)^2 over [0, 1], in units of h
     moment = (linear - x * curved).sum(axis=0)
     # w_end**2 could underflow
     r_e = 2 * ((w_end - d * slope) - moment / w_end / d) / w_end

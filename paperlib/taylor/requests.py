@@ -81,14 +81,18 @@ def translate(mlp: MLP, key: Key) -> Translation:
     mlp : MLP
         A network with at least one hidden layer.
     key : int, tuple of tuple, or LaplacianKey
-        The checked request: an integer for a whole tensor of this order, a tuple for
-        each derivative, or a Laplacian.
+        The checked request: an integer for a whole tensor of this order, at least 1; a
+        tuple for each derivative; or a Laplacian.
 
     Returns
     -------
     request : Derivatives or Laplacian
         The same request along numbered directions. The constant directions have the
-        first numbers. The directions that the user gives for each centre follow.
+        first numbers. The directions that the user gives for each centre follow. For a
+        tensor the constant directions are all inputs, and for a tuple of tuples those
+        inputs that occur. A tensor of order 1 becomes the gradient of the network. The
+        directions of a Laplacian are those of `_square_roots`, which are not unit
+        vectors of inputs in general.
     slopes : ndarray of float64, shape (constant directions, units)
         The derivative of the first layer's pre-activations along each constant
         direction. `units` is the number of neurons of the first layer.
@@ -160,8 +164,8 @@ def _square_roots(weight: Floats, key: LaplacianKey) -> tuple[Floats, int]:
     Returns
     -------
     roots : array of float64, shape (vectors, units)
-        The vectors r_k. There are at most `units` of each sign, and at least one vector
-        in all. It is zero if W g W^T is.
+        The vectors r_k. There are at most `units` of each sign. If the metric is 0,
+        there is one vector of zeros, with the sign +1.
     positive : int
         The number of vectors with the sign +1. They come first; all others have the
         sign -1.
@@ -226,6 +230,7 @@ def check_indices(
     Returns
     -------
     tuple of tuple
+        One tuple for each derivative, with its entries in the given order.
 
     Raises
     ------

@@ -254,7 +254,7 @@ def packed_position(dim: int, indices: ArrayLike) -> NDArray[np.int64]:
 def _slabs(dim: int, order: int) -> Iterator[tuple[int, slice, slice, np.ndarray]]:
     """Yield (a, slab, tail, multiplicities) for a = 0, .., dim - 1.
 
-    `slab` is the slice of a packed tensor of this order with the entries whose smallest
+    The order is at least 1. `slab` is the slice of a packed tensor of this order with the entries whose smallest
     index is a. `tail` is the slice of a packed tensor of order - 1 with the entries
     whose indices are all >= a. `multiplicities` counts, for each entry of the slab, the
     distinct permutations of its indices. It is computed from the table of order - 1,
