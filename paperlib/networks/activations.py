@@ -373,11 +373,12 @@ def of_layer(
 ) -> Floats:
     """Return the value and the derivatives of an activation at z.
 
-    `z` are pre-activations, shape (..., units). `name` is the activation of all neurons, or "tanh*8 + linear*3" with counts. The
-    result holds phi, phi', .., phi^(order) along its first axis, and has the shape
-    (order + 1, ..., units). The arguments are not checked, and entries of the result
-    may be not finite. Raise a ValueError that names the layer number `layer` if `order`
-    is at least 2 and z is 0 for a neuron whose activation has a kink.
+    `z` are pre-activations, shape (..., units). `name` is the activation of all
+    neurons, or "tanh*8 + linear*3" with counts. The result holds phi, phi', ..,
+    phi^(order) along its first axis, and has the shape (order + 1, ..., units). The
+    arguments are not checked, and entries of the result may be not finite. Raise a
+    ValueError if `order` is at least 2 and z is 0 for a neuron whose activation has a
+    kink. Its message contains the layer's number, `layer`, unless it is None.
     """
     first, parts = 0, []
     for activation, count in _groups(name):

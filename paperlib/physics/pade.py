@@ -62,9 +62,9 @@ def of_quotient(w: Floats, q: Floats, m: int, n: int) -> float:
 
     The result is the value of P/Q at coupling 1. It is 0 if all coefficients of w are
     0. The arrays w and q hold the coefficients of orders 0 to m + n of two power series
-    in the coupling. The polynomials P and Q, of degrees m and n, satisfy P q - Q w = 0 up
-    to order m + n, with Q_0 = 1. The rows and columns of these equations are scaled to
-    similar magnitudes. The equations are then solved by least squares, with the
+    in the coupling. The polynomials P and Q, of degrees m and n, satisfy P q - Q w = 0
+    up to order m + n, with Q_0 = 1. The rows and columns of these equations are scaled
+    to similar magnitudes. The equations are then solved by least squares, with the
     solution of smallest norm.
     """
     if not w.any():

@@ -89,7 +89,7 @@ def _discretized(
     name of the argument `function` in messages, and `letter` that of the potential, U
     or V. Raise a TypeError if `function` is not callable, or if function(rho) raises a
     TypeError or a ValueError or is not a real number. Raise a ValueError if an average
-    is not finite or does not converge. `d` is checked too.
+    is not finite or does not converge, or if `d` is not from 1 to MAX_SHELLS.
     """
     if not callable(function):
         raise TypeError(
@@ -127,7 +127,8 @@ def _averages(
     shell, divided by the integral of r^2 over the shell. Both arrays have shape (d,).
     The function receives r in units of the range. An average has converged if it is
     finite, `scipy.integrate.quad` does not report a divergent integral, and its
-    estimate of the error is small. Raise a TypeError or a ValueError if `d` is not an
+    estimate of the integral's error is at most 1e-6 times the integral plus 1e-12 / d.
+    Raise a TypeError or a ValueError if `d` is not an
     integer from 1 to MAX_SHELLS.
     """
     d = validation.integer("d", d, minimum=1, limit=MAX_SHELLS)

@@ -101,11 +101,10 @@ def tangent_of_square(
 ) -> Any:
     """Return the differential of `square`, the integral of u^2 over a shell.
 
-    The integral is in units of the thickness h of the shell.
-    The arguments u and q = h u' are the values at the left edge, du and dq are their
-    differentials, and dx is the differential of x = U h^2. The sequence c holds the
-    Stumpff functions c_0 .. c_3 of x, and `slopes` the derivatives of c_1, c_2 and c_3
-    with respect to x.
+    The integral is in units of the thickness h of the shell. The arguments u and
+    q = h u' are the values at the left edge, du and dq are their differentials, and dx
+    is the differential of x = U h^2. The sequence c holds the Stumpff functions c_0 ..
+    c_3 of x, and `slopes` the derivatives of c_1, c_2 and c_3 with respect to x.
     """
     c0, c1, c2, c3 = c[:4]
     c1_slope, c2_slope, c3_slope = slopes

@@ -149,10 +149,10 @@ def _prepare(mlp: MLP, key: Key) -> Prepared:
     """Choose the method for a request of a network with a hidden layer, and prepare it.
 
     An integer `key` requests the whole tensor of this order. Matrix products compute it
-    if numba is not available, an activation is an `activations.Custom`, the order is 0,
-    or the tensor has more than LONGEST / 2^order packed entries. All other requests
-    have a program. The compiled loop executes it if numba is available and no
-    activation is a Custom. Otherwise NumPy executes it.
+    if the order is 0, or the tensor has more than LONGEST / 2^order packed entries, or
+    the compiled loop cannot be used, because numba is missing or does not compile it,
+    or an activation is an `activations.Custom`. All other requests have a program. The
+    compiled loop executes it if it can be used, otherwise NumPy.
     """
     compiled = _compiled_loop() is not None
     matrix_products = Prepared(None, NO_NUMBERS, None, {})

@@ -57,7 +57,7 @@ INK, MARK, FAINT = "black", "#D55E00", "0.85"
 
 
 def _leaves(tree: tuple) -> int:
-    """Return the number of leaves of a tree."""
+    """Return the number of leaves of a tree, 1 for a leaf alone."""
     return sum(map(_leaves, tree)) if tree else 1
 
 
@@ -70,12 +70,19 @@ def _height(tree: tuple) -> int:
 
 
 def _vertex_sizes(tree: tuple) -> set[int]:
-    """Return the different numbers of branches of a tree's vertices, with the root."""
+    """Return the different numbers of branches of a tree's vertices and root.
+
+    A leaf is not a vertex: the set of a leaf alone is empty.
+    """
     return {len(tree)}.union(*map(_vertex_sizes, tree)) if tree else set()
 
 
 def _automorphisms(tree: tuple) -> int:
-    """Return the number of permutations of branches that leave the tree unchanged."""
+    """Return the number of permutations of branches that leave the tree unchanged.
+
+    Equal branches of every vertex may be exchanged, so that a vertex with three leaves
+    has 6 permutations.
+    """
     return prod(
         factorial(count) * _automorphisms(branch) ** count
         for branch, count in Counter(tree).items()
@@ -295,7 +302,10 @@ class Diagram:
 
         @cache
         def line(above: int, below: int) -> Floats:
-            """Return the transpose of the line G from layer `above` to `below`."""
+            """Return the transpose of the line G from layer `above` to `below`.
+
+            Its shape is (..., units of `below`, units of `above`).
+            """
             g = propagator(mlp, at, above, below + 1) @ mlp.weights[below]
             return g.swapaxes(-1, -2)
 

@@ -624,14 +624,14 @@ class _LaplacianRows:
 
     @cached_property
     def q(self) -> int | None:
-        """The row of q = sum s_i z_i^2."""
+        """The number of the row of q = sum_i s_i z_i^2."""
         return self.writer.sum(
             (self.z(0, i), self.z(0, i), sign) for i, sign in enumerate(self.signs)
         )
 
     @cached_property
     def c(self) -> list[int | None]:
-        """The row of c_i = sum_j s_j z_ij z_j for each i; None where it vanishes."""
+        """The row number of each c_i = sum_j s_j z_ij z_j; None where it vanishes."""
         return [
             self.writer.sum(
                 (self.z(0, i, j), self.z(0, j), sign)
@@ -642,12 +642,12 @@ class _LaplacianRows:
 
     @cached_property
     def curved(self) -> list[int | None]:
-        """The row of each phi'' z_i."""
+        """The number of the row of phi'' z_i for each direction i."""
         return [self.writer.sum([(self.z(0, i), 2, 1)]) for i in range(len(self.signs))]
 
     @cached_property
     def steep(self) -> int | None:
-        """The row of phi''' q + phi'' L z."""
+        """The number of the row of phi''' q + phi'' L z."""
         return self.writer.sum([(self.q, 3, 1), (self.z(1), 2, 1)])
 
     def terms(self, name: Index) -> list[Term]:
@@ -668,7 +668,11 @@ class _LaplacianRows:
         return terms
 
     def _bilaplacian(self) -> list[Term]:
-        """Return the terms of LL y, the Laplacian of L y, without phi' LL."""
+        """Return the terms of LL y, the Laplacian of L y, without phi' LL.
+
+        These are three terms, each a sum of products times a derivative of phi of order
+        2, 3 or 4. The products of the three sums are written here.
+        """
         second: list[Term] = [(self.z(1), self.z(1), 1)]
         third: list[Term] = [(self.z(1), self.q, 2)]
         for i, j in combinations_with_replacement(range(len(self.signs)), 2):

@@ -67,7 +67,11 @@ def _cached(build: Callable) -> Callable:
 
 
 def _sizes(dim: int, order: int) -> tuple[int, int]:
-    """Return `dim` and `order` as integers. Raise an error if one is out of range."""
+    """Return `dim` and `order` as integers.
+
+    Raise a TypeError if one is not an integer, and a ValueError if `dim` is not from 1
+    to MAX_INDICES or `order` not from 0 to 20.
+    """
     dim = validation.integer("dim", dim, minimum=1, limit=MAX_INDICES)
     return dim, validation.integer(
         "order", order, minimum=0, limit=validation.TENSOR_ORDER
@@ -254,11 +258,12 @@ def packed_position(dim: int, indices: ArrayLike) -> NDArray[np.int64]:
 def _slabs(dim: int, order: int) -> Iterator[tuple[int, slice, slice, np.ndarray]]:
     """Yield (a, slab, tail, multiplicities) for a = 0, .., dim - 1.
 
-    The order is at least 1. `slab` is the slice of a packed tensor of this order with the entries whose smallest
-    index is a. `tail` is the slice of a packed tensor of order - 1 with the entries
-    whose indices are all >= a. `multiplicities` counts, for each entry of the slab, the
-    distinct permutations of its indices. It is computed from the table of order - 1,
-    because the table of this order may be too long to cache.
+    The order is at least 1. `slab` is the slice of a packed tensor of this order with
+    the entries whose smallest index is a. `tail` is the slice of a packed tensor of
+    order - 1 with the entries whose indices are all >= a. `multiplicities` counts, for
+    each entry of the slab, the distinct permutations of its indices. It is computed
+    from the table of order - 1, because the table of this order may be too long to
+    cache.
     """
     heads = _tail_starts(dim, order).tolist()
     tails = _tail_starts(dim, order - 1).tolist()

@@ -89,7 +89,7 @@ class Block:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """Number of inputs or neurons in the block."""
         return self.source.size
 
 
@@ -124,7 +124,7 @@ class Value:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """Number of entries of the array."""
         return self.constant.size
 
 
@@ -208,7 +208,10 @@ def random_inputs(shape: tuple[int, ...]) -> Floats:
 
 
 def inputs(shape: tuple[int, ...]) -> Value:
-    """Return the Value of the inputs of a network, an array of this shape."""
+    """Return the Value of the inputs of a network, an array of this shape.
+
+    It has a single term: the unit matrix times a block of level 0.
+    """
     return neurons(Value(shape, {}, np.zeros(prod(shape))), ["input"])
 
 
@@ -379,7 +382,7 @@ def _elementwise_origins(
 
 
 def _composed(function: Function, steps: Sequence[Function]) -> Function:
-    """Return the function of x that is `function` of the joined results of `steps`."""
+    """Return the function of x that joins the results of `steps` at x for `function`."""
     return lambda x: function(np.concatenate([step(x) for step in steps]))
 
 

@@ -89,7 +89,10 @@ def _double(layer: Any) -> Any:
 
 
 def _arrays(tensors: Any) -> list[np.ndarray]:
-    """Return a tensor, or all tensors of a nested structure, as a list of arrays."""
+    """Return all tensors of a nested structure as a list of NumPy arrays.
+
+    For a single tensor, the list has one array.
+    """
     import keras
 
     return [keras.ops.convert_to_numpy(each) for each in keras.tree.flatten(tensors)]

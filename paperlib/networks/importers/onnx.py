@@ -27,7 +27,7 @@ def _node(node: Any, opsets: dict[str, int]) -> Node:
 
     Its inputs and outputs have the names that they have in ONNX. Inputs that are absent
     are left out, and an input that occurs twice is listed once. `opsets` maps the
-    domains of operators to their versions. A Cast to any floating-point type becomes a
+    domains of operators to their versions. A Cast to a type in REALS becomes a
     cast to float64.
     """
     from onnx import helper

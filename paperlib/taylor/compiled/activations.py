@@ -139,7 +139,7 @@ class Vector(NDArrayOperatorsMixin):
         return Vector(self.builder, result)
 
     def hypot(self, other: Any) -> Any:
-        """Return sqrt(x^2 + y^2)."""
+        """Return sqrt(x^2 + y^2), which is inf if a square overflows."""
         return np.sqrt(self * self + other * other)
 
     def reduced(self, parts: Sequence[float]) -> tuple:
@@ -156,6 +156,9 @@ class Vector(NDArrayOperatorsMixin):
     def exponential(self) -> tuple:
         """exp(x) - 1 and exp(x), each with a relative error of a few roundings.
 
+        For x <= LOWEST they are -1 and 0. For x > HIGHEST the second is inf, and the
+        first is not meaningful.
+
         With x = n log 2 + r and a polynomial p(r), exp(x) is 2^n (1 + p(r)).
         """
         r, bits = self.reduced(LOG2)
@@ -168,11 +171,11 @@ class Vector(NDArrayOperatorsMixin):
         return expm1, np.where(self > HIGHEST, inf, exp)
 
     def expm1(self) -> Any:
-        """Return exp(x) - 1."""
+        """Return exp(x) - 1 for x <= HIGHEST. It is -1 for x <= LOWEST."""
         return self.exponential[0]
 
     def exp(self) -> Any:
-        """Return exp(x)."""
+        """Return exp(x), 0 for x <= LOWEST and inf for x > HIGHEST."""
         return self.exponential[1]
 
     def log1p(self) -> Any:

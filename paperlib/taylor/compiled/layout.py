@@ -295,8 +295,9 @@ def _work_sizes(
     The names are the fields "own_size", "shared_size" and "onward_size" of HEAD.
     `first` is the program of the first hidden layer. `layers` begins with the inputs
     and ends with the outputs. `rows` is the number of own and shared rows of a layer.
-    A row counts as many numbers as the widest layer has, except that own rows which are
-    kept for the downward pass count the padded neurons of all hidden layers.
+    Shared rows, and rows that are passed to another layer, are as long as the widest
+    layer. So are own rows if the program is `forward_only`. Otherwise the own rows of
+    all hidden layers are kept, so that the padded lengths of all layers are added.
     """
     widest = max(layer.units for layer in layers[:-1])
     own_units = sum(layer.units for layer in layers[1:-1])
