@@ -382,7 +382,10 @@ def _elementwise_origins(
 
 
 def _composed(function: Function, steps: Sequence[Function]) -> Function:
-    """Return the function of x that joins the results of `steps` at x for `function`."""
+    """Return the composition of several functions of x with one function.
+
+    The results of `steps` at x are concatenated, and passed to `function`.
+    """
     return lambda x: function(np.concatenate([step(x) for step in steps]))
 
 
