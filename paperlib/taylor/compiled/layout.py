@@ -168,10 +168,10 @@ def _joined(parts: dict[Any, np.ndarray]) -> tuple[np.ndarray, Places]:
 def _numbers(mlp: MLP, layers: list[_PaddedLayer], slopes: Floats) -> dict[Any, Floats]:
     """Return the padded and scaled weights, biases and slopes as flat arrays.
 
-    The rows are padded as `layers` says, with zeros, but the additional neurons have
-    the biases 1, so that their z = 1 is not at a kink. Weights are multiplied by
-    `inner` of the layer above and by `outer` of the layer below, biases and slopes by
-    `inner` of their own layer.
+    The rows are padded to the columns that `layers` describes, with zeros, but the
+    additional neurons have the biases 1, so that their z = 1 is not at a kink. Weights
+    are multiplied by `inner` of the layer above and by `outer` of the layer below,
+    biases and slopes by `inner` of their own layer.
 
     Parameters
     ----------
