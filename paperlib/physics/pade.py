@@ -48,7 +48,7 @@ def of_terms(terms: Floats, m: int, n: int) -> float:
     q = np.ones(n + 1)
     if n:
         # The product of the series c and the denominator has no terms of orders k =
-        # m + 1 .. m + n. Each gives one equation, in which the factor of q_j is
+        # m + 1 .. m + n. Each gives one equation. Its factor of q_j is
         # c_{k - j}.
         system = toeplitz(c, np.zeros(n + 1))[m + 1 :, 1:]
         q[1:] = np.linalg.lstsq(system, -c[m + 1 :], rcond=1e-14)[0]

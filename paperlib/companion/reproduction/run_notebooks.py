@@ -35,7 +35,7 @@ SAMPLE = {"signed": 1.0, "scattering_lengths": 2.0}
 # Environment variables that change the output of cells: the backend of plots, start-up
 # files and warning filters.
 _REMOVED = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONWARNINGS")
-# The largest number of characters in the path of the folder in which a folder for
+# The largest number of characters in the path of the folder where the folder of
 # sockets is created. The system allows 107 for the path of a socket.
 _MAX_PATH = 60
 
