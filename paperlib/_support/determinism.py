@@ -6,8 +6,9 @@ specific to a processor. Libraries choose both when they are loaded, according t
 processor. The environment variables of `_TABLE` fix these choices. They must be set
 before a process starts: `environment` returns them for a new process, and importing the
 package sets nothing. `departures` returns why the current process is not in
-deterministic mode. The mode was tested with TensorFlow 2.21, on the development machine
-and on emulated processors (`make test-matrix`). It does not slow trainings down.
+deterministic mode. If TensorFlow is installed, it must be version 2.21: with another
+version the mode is not supported. The mode was tested on the development machine and on
+emulated processors (`make test-matrix`). It does not slow trainings down.
 """
 
 import os

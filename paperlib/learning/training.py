@@ -245,7 +245,9 @@ def _drawn(
     divided by `config.depth`, shape (n, d). If the fit needs directions, it also has
     one random direction for each potential, shape (n, d); the squared length of a
     direction is 1 on average. The second list has the values of the target, shape (n,),
-    and its derivatives up to the fit, shape (n, d), none of them scaled.
+    and its derivatives with respect to U up to the fit, shape (n, d) each: the
+    gradients, the Hessians times the direction, and the third derivatives twice along
+    the direction. None of them is scaled.
     """
     U = config.potentials(n, stream, config.sample_seed, number)
     inputs = [U / config.depth]

@@ -440,10 +440,10 @@ def weinberg_eigenvalues(U: ArrayLike) -> Floats:
 def _integration(d: int, m: int) -> Floats:
     """Return the matrix of the integral from 0 to r, shape (d, m + 1, d m).
 
-    The basis is the orthonormal Legendre polynomials on each of d shells. The last axis
-    numbers the polynomials of degree below m in all shells, whose integrals are
-    computed. The first two axes are the shell and the degree, from 0 to m, of the
-    integral's expansion.
+    The basis is the orthonormal Legendre polynomials on each of d shells. Entry
+    [i, k, j m + n] is the coefficient of the polynomial of degree k in shell i, in the
+    expansion of the integral of the polynomial of degree n in shell j, with k from 0 to
+    m and n from 0 to m - 1.
     """
     h = 1.0 / d
     V, shell = np.zeros((d, m + 1, d, m)), np.arange(d)

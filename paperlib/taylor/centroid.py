@@ -21,10 +21,14 @@ up to order floor((n - 1)/2). This is Wigner's 2 n + 1 theorem for networks.
 The factors lambda_S, z_B1, .., z_Bm of each term are divided into a left and a right
 part, with about n/2 indices in each. The product of the factors of a part, summed over
 the ways to distribute indices to the factors, is called a *feature*. It is a packed
-symmetric tensor for each neuron. The features of all neurons of all layers are the
-columns of two matrices, one for the left and one for the right parts. The product of
-the first matrix and the transpose of the second contains the sums over j and l. Its
-entries are added up over the ways to divide I between the two parts.
+symmetric tensor for each neuron.
+
+Two matrices have one column for each left part at each neuron that is not linear. The
+column of the first matrix is the feature of the left part. The column of the second is
+the sum of the features of all right parts that belong to this left part, each times
+phi^(m)(z_j) and the weight of its term (see `_plan`). The product of the first matrix
+and the transpose of the second contains the sums over j and l. Its entries are added up
+over the ways to divide I between the two parts.
 
 In code, a part is a `Group` (s, blocks): a group of factors, not of neurons. `blocks`
 are the numbers of indices |Bi| of its factors z_Bi, in descending order. s is |S| if

@@ -7,10 +7,10 @@ which they are computed. Three methods compute them, with equal results up to ro
 - The compiled loop (`compiled.interpreter`) executes a program, which is a list of
   products (see `program`). It needs numba, and activations other than
   `activations.Custom`.
-- NumPy executes the same program (`executor`), if the compiled loop is not available or
-  meets a number that is not finite.
+- NumPy executes the same program (`executor`) for all requests but whole tensors, if
+  the compiled loop is not available or meets a number that is not finite.
 - Matrix products (`centroid`) compute whole tensors: those that are large, and all of
-  them where the compiled loop is not available.
+  them where the compiled loop is not available or meets a number that is not finite.
 """
 
 from __future__ import annotations

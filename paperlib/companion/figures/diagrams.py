@@ -186,7 +186,7 @@ def centroid_groups(order: int) -> Figure:
     Parameters
     ----------
     order : int
-        The order of the derivative.
+        The order of the derivative, at least 2.
 
     Returns
     -------
@@ -209,9 +209,11 @@ def _centroid_term(diagram: Diagram) -> str:
     """Return the term of the centroid rule that contains a diagram, as mathtext.
 
     `diagram.centroid_split` has the number of leaves above the centroid, and the number
-    of leaves of each branch below it. The term is the product of lambda with the number
-    above (lambda alone for zero), of the derivative of the activation whose order is
-    the number of branches, and of z with its number of leaves for each branch.
+    of leaves of each branch below it. The term is a product. Its factors are lambda,
+    with the number above as its index (no index for zero), the derivative of the
+    activation whose order is the number of branches, and one z for each branch, with
+    the branch's number of leaves as its index. The order of the diagram must be at
+    least 2, because the diagram of order 1 has no centroid.
     """
     above, branches = diagram.centroid_split
     factors = [

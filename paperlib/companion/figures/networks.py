@@ -86,7 +86,7 @@ def overview(
     spread: Floats,
     trained: tuple[float, float],
 ) -> Figure:
-    """Draw a potential and its scattering length against the depth.
+    """Draw a potential, and next to it its scattering length against the depth.
 
     The scattering length is drawn exactly, to the first orders of the Born series, and
     as networks predict it.
@@ -94,9 +94,9 @@ def overview(
     Parameters
     ----------
     U : ndarray, shape (d,)
-        The potential at depth one.
+        The potential at depth one, not negative.
     depths : ndarray, shape (n,)
-        Depths of the potential.
+        Depths of the potential, positive and ascending. The axis begins at 0.
     exact : ndarray, shape (n,)
         The exact scattering length, in units of the range.
     born : ndarray, shape (n, orders)
@@ -113,7 +113,8 @@ def overview(
     Returns
     -------
     Figure
-        Two panels. A grey band marks the depths of the training data.
+        Two panels: U(r), and the scattering length. A coloured band is `network` plus
+        or minus `spread`, and a grey band marks the depths of the training data.
 
     Examples
     --------

@@ -313,8 +313,11 @@ def _table(
 ) -> Ints:
     """Return the table, an array of int64: the head, then all other records.
 
-    `first` is the program of the first hidden layer, and `sections` holds the records
-    by name. `head` holds those fields of HEAD that do not follow from these two.
+    `first` is the program of the first hidden layer, and `sections` is the result of
+    `_sections`. The numbers in `first.direction_rows` and `first.gradients` are
+    inserted between the head and the sections. `head` holds the fields of HEAD except
+    those that this function adds: fields of `first`, and the positions in the table at
+    which the parts begin.
     """
     sections = {
         "head": np.zeros(1, HEAD),
