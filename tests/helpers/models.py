@@ -320,7 +320,7 @@ TORCH = {
         torch.nn.Flatten(),
         torch.nn.Linear(24, 1),
     ),
-    "the same behind an `Unflatten`, with an example": lambda torch: (
+    "the same behind an `Unflatten`, with `example=`": lambda torch: (
         torch.nn.Sequential(
             torch.nn.Unflatten(1, (1, 8)),
             torch.nn.Conv1d(1, 4, 3),
@@ -339,7 +339,7 @@ TORCH = {
     "a physics-informed network, inputs scaled by its bounds": _pinn,
     "a SIREN of five layers": lambda torch: _siren(torch, 5),
     "a residual network for tables": _tabular,
-    "a potential-energy surface, summed over atoms, with an example": lambda torch: (
+    "a potential-energy surface, summed over atoms, with `example=`": lambda torch: (
         _potential(torch),
         np.zeros((1, 12)),
     ),
