@@ -163,8 +163,8 @@ def _grid_and_fixed(path: str | Path, content: Any) -> tuple[dict, dict]:
     objects = isinstance(grid, dict) and isinstance(fixed, dict)
     if not (objects and grid and set(parts) <= {"grid", "fixed"}):
         raise ValueError(
-            f"{path}: must be an object with the object `grid`, not empty, and, "
-            "optionally, the object `fixed`"
+            f"{path}: must be an object with a non-empty object `grid` and, "
+            "optionally, an object `fixed`"
         )
     names = sorted((*FIELDS, *POINT_FIELDS))
     for part, fields in (("grid", grid), ("fixed", fixed)):

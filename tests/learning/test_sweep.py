@@ -179,8 +179,8 @@ def test_without_the_extra_it_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "content, message",
     [
-        ([1], "must be an object with `grid`"),
-        ({"fixed": {}}, "must be an object with `grid`"),
+        ([1], "must be an object with a non-empty object `grid`"),
+        ({"fixed": {}}, "must be an object with a non-empty object `grid`"),
         (
             {"grid": {"widht": [1]}},
             "grid: widht: must be a field among",
