@@ -458,7 +458,7 @@ def page(
     >>> '"Yukawa", {"depth": 1.0, "width": 0.5}' in page("Yukawa", depth=1.0)
     True
     """
-    arguments = (data(), shape, _checked(shape, depth, parameters))
+    arguments = (_data(), shape, _checked(shape, depth, parameters))
     call = ", ".join(json.dumps(value, ensure_ascii=False) for value in arguments)
     # A page opened from a file may not import modules from other files, so the module
     # is written into the page.
