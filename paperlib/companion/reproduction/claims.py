@@ -87,8 +87,8 @@ class Criterion:
         '< 1'
         """
         if self.below is not None:
-            return f"< {self.below:g}"
-        return f"> {self.above:g}"
+            return f"< {self.below:.12g}"
+        return f"> {self.above:.12g}"
 
     @property
     def passed(self) -> bool | None:
@@ -282,64 +282,49 @@ class Claim:
         cases = [f"{case.protocol}: {case.because}" for case in self.cases]
         return ". ".join([self.verdict, *cases])
 
-    def decided_by(self, numbers: Mapping[str, Number]) -> "Claim":
-        """Return the claim with the numbers of a run of its notebook.
 
-        Parameters
-        ----------
-        numbers : mapping of str to Number
-            The numbers by name. A number that the mapping lacks becomes None.
+def decided_by(claim: Claim, numbers: Mapping[str, Number]) -> Claim:
+    """Return a claim with the numbers of a run of its notebook.
 
-        Returns
-        -------
-        Claim
-            The same protocols, thresholds and stored verdicts with these numbers.
+    Parameters
+    ----------
+    claim : Claim
+        The claim. Its own numbers are not used.
+    numbers : mapping of str to Number
+        The numbers by name. A number that the mapping lacks becomes None.
 
-        Examples
-        --------
-        >>> criterion = Criterion("error", "Born is the rival", {"b": None}, below=1.0)
-        >>> claim = Claim("C1", "It fits.", "03_fit", (Case("SOAP", (criterion,)),))
-        >>> numbers = {"error": Number(0.5, "error"), "b": Number(1.0, "Born")}
-        >>> claim.decided_by(numbers).verdict
-        'holds'
-        """
-        cases = []
-        for case in self.cases:
-            criteria = [
-                replace(
-                    criterion,
-                    number=numbers.get(criterion.name),
-                    controls={name: numbers.get(name) for name in criterion.controls},
-                )
-                for criterion in case.criteria
-            ]
-            cases.append(replace(case, criteria=tuple(criteria)))
-        return replace(self, cases=tuple(cases))
-
-    def passing_controls(self) -> list[str]:
-        """Return a line of text for each control that passes its threshold.
-
-        Returns
-        -------
-        list of str
-            Empty if every recorded control fails its threshold, as it must.
-
-        Examples
-        --------
-        >>> controls = {"itself": Number(1.0, "Born over Born")}
-        >>> criterion = Criterion("error", "Born is the rival", controls, below=2.0)
-        >>> claim = Claim("C1", "It fits.", "03_fit", (Case("SOAP", (criterion,)),))
-        >>> claim.passing_controls()
-        ['C1: error < 2: control itself = 1 passes; controls must fail the threshold']
-        """
-        return [
-            f"{self.id}: {criterion.name} {criterion.threshold}: control {name} = "
-            f"{control.value:.3g} passes; controls must fail the threshold"
-            for case in self.cases
+    Returns
+    -------
+    Claim
+        The same protocols, thresholds and stored verdicts with these numbers.
+    """
+    cases = []
+    for case in claim.cases:
+        criteria = [
+            replace(
+                criterion,
+                number=numbers.get(criterion.name),
+                controls={name: numbers.get(name) for name in criterion.controls},
+            )
             for criterion in case.criteria
-            for name, control in criterion.controls.items()
-            if control and criterion._is_passed_by(control)
         ]
+        cases.append(replace(case, criteria=tuple(criteria)))
+    return replace(claim, cases=tuple(cases))
+
+
+def passing_controls(claim: Claim) -> list[str]:
+    """Return a line of text for each control of a claim that passes its threshold.
+
+    The list is empty if every recorded control fails its threshold, as it must.
+    """
+    return [
+        f"{claim.id}: {criterion.name} {criterion.threshold}: control {name} = "
+        f"{control.value:.3g} passes; controls must fail the threshold"
+        for case in claim.cases
+        for criterion in case.criteria
+        for name, control in criterion.controls.items()
+        if control and criterion._is_passed_by(control)
+    ]
 
 
 def read_claims(folder: str | Path) -> list[Claim]:
@@ -379,7 +364,7 @@ def read_claims(folder: str | Path) -> list[Claim]:
     for claim in _undecided(path):
         record = path.parent / "numbers" / f"{claim.notebook}.json"
         recorded = read_record(record).numbers if record.exists() else {}
-        claims.append(claim.decided_by(recorded))
+        claims.append(decided_by(claim, recorded))
     return claims
 
 
@@ -454,7 +439,7 @@ def decide(notebook: str, numbers: dict[str, Number], folder: str | Path) -> Tab
     for claim in _undecided(path):
         if claim.notebook != notebook:
             continue
-        decided = claim.decided_by(numbers)
+        decided = decided_by(claim, numbers)
         _check_controls(path, decided)
         for case in decided.cases:
             for criterion in case.criteria:
@@ -471,7 +456,7 @@ def decide(notebook: str, numbers: dict[str, Number], folder: str | Path) -> Tab
 
 def _check_controls(path: Path, claim: Claim) -> None:
     """Raise a ControlError that names `path` if a control passes its threshold."""
-    for line in claim.passing_controls():
+    for line in passing_controls(claim):
         raise ControlError(f"{path}: {line}")
 
 

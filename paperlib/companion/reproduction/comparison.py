@@ -17,8 +17,8 @@ from paperlib._support import validation
 from paperlib._support.files import atomically
 from paperlib._support.validation import Floats
 from paperlib.companion.pretrained import manifest
-from paperlib.companion.reproduction import seed_variation
-from paperlib.companion.reproduction.claims import CLAIMS, Case, Claim, read_claims
+from paperlib.companion.reproduction import claims, seed_variation
+from paperlib.companion.reproduction.claims import Case, Claim
 from paperlib.companion.reproduction.records import Number, Record, read_record
 
 # The largest root mean square difference of pixels, whose values are 0 to 255. Fonts
@@ -144,10 +144,10 @@ def compare(
             verdicts.append(_compare_number(number, new, old, variation.get(name)))
         for figure in old.figures | new.figures:
             verdicts.append(_compare_figure(figure, new, old, results, stored))
-    if (stored / CLAIMS).exists():
+    if (stored / claims.CLAIMS).exists():
         verdicts += [
             _compare_claim(claim, read_record(new_paths[claim.notebook]))
-            for claim in read_claims(stored)
+            for claim in claims.read_claims(stored)
             if claim.notebook in names & new_paths.keys()
         ]
     return verdicts
@@ -229,8 +229,8 @@ def _compare_claim(claim: Claim, new: Record) -> Verdict:
     passes if the verdicts on the claim and on its cases are those of claims.json, and
     if no control passes its threshold.
     """
-    decided = claim.decided_by(new.numbers)
-    passing = decided.passing_controls()
+    decided = claims.decided_by(claim, new.numbers)
+    passing = claims.passing_controls(decided)
     verdicts = [decided.verdict, *(case.verdict for case in decided.cases)]
     said = [claim.said, *(case.said for case in claim.cases)]
     return Verdict(
