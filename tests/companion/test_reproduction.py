@@ -559,8 +559,8 @@ def test_a_notebook_shows_its_claims_by_the_numbers_of_its_run(claimed):
     table = reproduction.decide("03_fit", numbers, folder)
     assert table.columns == ("value", "threshold", "controls", "verdict")
     assert table.rows == {
-        "C1, SOAP: the error": ("0.12", "< 0.5", "1", "holds"),
-        "C1, SOAP: the error (other)": ("0.46", "< 0.5", "1", "holds"),
+        "C1, SOAP: the error": ("0.123", "< 0.5", "1", "holds"),
+        "C1, SOAP: the error (other)": ("0.456", "< 0.5", "1", "holds"),
         "C1, Adam: later": ("-", "< 0.5", "1", "not yet shown"),
     }
     with pytest.raises(ValueError) as refused:
@@ -602,10 +602,10 @@ def test_a_claim_is_worthless_if_its_number_is_its_own_control(claimed):
 def test_verdicts_are_written_to_a_readme(claimed, tmp_path):
     """Check that only the rows that begin with the id of a claim are changed."""
     readme = tmp_path / "README.md"
-    cases = [case("Adam | 5", adam=ERROR), case("SOAP", error=ERROR)]
+    cases = [case("Adam | 5, values", adam=ERROR), case("SOAP, values", error=ERROR)]
     for adam, verdict, shown in (
-        (0.9, "does not hold", "Adam \\| 5; SOAP"),
-        (0.1, "holds in part", "Adam \\| 5: holds; SOAP: does not hold"),
+        (0.9, "does not hold", "values. Adam \\| 5; SOAP"),
+        (0.1, "holds in part", "values. Adam \\| 5: holds; SOAP: does not hold"),
     ):
         readme.write_text(
             "before\n| C1 | old |\n| C10 | other |\n| A100 | 3 s |\nafter\n| C1 | last |"

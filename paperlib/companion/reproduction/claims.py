@@ -119,9 +119,9 @@ class Criterion:
     def because(self) -> str:
         """Return the number, the threshold and the controls as text.
 
-        Values have two significant digits. Rounding errors differ between machines, so
-        a value of at most the number's `atol` is shown as "below" `atol`. A number that
-        is not recorded yet is shown as "-".
+        Values have three significant digits. Rounding errors differ between machines.
+        So a value of at most the number's `atol` is shown as "below" `atol`. A number
+        that is not recorded yet is shown as "-".
 
         Examples
         --------
@@ -150,7 +150,7 @@ def _rounded(number: Number | None) -> str:
         return "-"
     if 0 < abs(number.value) <= number.atol:
         return f"below {number.atol:.2g}"
-    return f"{number.value:.2g}"
+    return f"{number.value:.3g}"
 
 
 @dataclass(frozen=True)
@@ -361,15 +361,18 @@ def read_claims(folder: str | Path) -> list[Claim]:
     """
     path = validation.path("folder", folder) / CLAIMS
     claims = []
-    for claim in _undecided(path):
+    for claim in undecided(path):
         record = path.parent / "numbers" / f"{claim.notebook}.json"
         recorded = read_record(record).numbers if record.exists() else {}
         claims.append(decided_by(claim, recorded))
     return claims
 
 
-def _undecided(path: Path) -> list[Claim]:
-    """Read the claims of a file without their numbers."""
+def undecided(path: Path) -> list[Claim]:
+    """Read the claims of a file, without the numbers that decide them.
+
+    Raise a ValueError if the file does not follow the schema.
+    """
     claims = []
     for entry in read_validated(path, "claims")["claims"]:
         cases = []
@@ -436,7 +439,7 @@ def decide(notebook: str, numbers: dict[str, Number], folder: str | Path) -> Tab
     check_items("numbers", numbers, Number)
     path = validation.path("folder", folder) / CLAIMS
     rows: dict[str, list[str]] = {}
-    for claim in _undecided(path):
+    for claim in undecided(path):
         if claim.notebook != notebook:
             continue
         decided = decided_by(claim, numbers)
@@ -535,8 +538,8 @@ def _update_table(page: Path, claims: list[Claim]) -> None:
     """Replace each row of a Markdown table that begins with the id of a claim.
 
     `page` is the Markdown file. The new row has five cells: the id, the text, a link to
-    the notebook, the verdict, and the cases. The cases have their own verdicts if these
-    differ from the claim's. Raise a ValueError if the file is not UTF-8 text.
+    the notebook, the verdict, and the cases. Raise a ValueError if the file is not
+    UTF-8 text.
     """
     try:
         text = page.read_text("utf-8")
@@ -544,13 +547,7 @@ def _update_table(page: Path, claims: list[Claim]) -> None:
         raise ValueError(f"readme = {page}: must be a file of UTF-8 text") from None
     for claim in claims:
         notebook = f"[{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb)"
-        cases = [
-            case.protocol
-            if case.verdict == claim.verdict
-            else f"{case.protocol}: {case.verdict}"
-            for case in claim.cases
-        ]
-        cells = [claim.id, claim.text, notebook, claim.verdict, "; ".join(cases)]
+        cells = [claim.id, claim.text, notebook, claim.verdict, _cases(claim)]
         row = " | ".join(cell.replace("|", "\\|") for cell in cells)
         # A function, because `sub` would interpret backslashes in a text.
         text = re.sub(
@@ -558,3 +555,22 @@ def _update_table(page: Path, claims: list[Claim]) -> None:
         )
     with atomically(page) as part:
         part.write_text(text, "utf-8")
+
+
+def _cases(claim: Claim) -> str:
+    """Return the cases of a claim in a few words.
+
+    The words at the end that all protocols have in common are written once, before the
+    cases. The cases have their own verdicts if these differ from the claim's.
+    """
+    protocols = [case.protocol.split(", ") for case in claim.cases]
+    common: list[str] = []
+    while (
+        len(protocols) > 1 and all(protocols) and len({p[-1] for p in protocols}) == 1
+    ):
+        common = [[protocol.pop() for protocol in protocols][0], *common]
+    cases = []
+    for case, words in zip(claim.cases, protocols):
+        verdict = "" if case.verdict == claim.verdict else f": {case.verdict}"
+        cases.append(", ".join(words) + verdict)
+    return ". ".join(filter(None, [", ".join(common), "; ".join(cases)]))

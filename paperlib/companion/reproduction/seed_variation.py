@@ -146,7 +146,9 @@ def read_seed_variation(folder: str | Path) -> dict[str, dict[str, Floats]]:
     }
 
 
-def guarded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
+def guarded_numbers(
+    folder: str | Path,
+) -> dict[tuple[str, str], tuple[Number, Floats]]:
     """Return every stored number that has a guard and depends on a training.
 
     Parameters
@@ -156,9 +158,10 @@ def guarded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
 
     Returns
     -------
-    dict of str to tuple of (Number, ndarray)
-        Name -> the number and its values over trainings, shape (trainings + 1,). The
-        values of seed_variation.json come first, the stored value last.
+    dict of tuple of (str, str) to tuple of (Number, ndarray)
+        Notebook and name -> the number and its values over trainings, shape
+        (trainings + 1,). The values of seed_variation.json come first, the stored value
+        last.
 
     Raises
     ------
@@ -172,13 +175,13 @@ def guarded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
     >>> guarded_numbers("a_folder_without_the_file")
     {}
     """
-    guarded: dict[str, tuple[Number, Floats]] = {}
+    guarded: dict[tuple[str, str], tuple[Number, Floats]] = {}
     for notebook, variation in read_seed_variation(folder).items():
         numbers = read_record(Path(folder) / "numbers" / f"{notebook}.json").numbers
         for name, values in variation.items():
             number = numbers.get(name)
             if number and number.kept is not None:
-                guarded[name] = number, np.append(values, number.value)
+                guarded[notebook, name] = number, np.append(values, number.value)
     return guarded
 
 
