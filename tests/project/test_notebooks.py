@@ -25,7 +25,7 @@ COMPARED = {
     "02_born_series": 10,
     "03_training_mlps": 8,
     "04_propagators_and_vertices": 7,
-    "05_feynman_diagrams": 9,
+    "05_feynman_diagrams": 12,
     "06_taylor_versus_born": 8,
     "07_iterative_perturbation_theory": 6,
     "08_machine_learned_born": 7,
