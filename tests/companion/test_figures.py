@@ -67,3 +67,16 @@ def test_a_band_reaches_over_all_curves():
     heights = {x: set(path.vertices[path.vertices[:, 0] == x, 1]) for x in (0, 1, 2)}
     assert heights == {0: {1, 3}, 1: {2, 5}, 2: {0, 9}}
     plt.close(figure)
+
+
+def test_growth_shows_only_exponents_that_the_points_determine():
+    x = np.array([1.0, 2.0, 4.0, 8.0])
+    lines = {
+        "square": (x, x**2),
+        "exponential": (x, np.exp(x)),
+        "short": (x[1:], x[1:]),
+    }
+    figure = figures.growth({"x": lines, "y": lines})
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["square\n$\\propto x^{2.00 \\pm 0.00}$", "exponential", "short"]
+    plt.close("all")
