@@ -30,7 +30,7 @@ COMPARED = {
     "07_iterative_perturbation_theory": 6,
     "08_machine_learned_born": 7,
     "09_beyond_the_paper": 9,
-    "10_performance": 14,
+    "10_performance": 15,
     "11_your_own_network": 15,
     "12_every_digit": 3,
 }
