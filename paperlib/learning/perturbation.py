@@ -332,6 +332,46 @@ class LearnedSeries:
             terms = np.einsum("nk,k...n->...n", shares, np.array(means))
         return validation.representable("U", terms, "use smaller values")
 
+    def term_errors(self, U: ArrayLike) -> Floats:
+        """Return the standard errors of the learned terms at the potentials U.
+
+        The standard errors follow from the differences between the members of the last
+        ensemble, because this ensemble is trained on the remainder that contains the
+        errors of all ensembles before it. An error that its members share, such as that
+        of the samples, is not part of them.
+
+        Parameters
+        ----------
+        U : array_like of float, shape (..., d)
+            Potentials, finite.
+
+        Returns
+        -------
+        ndarray of float64, shape (..., order + 1)
+            The standard error of each term that `terms` returns. It is infinite if the
+            last ensemble has one member.
+
+        Raises
+        ------
+        TypeError
+            If U does not hold real numbers.
+        ValueError
+            If U has another shape or is not finite.
+
+        Examples
+        --------
+        >>> from paperlib import pretrained
+        >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
+        >>> series.term_errors(np.zeros(64))[1:].tolist()
+        [0.0, 0.0]
+        """
+        U = validation.real_array("U", U, last=self.dim)
+        members = self.ensembles[-1].members
+        terms = [taylor_expand(member, self.order).terms(U) for member in members]
+        if len(members) == 1:
+            return np.full_like(terms[0], np.inf)
+        return np.std(terms, axis=0) / np.sqrt(len(members) - 1)
+
     def __call__(self, U: ArrayLike) -> Floats:
         """Return the learned approximation of the target at U, the sum of all terms.
 
