@@ -24,9 +24,9 @@ DESCRIPTIONS = {
     "README.md": "An introduction, and the two commands that reproduce the results",
     "notebooks": "The executed notebooks",
     "figures": "The stored figures",
-    "figures/numbers": "The stored numbers, with tolerances and bounds",
+    "figures/numbers": "The stored numbers, with tolerances and guards",
     "figures/claims.json": (
-        "The claims of the paper, the numbers that decide them, and the verdicts"
+        "The claims of the paper, with thresholds, reasons, controls and verdicts"
     ),
     "paperlib": "The library",
     "paperlib/companion/pretrained": "The trained networks, and their manifest",

@@ -212,7 +212,7 @@ def _store(options: Namespace) -> int:
         readme = options.root / "README.md"
         page = readme if readme.exists() else None
         for claim in reproduction.write_claims(stored, page):
-            print(f"claim {claim.id} {claim.because}")
+            print(f"claim {claim.id}: {claim.because}")
     if (results / "networks").exists() and options.only is None:
         for path in pretrained.ship(results / "networks"):
             print(f"stored the pretrained networks {path.name}")
@@ -323,9 +323,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
     The status is 0 on success. It is 1 if a comparison fails, if nothing is compared,
-    or if the command raises a RuntimeError, such as the error of a notebook. It is 2 if
-    the command raises a ValueError, an OSError or a ModuleNotFoundError, for instance
-    after an invalid option. Errors are printed to stderr.
+    if a control of a claim passes its threshold, or if the command raises a
+    RuntimeError, such as the error of a notebook. It is 2 if the command raises another
+    ValueError, an OSError or a ModuleNotFoundError, for instance after an invalid
+    option. Errors are printed to stderr.
 
     Parameters
     ----------
@@ -357,7 +358,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except (ValueError, OSError, ModuleNotFoundError, RuntimeError) as error:
         print(f"paperlib {options.command}: {error}", file=sys.stderr)
-        return 1 if isinstance(error, RuntimeError) else 2
+        return 1 if isinstance(error, RuntimeError | reproduction.ControlError) else 2
 
 
 def start() -> None:

@@ -81,7 +81,7 @@ OTHER_TESTS = {"explorer", "figures", "soap"}
 # need a cluster or a checkout.
 OUT = {
     "activations.Custom", "activations.Scaled", "activations.spelled", "diagrams.Diagram.draw",
-    "perturbation.compare_direct_iterative", "pretrained.train_again", "pretrained.ship", "reproduction.Claim", "reproduction.Table",
+    "perturbation.compare_direct_iterative", "pretrained.train_again", "pretrained.ship", "reproduction.Case", "reproduction.Claim", "reproduction.ControlError", "reproduction.Criterion", "reproduction.Table",
     "reproduction.Verdict", "reproduction.errors_by_order", "reproduction.measure_seed_variation", "reproduction.provenance",
     "reproduction.run_notebook", "reproduction.write_report", "sweep.sweep", "symmetric.SymmetricTensor.__getitem__",
     "symmetric.packed_position", "targets.from_tensorflow",
@@ -148,8 +148,12 @@ CLAIM = {
     "id": "C1",
     "text": "t",
     "notebook": "01_a",
-    "protocol": "p",
-    "numbers": {"x": {}},
+    "cases": [
+        {
+            "protocol": "p",
+            "criteria": {"x": {"below": 2.0, "reason": "r", "controls": ["c"]}},
+        }
+    ],
 }
 files.write_json(FOLDER / "claimed" / "claims.json", {"paper": "p", "claims": [CLAIM]})
 files.write_json(
@@ -236,6 +240,9 @@ TABLE = {
     "pretrained.series": Row(pretrained.series, name="box", folder=None),
     "pretrained.load_or_train": Row(pretrained.load_or_train, name="box_1", train=None, folder=None),
     "reproduction.read_claims": Row(reproduction.read_claims, folder=FOLDER / "claimed"),
+    "reproduction.decide": Row(
+        reproduction.decide, notebook="01_a", numbers={"x": reproduction.Number(1.0, "m")}, folder=FOLDER / "claimed"
+    ),
     "reproduction.write_claims": Row(reproduction.write_claims, folder=FOLDER / "claimed", readme=None),
     "reproduction.compare": Row(
         reproduction.compare, results=FOLDER / "results", stored=FOLDER / "results", only=("01_a",)
@@ -255,7 +262,7 @@ TABLE = {
         reproduction.record,
         notebook="02_b", folder=FOLDER / "made", numbers={"x": reproduction.Number(1.0, "m")}, figures={}, networks=["box"], retrained=False,
     ),  # fmt: skip
-    "reproduction.bounded_numbers": Row(reproduction.bounded_numbers, folder=FOLDER / "results"),
+    "reproduction.guarded_numbers": Row(reproduction.guarded_numbers, folder=FOLDER / "results"),
     "reproduction.read_seed_variation": Row(reproduction.read_seed_variation, folder=FOLDER / "results"),
     "reproduction.notebook_parameters": Row(
         reproduction.notebook_parameters, path=FOLDER / "notebooks" / "01_a.ipynb"

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from paperlib import reproduction, sweep
 from paperlib.__main__ import main
 from paperlib._support import files
+from paperlib.companion.reproduction.claims import undecided
 from paperlib.learning.ensemble import Ensemble
 from paperlib.networks.mlp import MLP
 
@@ -50,10 +51,20 @@ files.write_json(
         "grid": {"hidden": [[4], [8]], "depth": [1.0, 2.5]},
     },
 )
+CRITERION = {"below": 0.5, "reason": "r", "controls": ["y"]}
+CLAIM = {
+    "id": "C1",
+    "text": "t",
+    "notebook": "01_a",
+    "cases": [{"protocol": "p", "criteria": {"x": CRITERION}}],
+}
+files.write_json(FOLDER / "claims.json", {"paper": "p", "claims": [CLAIM]})
 GOOD = [
     (FOLDER / name).read_bytes()
-    for name in ("network.npz", "ensemble.npz", "record.json", "grid.json")
-]
+    for name in (
+        "network.npz", "ensemble.npz", "record.json", "grid.json", "claims.json",
+    )
+]  # fmt: skip
 READERS = {
     "MLP.load": MLP.load,
     "Ensemble.load": Ensemble.load,
@@ -61,6 +72,7 @@ READERS = {
     "read_json": files.read_json,
     "read_record": reproduction.read_record,
     "read_grid": sweep.read_grid,
+    "read_claims": lambda path: [claim.because for claim in undecided(path)],
 }
 
 

@@ -11,7 +11,7 @@ from paperlib._support import validation
 from paperlib._support.validation import Floats
 from paperlib.learning.targets.target import FITS, Target
 from paperlib.learning.tensorflow_activations import TRAINABLE
-from paperlib.physics.potentials import SAMPLE_KINDS, sample
+from paperlib.physics.potentials import SAMPLE_KINDS, profile, sample
 
 OPTIMIZERS = ("adam", "muon", "soap")
 
@@ -24,10 +24,12 @@ class TrainingConfig:
     learn, it determines the trained networks. A training with several seeds trains one
     network for each seed; these networks are the *members* of an ensemble.
 
-    The sampled potentials are U_i = depth s v_i, where i counts the d shells. The
-    random factor s is drawn once for each potential, uniformly from `min_scale` to 1.
-    The random numbers v_i are drawn once for each shell, from a distribution on [-1, 1]
-    that `sampling` selects.
+    The sampled potentials are U_i = depth s v_i r_i^p, where i counts the d shells,
+    r_i = (i - 1/2) / d is the middle of a shell, and p is `radial_power`. The random
+    factor s is drawn once for each potential, uniformly from `min_scale` to 1. The
+    random numbers v_i are drawn once for each shell, from a distribution on [-1, 1]
+    that `sampling` selects. The networks are trained on the inputs s v_i, whatever the
+    power is.
 
     Parameters
     ----------
@@ -44,10 +46,15 @@ class TrainingConfig:
         [-1, 1] for "signed". "sparse" is "attractive" with some v_i set to 0, each with
         a probability that is drawn once for each potential, uniformly from 0 to 1.
     depth : float
-        Upper bound of ``|U_i|`` for all sampled potentials, positive.
+        Scale of the sampled potentials, positive: the upper bound of ``|U_i|`` if
+        `radial_power` is 0.
     min_scale : float
         Lower bound of the random factor s, from 0 to 1. It is not a lower bound of the
         potential: every v_i, and therefore every U_i, may be close to 0.
+    radial_power : float
+        Exponent p of the radius, from -4 to 4. With 0 all shells have the same
+        distribution. With -1 inner shells are sampled deeper, which makes the learned
+        tensors accurate for potentials that are concentrated at small radii.
     samples : int
         Number of potentials that are drawn together. An epoch uses each of them at most
         once.
@@ -112,6 +119,7 @@ class TrainingConfig:
     sampling: str = "attractive"
     depth: float = 1.0
     min_scale: float = 0.2
+    radial_power: float = 0.0
     samples: int = 32_768
     sample_sets: int | None = None
     batch: int = 256
@@ -142,6 +150,8 @@ class TrainingConfig:
         store("seeds", _integers, 0)
         store("depth", validation.number, above=0)
         store("min_scale", validation.number, minimum=0)
+        store("radial_power", validation.number)
+        profile(1, self.radial_power)  # checks the power
         store("activation", validation.choice, TRAINABLE)
         store("fit", validation.choice, FITS)
         store("sampling", validation.choice, SAMPLE_KINDS)
@@ -247,8 +257,25 @@ class TrainingConfig:
             depth=self.depth,
             kind=self.sampling,
             smallest=self.min_scale,
+            radial_power=self.radial_power,
             seed=seed,
         )
+
+    @property
+    def profile(self) -> Floats:
+        """Return the factor r_i^p of each shell, where p is `radial_power`.
+
+        Returns
+        -------
+        ndarray of float64, shape (d,)
+            The factors, all 1 if the power is 0.
+
+        Examples
+        --------
+        >>> TrainingConfig(d=2, radial_power=-1).profile.tolist()
+        [4.0, 1.3333333333333333]
+        """
+        return profile(self.d, self.radial_power)
 
     def fingerprint(self, target: Target) -> str:
         """Return a hash of the configuration and the target's name.

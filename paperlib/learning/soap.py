@@ -271,7 +271,7 @@ class SOAP(keras.optimizers.Optimizer):
         def first() -> tuple:
             # eigh sorts the eigenvalues in ascending order. The order is reversed,
             # because the power iteration converges first for the largest eigenvalue.
-            vectors = [ops.linalg.eigh(side.moment)[1] for side in rotated]
+            vectors = [ops.linalg.eigh(_scaled(side))[1] for side in rotated]
             return (*old[:2], *(ops.flip(each, axis=-1) for each in vectors))
 
         def later() -> tuple:
@@ -334,6 +334,17 @@ def _rotate_back(matrix: Any, sides: _Sides) -> Any:
     return matrix @ ops.swapaxes(right.basis, -1, -2) if right else matrix
 
 
+def _scaled(side: _Side) -> Any:
+    """Return the second moment of a side, divided by its largest absolute entry.
+
+    The eigenvectors do not depend on this factor. Without it the decompositions fail
+    near the end of a training: for gradients of about 1e-8 the squares of the entries
+    underflow in single precision, and Q is then not orthogonal.
+    """
+    largest = ops.max(ops.abs(side.moment), axis=(-1, -2), keepdims=True)
+    return ops.divide_no_nan(side.moment, largest)
+
+
 def _refreshed(momentum: Any, second: Any, sides: _Sides) -> tuple:
     """Return Adam's moments and the eigenvectors after one step of the power iteration.
 
@@ -357,7 +368,7 @@ def _refreshed(momentum: Any, second: Any, sides: _Sides) -> tuple:
             else:
                 second = ops.take_along_axis(second, along_columns, axis=-1)
             basis = ops.take_along_axis(side.basis, along_columns, axis=-1)
-            new[number] = _Side(side.moment, ops.qr(side.moment @ basis)[0])
+            new[number] = _Side(side.moment, ops.qr(_scaled(side) @ basis)[0])
     left, right = new
     rotated = _rotate(_rotate_back(momentum, sides), (left, right))
     return rotated, second, *(side.basis for side in new if side)

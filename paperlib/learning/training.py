@@ -198,9 +198,10 @@ def _drawn_ahead(draw: Callable, epochs: range) -> Iterator[tuple]:
 class _Scales:
     """The scaling between the target and the quantities that the networks learn.
 
-    The networks take the inputs x = U / depth, where U is a potential, and learn y = (t
-    - mean) / std, where t is the value of the target at U. The fitted derivatives are
-    those of y with respect to x.
+    The networks take the inputs x = U / (depth profile), where U is a potential and
+    `TrainingConfig.profile` has a factor for each shell, and learn y = (t - mean) /
+    std, where t is the value of the target at U. The fitted derivatives are those of y
+    with respect to x.
 
     Parameters
     ----------
@@ -241,22 +242,26 @@ def _drawn(
     `stream` distinguishes training potentials (_SAMPLES) from held-out ones
     (_VALIDATION), and `number` distinguishes the sets of training potentials.
 
-    Two lists are returned, all in double precision. The first list has the potentials
-    divided by `config.depth`, shape (n, d). If the fit needs directions, it also has
-    one random direction for each potential, shape (n, d); the squared length of a
+    Two lists are returned, all in double precision. The first list has the inputs x =
+    U / (depth profile) of the networks, shape (n, d). If the fit needs directions, it
+    also has one random direction for each input, shape (n, d); the squared length of a
     direction is 1 on average. The second list has the values of the target, shape (n,),
-    and its derivatives with respect to U up to the fit, shape (n, d) each: the
-    gradients, the Hessians times the direction, and the third derivatives twice along
-    the direction. None of them is scaled.
+    and its derivatives with respect to U / profile = depth x up to the fit, shape (n,
+    d) each: the gradients, the Hessians times the direction, and the third derivatives
+    twice along the direction. None of them is scaled.
     """
     U = config.potentials(n, stream, config.sample_seed, number)
-    inputs = [U / config.depth]
+    inputs = [U / config.depth / config.profile]
     if FITS.index(config.fit) > 1:
         random = np.random.default_rng(
             (_DIRECTIONS, config.sample_seed, stream, number)
         )
         inputs.append(random.standard_normal(U.shape) / np.sqrt(config.d))
-    return inputs, target.evaluate_fit(config.fit, U, *inputs[1:], depth=config.depth)
+    directions = [v * config.profile for v in inputs[1:]]
+    values, *others = target.evaluate_fit(
+        config.fit, U, *directions, depth=config.depth
+    )
+    return inputs, [values, *(array * config.profile for array in others)]
 
 
 def _drawer(
@@ -265,9 +270,9 @@ def _drawer(
     """Return a function that maps the number of an epoch to (samples, order).
 
     The samples are two lists of arrays in single precision. The first list has the
-    potentials divided by the depth and, if the fit needs them, the directions. The
-    second list has the values and derivatives of the target, scaled by `scales` to the
-    quantities that the networks learn. If `config.sample_sets` is None, new samples are
+    inputs of the networks and, if the fit needs them, the directions. The second list
+    has the values and derivatives of the target, scaled by `scales` to the quantities
+    that the networks learn. If `config.sample_sets` is None, new samples are
     drawn for each epoch. If it is an integer, this number of sets is drawn, each set
     once. The sets are cached, and the epochs use them in turn.
 
@@ -364,13 +369,13 @@ def _to_mlp(config: TrainingConfig, weights: list, scales: _Scales) -> MLP:
     """Return one trained network, as a function of the potential U.
 
     `weights` are the weights and biases of this member, in the order of
-    `_first_weights`. The first layer takes over the division of U by the depth, and the
-    last layer the multiplication by the standard deviation and the addition of the
+    `_first_weights`. The first layer takes over the division of U by the depth and
+    the profile, and the last layer the multiplication by the standard deviation and the addition of the
     mean, so that the network approximates the target itself.
     """
     matrices = [weight.T.astype(np.float64) for weight in weights[0::2]]
     biases = [bias[0].astype(np.float64) for bias in weights[1::2]]
-    matrices[0] /= config.depth
+    matrices[0] /= config.depth * config.profile
     matrices[-1] *= scales.std
     biases[-1] = biases[-1] * scales.std + scales.mean
     # `Ensemble.save` writes single precision. Rounding the scaled weights here already

@@ -21,10 +21,12 @@ __all__ = [
     "HBAR_C",
     "discretize",
     "exponential",
+    "families",
     "from_physical",
     "gaussian",
     "poschl_teller",
     "sample",
+    "shapes",
     "square_well",
     "woods_saxon",
     "yukawa",
@@ -407,6 +409,92 @@ def poschl_teller(depth: float, d: int, *, width: float = 0.4) -> Floats:
     return _shape(depth, d, lambda r, width: np.cosh(r / width) ** -2, width=width)
 
 
+# Each named family: its function, the length that varies, and the range of this length
+FAMILIES: dict[str, tuple[Callable[..., Floats], str, float, float]] = {
+    "square well": (square_well, "radius", 0.3, 1.0),
+    "Woods–Saxon": (woods_saxon, "radius", 0.3, 0.8),
+    "Gaussian": (gaussian, "width", 0.2, 0.8),
+    "exponential": (exponential, "width", 0.1, 0.5),
+    "Pöschl–Teller": (poschl_teller, "width", 0.1, 0.5),
+    "Yukawa": (yukawa, "width", 0.2, 0.8),
+    "narrow well": (square_well, "radius", 0.1, 0.3),
+}
+
+
+def shapes(d: int) -> dict[str, Floats]:
+    """Return one potential of depth 1 for each of seven named families.
+
+    Parameters
+    ----------
+    d : int
+        Number of shells, from 1 to 1,000,000.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (d,)
+        The dimensionless potentials by name. Lengths are the defaults of the functions
+        of this module. The narrow well is a square well of radius 0.3.
+
+    Raises
+    ------
+    TypeError
+        If `d` is not an integer.
+    ValueError
+        If `d` is out of range.
+
+    Examples
+    --------
+    >>> [name for name, U in shapes(64).items() if U.max() < 0.9]
+    []
+    """
+    potentials = {name: function(1.0, d) for name, (function, *_) in FAMILIES.items()}
+    return potentials | {"narrow well": square_well(1.0, d, radius=0.3)}
+
+
+def families(n: int, d: int, *, seed: int | Sequence[int]) -> dict[str, Floats]:
+    """Draw random potentials of seven named families, to test networks on.
+
+    The protocol is our own, not the paper's.
+
+    Parameters
+    ----------
+    n : int
+        Number of potentials of each family, at least 1.
+    d : int
+        Number of shells, from 1 to 1,000,000.
+    seed : int or sequence of int
+        Seed of a PCG64 generator.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (n, d)
+        The dimensionless potentials by the family's name. The length in `FAMILIES` is
+        uniform in its range, and the largest value of a potential uniform from 0.2 to
+        1, the depths at which the networks of notebook 03 are trained.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> [name for name, U in families(2, 64, seed=1).items() if U.max() > 1]
+    []
+    """
+    n = validation.integer("n", n, minimum=1)
+    random = _generator(seed)
+    drawn = {}
+    for name, (function, length, lowest, highest) in FAMILIES.items():
+        lengths = random.uniform(lowest, highest, n)
+        U = np.stack([function(1.0, d, **{length: value}) for value in lengths])
+        largest = random.uniform(0.2, 1.0, n) / U.max(axis=1)
+        drawn[name] = U * largest[:, None]
+    return drawn
+
+
 def from_physical(
     function_MeV: Callable[[float], float],
     reduced_mass_MeV: float,
@@ -469,6 +557,7 @@ def sample(
     depth: float,
     kind: str = "attractive",
     smallest: float = 0.2,
+    radial_power: float = 0.0,
     seed: int | Sequence[int],
 ) -> Floats:
     r"""Draw random potentials for training.
@@ -482,12 +571,15 @@ def sample(
     d : int
         Number of shells, at least 1.
     depth : float
-        Upper bound of ``|U_i|``, positive.
+        Scale of the potentials, positive: the upper bound of ``|U_i|`` if `radial_power`
+        is 0.
     kind : {"attractive", "signed", "sparse"}
         Distribution of the values in the shells, see Notes.
     smallest : float
         Lower bound of the random factor s of a potential, from 0 to 1. If it is 0, the
         potentials extend down to zero.
+    radial_power : float
+        Exponent p of the factor r_i^p in shell i, from -4 to 4, see Notes.
     seed : int or sequence of int
         Seed of a PCG64 generator. The same seed draws the same potentials on every
         machine.
@@ -507,11 +599,13 @@ def sample(
 
     Notes
     -----
-    .. math:: U_i = \text{depth} \cdot s \cdot v_i, \qquad
-              s \sim \mathrm{uniform}[\text{smallest}, 1]
+    .. math:: U_i = \text{depth} \cdot s \cdot v_i \cdot r_i^{p}, \qquad
+              s \sim \mathrm{uniform}[\text{smallest}, 1], \qquad
+              r_i = \frac{i - 1/2}{d}
 
     One factor s is drawn for each potential, and one factor :math:`v_i` for each shell.
-    The :math:`v_i` are uniform on [0, 1] for attractive potentials and on [-1, 1] for
+    With p = -1 the inner shells are deeper. The first Born term weights shell i with
+    about :math:`r_i^2`, so that otherwise the outer shells dominate a_0. The :math:`v_i` are uniform on [0, 1] for attractive potentials and on [-1, 1] for
     signed ones. Sparse potentials are attractive, and U_i = 0 in each of their shells
     with a certain probability. This probability is drawn from uniform[0, 1], once for
     each potential.
@@ -532,6 +626,7 @@ def sample(
     if smallest > 1:
         raise ValueError(f"smallest = {smallest}: must be from 0 to 1")
     validation.choice("kind", kind, SAMPLE_KINDS)
+    factors = depth * profile(d, radial_power)
     random = _generator(seed)
     scales = random.uniform(smallest, 1.0, size=(n, 1))
     U = random.random((n, d))
@@ -540,8 +635,20 @@ def sample(
         U -= 1
     if kind == "sparse":
         U *= random.random((n, d)) < random.random((n, 1))
-    U *= depth * scales
+    U *= factors * scales
     return U
+
+
+def profile(d: int, radial_power: float) -> Floats:
+    """Return the factors r_i^p of d shells, where r_i = (i - 1/2) / d, shape (d,).
+
+    `radial_power` is the exponent p. All factors are 1 if it is 0. Raise an error if it
+    is not a number from -4 to 4.
+    """
+    power = validation.number("radial_power", radial_power, minimum=-4)
+    if power > 4:
+        raise ValueError(f"radial_power = {power:g}: must be from -4 to 4")
+    return ((np.arange(d) + 0.5) / d) ** power
 
 
 def _generator(seed: Any) -> np.random.Generator:

@@ -39,7 +39,20 @@ def overview():
     )
 
 
-@pytest.mark.parametrize("draw", [iterations, protocols, overview])
+def centres_of_expansion():
+    """A figure with a histogram and spans."""
+    centres = np.array([-0.2, 0.0, 0.2])
+    errors = np.array([[0.3, 2.0], [0.1, 1.0], [0.2, 2.0]])
+    return figures.centres_of_expansion(
+        centres,
+        {"values": errors, "derivatives": errors / 2},
+        dict.fromkeys(("values", "derivatives"), centres),
+    )
+
+
+@pytest.mark.parametrize(
+    "draw", [iterations, protocols, overview, centres_of_expansion]
+)
 def test_colours_of_the_package_under_another_style(draw):
     """Draw and render under a style whose colour cycle has one colour only."""
     with plt.style.context(["default", figures.STYLE]):
@@ -66,4 +79,19 @@ def test_a_band_reaches_over_all_curves():
     (path,) = axis.collections[0].get_paths()
     heights = {x: set(path.vertices[path.vertices[:, 0] == x, 1]) for x in (0, 1, 2)}
     assert heights == {0: {1, 3}, 1: {2, 5}, 2: {0, 9}}
+    plt.close(figure)
+
+
+def test_centres_of_expansion_shade_the_data_of_each_ensemble():
+    centres = np.array([-0.2, 0.0, 0.2])
+    errors, means = np.ones((3, 2)), np.linspace(0.0, 0.2, 101)
+    figure = figures.centres_of_expansion(
+        centres, {"left": errors, "right": errors}, {"left": -means, "right": means}
+    )
+    for axis, side in zip(figure.axes[:2], (-1, 1)):
+        (span,) = axis.patches
+        ends = side * np.array([0.01, 0.19])
+        np.testing.assert_allclose(
+            sorted(ends), [span.get_x(), span.get_x() + span.get_width()]
+        )
     plt.close(figure)

@@ -215,11 +215,11 @@ def test_seed_to_seed_variation_is_measured(tmp_path):
         numbers={"a": Number(150.0, "", at_most=1e3)},
         figures={},
     )
-    ((number, values),) = reproduction.bounded_numbers(tmp_path / "figures").values()
+    ((number, values),) = reproduction.guarded_numbers(tmp_path / "figures").values()
     assert number.value == 150.0 and values.tolist() == [101.0, 201.0, 301.0, 150.0]
 
 
-def test_the_stored_bound_decides(tmp_path):
+def test_the_stored_guard_is_used(tmp_path):
     record(tmp_path / "stored", at_most=2.1)
     record(tmp_path / "new", value=2.2, at_most=9.0, retrained=True)
     assert failed(reproduction.compare(tmp_path / "new", tmp_path / "stored")) == {
@@ -444,71 +444,179 @@ def test_invalid_records_are_refused(tmp_path, content, message):
     assert str(refused.value) == f"{path}: {message}"
 
 
-def test_numbers_keep_their_bounds():
-    assert Number(1.0, "").holds is None
-    assert Number(1.0, "", at_most=1.0).holds and Number(1.0, "", at_least=1.0).holds
+def test_numbers_keep_their_guards(tmp_path):
+    assert Number(1.0, "").kept is None
+    assert Number(1.0, "", at_most=1.0).kept and Number(1.0, "", at_least=1.0).kept
     assert (
-        not Number(1.1, "", at_most=1.0).holds
-        and not Number(0.9, "", at_least=1.0, at_most=2.0).holds
+        not Number(1.1, "", at_most=1.0).kept
+        and not Number(0.9, "", at_least=1.0, at_most=2.0).kept
     )
     with pytest.raises(ValueError, match="value = nan"):
         Number(float("nan"), "")
+    numbers = {
+        "better": Number(1.0, "", at_most=1.0),
+        "worse": Number(1.1, "", at_most=1.0),
+        "free": Number(1.0, ""),
+    }
+    table = reproduction.record("01_test", tmp_path, numbers=numbers, figures={})
+    assert repr(table).split() == (
+        "01_test guard better kept worse VIOLATED free none".split()
+    )
+
+
+ERROR = {"below": 0.5, "reason": "Half is useful.", "controls": ["nothing"]}
+
+
+def run(error=None, nothing=1.0, **others):
+    """Return the numbers of a run: an error and its control, which learned nothing."""
+    values = {"error": error, "nothing": nothing} | others
+    return {
+        name: Number(value, f"the {name}")
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def case(protocol="SOAP", **criteria):
+    return {"protocol": protocol, "criteria": criteria or {"error": ERROR}}
 
 
 @pytest.fixture
 def claimed(tmp_path):
-    """Return a function that writes a folder with one claim and the number `error` that decides it."""
+    """Return a function that writes a folder with one claim and the numbers of a run."""
 
-    def write(error=None, **changes):
+    def write(numbers=None, **changes):
         entry = {
             "id": "C1",
             "text": "It fits.",
             "notebook": "03_fit",
-            "protocol": "ours",
-            "numbers": {"error": {}},
+            "cases": [case()],
         }
         content = {"paper": "https://doi.org/10.1000/1", "claims": [entry | changes]}
         (tmp_path / "claims.json").write_text(json.dumps(content))
-        if error is not None:
-            reproduction.record(
-                "03_fit", tmp_path, numbers={"error": error}, figures={}
-            )
+        if numbers is not None:
+            reproduction.record("03_fit", tmp_path, numbers=numbers, figures={})
         return tmp_path
 
     return write
 
 
 def test_claims_read_their_verdict_from_the_records(claimed):
-    assert [claim.because for claim in reproduction.read_claims(claimed())] == [
-        "not yet shown"
-    ]
-    for value, verdict in ((0.1, "holds"), (0.9, "does not hold")):
-        folder = claimed(Number(value, "error (%)", at_most=0.5))
+    folder = claimed()
+    [claim] = reproduction.write_claims(folder)
+    [entry] = read_json(folder / "claims.json")["claims"]
+    assert claim.verdict == entry["verdict"] == "not yet shown"
+    assert entry["cases"][0]["criteria"] == {"error": ERROR}
+    for value, verdict in ((0.1, "holds"), (0.5, "does not hold")):
+        folder = claimed(run(value))
         [claim] = reproduction.write_claims(folder)
-        assert claim.because == f"{verdict}: error = {value}"
-        [entry] = json.loads((folder / "claims.json").read_text())["claims"]
-        assert entry["numbers"]["error"] == {
-            "value": value,
-            "meaning": "error (%)",
-            "at_most": 0.5,
-        }
-        assert entry["verdict"] == verdict == reproduction.read_claims(folder)[0].said
+        assert claim.because == (
+            f"{verdict}. SOAP: {verdict}: "
+            f"the error: {value} (threshold < 0.5, controls 1)"
+        )
+        [entry] = read_json(folder / "claims.json")["claims"]
+        filled = {"meaning": "the error", "value": value, "control_values": [1.0]}
+        assert entry["cases"][0]["criteria"]["error"] == ERROR | filled
+        [read] = reproduction.read_claims(folder)
+        assert entry["verdict"] == verdict == read.said == read.cases[0].said
+    # Values of an earlier run are removed if the number is no longer recorded.
+    reproduction.record("03_fit", folder, numbers=run(), figures={})
+    reproduction.write_claims(folder)
+    [entry] = read_json(folder / "claims.json")["claims"]
+    assert entry["cases"][0]["criteria"] == {"error": ERROR}
+
+
+@pytest.mark.parametrize(
+    "adam, soap, verdict",
+    [
+        (0.1, 0.2, "holds"),
+        (0.1, 0.9, "holds in part"),
+        (0.9, 0.8, "does not hold"),
+        (None, 0.9, "not yet shown"),
+    ],
+)
+def test_a_claim_holds_in_part_if_some_of_its_cases_hold(claimed, adam, soap, verdict):
+    cases = [case("Adam", adam=ERROR), case("SOAP", soap=ERROR)]
+    [claim] = reproduction.write_claims(claimed(run(adam=adam, soap=soap), cases=cases))
+    assert claim.verdict == verdict
+
+
+@pytest.mark.parametrize("better, passes", [(0.9, True), (1.0, False), (1.1, False)])
+def test_a_case_holds_if_all_its_criteria_pass(claimed, better, passes):
+    more = {"above": better, "reason": "more", "controls": ["nothing"]}
+    folder = claimed(
+        run(0.1, nothing=0.9, more=1.0), cases=[case(error=ERROR, more=more)]
+    )
+    [claim] = reproduction.write_claims(folder)
+    assert claim.verdict == ("holds" if passes else "does not hold")
+
+
+def test_a_notebook_shows_its_claims_by_the_numbers_of_its_run(claimed):
+    """Check that stored numbers are not read, and that rows have distinct names."""
+    cases = [case(error=ERROR, other=ERROR), case("Adam", later=ERROR)]
+    folder = claimed(run(0.9, other=0.9), cases=cases)
+    numbers = run(0.123, other=0.456) | {"other": Number(0.456, "the error")}
+    table = reproduction.decide("03_fit", numbers, folder)
+    assert table.columns == ("value", "threshold", "controls", "verdict")
+    assert table.rows == {
+        "C1, SOAP: the error": ("0.123", "< 0.5", "1", "holds"),
+        "C1, SOAP: the error (other)": ("0.456", "< 0.5", "1", "holds"),
+        "C1, Adam: later": ("-", "< 0.5", "1", "not yet shown"),
+    }
+    with pytest.raises(ValueError) as refused:
+        reproduction.decide("04_none", numbers, folder)
+    assert str(refused.value) == (
+        f"notebook = '04_none': must have a claim in {folder / 'claims.json'}"
+    )
+
+
+def test_a_control_that_passes_is_an_error(claimed, tmp_path, capsys):
+    """Check the error in one line, wherever a claim is decided."""
+    folder = claimed(run(0.1))
+    line = "C1: error < 0.5: control nothing = 0.4 passes; controls must fail the threshold"
+    reproduction.write_claims(folder)
+    before = (folder / "claims.json").read_text()
+    with pytest.raises(reproduction.ControlError) as refused:
+        reproduction.decide("03_fit", run(0.1, nothing=0.4), folder)
+    assert str(refused.value) == f"{folder / 'claims.json'}: {line}"
+    results = tmp_path / "results"
+    numbers = run(0.1, nothing=0.4)
+    reproduction.record("03_fit", results, numbers=numbers, figures={})
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "figures").symlink_to(folder)
+    arguments = ["--root", str(tmp_path / "root"), "--results", str(results)]
+    assert main(["check", *arguments]) == 1
+    assert f"FAILED 03_fit claim C1: stored holds, holds, new holds. SOAP: holds: the error: 0.1 (threshold < 0.5, controls 0.4), allowed the same verdicts. {line}\n" in capsys.readouterr().out  # fmt: skip
+    assert main(["store", *arguments]) == 1
+    path = tmp_path / "root" / "figures" / "claims.json"
+    assert capsys.readouterr().err == f"paperlib store: {path}: {line}\n"
+    assert (folder / "claims.json").read_text() == before
+
+
+def test_a_claim_is_worthless_if_its_number_is_its_own_control(claimed):
+    itself = ERROR | {"controls": ["error"]}
+    with pytest.raises(reproduction.ControlError, match="control error = 0.1 passes"):
+        reproduction.write_claims(claimed(run(0.1), cases=[case(error=itself)]))
 
 
 def test_verdicts_are_written_to_a_readme(claimed, tmp_path):
     """Check that only the rows that begin with the id of a claim are changed."""
     readme = tmp_path / "README.md"
-    readme.write_text(
-        "before\n| C1 | old |\n| C10 | other |\n| A100 | 3 s |\nafter\n| C1 | last |"
-    )
-    reproduction.write_claims(
-        claimed(Number(1.0, "", at_least=2.0), text="It | fits."), readme
-    )
-    row = "| C1 | It \\| fits. | [03](notebooks/03_fit.ipynb) | does not hold | ours |"
-    assert (
-        readme.read_text()
-        == f"before\n{row}\n| C10 | other |\n| A100 | 3 s |\nafter\n{row}"
-    )
+    cases = [case("Adam | 5, values", adam=ERROR), case("SOAP, values", error=ERROR)]
+    for adam, verdict, shown in (
+        (0.9, "does not hold", "values. Adam \\| 5; SOAP"),
+        (0.1, "holds in part", "values. Adam \\| 5: holds; SOAP: does not hold"),
+    ):
+        readme.write_text(
+            "before\n| C1 | old |\n| C10 | other |\n| A100 | 3 s |\nafter\n| C1 | last |"
+        )
+        folder = claimed(run(0.6, adam=adam), text="It | fits.", cases=cases)
+        reproduction.write_claims(folder, readme)
+        row = f"| C1 | It \\| fits. | [03](notebooks/03_fit.ipynb) | {verdict} | {shown} |"
+        assert (
+            readme.read_text()
+            == f"before\n{row}\n| C10 | other |\n| A100 | 3 s |\nafter\n{row}"
+        )
 
 
 def test_a_readme_of_another_encoding_is_refused(claimed, tmp_path):
@@ -517,66 +625,93 @@ def test_a_readme_of_another_encoding_is_refused(claimed, tmp_path):
         reproduction.write_claims(claimed(), tmp_path / "README.md")
 
 
-def test_a_claim_may_name_a_number_before_it_is_stored(claimed, tmp_path):
-    folder, results = (
-        claimed(Number(0.3, "", at_most=0.5), numbers={"error": {}, "more": {}}),
-        tmp_path / "results",
-    )
-    numbers = {
-        "error": Number(0.3, "", at_most=0.5),
-        "more": Number(1.0, "", at_most=2.0),
-    }
-    reproduction.record("03_fit", results, numbers=numbers, figures={})
-    [verdict] = [v for v in reproduction.compare(results, folder) if v.kind == "claim"]
-    assert verdict.new.startswith("not yet shown")
-    with pytest.raises(
-        ValueError, match="C1: number 'more' must be recorded with a bound in 03_fit$"
-    ):
-        reproduction.write_claims(folder)
-
-
 def test_a_claim_whose_verdict_changes_fails(claimed, tmp_path):
-    folder, results = (
-        claimed(Number(0.3, "", at_most=0.5, rtol=10.0)),
-        tmp_path / "results",
-    )
+    """Check the comparison of the claim and of each of its cases."""
+    cases = [case("Adam", adam=ERROR), case("SOAP", error=ERROR)]
+    folder, results = claimed(run(0.3, adam=0.6), cases=cases), tmp_path / "results"
     reproduction.write_claims(folder)
-    for value, passed in ((0.4, True), (0.6, False)):
-        reproduction.record(
-            "03_fit",
-            results,
-            numbers={"error": Number(value, "", at_most=0.5)},
-            figures={},
-        )
+    for adam, soap, passed in (
+        (0.7, 0.4, True), (0.7, 0.6, False), (0.4, 0.4, False), (0.4, 0.6, False), (None, 0.4, False),
+    ):  # fmt: skip
+        numbers = run(soap, adam=adam)
+        reproduction.record("03_fit", results, numbers=numbers, figures={})
         [verdict] = [
             v for v in reproduction.compare(results, folder) if v.kind == "claim"
         ]
-        assert verdict.passed == passed and verdict.new.endswith(f"error = {value}")
+        assert verdict.passed == passed
+        assert verdict.stored == "holds in part, does not hold, holds"
+    assert verdict.new.startswith("not yet shown")
+    # A verdict that was written by hand fails, too.
+    path = folder / "claims.json"
+    path.write_text(path.read_text().replace("holds in part", "holds"))
+    reproduction.record("03_fit", results, numbers=run(0.3, adam=0.6), figures={})
+    assert ("claim", "C1") in failed(reproduction.compare(results, folder))
+
+
+def test_the_report_shows_each_case_of_a_claim(claimed, tmp_path):
+    cases = [case("Adam", adam=ERROR), case("SOAP", error=ERROR)]
+    folder = claimed(run(0.3, adam=0.6), cases=cases)
+    reproduction.write_claims(folder)
+    page = tmp_path / "report.html"
+    verdicts = reproduction.compare(folder, folder)
+    reproduction.write_report(page, verdicts, folder, folder, {})
+    text = re.sub(r"(\s*<[^>]*>\s*)+", "|", page.read_text())
+    assert "|C1|holds in part|It fits. Notebook 03_fit." in text
+    for cells in (
+        ["Adam", "does not hold", "the adam", "0.6"],
+        ["SOAP", "holds", "the error", "0.3"],
+    ):
+        row = [*cells, "&lt; 0.5", "the nothing: 1", "Half is useful."]
+        assert "|".join(row) in text
+
+
+CRITERION = "claims.claims[0].cases[0].criteria.error"
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"numbers": {"error": {}, "eror": {}}}, "C1: number 'eror' must be recorded with a bound in 03_fit"),
-        ({"numbers": {"error": {"at_most": 0.5}}}, "claims.claims[0].numbers.error = {'at_most': 0.5}: must be an object with optional fields value, meaning, at_most and at_least; a bound requires a value"),
-        ({"numbers": {}}, "claims.claims[0].numbers = {}: must be an object that maps the name of at least one number to its value, meaning and bounds"),
-        ({"verdict": "true"}, "claims.claims[0].verdict = 'true': must be one of 'holds', 'does not hold', 'not yet shown'"),
-        ({"notebook": "../03"}, "claims.claims[0].notebook = '../03': must be the name of a notebook, such as 03_training_mlps"),
+        ({"reason": None}, "{'below': 0.5, 'controls': ['nothing']}: must be an object with the field reason, text that explains the threshold"),
+        ({"controls": None}, "{'below': 0.5, 'reason': 'Half is useful.'}: must be an object with the field controls, a list of numbers that must fail the threshold"),
+        ({"below": None}, "{'reason': 'Half is useful.', 'controls': ['nothing']}: must be an object with exactly one of below and above, the threshold"),
+        ({"above": 0.1}, "{'below': 0.5, 'reason': 'Half is useful.', 'controls': ['nothing'], 'above':...: must be an object with exactly one of below and above, the threshold"),
+        ({"reason": " "}, ".reason = ' ': must be text of at least one word"),
+        ({"controls": []}, ".controls = []: must be a list of at least one name of a number that must fail the threshold, each once"),
+        ({"controls": "nothing"}, ".controls = 'nothing': must be a list of at least one name of a number that must fail the threshold, each once"),
+        ({"below": "0.5"}, ".below = '0.5': must be a number"),
+    ],
+)  # fmt: skip
+def test_a_threshold_without_a_reason_or_a_control_is_refused(
+    claimed, changes, message
+):
+    entry = {
+        key: value for key, value in (ERROR | changes).items() if value is not None
+    }
+    folder = claimed(run(0.1), cases=[case(error=entry)])
+    with pytest.raises(ValueError) as refused:
+        reproduction.write_claims(folder)
+    equals = "" if message.startswith(".") else " = "
+    assert str(refused.value) == (
+        f"{folder / 'claims.json'}: {CRITERION}{equals}{message}"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"cases": []}, "cases = []: must be a list of at least one case"),
+        ({"cases": [case() | {"criteria": {}}]}, "cases[0].criteria = {}: must be an object that maps the name of at least one number to its criterion"),
+        ({"cases": [case("")]}, "cases[0].protocol = '': must be text of at least one word"),
+        ({"verdict": "true"}, "verdict = 'true': must be one of 'holds', 'holds in part', 'does not hold', 'not yet shown'"),
+        ({"cases": [case() | {"verdict": "holds in part"}]}, "cases[0].verdict = 'holds in part': must be one of 'holds', 'does not hold', 'not yet shown'"),
+        ({"notebook": "../03"}, "notebook = '../03': must be the name of a notebook, such as 03_training_mlps"),
     ],
 )  # fmt: skip
 def test_a_wrong_claims_file_is_refused_in_a_line(claimed, changes, message):
-    folder = claimed(Number(0.1, "", at_most=0.5), **changes)
+    folder = claimed(run(0.1), **changes)
     with pytest.raises(ValueError) as refused:
         reproduction.write_claims(folder)
-    assert str(refused.value) == f"{folder / 'claims.json'}: {message}"
-
-
-def test_a_number_without_a_bound_decides_nothing(claimed):
-    with pytest.raises(
-        ValueError,
-        match="claims.json: C1: number 'error' must be recorded with a bound in 03_fit$",
-    ):
-        reproduction.write_claims(claimed(Number(0.1, "")))
+    assert str(refused.value) == f"{folder / 'claims.json'}: claims.claims[0].{message}"
 
 
 CELLS = """

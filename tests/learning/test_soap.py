@@ -244,6 +244,32 @@ def test_bases_stay_orthonormal_and_members_apart():
     np.testing.assert_allclose(both.numpy()[1], alone.numpy()[0], atol=2e-3)
 
 
+# Powers of two scale a float exactly.
+@pytest.mark.parametrize("scale", [2.0**-20, 2.0**-26, 2.0**-30])
+def test_small_gradients_give_the_steps_of_large_ones(scale):
+    """Without epsilon, SOAP does not depend on the scale of the gradients. In single precision the squares of products of small gradients underflow."""
+    random = np.random.default_rng(5)
+    left, right = random.standard_normal((2, 16, 16))
+    gradients = [
+        (
+            left
+            @ np.diag(0.5 ** np.arange(16))
+            @ random.standard_normal((16, 16))
+            @ right
+        )
+        for _ in range(45)
+    ]
+    variables = [keras.Variable(np.zeros((16, 16), np.float32)) for _ in range(2)]
+    optimizers = [SOAP(1e-2, epsilon=0.0) for _ in range(2)]
+    for optimizer, variable, factor in zip(optimizers, variables, (1.0, scale)):
+        run(optimizer, [variable], [[factor * g] for g in gradients])
+        for side in optimizer._sides[0]:
+            basis = side.basis.numpy()
+            np.testing.assert_allclose(basis.T @ basis, np.eye(16), atol=1e-5)
+    large, small = (variable.numpy() for variable in variables)
+    np.testing.assert_allclose(small, large, atol=1e-6)
+
+
 def test_it_trains_a_keras_model_and_saves_its_configuration():
     random = np.random.default_rng(4)
     x = random.standard_normal((256, 6)).astype(np.float32)

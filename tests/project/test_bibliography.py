@@ -89,6 +89,17 @@ def test_every_entry_is_cited():
     }
 
 
+def test_cited_titles_are_those_of_the_entries():
+    titles = {
+        address(entry): re.sub(r"[{}\\]", "", entry["title"])
+        for entry in ENTRIES.values()
+    }
+    text = (ROOT / "docs" / "related.md").read_text("utf-8")
+    cited = re.findall(r"\*([^*]+)\*, \[[^\]]+\]\(([^)]+)\)", text)
+    assert cited
+    assert cited == [(titles[link], link) for _, link in cited]
+
+
 def test_entries_are_complete_and_sorted():
     assert BIB.read_text("utf-8").count("@") == len(ENTRIES) > 0, (
         "an entry is not of the form that is read here"

@@ -89,7 +89,7 @@ def test_the_page_makes_a_companion_of_another_paper(tmp_path):
     [claim] = json.loads((tmp_path / "figures" / "claims.json").read_text())["claims"]
     assert (
         claim["verdict"] == "holds"
-        and claim["numbers"]["error_at_half_a_radian_percent"]["value"] < 0.1
+        and claim["cases"][0]["criteria"]["second_order_error_percent"]["value"] < 0.1
     )
     # The companion detects a wrong constant in the package that the notebook calls.
     path = tmp_path / "pendulum" / "__init__.py"
@@ -97,5 +97,5 @@ def test_the_page_makes_a_companion_of_another_paper(tmp_path):
     broken = run(first)
     assert (
         broken.returncode == 1
-        and "FAILED 01_period number error_at_half_a_radian_percent" in broken.stdout
+        and "FAILED 01_period number second_order_error_percent" in broken.stdout
     )

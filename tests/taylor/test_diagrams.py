@@ -62,11 +62,20 @@ def test_exactly_one_vertex_is_the_centroid(order):
 
 
 @pytest.mark.parametrize(
-    "widths", [[3, 1], [3, 4, 1], [3, 4, 3, 3, 2], [3, 3, 3, 3, 3, 1]]
+    ("widths", "activation"),
+    [
+        ([3, 1], "gelu"),
+        ([3, 4, 1], "gelu"),
+        ([3, 4, 3, 3, 2], "gelu"),
+        ([3, 3, 3, 3, 3, 1], "gelu"),
+        ([3, 5, 5, 1], "silu*2 + linear*3"),  # the neurons of a residual network
+    ],
 )
 @pytest.mark.parametrize("batch", [(), (2,)])
-def test_the_diagrams_of_an_order_sum_to_the_derivatives(random_mlp, widths, batch):
-    mlp = random_mlp(widths, "gelu")
+def test_the_diagrams_of_an_order_sum_to_the_derivatives(
+    random_mlp, widths, activation, batch
+):
+    mlp = random_mlp(widths, activation)
     at = np.random.default_rng(0).standard_normal((*batch, 3))
     for order in range(1, 7):
         tensor = derivative_tensor(mlp, order, at)

@@ -250,49 +250,43 @@ def _grid(rows: list[_Row], columns: int) -> Figure:
 
 
 @style.applied
-def diagram_shares(
-    shares: Mapping[int, Floats], spreads: Mapping[int, Floats]
-) -> Figure:
-    """Draw the share of each diagram in the norm of its order.
+def diagram_shares(shares: Mapping[int, Floats], names: Sequence[str]) -> Figure:
+    """Draw the share of each diagram in its order, for several networks side by side.
 
     Parameters
     ----------
-    shares : mapping of int to ndarray, shape (diagrams,)
-        For each order, the mean share of each diagram over an ensemble.
-    spreads : mapping of int to ndarray, shape (diagrams,)
-        For each order, the standard deviation of each diagram's share over the
-        ensemble.
+    shares : mapping of int to ndarray, shape (networks, diagrams)
+        For each order, the share of each diagram in each network.
+    names : sequence of str
+        The names of the networks.
 
     Returns
     -------
     Figure
-        Bars in the upper row, one panel for each order, and the diagrams below them.
+        Bars in the upper row, one panel for each order and one colour for each network,
+        and the diagrams below them.
 
     Examples
     --------
-    >>> means = {2: np.array([1.0]), 3: np.array([0.7, 0.3])}
-    >>> figure = diagram_shares(means, {2: np.zeros(1), 3: np.zeros(2)})
+    >>> shares = {2: np.ones((2, 1)), 3: np.array([[0.7, 0.3], [1.2, -0.2]])}
+    >>> figure = diagram_shares(shares, ["first network", "second network"])
     >>> plt.close(figure)
     """
     figure = plt.figure(figsize=(style.WIDTH, 2.9))
-    grid = figure.add_gridspec(
-        2, sum(map(len, shares.values())), height_ratios=(1.5, 1)
-    )
-    first = 0
-    for order, values in shares.items():
-        axis = figure.add_subplot(grid[0, first : first + len(values)])
-        axis.bar(
-            range(len(values)),
-            values,
-            yerr=spreads[order],
-            width=0.6,
-            error_kw={"linewidth": 0.8},
-        )
+    lengths = [values.shape[1] for values in shares.values()]
+    grid = figure.add_gridspec(2, sum(lengths), height_ratios=(1.5, 1))
+    width, first = 0.8 / len(names), 0
+    for order, length in zip(shares, lengths):
+        axis = figure.add_subplot(grid[0, first : first + length])
+        for number, (values, name) in enumerate(zip(shares[order], names)):
+            middle = np.arange(length) + (number - (len(names) - 1) / 2) * width
+            axis.bar(middle, values, width=0.9 * width, label=name)
         axis.axhline(0, color="black", linewidth=0.6)
-        axis.set(xticks=[], xlim=(-0.5, len(values) - 0.5), title=f"order {order}")
+        axis.set(xticks=[], xlim=(-0.5, length - 0.5), title=f"order {order}")
         if not first:
             axis.set_ylabel("share of the order")
         for number, diagram in enumerate(enumerate_diagrams(order)):
             diagram.draw(figure.add_subplot(grid[1, first + number]))
-        first += len(values)
+        first += length
+    style.shared_legend(axis)
     return figure

@@ -353,48 +353,49 @@ def _bars(
 
 @style.applied
 def retrainings(
-    labels: Sequence[str], values: Sequence[Floats], bounds: Sequence[Sequence[float]]
+    labels: Sequence[str], values: Sequence[Floats], guards: Sequence[Sequence[float]]
 ) -> Figure:
     """Draw numbers over repeated trainings, in units of the stored number.
 
     Parameters
     ----------
     labels : sequence of str
-        Names of the numbers, one for each row.
+        Meanings of the numbers, one for each row.
     values : sequence of ndarray, shape (trainings,) each
         Values of each number over the trainings, in units of the stored value.
-    bounds : sequence of sequence of float
-        One or two bounds of each number, in units of the stored value.
+    guards : sequence of sequence of float
+        One or two guards of each number, in units of the stored value.
 
     Returns
     -------
     Figure
         One row for each number. Thick lines span three standard deviations of the
-        logarithm on either side.
+        logarithm on either side. A guard is a hollow triangle that points to the
+        values that keep it.
 
     Examples
     --------
     >>> len(retrainings(["error"], [np.array([0.9, 1.0, 1.1])], [[1.5]]).axes)
     1
     """
-    figure, axis = style.panels(1, 0.17 * len(labels) + 0.9)
+    figure, axis = style.panels(1, 0.17 * len(labels) + 1.1)
     rows = style.named_rows(axis, labels, fontsize=6.5)
-    for row, trained, bound in zip(rows, values, bounds, strict=True):
-        logs = np.log(trained)
-        middle, width = logs.mean(), 3 * logs.std(ddof=1)
-        ends = np.exp([middle - width, middle + width])
-        axis.hlines(row, *ends, color="C0", linewidth=3, alpha=0.25)
-        axis.plot(trained, np.full(len(trained), row), ".", color="C0", markersize=4)
-        axis.plot(
-            bound,
-            np.full(len(bound), row),
-            "|",
-            color="C1",
-            markersize=8,
-            markeredgewidth=1.5,
-        )
+    logs = [np.log(trained) for trained in values]
+    middle = np.array([each.mean() for each in logs])
+    width = np.array([3 * each.std(ddof=1) for each in logs])
+    ends = np.exp(middle - width), np.exp(middle + width)
+    band: style.Look = {"linewidth": 3, "alpha": 0.25, "label": "3 standard deviations"}
+    axis.hlines(rows, *ends, color="C0", **band)
+    places = np.repeat(rows, [len(trained) for trained in values])
+    axis.plot(np.concatenate(values), places, "C0.", markersize=4, label="trainings")
+    hollow: style.Look = {"markeredgecolor": "0.45", "markerfacecolor": "none"}
+    for row, guard in zip(rows, guards, strict=True):
+        for each in guard:
+            [last] = axis.plot([each], [row], "<" if each > 1 else ">", **hollow)
+    last.set_label("guard (decides no claim)")  # one entry for all guards
     axis.axvline(1, **style.UNITY)
     axis.set(
         xscale="log", xlabel="in units of the stored number", ylim=(rows[-1] - 0.5, 0.5)
     )
+    style.shared_legend(axis)
     return figure

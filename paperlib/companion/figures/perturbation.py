@@ -13,6 +13,7 @@ from paperlib.companion.figures import style
 
 __all__ = [
     "beyond_the_radius",
+    "centres_of_expansion",
     "generality",
     "iterations",
     "learned_tensors",
@@ -117,6 +118,59 @@ def local_interpretation(
     expanded.set(xlabel="depth of a square well", xlim=depths[[0, -1]])
     expanded.set_ylabel(r"relative error of $a_0$, second order")
     expanded.legend(title="expanded around")
+    return figure
+
+
+@style.applied
+def centres_of_expansion(
+    centres: Floats, errors: Mapping[str, Floats], means: Mapping[str, Floats]
+) -> Figure:
+    """Draw the errors of networks' derivatives against the centre of expansion.
+
+    Parameters
+    ----------
+    centres : ndarray, shape (n,)
+        The depths c of the square wells U_i = c at which derivatives are computed, in
+        ascending order.
+    errors : mapping of str to ndarray, shape (n, orders)
+        Relative errors of the derivatives of orders 1, 2, .. for each ensemble by name.
+    means : mapping of str to ndarray, shape (samples,)
+        For the same names, the mean of U_i over the shells of each potential of a
+        sample of the training potentials.
+
+    Returns
+    -------
+    Figure
+        One column of two panels for each ensemble: the errors, and the distribution of
+        the means. The central 90 % of the means are shaded in both panels, and a
+        vertical line marks U = 0.
+
+    Examples
+    --------
+    >>> c, errors = np.array([-0.2, 0.0, 0.2]), np.array([[0.3, 2], [0.1, 1], [0.2, 2]])
+    >>> figure = centres_of_expansion(c, {"networks": errors}, {"networks": c})
+    >>> plt.close(figure)
+    """
+    layout = {"sharex": True, "sharey": "row", "height_ratios": (5, 1)}
+    figure, axes = style.panels(
+        len(errors), 3.4, rows=2, letters=False, squeeze=False, **layout
+    )
+    for (name, values), (upper, lower) in zip(errors.items(), axes.T):
+        for n, curve in enumerate(values.T):
+            upper.semilogy(centres, curve, color=f"C{n}", label=f"order {n + 1}")
+        upper.axhline(1, **style.UNITY)
+        upper.set_title(name)
+        ends = (centres[0], centres[-1])
+        lower.hist(means[name], 50, range=ends, color="0.55")
+        for axis in (upper, lower):
+            most = np.quantile(means[name], (0.05, 0.95))
+            axis.axvspan(*most, color="0.9", zorder=0, label="90 % of the data")
+            axis.axvline(0, **style.EQUAL, label="U = 0")
+        lower.set(xlabel="centre c: all $U_i = c$", xlim=ends, yticks=[])
+        lower.locator_params(axis="x", nbins=6)
+    axes[0, 0].set_ylabel("relative error of the derivatives")
+    axes[1, 0].set_ylabel("data")
+    style.shared_legend(axes[0, 0])
     return figure
 
 

@@ -7,7 +7,15 @@ page. `store` replaces the stored results.
 """
 
 from paperlib._support.determinism import FIXED as ARITHMETIC
-from paperlib.companion.reproduction.claims import Claim, read_claims, write_claims
+from paperlib.companion.reproduction.claims import (
+    Case,
+    Claim,
+    ControlError,
+    Criterion,
+    decide,
+    read_claims,
+    write_claims,
+)
 from paperlib.companion.reproduction.comparison import (
     Verdict,
     compare,
@@ -30,22 +38,26 @@ from paperlib.companion.reproduction.run_notebooks import (
     run_notebook,
 )
 from paperlib.companion.reproduction.seed_variation import (
-    bounded_numbers,
+    guarded_numbers,
     measure_seed_variation,
     read_seed_variation,
 )
 
 __all__ = [
     "ARITHMETIC",
+    "Case",
     "Claim",
+    "ControlError",
+    "Criterion",
     "Number",
     "PROFILES",
     "Table",
     "Verdict",
-    "bounded_numbers",
     "compare",
     "compare_networks",
+    "decide",
     "errors_by_order",
+    "guarded_numbers",
     "measure_seed_variation",
     "notebook_parameters",
     "notebooks",

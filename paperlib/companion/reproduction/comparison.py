@@ -17,8 +17,8 @@ from paperlib._support import validation
 from paperlib._support.files import atomically
 from paperlib._support.validation import Floats
 from paperlib.companion.pretrained import manifest
-from paperlib.companion.reproduction import seed_variation
-from paperlib.companion.reproduction.claims import CLAIMS, Claim, read_claims
+from paperlib.companion.reproduction import claims, seed_variation
+from paperlib.companion.reproduction.claims import Case, Claim
 from paperlib.companion.reproduction.records import Number, Record, read_record
 
 # The largest root mean square difference of pixels, whose values are 0 to 255. Fonts
@@ -58,6 +58,8 @@ class Verdict:
         Whether the comparison passed.
     note : str
         The meaning of a number, the text of a claim, or the reason of a failure.
+    cases : tuple of Case
+        The cases of a claim, decided by the new numbers.
 
     Examples
     --------
@@ -73,6 +75,7 @@ class Verdict:
     allowed: str = ""
     passed: bool = False
     note: str = ""
+    cases: tuple[Case, ...] = ()
 
 
 def compare(
@@ -81,8 +84,9 @@ def compare(
     """Compare a results folder with the stored folder, both written by `record`.
 
     A notebook, a number or a figure that only one of the folders has fails. A claim of
-    STORED/claims.json fails if the new numbers give another verdict than this file
-    contains. Claims of notebooks without new results are not compared.
+    STORED/claims.json fails if the new numbers give another verdict on the claim or on
+    one of its cases than this file contains, or if a control passes its threshold.
+    Claims of notebooks without new results are not compared.
 
     Parameters
     ----------
@@ -140,10 +144,10 @@ def compare(
             verdicts.append(_compare_number(number, new, old, variation.get(name)))
         for figure in old.figures | new.figures:
             verdicts.append(_compare_figure(figure, new, old, results, stored))
-    if (stored / CLAIMS).exists():
+    if (stored / claims.CLAIMS).exists():
         verdicts += [
             _compare_claim(claim, read_record(new_paths[claim.notebook]))
-            for claim in read_claims(stored)
+            for claim in claims.read_claims(stored)
             if claim.notebook in names & new_paths.keys()
         ]
     return verdicts
@@ -175,7 +179,7 @@ def _compare_number(
     number decides. Otherwise `variation` decides. It has the values of each number over
     trainings with different seeds, by the number's name. If it is None, because these
     values were not measured for this notebook, every value is allowed. In all cases the
-    comparison fails if the new value violates the stored bound.
+    comparison fails if the new value violates the stored guard.
     """
     if name not in new.numbers or name not in old.numbers:
         return _one_sided(old.notebook, "number", name, name in old.numbers)
@@ -188,10 +192,10 @@ def _compare_number(
         # A number without values does not depend on the training.
         lower, upper, allowed = _allowed(stored, variation.get(name))
     passed, note = lower <= value <= upper, stored.meaning
-    # The stored bound decides, so that a new run cannot loosen the bound with which it
+    # The stored guard is used, so that a new run cannot loosen the guard with which it
     # is compared.
-    if replace(stored, value=value).holds is False:
-        passed, note = False, f"{note}; violates its bound"
+    if replace(stored, value=value).kept is False:
+        passed, note = False, f"{note}; violates its guard"
     texts = f"{stored.value:.9g}", f"{value:.9g}", allowed
     return Verdict(old.notebook, "number", name, *texts, passed, note)
 
@@ -221,17 +225,25 @@ def _allowed(stored: Number, trainings: Floats | None) -> tuple[float, float, st
 def _compare_claim(claim: Claim, new: Record) -> Verdict:
     """Return the verdict on a claim, given the new results of its notebook.
 
-    The claim is decided with the new values and the stored bounds. The comparison
-    passes if this gives the verdict in claims.json.
+    The claim is decided with the new values and the stored thresholds. The comparison
+    passes if the verdicts on the claim and on its cases are those of claims.json, and
+    if no control passes its threshold.
     """
-    numbers: dict[str, Number | None] = dict.fromkeys(claim.numbers)
-    for name, number in claim.numbers.items():
-        if number and name in new.numbers:
-            numbers[name] = replace(number, value=new.numbers[name].value)
-    decided = replace(claim, numbers=numbers)
-    passed = decided.verdict == claim.said
-    texts = claim.said, decided.because, "the same verdict"
-    return Verdict(claim.notebook, "claim", claim.id, *texts, passed, claim.text)
+    decided = claims.decided_by(claim, new.numbers)
+    passing = claims.passing_controls(decided)
+    verdicts = [decided.verdict, *(case.verdict for case in decided.cases)]
+    said = [claim.said, *(case.said for case in claim.cases)]
+    return Verdict(
+        claim.notebook,
+        "claim",
+        claim.id,
+        stored=", ".join(said),
+        new=decided.because,
+        allowed="the same verdicts",
+        passed=verdicts == said and not passing,
+        note="; ".join(passing) or claim.text,
+        cases=decided.cases,
+    )
 
 
 def _compare_figure(

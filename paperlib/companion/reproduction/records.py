@@ -96,7 +96,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Number:
-    """Hold a recorded number, its tolerances, and the bounds of the claim it supports.
+    """Hold a recorded number, its tolerances and its guards.
+
+    A guard is a bound that detects when a later run is worse, by more than the
+    seed-to-seed variation. Guards never decide a claim. The thresholds of claims are in
+    claims.json.
 
     Parameters
     ----------
@@ -112,18 +116,18 @@ class Number:
         errors, because they differ between machines. For a rounding error, set atol to
         `at_most`.
     at_most, at_least : float, optional
-        The bounds of the claim that the number supports.
+        The guards: the largest and the smallest value that later runs may have.
 
     Raises
     ------
     TypeError
         If `meaning` is not a string, or another argument is not a real number.
     ValueError
-        If a value, a bound or a tolerance is not finite, or if a tolerance is negative.
+        If a value, a guard or a tolerance is not finite, or if a tolerance is negative.
 
     Examples
     --------
-    >>> Number(0.3, "error (%)", at_most=0.5).holds
+    >>> Number(0.3, "error (%)", at_most=0.5).kept
     True
     """
 
@@ -144,18 +148,18 @@ class Number:
                 object.__setattr__(self, name, validation.number(name, value))
 
     @property
-    def holds(self) -> bool | None:
-        """Return whether the value keeps its bounds.
+    def kept(self) -> bool | None:
+        """Return whether the value keeps its guards.
 
         Returns
         -------
         bool or None
-            True if ``at_least <= value <= at_most``, where a missing bound is always
-            kept. None if the number has no bound.
+            True if ``at_least <= value <= at_most``, where a missing guard is always
+            kept. None if the number has no guard.
 
         Examples
         --------
-        >>> Number(0.3, "error (%)", at_least=0.5).holds
+        >>> Number(0.3, "error (%)", at_least=0.5).kept
         False
         """
         if self.at_most is None and self.at_least is None:
@@ -181,7 +185,7 @@ def errors_by_order(
     meaning : str
         The meaning of the numbers, with ``{n}`` in place of the order.
     at_most : sequence of float or None, optional
-        An upper bound for each error, None for an error without a bound.
+        A guard for each error, None for an error without a guard.
 
     Returns
     -------
@@ -195,20 +199,20 @@ def errors_by_order(
 
     Examples
     --------
-    >>> errors, bounds = [0.1, 0.2], [None, 0.5]
-    >>> numbers = errors_by_order("born_{n}", errors, "order {n}", at_most=bounds)
-    >>> numbers["born_1"].holds, numbers["born_2"].holds
+    >>> errors, guards = [0.1, 0.2], [None, 0.5]
+    >>> numbers = errors_by_order("born_{n}", errors, "order {n}", at_most=guards)
+    >>> numbers["born_1"].kept, numbers["born_2"].kept
     (None, True)
     """
-    bounds = [None] * len(errors) if at_most is None else at_most
-    if len(bounds) != len(errors):
+    guards = [None] * len(errors) if at_most is None else at_most
+    if len(guards) != len(errors):
         raise ValueError(
-            f"at_most: {len(bounds)} bounds; must be one for each of "
+            f"at_most: {len(guards)} guards; must be one for each of "
             f"the {len(errors)} errors"
         )
     return {
-        name.format(n=n): Number(error, meaning.format(n=n), at_most=bound)
-        for n, (error, bound) in enumerate(zip(errors, bounds), 1)
+        name.format(n=n): Number(error, meaning.format(n=n), at_most=guard)
+        for n, (error, guard) in enumerate(zip(errors, guards), 1)
     }
 
 
@@ -274,8 +278,9 @@ def record(
     Returns
     -------
     Table
-        The verdict on each number, for the notebook to show. The table does not contain
-        the values.
+        For each number, whether it keeps its guards: "kept", "VIOLATED", or "none" for
+        a number without a guard. The notebook shows this table, which does not contain
+        the values. It says nothing about claims, which `decide` decides.
 
     Raises
     ------
@@ -299,15 +304,15 @@ def record(
     >>> numbers = {"a": Number(1.0, "a number", at_most=2.0)}
     >>> with TemporaryDirectory() as folder:
     ...     record("01_test", folder, numbers=numbers, figures={})
-    01_test  verdict
-    a          holds
+    01_test  guard
+    a         kept
     """
     from matplotlib.figure import Figure
 
     folder = validation.path("folder", folder)
     _check_name("notebook", notebook)
-    _check_items("numbers", numbers, Number)
-    _check_items("figures", figures, Figure)
+    check_items("numbers", numbers, Number)
+    check_items("figures", figures, Figure)
     trained = (
         folder / "networks"
         if validation.instance("retrained", retrained, bool)
@@ -326,12 +331,12 @@ def record(
         "figures": {name: _fingerprint(figure) for name, figure in figures.items()},
     }
     write_json(folder / "numbers" / f"{notebook}.json", content)
-    verdicts = {True: "holds", False: "DOES NOT HOLD", None: "recorded"}
-    rows = {name: [verdicts[number.holds]] for name, number in numbers.items()}
-    return Table(notebook, ["verdict"], rows)
+    guards = {True: "kept", False: "VIOLATED", None: "none"}
+    rows = {name: [guards[number.kept]] for name, number in numbers.items()}
+    return Table(notebook, ["guard"], rows)
 
 
-def _check_items(argument: str, items: Any, kind: type) -> None:
+def check_items(argument: str, items: Any, kind: type) -> None:
     """Check that an argument is a dict from file names to objects of type `kind`.
 
     Raise a TypeError or a ValueError that names the argument otherwise.

@@ -6,8 +6,8 @@ trainings. The values x and y of the number in two trainings satisfy
 
 .. math:: |\ln(x/y)| \le 3 \sqrt 2\, \sigma
 
-except in one of several hundred cases. The bound of a claim is meaningful if the stored
-value keeps it with a margin of three :math:`\sigma`.
+except in one of several hundred cases. A guard detects a change, and not another seed,
+if the stored value keeps it with a margin of three :math:`\sigma`.
 """
 
 from collections.abc import Callable
@@ -146,8 +146,10 @@ def read_seed_variation(folder: str | Path) -> dict[str, dict[str, Floats]]:
     }
 
 
-def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
-    """Return every stored number that has a bound and depends on a training.
+def guarded_numbers(
+    folder: str | Path,
+) -> dict[tuple[str, str], tuple[Number, Floats]]:
+    """Return every stored number that has a guard and depends on a training.
 
     Parameters
     ----------
@@ -156,9 +158,10 @@ def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
 
     Returns
     -------
-    dict of str to tuple of (Number, ndarray)
-        Name -> the number and its values over trainings, shape (trainings + 1,). The
-        values of seed_variation.json come first, the stored value last.
+    dict of tuple of (str, str) to tuple of (Number, ndarray)
+        Notebook and name -> the number and its values over trainings, shape
+        (trainings + 1,). The values of seed_variation.json come first, the stored value
+        last.
 
     Raises
     ------
@@ -169,17 +172,17 @@ def bounded_numbers(folder: str | Path) -> dict[str, tuple[Number, Floats]]:
 
     Examples
     --------
-    >>> bounded_numbers("a_folder_without_the_file")
+    >>> guarded_numbers("a_folder_without_the_file")
     {}
     """
-    bounded: dict[str, tuple[Number, Floats]] = {}
+    guarded: dict[tuple[str, str], tuple[Number, Floats]] = {}
     for notebook, variation in read_seed_variation(folder).items():
         numbers = read_record(Path(folder) / "numbers" / f"{notebook}.json").numbers
         for name, values in variation.items():
             number = numbers.get(name)
-            if number and number.holds is not None:
-                bounded[name] = number, np.append(values, number.value)
-    return bounded
+            if number and number.kept is not None:
+                guarded[notebook, name] = number, np.append(values, number.value)
+    return guarded
 
 
 def deviation(values: Floats) -> float:
