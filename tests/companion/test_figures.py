@@ -95,3 +95,16 @@ def test_centres_of_expansion_shade_the_data_of_each_ensemble():
             sorted(ends), [span.get_x(), span.get_x() + span.get_width()]
         )
     plt.close(figure)
+
+
+def test_growth_shows_only_exponents_that_the_points_determine():
+    x = np.array([1.0, 2.0, 4.0, 8.0])
+    lines = {
+        "square": (x, x**2),
+        "exponential": (x, np.exp(x)),
+        "short": (x[1:], x[1:]),
+    }
+    figure = figures.growth({"x": lines, "y": lines})
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["square\n$\\propto x^{2.00 \\pm 0.00}$", "exponential", "short"]
+    plt.close("all")

@@ -225,6 +225,9 @@ def learned_tensors(
 ) -> Figure:
     """Draw learned tensors of orders 1 to 3 and their errors.
 
+    The images have the orientation of a printed matrix: i, the row, increases downwards
+    and j, the column, to the right.
+
     Parameters
     ----------
     exact, learned : sequence of three ndarrays, shapes (d,), (d, d) and (d, d)
@@ -275,11 +278,7 @@ def _differences(exact: Floats, learned: Floats) -> Floats:
 
 
 def _draw_matrix(axis: Axes, values: Floats) -> None:
-    """Draw a matrix as an image with a colour bar.
-
-    The indices count from 1: i, the row, from the top, and j, the column, from the
-    left.
-    """
+    """Draw a matrix as an image with a colour bar, with indices that count from 1."""
     edges = (0.5, len(values) + 0.5)
     bar = style.signed_image(axis, values, extent=(*edges, *edges[::-1]))
     bar.formatter.set_powerlimits((0, 0))  # type: ignore[attr-defined]  # a ScalarFormatter
