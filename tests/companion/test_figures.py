@@ -82,7 +82,6 @@ def test_a_band_reaches_over_all_curves():
     plt.close(figure)
 
 
-<<<<<<< HEAD
 def test_centres_of_expansion_shade_the_data_of_each_ensemble():
     centres = np.array([-0.2, 0.0, 0.2])
     errors, means = np.ones((3, 2)), np.linspace(0.0, 0.2, 101)
@@ -96,7 +95,8 @@ def test_centres_of_expansion_shade_the_data_of_each_ensemble():
             sorted(ends), [span.get_x(), span.get_x() + span.get_width()]
         )
     plt.close(figure)
-=======
+
+
 def test_growth_shows_only_exponents_that_the_points_determine():
     x = np.array([1.0, 2.0, 4.0, 8.0])
     lines = {
@@ -108,4 +108,3 @@ def test_growth_shows_only_exponents_that_the_points_determine():
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ["square\n$\\propto x^{2.00 \\pm 0.00}$", "exponential", "short"]
     plt.close("all")
->>>>>>> h-lines

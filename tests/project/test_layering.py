@@ -65,7 +65,7 @@ CAPS = {
     "taylor": 27100,
     "physics": 9500,
     "learning": 13900,
-    "companion": 22_500,
+    "companion": 23_000,
 }
 MAX_TOKENS_A_LINE = 10
 MAX_LINES = 60

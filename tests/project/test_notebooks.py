@@ -29,7 +29,7 @@ COMPARED = {
     "06_taylor_versus_born": 8,
     "07_iterative_perturbation_theory": 6,
     "08_machine_learned_born": 7,
-    "09_beyond_the_paper": 9,
+    "09_beyond_the_paper": 19,
     "10_performance": 15,
     "11_your_own_network": 15,
     "12_every_digit": 3,
