@@ -361,7 +361,8 @@ class LearnedSeries:
         Examples
         --------
         >>> from paperlib import pretrained
-        >>> series = LearnedSeries((pretrained.ensemble("scattering_lengths"),), order=2)
+        >>> ensemble = pretrained.ensemble("scattering_lengths")
+        >>> series = LearnedSeries((ensemble,), order=2)
         >>> series.term_errors(np.zeros(64))[1:].tolist()
         [0.0, 0.0]
         """

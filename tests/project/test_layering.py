@@ -63,7 +63,7 @@ CAPS = {
     "_support": 4000,
     "networks": 12500,
     "taylor": 27100,
-    "physics": 9500,
+    "physics": 9900,
     "learning": 13900,
     "companion": 23_000,
 }
