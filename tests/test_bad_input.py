@@ -301,7 +301,7 @@ TABLE = {
     "symmetric.tail_starts": Row(symmetric.tail_starts, dim=small, order=small),
     "targets.Target": Row(
         targets.Target,
-        name="t", values=TARGET.values, gradients=TARGET.gradients, hessian_vectors=None, jet=None, remainder=None,
+        name="t", values=TARGET.values, gradients=TARGET.gradients, hessian_vectors=None, jet=None,
     ),  # fmt: skip
     "targets.Target.subtract": Row(TARGET.subtract, tensors=list(TENSORS)),
     "targets.Target.evaluate": Row(
