@@ -14,9 +14,11 @@ from paperlib.companion.figures import style
 __all__ = [
     "beyond_the_radius",
     "centres_of_expansion",
+    "error_bars",
     "generality",
     "iterations",
     "learned_tensors",
+    "lengths_of_training",
     "local_interpretation",
     "machine_learned_born",
     "protocols",
@@ -26,21 +28,21 @@ __all__ = [
 
 @style.applied
 def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
-    """Draw the Taylor terms of networks at U = 0 against the Born terms.
+    """Draw the differences between the Taylor terms of networks and the Born terms.
 
     Each dot is a potential.
 
     Parameters
     ----------
     exact : ndarray, shape (n, orders)
-        Born terms of n potentials, in units of the range.
+        Born terms of n potentials, in units of the range, not zero.
     learned : mapping of str to ndarray, shape (n, orders)
         Taylor terms of the networks by name, in units of the range.
 
     Returns
     -------
     Figure
-        One panel for each order.
+        One panel for each order. The vertical coordinate is the relative difference.
 
     Examples
     --------
@@ -48,18 +50,94 @@ def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
     >>> figure = taylor_against_born(exact, {"networks": 1.1 * exact})
     >>> plt.close(figure)
     """
-    figure, axes = style.panels(len(exact.T), 2.7)
+    figure, axes = style.panels(len(exact.T), 2.7, sharey=True)
     for n, axis in enumerate(axes):
         for number, (name, terms) in enumerate(learned.items()):
+            difference = np.abs(terms[:, n] / exact[:, n] - 1)
             color = f"C{1 - number}"
-            style.dots(axis, exact[:, n], terms[:, n], color, label=name)
-        style.identity(axis, exact[:, n])
-        axis.set(xlabel=rf"Born term $a^{{({n + 1})}}$")
+            style.dots(axis, exact[:, n], difference, color, label=name)
+        axis.axhline(1, **style.RADIUS)
+        axis.set(xlabel=rf"Born term $a^{{({n + 1})}}$", yscale="log")
         axis.set_xlim(1.05 * exact[:, n].min(), 0)
-        axis.ticklabel_format(style="sci", scilimits=(-2, 2))
-        axis.locator_params(nbins=4)
-    axes[0].set_ylabel("Taylor term of the networks")
+        axis.ticklabel_format(axis="x", style="sci", scilimits=(-2, 2))
+        axis.locator_params(axis="x", nbins=4)
+    axes[0].set_ylabel("relative difference of the Taylor term")
     style.shared_legend(axes[0], markerscale=3)
+    return figure
+
+
+@style.applied
+def lengths_of_training(
+    lengths: Sequence[int], errors: Mapping[str, Floats], limit: float
+) -> Figure:
+    """Draw the errors of single networks against the number of training steps.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Numbers of steps.
+    errors : mapping of str to ndarray, shape (lengths, seeds, orders)
+        Relative errors of the tensors of one network for each seed, by the name of the
+        optimiser.
+    limit : float
+        An error that is marked by a horizontal line.
+
+    Returns
+    -------
+    Figure
+        One panel for each order. Lines are medians over the seeds, and bands extend
+        from the first to the third quartile.
+
+    Examples
+    --------
+    >>> figure = lengths_of_training([1, 2], {"SOAP": np.ones((2, 3, 1))}, 0.5)
+    >>> plt.close(figure)
+    """
+    orders = next(iter(errors.values())).shape[-1]
+    figure, axes = style.panels(orders, 2.7)
+    for n, axis in enumerate(axes):
+        for number, (name, values) in enumerate(errors.items()):
+            low, median, high = np.quantile(values[:, :, n], (0.25, 0.5, 0.75), axis=1)
+            color = f"C{number}"
+            axis.loglog(lengths, median, "o-", color=color, label=name)
+            axis.fill_between(lengths, low, high, color=color, alpha=0.2, linewidth=0)
+        axis.axhline(limit, **style.RADIUS)
+        axis.set(xlabel="steps", title=f"order {n + 1}")
+    axes[0].set_ylabel("relative error of the tensor")
+    style.shared_legend(axes[0])
+    return figure
+
+
+@style.applied
+def error_bars(ratios: Mapping[str, Floats]) -> Figure:
+    """Draw the true errors of learned terms in units of their standard errors.
+
+    Parameters
+    ----------
+    ratios : mapping of str to ndarray, shape (n, orders)
+        For each series by name, the error of each term of n potentials, divided by its
+        standard error.
+
+    Returns
+    -------
+    Figure
+        One panel for each series. Each dot is a potential, and the band contains errors
+        of at most two standard errors.
+
+    Examples
+    --------
+    >>> figure = error_bars({"learned": np.array([[0.5, 3.0], [1.0, 2.0]])})
+    >>> plt.close(figure)
+    """
+    figure, axes = style.panels(len(ratios), 2.7, sharey=True)
+    for axis, (name, values) in zip(axes, ratios.items()):
+        axis.axhspan(1e-3, 2, color="0.9", linewidth=0)
+        for n, column in enumerate(np.abs(values).T):
+            shifts = n + 1 + np.linspace(-0.2, 0.2, len(column))
+            style.dots(axis, shifts, np.maximum(column, 1e-3), f"C{n}")
+        axis.set(yscale="log", xlabel="order", title=name)
+        axis.set_xticks(range(1, 1 + values.shape[1]))
+    axes[0].set_ylabel("error / standard error")
     return figure
 
 
