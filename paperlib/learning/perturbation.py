@@ -317,15 +317,10 @@ class LearnedSeries:
         """
         U = validation.real_array("U", U, last=self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
-            try:
-                means = [
-                    _mean(each, lambda mlp: taylor_expand(mlp, self.order).terms(U))
-                    for each in self.ensembles
-                ]
-            except ValueError:  # the arguments are checked, so a term overflows
-                raise ValueError(
-                    "U: a term overflows float64; use smaller values"
-                ) from None
+            means = [
+                reduce(add, self._member_terms(each, U)) / len(each.members)
+                for each in self.ensembles
+            ]
             # No constant is subtracted between two trainings, so every ensemble learns
             # the constant of the target. The last ensemble learns it best.
             shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
@@ -356,7 +351,7 @@ class LearnedSeries:
         TypeError
             If U does not hold real numbers.
         ValueError
-            If U has another shape or is not finite.
+            If U has another shape or is not finite, or a term overflows float64.
 
         Examples
         --------
@@ -367,11 +362,24 @@ class LearnedSeries:
         [0.0, 0.0]
         """
         U = validation.real_array("U", U, last=self.dim)
-        members = self.ensembles[-1].members
-        terms = [taylor_expand(member, self.order).terms(U) for member in members]
-        if len(members) == 1:
-            return np.full_like(terms[0], np.inf)
-        return np.std(terms, axis=0) / np.sqrt(len(members) - 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            terms = np.array(self._member_terms(self.ensembles[-1], U))
+            if len(terms) == 1:
+                return np.full_like(terms[0], np.inf)
+            errors = np.std(terms, axis=0) / np.sqrt(len(terms) - 1)
+        return validation.representable("U", errors, "use smaller values")
+
+    def _member_terms(self, ensemble: Ensemble, U: Floats) -> list[Floats]:
+        """Return the terms of each member of an ensemble, shape (..., order + 1).
+
+        `U` has been checked. Raise a ValueError if a term overflows float64.
+        """
+        try:
+            return [taylor_expand(m, self.order).terms(U) for m in ensemble.members]
+        except ValueError:  # the arguments are checked, so a term overflows
+            raise ValueError(
+                "U: a term overflows float64; use smaller values"
+            ) from None
 
     def __call__(self, U: ArrayLike) -> Floats:
         """Return the learned approximation of the target at U, the sum of all terms.

@@ -50,8 +50,29 @@ def centres_of_expansion():
     )
 
 
+def lengths_of_training():
+    """A figure with bands in the colours of the cycle."""
+    errors = np.array([[[0.3], [0.5]], [[0.1], [0.2]]])
+    return figures.lengths_of_training(
+        [10, 20], {"Adam": errors, "SOAP": errors / 9}, 0.5
+    )
+
+
+def error_bars():
+    """A figure with dots in several colours."""
+    return figures.error_bars({"learned": np.array([[0.5, 3.0], [1.0, 2.0]])})
+
+
 @pytest.mark.parametrize(
-    "draw", [iterations, protocols, overview, centres_of_expansion]
+    "draw",
+    [
+        iterations,
+        protocols,
+        overview,
+        centres_of_expansion,
+        lengths_of_training,
+        error_bars,
+    ],
 )
 def test_colours_of_the_package_under_another_style(draw):
     """Draw and render under a style whose colour cycle has one colour only."""

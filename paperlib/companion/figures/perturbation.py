@@ -94,8 +94,8 @@ def lengths_of_training(
     >>> plt.close(figure)
     """
     orders = next(iter(errors.values())).shape[-1]
-    figure, axes = style.panels(orders, 2.7)
-    for n, axis in enumerate(axes):
+    figure, _ = style.panels(orders, 2.7)
+    for n, axis in enumerate(figure.axes):
         for number, (name, values) in enumerate(errors.items()):
             low, median, high = np.quantile(values[:, :, n], (0.25, 0.5, 0.75), axis=1)
             color = f"C{number}"
@@ -103,8 +103,8 @@ def lengths_of_training(
             axis.fill_between(lengths, low, high, color=color, alpha=0.2, linewidth=0)
         axis.axhline(limit, **style.RADIUS)
         axis.set(xlabel="steps", title=f"order {n + 1}")
-    axes[0].set_ylabel("relative error of the tensor")
-    style.shared_legend(axes[0])
+    figure.axes[0].set_ylabel("relative error of the tensor")
+    style.shared_legend(figure.axes[0])
     return figure
 
 
@@ -129,15 +129,15 @@ def error_bars(ratios: Mapping[str, Floats]) -> Figure:
     >>> figure = error_bars({"learned": np.array([[0.5, 3.0], [1.0, 2.0]])})
     >>> plt.close(figure)
     """
-    figure, axes = style.panels(len(ratios), 2.7, sharey=True)
-    for axis, (name, values) in zip(axes, ratios.items()):
+    figure, _ = style.panels(len(ratios), 2.7, sharey=True)
+    for axis, (name, values) in zip(figure.axes, ratios.items()):
         axis.axhspan(1e-3, 2, color="0.9", linewidth=0)
         for n, column in enumerate(np.abs(values).T):
             shifts = n + 1 + np.linspace(-0.2, 0.2, len(column))
             style.dots(axis, shifts, np.maximum(column, 1e-3), f"C{n}")
         axis.set(yscale="log", xlabel="order", title=name)
         axis.set_xticks(range(1, 1 + values.shape[1]))
-    axes[0].set_ylabel("error / standard error")
+    figure.axes[0].set_ylabel("error / standard error")
     return figure
 
 
