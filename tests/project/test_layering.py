@@ -64,8 +64,8 @@ CAPS = {
     "networks": 12500,
     "taylor": 27100,
     "physics": 9900,
-    "learning": 13900,
-    "companion": 23_000,
+    "learning": 14200,
+    "companion": 23600,
 }
 MAX_TOKENS_A_LINE = 10
 MAX_LINES = 60
