@@ -94,7 +94,7 @@ def lengths_of_training(
     >>> plt.close(figure)
     """
     orders = next(iter(errors.values())).shape[-1]
-    figure, _ = style.panels(orders, 2.7)
+    figure, _ = style.panels(orders, 2.7, sharey=True)
     for n, axis in enumerate(figure.axes):
         for number, (name, values) in enumerate(errors.items()):
             low, median, high = np.quantile(values[:, :, n], (0.25, 0.5, 0.75), axis=1)
@@ -131,10 +131,10 @@ def error_bars(ratios: Mapping[str, Floats]) -> Figure:
     """
     figure, _ = style.panels(len(ratios), 2.7, sharey=True)
     for axis, (name, values) in zip(figure.axes, ratios.items()):
-        axis.axhspan(1e-3, 2, color="0.9", linewidth=0)
+        axis.axhspan(1e-2, 2, color="0.9", linewidth=0)
         for n, column in enumerate(np.abs(values).T):
             shifts = n + 1 + np.linspace(-0.2, 0.2, len(column))
-            style.dots(axis, shifts, np.maximum(column, 1e-3), f"C{n}")
+            style.dots(axis, shifts, np.maximum(column, 1e-2), f"C{n}")
         axis.set(yscale="log", xlabel="order", title=name)
         axis.set_xticks(range(1, 1 + values.shape[1]))
     figure.axes[0].set_ylabel("error / standard error")

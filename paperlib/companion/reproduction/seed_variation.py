@@ -27,7 +27,7 @@ from paperlib.companion.reproduction.records import (
 from paperlib.companion.reproduction.run_notebooks import reproduce
 
 FILE = "seed_variation.json"
-# The number of whole reproductions. Each takes thirty core-minutes or more.
+# The number of whole reproductions. Each takes three quarters of a core-hour or more.
 TRAININGS = 8
 
 
