@@ -214,6 +214,7 @@ TABLE = {
     "perturbation.LearnedSeries.__call__": Row(SERIES, U=arrays),
     "perturbation.LearnedSeries.member_tensor": Row(SERIES.member_tensor, number=st.integers(0, 1), order=1),
     "perturbation.LearnedSeries.tensor": Row(SERIES.tensor, order=st.integers(1, 2)),
+    "perturbation.LearnedSeries.term_errors": Row(SERIES.term_errors, U=arrays),
     "perturbation.LearnedSeries.terms": Row(SERIES.terms, U=arrays),
     "perturbation.direct": Row(perturbation.direct, target=TARGET, config=CONFIG, order=2, cache=None, words=["array"]),
     "perturbation.iterative": Row(
@@ -303,7 +304,7 @@ TABLE = {
     "symmetric.tail_starts": Row(symmetric.tail_starts, dim=small, order=small),
     "targets.Target": Row(
         targets.Target,
-        name="t", values=TARGET.values, gradients=TARGET.gradients, hessian_vectors=None, jet=None, remainder=None,
+        name="t", values=TARGET.values, gradients=TARGET.gradients, hessian_vectors=None, jet=None,
     ),  # fmt: skip
     "targets.Target.subtract": Row(TARGET.subtract, tensors=list(TENSORS)),
     "targets.Target.evaluate": Row(

@@ -23,8 +23,9 @@ chain of propagators:
 The coefficients of :math:`\lambda^0(t)` are the gradient, the Hessian times v, and half
 of :math:`D^3 f[v, v, \cdot]`. A layer multiplies the coefficients of all orders in t by
 its weights in one product. Automatic differentiation is used once, for the derivatives
-of the loss with respect to the weights. Nested automatic differentiation would cost
-hundreds of times more under XLA.
+of the loss with respect to the weights. Nested automatic differentiation takes about as
+long, but creates products with transposed operands, whose last bits depend on the
+processor (see `_up`).
 
 Compiling takes some seconds. Trainings with the same architecture, quantities to fit,
 optimizer and number of members therefore share a compiled program, for example the

@@ -317,20 +317,69 @@ class LearnedSeries:
         """
         U = validation.real_array("U", U, last=self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
-            try:
-                means = [
-                    _mean(each, lambda mlp: taylor_expand(mlp, self.order).terms(U))
-                    for each in self.ensembles
-                ]
-            except ValueError:  # the arguments are checked, so a term overflows
-                raise ValueError(
-                    "U: a term overflows float64; use smaller values"
-                ) from None
+            means = [
+                reduce(add, self._member_terms(each, U)) / len(each.members)
+                for each in self.ensembles
+            ]
             # No constant is subtracted between two trainings, so every ensemble learns
             # the constant of the target. The last ensemble learns it best.
             shares = np.concatenate([np.eye(len(means))[-1:], self.shares])
             terms = np.einsum("nk,k...n->...n", shares, np.array(means))
         return validation.representable("U", terms, "use smaller values")
+
+    def term_errors(self, U: ArrayLike) -> Floats:
+        """Return the standard errors of the learned terms at the potentials U.
+
+        The standard errors follow from the differences between the members of the last
+        ensemble, because this ensemble is trained on the remainder that contains the
+        errors of all ensembles before it. An error that its members share, such as that
+        of the samples, is not part of them.
+
+        Parameters
+        ----------
+        U : array_like of float, shape (..., d)
+            Potentials, finite.
+
+        Returns
+        -------
+        ndarray of float64, shape (..., order + 1)
+            The standard error of each term that `terms` returns. It is infinite if the
+            last ensemble has one member.
+
+        Raises
+        ------
+        TypeError
+            If U does not hold real numbers.
+        ValueError
+            If U has another shape or is not finite, or a term overflows float64.
+
+        Examples
+        --------
+        >>> from paperlib import pretrained
+        >>> ensemble = pretrained.ensemble("scattering_lengths")
+        >>> series = LearnedSeries((ensemble,), order=2)
+        >>> series.term_errors(np.zeros(64))[1:].tolist()
+        [0.0, 0.0]
+        """
+        U = validation.real_array("U", U, last=self.dim)
+        with np.errstate(over="ignore", invalid="ignore"):
+            terms = np.array(self._member_terms(self.ensembles[-1], U))
+            if len(terms) == 1:
+                return np.full_like(terms[0], np.inf)
+            errors = np.std(terms, axis=0) / np.sqrt(len(terms) - 1)
+        return validation.representable("U", errors, "use smaller values")
+
+    def _member_terms(self, ensemble: Ensemble, U: Floats) -> list[Floats]:
+        """Return the terms of each member of an ensemble, shape (..., order + 1).
+
+        `U` has been checked. Raise a ValueError if a term overflows float64.
+        """
+        try:
+            return [taylor_expand(m, self.order).terms(U) for m in ensemble.members]
+        except ValueError:  # the arguments are checked, so a term overflows
+            raise ValueError(
+                "U: a term overflows float64; use smaller values"
+            ) from None
 
     def __call__(self, U: ArrayLike) -> Floats:
         """Return the learned approximation of the target at U, the sum of all terms.

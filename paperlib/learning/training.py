@@ -369,9 +369,9 @@ def _to_mlp(config: TrainingConfig, weights: list, scales: _Scales) -> MLP:
     """Return one trained network, as a function of the potential U.
 
     `weights` are the weights and biases of this member, in the order of
-    `_first_weights`. The first layer takes over the division of U by the depth and
-    the profile, and the last layer the multiplication by the standard deviation and the addition of the
-    mean, so that the network approximates the target itself.
+    `_first_weights`. The first layer takes over the division of U by the depth and the
+    profile, and the last layer the multiplication by the standard deviation and the
+    addition of the mean, so that the network approximates the target itself.
     """
     matrices = [weight.T.astype(np.float64) for weight in weights[0::2]]
     biases = [bias[0].astype(np.float64) for bias in weights[1::2]]

@@ -571,8 +571,8 @@ def sample(
     d : int
         Number of shells, at least 1.
     depth : float
-        Scale of the potentials, positive: the upper bound of ``|U_i|`` if `radial_power`
-        is 0.
+        Scale of the potentials, positive. It is the upper bound of ``|U_i|`` if
+        `radial_power` is 0.
     kind : {"attractive", "signed", "sparse"}
         Distribution of the values in the shells, see Notes.
     smallest : float
@@ -604,12 +604,13 @@ def sample(
               r_i = \frac{i - 1/2}{d}
 
     One factor s is drawn for each potential, and one factor :math:`v_i` for each shell.
-    With p = -1 the inner shells are deeper. The first Born term weights shell i with
-    about :math:`r_i^2`, so that otherwise the outer shells dominate a_0. The
-    :math:`v_i` are uniform on [0, 1] for attractive potentials and on [-1, 1] for
+    The :math:`v_i` are uniform on [0, 1] for attractive potentials and on [-1, 1] for
     signed ones. Sparse potentials are attractive, and U_i = 0 in each of their shells
     with a certain probability. This probability is drawn from uniform[0, 1], once for
     each potential.
+
+    With p = -1 the inner shells are deeper. The first Born term weights shell i with
+    about :math:`r_i^2`, so that a_0 hardly depends on the inner shells if p is 0.
 
     Examples
     --------

@@ -50,8 +50,29 @@ def centres_of_expansion():
     )
 
 
+def lengths_of_training():
+    """A figure with bands in the colours of the cycle."""
+    errors = np.array([[[0.3], [0.5]], [[0.1], [0.2]]])
+    return figures.lengths_of_training(
+        [10, 20], {"Adam": errors, "SOAP": errors / 9}, 0.5
+    )
+
+
+def error_bars():
+    """A figure with dots in several colours."""
+    return figures.error_bars({"learned": np.array([[0.5, 3.0], [1.0, 2.0]])})
+
+
 @pytest.mark.parametrize(
-    "draw", [iterations, protocols, overview, centres_of_expansion]
+    "draw",
+    [
+        iterations,
+        protocols,
+        overview,
+        centres_of_expansion,
+        lengths_of_training,
+        error_bars,
+    ],
 )
 def test_colours_of_the_package_under_another_style(draw):
     """Draw and render under a style whose colour cycle has one colour only."""
@@ -95,3 +116,16 @@ def test_centres_of_expansion_shade_the_data_of_each_ensemble():
             sorted(ends), [span.get_x(), span.get_x() + span.get_width()]
         )
     plt.close(figure)
+
+
+def test_growth_shows_only_exponents_that_the_points_determine():
+    x = np.array([1.0, 2.0, 4.0, 8.0])
+    lines = {
+        "square": (x, x**2),
+        "exponential": (x, np.exp(x)),
+        "short": (x[1:], x[1:]),
+    }
+    figure = figures.growth({"x": lines, "y": lines})
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["square\n$\\propto x^{2.00 \\pm 0.00}$", "exponential", "short"]
+    plt.close("all")

@@ -22,16 +22,16 @@ BITS = Path(__file__).parents[1] / "helpers" / "bits.py"
 STATED = """
 values,adam,2,16,32,8,12,1 59e7d0ff6634 9be3ef3d3938
 values,muon,2,16,32,8,12,1 462f92e18a58 bca8607ae795
-values,soap,2,16,32,8,12,1 0005707338d8 1d363ddd2a9f
+values,soap,2,16,32,8,12,1 707baaeac1d1 0dd5f2cbe5ea
 gradients,adam,2,16,32,8,12,1 a038cb2d9a4e 988e23ee1d9e
 gradients,muon,2,16,32,8,12,1 92bf0cbb0ddb 35347f9ea845
-gradients,soap,2,16,32,8,12,1 0ff5af7fc9d5 9908119f9af3
+gradients,soap,2,16,32,8,12,1 5f776b459ae6 4f0451284249
 hessian_vectors,adam,2,16,32,8,12,1 6cd5e69681e2 e35b4da0fc94
 hessian_vectors,muon,2,16,32,8,12,1 39399cbd6f15 0ff52a7d8843
-hessian_vectors,soap,2,16,32,8,12,2 e9a1346d1acc 2f059914a94f 6e047de5b150 2f6dc8a1b9c2
+hessian_vectors,soap,2,16,32,8,12,2 11afc190ce2b 56c40aa1e7cd 717bed9ec8c2 601d8c376021
 third_derivatives,adam,2,16,32,8,12,1 6f132efb3c88 97fc3f976dee
 third_derivatives,muon,2,16,32,8,12,1 7e08ecd965cc a0f7a8ee6dba
-third_derivatives,soap,2,16,32,8,12,1 20e2a5fea807 29f05f5604a1
+third_derivatives,soap,2,16,32,8,12,1 76703135ce2b a9bffa7f3ee5
 """
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import warnings
 from importlib.util import find_spec
+from math import factorial
 
 import numpy as np
 import pytest
@@ -102,6 +103,24 @@ def test_one_member_corrects_nothing(learned):
     )
     gradient = derivative_tensor(ones[0].member(0), 1).packed
     np.testing.assert_array_equal(LearnedSeries(ones, 3).tensor(1).packed, gradient)
+    assert np.isinf(LearnedSeries(ones, 3).term_errors(np.ones(4))).all()
+
+
+def test_error_bars_come_from_the_members_of_the_last_ensemble(learned):
+    _, series = learned
+    U = np.random.default_rng(3).uniform(-1, 1, (5, 4))
+    last = series.ensembles[-1]
+    terms = [
+        [
+            derivative_tensor(m, n, np.zeros(4)).contract(U) / factorial(n)
+            for n in (1, 2)
+        ]
+        for m in last.members
+    ]
+    expected = np.std(terms, axis=0, ddof=1) / np.sqrt(len(last.members))
+    np.testing.assert_allclose(
+        series.term_errors(U)[:, 1:3], expected.T, rtol=1e-9, atol=1e-15
+    )
 
 
 def test_other_tensors_give_other_answers(learned):

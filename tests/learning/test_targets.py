@@ -80,6 +80,21 @@ def test_remainders_do_not_cancel(kind, depth, orders):
     )
 
 
+@pytest.mark.parametrize(
+    "kind, smallest, orders",
+    [("sparse", 0.0, 3), ("signed", 0.2, 2), ("signed", 0.8, 4)],
+)
+def test_the_difference_is_accurate_enough_for_training(kind, smallest, orders):
+    """The iteration subtracts by a plain difference. On potentials of the trainings its rounding error is below 1e-9 of the remainder, and networks are trained in single precision."""
+    U = potentials.sample(
+        200, 64, depth=0.8, kind=kind, smallest=smallest, radial_power=-1, seed=3
+    )
+    tensors = [born.born_tensor(n, 64) for n in range(1, orders + 1)]
+    exact = targets.scattering_length_target(minus=tensors).values(U)
+    plain = targets.scattering_length_target().subtract(tensors).values(U)
+    assert np.abs(plain - exact).max() < 1e-9 * exact.std()
+
+
 def test_remainder_of_learned_tensors(U):
     """With inexact tensors, the remainder contains the error of the tensors."""
     first = born.born_tensor(1, D)
@@ -312,14 +327,6 @@ def test_names_tell_remainders_apart():
         assert target.subtract(random_tensors((1, 2))).name == names[0]
 
 
-def test_a_target_that_knows_a_better_way_than_a_difference_goes_it(U):
-    tensors = [born.born_tensor(n, D) for n in (1, 2)]
-    rest = targets.scattering_length_target().subtract(tensors)
-    np.testing.assert_array_equal(
-        rest.values(1e-6 * U), born.born_remainder(1e-6 * U, 2)
-    )
-
-
 @pytest.mark.parametrize("rows", [1, 1023, 1024, 1025, 2049])
 def test_polynomials_of_any_number_of_points(rows):
     one, two, three = random_tensors((1, 2, 3))
@@ -436,9 +443,7 @@ def test_tensors_must_be_scalar_ones():
             ask([several])
 
 
-@pytest.mark.parametrize(
-    "what", ["values", "gradients", "hessian_vectors", "jet", "remainder"]
-)
+@pytest.mark.parametrize("what", ["values", "gradients", "hessian_vectors", "jet"])
 def test_each_part_of_a_target_is_a_function(what):
     with pytest.raises(TypeError, match=f"^{what} = 3: must be callable$"):
         targets.Target("t", **{"values": len, what: 3})

@@ -63,9 +63,9 @@ CAPS = {
     "_support": 4000,
     "networks": 12500,
     "taylor": 27100,
-    "physics": 9500,
-    "learning": 13900,
-    "companion": 22_500,
+    "physics": 9900,
+    "learning": 14200,
+    "companion": 23600,
 }
 MAX_TOKENS_A_LINE = 10
 MAX_LINES = 60

@@ -20,6 +20,9 @@ __all__ = [
     "speed_tables",
 ]
 
+# The largest standard error with which an exponent is shown.
+MAX_ERROR = 0.1
+
 _Lines = Mapping[str, tuple[Floats, Floats]]
 
 
@@ -175,7 +178,7 @@ def _write_ratios(axis: Axes, row: int, ratios: Sequence[float]) -> None:
             )
 
 
-def exponent(x: ArrayLike, y: ArrayLike) -> float:
+def exponent(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
     """Fit the exponent p of a power law ``y ~ x**p``.
 
     Parameters
@@ -187,27 +190,37 @@ def exponent(x: ArrayLike, y: ArrayLike) -> float:
 
     Returns
     -------
-    float
+    exponent : float
         The slope of log y against log x, fitted to the half of the measured points with
-        the largest x. If this half has fewer than three points, the slope is fitted to
-        the last three points.
+        the largest x, or to the last four points if this half has fewer.
+    error : float
+        The standard error of the exponent, from the scatter of the points about the
+        line. It is large if the points do not follow a power law, and NaN if there are
+        fewer than four points.
 
     Examples
     --------
-    >>> round(exponent([1, 2, 4, 8], [1, 4, 16, 64]), 12)
-    2.0
+    >>> p, error = exponent([1, 2, 4, 8], [1, 4, 16, 64])
+    >>> round(p, 12), round(error, 12)
+    (2.0, 0.0)
     """
     logs_x, logs_y = np.log(np.asarray([x, y], dtype=np.float64))
     measured = np.flatnonzero(np.isfinite(logs_y))
-    upper = measured[-max(3, len(measured) // 2) :]
-    return float(np.polyfit(logs_x[upper], logs_y[upper], 1)[0])
+    upper = measured[-max(4, len(measured) // 2) :]
+    points = logs_x[upper], logs_y[upper]
+    if len(upper) < 4:
+        return float(np.polyfit(*points, 1)[0]), np.nan
+    line, covariance = np.polyfit(*points, 1, cov=True)
+    return float(line[0]), float(np.sqrt(covariance[0, 0]))
 
 
 @style.applied
 def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
     """Draw the growth of quantities on logarithmic axes.
 
-    The legends contain fitted exponents.
+    The legends contain fitted exponents with their standard errors. A line whose
+    exponent has a standard error above 0.1 has no exponent in its legend, because it
+    has too few points or does not follow a power law.
 
     Parameters
     ----------
@@ -231,8 +244,10 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
     figure, axes = style.panels(len(panels), 3.1, sharey=True)
     for axis, (xlabel, lines) in zip(axes, panels.items()):
         for name, (x, y) in lines.items():
-            power = f"$\\propto x^{{{exponent(x, y):.1f}}}$"
-            axis.loglog(x, y, "o-", label=f"{name}\n{power}")
+            power, error = exponent(x, y)
+            if error <= MAX_ERROR:
+                name += f"\n$\\propto x^{{{power:.2f} \\pm {error:.2f}}}$"
+            axis.loglog(x, y, "o-", label=name)
         axis.set_xlabel(xlabel)
         # At most four labels, at the abscissae of the last line
         axis.set_xticks(list(x)[:: -(-len(x) // 4)])
@@ -240,7 +255,7 @@ def growth(panels: Mapping[str, _Lines], label: str = "seconds") -> Figure:
         axis.minorticks_off()
         axis.legend(
             loc="lower left",
-            bbox_to_anchor=(0.0, 1.07),
+            bbox_to_anchor=(0.0, 1.1),
             borderaxespad=0,
             fontsize=6,
             handlelength=1.2,

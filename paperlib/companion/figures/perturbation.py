@@ -14,8 +14,11 @@ from paperlib.companion.figures import style
 __all__ = [
     "beyond_the_radius",
     "centres_of_expansion",
+    "error_bars",
+    "generality",
     "iterations",
     "learned_tensors",
+    "lengths_of_training",
     "local_interpretation",
     "machine_learned_born",
     "protocols",
@@ -25,21 +28,21 @@ __all__ = [
 
 @style.applied
 def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
-    """Draw the Taylor terms of networks at U = 0 against the Born terms.
+    """Draw the differences between the Taylor terms of networks and the Born terms.
 
     Each dot is a potential.
 
     Parameters
     ----------
     exact : ndarray, shape (n, orders)
-        Born terms of n potentials, in units of the range.
+        Born terms of n potentials, in units of the range, not zero.
     learned : mapping of str to ndarray, shape (n, orders)
         Taylor terms of the networks by name, in units of the range.
 
     Returns
     -------
     Figure
-        One panel for each order.
+        One panel for each order. The vertical coordinate is the relative difference.
 
     Examples
     --------
@@ -47,18 +50,94 @@ def taylor_against_born(exact: Floats, learned: Mapping[str, Floats]) -> Figure:
     >>> figure = taylor_against_born(exact, {"networks": 1.1 * exact})
     >>> plt.close(figure)
     """
-    figure, axes = style.panels(len(exact.T), 2.7)
+    figure, axes = style.panels(len(exact.T), 2.7, sharey=True)
     for n, axis in enumerate(axes):
         for number, (name, terms) in enumerate(learned.items()):
+            difference = np.abs(terms[:, n] / exact[:, n] - 1)
             color = f"C{1 - number}"
-            style.dots(axis, exact[:, n], terms[:, n], color, label=name)
-        style.identity(axis, exact[:, n])
-        axis.set(xlabel=rf"Born term $a^{{({n + 1})}}$")
+            style.dots(axis, exact[:, n], difference, color, label=name)
+        axis.axhline(1, **style.RADIUS)
+        axis.set(xlabel=rf"Born term $a^{{({n + 1})}}$", yscale="log")
         axis.set_xlim(1.05 * exact[:, n].min(), 0)
-        axis.ticklabel_format(style="sci", scilimits=(-2, 2))
-        axis.locator_params(nbins=4)
-    axes[0].set_ylabel("Taylor term of the networks")
+        axis.ticklabel_format(axis="x", style="sci", scilimits=(-2, 2))
+        axis.locator_params(axis="x", nbins=4)
+    axes[0].set_ylabel("relative difference of the Taylor term")
     style.shared_legend(axes[0], markerscale=3)
+    return figure
+
+
+@style.applied
+def lengths_of_training(
+    lengths: Sequence[int], errors: Mapping[str, Floats], limit: float
+) -> Figure:
+    """Draw the errors of single networks against the number of training steps.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Numbers of steps.
+    errors : mapping of str to ndarray, shape (lengths, seeds, orders)
+        Relative errors of the tensors of one network for each seed, by the name of the
+        optimiser.
+    limit : float
+        An error that is marked by a horizontal line.
+
+    Returns
+    -------
+    Figure
+        One panel for each order. Lines are medians over the seeds, and bands extend
+        from the first to the third quartile.
+
+    Examples
+    --------
+    >>> figure = lengths_of_training([1, 2], {"SOAP": np.ones((2, 3, 1))}, 0.5)
+    >>> plt.close(figure)
+    """
+    orders = next(iter(errors.values())).shape[-1]
+    figure, _ = style.panels(orders, 2.7)
+    for n, axis in enumerate(figure.axes):
+        for number, (name, values) in enumerate(errors.items()):
+            low, median, high = np.quantile(values[:, :, n], (0.25, 0.5, 0.75), axis=1)
+            color = f"C{number}"
+            axis.loglog(lengths, median, "o-", color=color, label=name)
+            axis.fill_between(lengths, low, high, color=color, alpha=0.2, linewidth=0)
+        axis.axhline(limit, **style.RADIUS)
+        axis.set(xlabel="steps", title=f"order {n + 1}")
+    figure.axes[0].set_ylabel("relative error of the tensor")
+    style.shared_legend(figure.axes[0])
+    return figure
+
+
+@style.applied
+def error_bars(ratios: Mapping[str, Floats]) -> Figure:
+    """Draw the true errors of learned terms in units of their standard errors.
+
+    Parameters
+    ----------
+    ratios : mapping of str to ndarray, shape (n, orders)
+        For each series by name, the error of each term of n potentials, divided by its
+        standard error.
+
+    Returns
+    -------
+    Figure
+        One panel for each series. Each dot is a potential, and the band contains errors
+        of at most two standard errors.
+
+    Examples
+    --------
+    >>> figure = error_bars({"learned": np.array([[0.5, 3.0], [1.0, 2.0]])})
+    >>> plt.close(figure)
+    """
+    figure, _ = style.panels(len(ratios), 2.7, sharey=True)
+    for axis, (name, values) in zip(figure.axes, ratios.items()):
+        axis.axhspan(1e-3, 2, color="0.9", linewidth=0)
+        for n, column in enumerate(np.abs(values).T):
+            shifts = n + 1 + np.linspace(-0.2, 0.2, len(column))
+            style.dots(axis, shifts, np.maximum(column, 1e-3), f"C{n}")
+        axis.set(yscale="log", xlabel="order", title=name)
+        axis.set_xticks(range(1, 1 + values.shape[1]))
+    figure.axes[0].set_ylabel("error / standard error")
     return figure
 
 
@@ -224,6 +303,9 @@ def learned_tensors(
 ) -> Figure:
     """Draw learned tensors of orders 1 to 3 and their errors.
 
+    The images have the orientation of a printed matrix: i, the row, increases downwards
+    and j, the column, to the right.
+
     Parameters
     ----------
     exact, learned : sequence of three ndarrays, shapes (d,), (d, d) and (d, d)
@@ -274,11 +356,7 @@ def _differences(exact: Floats, learned: Floats) -> Floats:
 
 
 def _draw_matrix(axis: Axes, values: Floats) -> None:
-    """Draw a matrix as an image with a colour bar.
-
-    The indices count from 1: i, the row, from the top, and j, the column, from the
-    left.
-    """
+    """Draw a matrix as an image with a colour bar, with indices that count from 1."""
     edges = (0.5, len(values) + 0.5)
     bar = style.signed_image(axis, values, extent=(*edges, *edges[::-1]))
     bar.formatter.set_powerlimits((0, 0))  # type: ignore[attr-defined]  # a ScalarFormatter
@@ -350,99 +428,156 @@ def machine_learned_born(
 
 
 @style.applied
-def protocols(labels: Sequence[str], errors: Floats) -> Figure:
-    """Draw the errors of learned tensors for several protocols.
+def protocols(
+    labels: Sequence[str],
+    errors: Floats,
+    names: Sequence[str] = ("order 1", "order 2", "order 3", "order 4"),
+    xlabel: str = "relative error of the tensor",
+) -> Figure:
+    """Draw several errors for each of several protocols, or of several potentials.
 
     Parameters
     ----------
     labels : sequence of str
-        Names of the protocols.
-    errors : ndarray, shape (protocols, orders, members)
-        Relative errors of the tensors.
+        Names of the protocols or of the potentials.
+    errors : ndarray, shape (labels, names, members)
+        Relative errors.
+    names : sequence of str
+        Names of the errors, at most four. By default they are those of tensors of
+        orders 1, 2, ..
+    xlabel : str
+        The label of the horizontal axis.
 
     Returns
     -------
     Figure
-        One row for each protocol. Marks are means over members. Lines reach from the
-        best to the worst member.
+        One row for each label. Marks are means over members. Lines reach from the best
+        to the worst member.
 
     Examples
     --------
-    >>> errors = np.array([[[0.1, 0.2]], [[0.01, 0.02]]])
+    >>> errors = np.array([[[0.1], [0.2]], [[0.01], [0.02]]])
     >>> figure = protocols(["values", "derivatives"], errors)
     >>> plt.close(figure)
     """
     figure, axis = style.panels(1, 0.24 * len(labels) + 0.9)
     rows = style.named_rows(axis, labels)
-    for n in range(errors.shape[1]):
+    for n, name in enumerate(names[: errors.shape[1]]):
         members, shifted, color = errors[:, n], rows + 0.24 - 0.16 * n, f"C{n}"
         least, most = members.min(axis=1), members.max(axis=1)
         axis.hlines(shifted, least, most, color=color, linewidth=1)
         axis.plot(
             members.mean(axis=1),
             shifted,
-            "os^D"[n % 4],
+            "os^D"[n],
             color=color,
             markersize=3.5,
-            label=f"order {n + 1}",
+            label=name,
         )
     axis.axvline(1, **style.UNITY)
     for y in rows[:-1] - 0.5:
         axis.axhline(y, color="0.92", linewidth=0.6, zorder=0)
-    axis.set(
-        xscale="log", xlabel="relative error of the tensor", ylim=(rows[-1] - 0.5, 0.5)
-    )
+    axis.set(xscale="log", xlabel=xlabel, ylim=(rows[-1] - 0.5, 0.5))
     style.shared_legend(axis)
     return figure
 
 
 @style.applied
-def beyond_the_radius(
-    depths: Floats,
-    a0: Floats,
-    curves: Mapping[str, Floats],
-    radius: float,
-    largest: float,
-) -> Figure:
-    """Draw a_0 of a square well through its first pole, exactly and by approximations.
+def generality(panels: Mapping[str, Mapping[str, Floats]], limit: float) -> Figure:
+    """Draw the errors of learned tensors against several choices of a training.
 
     Parameters
     ----------
-    depths : ndarray, shape (n,)
-        Depths of the square well.
-    a0 : ndarray, shape (n,)
-        Exact scattering lengths, in units of the range.
-    curves : mapping of str to ndarray, shape (n,)
-        Approximations of a_0 by name, in units of the range.
-    radius : float
-        The depth at which the Born series ceases to converge.
+    panels : mapping of str to mapping of str to ndarray, shape (orders, members)
+        For each choice by name, which is the label of a horizontal axis, and for each
+        of its values by name, the relative errors of the tensors of orders 1, 2, ..
+    limit : float
+        The relative error up to which an order counts as learned.
+
+    Returns
+    -------
+    Figure
+        One panel for each choice. Marks are means over members, and areas reach from
+        the best to the worst member. A line marks the limit.
+
+    Examples
+    --------
+    >>> errors = np.array([[0.01, 0.02], [0.1, 0.2]])
+    >>> panels = {"layers": {"1": 2 * errors, "2": errors}, "d": {"16": errors}}
+    >>> figure = generality(panels, 0.1)
+    >>> plt.close(figure)
+    """
+    figure, axes = style.panels(len(panels), 2.7, sharey=True)
+    for axis, (name, values) in zip(axes, panels.items()):
+        x, errors = np.arange(float(len(values))), np.array(list(values.values()))
+        for n, members in enumerate(errors.transpose(1, 2, 0)):
+            mark, color = "os^D"[n % 4] + "-", f"C{n}"
+            axis.semilogy(
+                x, members.mean(axis=0), mark, color=color, label=f"order {n + 1}"
+            )
+            style.band(axis, x, members, color)
+        axis.axhline(limit, **style.RADIUS)
+        axis.set_xticks(x, list(values), rotation=60)
+        axis.set_xlabel(name)
+        axis.margins(x=0.1)
+    axes[0].set_ylabel("relative error of the tensor")
+    figure.align_xlabels()
+    style.shared_legend(axes[0])
+    return figure
+
+
+@style.applied
+def beyond_the_radius(
+    shapes: Sequence[str],
+    couplings: Floats,
+    a0: Floats,
+    curves: Mapping[str, Floats],
+    largest: float,
+) -> Figure:
+    """Draw a_0 of several potentials through its first pole, with approximations.
+
+    Parameters
+    ----------
+    shapes : sequence of str
+        Names of at most seven potentials.
+    couplings : ndarray, shape (n,)
+        Factors of each potential, divided by the radius of convergence of its Born
+        series.
+    a0 : ndarray, shape (shapes, n)
+        Exact scattering lengths. The unit may differ between the potentials.
+    curves : mapping of str to ndarray, shape (shapes, n)
+        Approximations of a_0 by name, in the same units.
     largest : float
         The largest magnitude of a_0 that is drawn.
 
     Returns
     -------
     Figure
-        Two panels: the scattering lengths, and the relative errors of the
-        approximations.
+        A panel for each potential, and a panel with the relative errors of the last
+        approximation, in the colours of the names of the potentials.
 
     Examples
     --------
-    >>> depths = np.linspace(1.0, 5.0, 9)
-    >>> a0 = 1 - np.tan(np.sqrt(depths)) / np.sqrt(depths)
-    >>> curves, radius = {"learned": 1.1 * a0}, np.pi**2 / 4
-    >>> figure = beyond_the_radius(depths, a0, curves, radius, 20.0)
+    >>> couplings = np.linspace(0.4, 2.0, 9)
+    >>> a0 = (1 - np.tan(couplings) / couplings)[None]
+    >>> curves = {"learned": 1.1 * a0}
+    >>> figure = beyond_the_radius(["square well"], couplings, a0, curves, 20.0)
     >>> plt.close(figure)
     """
-    figure, axes = style.panels(2, 2.9)
-    lengths, errors = axes
-    lengths.plot(depths, style.broken_at_poles(a0, largest), **style.EXACT)
-    for (name, values), line in zip(curves.items(), cycle(("--", "-.", ":", "-"))):
-        lengths.plot(depths, style.broken_at_poles(values, largest), line, label=name)
-        errors.semilogy(depths, np.abs(values / a0 - 1), line)
-    for axis in axes:
-        axis.axvline(radius, **style.RADIUS)
-        axis.set(xlabel="depth of a square well", xlim=depths[[0, -1]])
-    lengths.set(ylabel=r"$a_0$ / range", ylim=(-largest, largest))
-    errors.set(ylabel=r"relative error of $a_0$", ylim=(None, 10))
-    style.shared_legend(lengths)
+    figure, axes = style.panels(4, 4.4, rows=2, sharex=True)
+    *lengths, errors = axes.flat
+    for n, (axis, shape) in enumerate(zip(lengths, shapes)):
+        axis.plot(couplings, style.broken_at_poles(a0[n], largest), **style.EXACT)
+        for (name, values), line in zip(curves.items(), cycle(("--", "-.", ":"))):
+            shown = style.broken_at_poles(values[n], largest)
+            axis.plot(couplings, shown, line, label=name)
+        axis.set(ylim=(-largest, largest), xlim=couplings[[0, -1]])
+        axis.set_title(shape, color=f"C{n}")
+        errors.semilogy(couplings, np.abs(values[n] / a0[n] - 1), color=f"C{n}")
+    for axis in axes.flat:
+        axis.axvline(1, **style.RADIUS)
+    errors.set(title=f"error of {name}", ylim=(None, 10))
+    plt.setp(axes[1], xlabel="coupling / radius")
+    plt.setp(axes[:, 0], ylabel=r"$a_0$")
+    style.shared_legend(lengths[0])
     return figure

@@ -89,7 +89,9 @@ def born_approximations(
 def born_tensors(first: Floats, second: Floats) -> Figure:
     """Draw the Born tensors of first and second order.
 
-    The tensors are scaled so that they do not depend on d.
+    The tensors are scaled so that they do not depend on d. The image has the
+    orientation of a printed matrix: i, the row, increases downwards and j, the column,
+    to the right. Every picture of a tensor in this package has this orientation.
 
     Parameters
     ----------
@@ -119,9 +121,9 @@ def born_tensors(first: Floats, second: Floats) -> Figure:
         xlabel="r / range of shell i", ylabel="first order", xlim=(0, 1), ylim=(0, None)
     )
     vector.legend(loc="upper left")
-    image = matrix.imshow(-(d**2) * second, origin="lower", extent=(0, 1, 0, 1), vmin=0)
+    image = matrix.imshow(-(d**2) * second, extent=(0, 1, 1, 0), vmin=0)
     figure.colorbar(image, ax=matrix, label=r"second order, $-d^2 B_{ij}$")
-    matrix.set(xlabel="r / range of shell i", ylabel="r / range of shell j")
+    matrix.set(xlabel="r / range of shell j", ylabel="r / range of shell i")
     matrix.spines[:].set_visible(False)
     return figure
 

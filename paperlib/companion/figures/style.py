@@ -173,6 +173,7 @@ def signed_image(
 ) -> Colorbar:
     """Draw a matrix as an image with a colour bar, and return the colour bar.
 
+    Rows run from the top down and columns from left to right, as in a printed matrix.
     Positive entries are red, negative entries blue, and zero is white. The darkest red
     and blue stand for the largest magnitude in `values` and its negative. `label` is
     the label of the colour bar. `layout` has further arguments of `Axes.imshow`.

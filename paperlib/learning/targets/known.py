@@ -49,8 +49,9 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
 
     .. math:: a_0[U] - \sum_{n=1}^{N} T^{(n)}_{i_1 \dots i_n} U_{i_1} \cdots U_{i_n}
 
-    It is not computed as this difference, which may be small compared with a_0. With
-    the exact Born tensors B, it is the remainder of the Born series after order N,
+    It is not computed as this difference, which may be small compared with a_0.
+    `Target.subtract` computes the difference, which suffices for training. With the
+    exact Born tensors B, it is the remainder of the Born series after order N,
     which `born.born_remainder` computes to full precision, plus the polynomial of the
     tensors B - T. Gradients and Hessian-vector products are computed as differences,
     with rounding errors of about 1e-16 of the derivatives of a_0 itself.
@@ -69,11 +70,10 @@ def scattering_length_target(minus: Sequence[SymmetricTensor] = ()) -> Target:
         scattering.scattering_length_gradient,
         scattering.scattering_length_hvp,
         scattering.scattering_length_jet,
-        remainder=scattering_length_target,
     )
     if not tensors:
         return whole
-    difference: Any = replace(whole, remainder=None).subtract(tensors)
+    difference: Any = whole.subtract(tensors)
     errors = [born.born_tensor(tensor.order, tensor.dim) - tensor for tensor in tensors]
     correction = polynomial(errors)
 

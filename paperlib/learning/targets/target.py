@@ -45,10 +45,6 @@ class Target:
         Maps n inputs and n directions to a tuple of the values, gradients and
         Hessian-vector products. It is called in place of the three other functions if
         all three results are needed, and is useful if it is faster.
-    remainder : callable, optional
-        Maps a list of SymmetricTensor of orders 1, 2, .. to a Target, the function
-        minus the polynomial of the tensors. `subtract` calls it, and it is useful if it
-        computes the values more accurately than as a difference.
 
     Raises
     ------
@@ -71,11 +67,10 @@ class Target:
     gradients: Callable | None = None
     hessian_vectors: Callable | None = None
     jet: Callable | None = None
-    remainder: Callable | None = None
 
     def __post_init__(self) -> None:
         validation.instance("name", self.name, str)
-        for what in ("values", "gradients", "hessian_vectors", "jet", "remainder"):
+        for what in ("values", "gradients", "hessian_vectors", "jet"):
             if what == "values" or getattr(self, what) is not None:
                 validation.called(what, getattr(self, what))
 
@@ -117,8 +112,6 @@ class Target:
         tensors = orders_in_turn("tensors", tensors)
         if not tensors:
             return self
-        if self.remainder is not None:
-            return self.remainder(tensors)
         lower = polynomial(tensors)
 
         def difference(name: str) -> Callable | None:
