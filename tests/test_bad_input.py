@@ -223,6 +223,7 @@ TABLE = {
     "perturbation.relative_errors": Row(perturbation.relative_errors, series=SERIES, exact=TENSORS),
     "potentials.discretize": Row(potentials.discretize, function=lambda r: 1 / r, d=small),
     "potentials.exponential": shape(potentials.exponential, width=lengths),
+    "potentials.families": Row(potentials.families, n=small, d=small, seed=small),
     "potentials.from_physical": Row(
         potentials.from_physical, function_MeV=lambda r: -14.0 * r, reduced_mass_MeV=469.0, range_fm=2.5, d=small
     ),
@@ -230,8 +231,9 @@ TABLE = {
     "potentials.poschl_teller": shape(potentials.poschl_teller, width=lengths),
     "potentials.sample": Row(
         potentials.sample,
-        n=small, d=small, depth=depths, kind=st.sampled_from(potentials.SAMPLE_KINDS), smallest=0.5, seed=small,
+        n=small, d=small, depth=depths, kind=st.sampled_from(potentials.SAMPLE_KINDS), smallest=0.5, radial_power=-1.0, seed=small,
     ),  # fmt: skip
+    "potentials.shapes": Row(potentials.shapes, d=small),
     "potentials.square_well": shape(potentials.square_well, radius=lengths),
     "potentials.woods_saxon": shape(potentials.woods_saxon, radius=lengths, diffuseness=lengths),
     "potentials.yukawa": shape(potentials.yukawa, width=lengths),

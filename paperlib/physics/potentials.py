@@ -468,9 +468,8 @@ def families(n: int, d: int, *, seed: int | Sequence[int]) -> dict[str, Floats]:
     Returns
     -------
     dict of str to ndarray of float64, shape (n, d)
-        The dimensionless potentials by the family's name. The length in `FAMILIES` is
-        uniform in its range, and the largest value of a potential uniform from 0.2 to
-        1, the depths at which the networks of notebook 03 are trained.
+        The dimensionless potentials by the family's name. The depth is 1, and the
+        length in `FAMILIES` is uniform in its range.
 
     Raises
     ------
@@ -481,17 +480,18 @@ def families(n: int, d: int, *, seed: int | Sequence[int]) -> dict[str, Floats]:
 
     Examples
     --------
-    >>> [name for name, U in families(2, 64, seed=1).items() if U.max() > 1]
-    []
+    >>> filled = (families(200, 64, seed=1)["narrow well"] > 0).sum(axis=1)
+    >>> int(filled.min()), int(filled.max())  # radii from 0.1 to 0.3 of the range
+    (7, 20)
     """
     n = validation.integer("n", n, minimum=1)
     random = _generator(seed)
     drawn = {}
     for name, (function, length, lowest, highest) in FAMILIES.items():
         lengths = random.uniform(lowest, highest, n)
-        U = np.stack([function(1.0, d, **{length: value}) for value in lengths])
-        largest = random.uniform(0.2, 1.0, n) / U.max(axis=1)
-        drawn[name] = U * largest[:, None]
+        drawn[name] = np.stack(
+            [function(1.0, d, **{length: value}) for value in lengths]
+        )
     return drawn
 
 

@@ -242,6 +242,31 @@ def test_sets_of_samples_come_round():
     assert not np.array_equal(first[0][0][0], fresh(2)[0][0][0])
 
 
+def test_a_radial_power_only_scales_the_inputs():
+    """Compare with a training without the power on the target x -> f(x * profile).
+
+    The chain rule gives its gradients and Hessian-vector products. Both trainings start
+    from the same weights and use the same inputs, up to rounding.
+    """
+    scaled = dataclasses.replace(
+        QUICK, radial_power=-1.5, fit="hessian_vectors", steps=100
+    )
+    plain = dataclasses.replace(scaled, radial_power=0)
+    profile = scaled.profile
+    composed = Target(
+        "composed",
+        lambda x: TARGET.values(x * profile),
+        lambda x: TARGET.gradients(x * profile) * profile,
+        lambda x, v: TARGET.hessian_vectors(x * profile, v * profile) * profile,
+    )
+    U = scaled.potentials(200, 9)
+    np.testing.assert_allclose(U / profile, plain.potentials(200, 9), rtol=1e-14)
+    one, other = train_ensemble(scaled, TARGET), train_ensemble(plain, composed)
+    difference = one.predict(U) - other.predict(U / profile)
+    assert np.abs(difference).max() < 1e-5 * TARGET.values(U).std()
+    np.testing.assert_allclose(one.loss, other.loss, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
@@ -258,6 +283,7 @@ def test_sets_of_samples_come_round():
         ({"depth": float("inf")}, "depth = inf"),
         ({"learning_rate": 0}, "learning_rate = 0"),
         ({"min_scale": 2}, "min_scale = 2"),
+        ({"radial_power": 5}, "radial_power = 5: must be from -4 to 4"),
         ({"fit": "everything"}, "fit = 'everything'"),
         ({"sample_sets": 0}, "sample_sets = 0"),
         (

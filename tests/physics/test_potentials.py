@@ -125,6 +125,38 @@ def test_samples_are_the_same_everywhere():
     ).all()
 
 
+def test_a_radial_power_multiplies_each_shell():
+    """Compare with samples of power 0, of which the same seed draws the same factors."""
+    plain = potentials.sample(50, 8, depth=2.0, kind="sparse", seed=7)
+    radii = (np.arange(8) + 0.5) / 8
+    for power in (-1.5, -1, 2):
+        U = potentials.sample(
+            50, 8, depth=2.0, kind="sparse", radial_power=power, seed=7
+        )
+        np.testing.assert_allclose(U, plain * radii**power, rtol=1e-14)
+
+
+def test_families_are_random_lengths_of_depth_one():
+    drawn = potentials.families(100, 64, seed=5)
+    again, other = (potentials.families(100, 64, seed=seed) for seed in (5, 6))
+    assert list(drawn) == list(potentials.shapes(64)) == list(potentials.FAMILIES)
+    for name, (function, length, lowest, highest) in potentials.FAMILIES.items():
+        U = drawn[name]
+        assert U.shape == (100, 64) and len(np.unique(U, axis=0)) > 10
+        np.testing.assert_array_equal(U, again[name])
+        assert not np.array_equal(U, other[name])
+        # every family grows with its length in each shell
+        least, most = (function(1.0, 64, **{length: x}) for x in (lowest, highest))
+        assert (U >= least).all() and (U <= most).all(), name
+
+
+def test_shapes_have_depth_one():
+    for name, U in potentials.shapes(64).items():
+        function, *_ = potentials.FAMILIES[name]
+        narrow = {"radius": 0.3} if name == "narrow well" else {}
+        np.testing.assert_array_equal(U, function(1.0, 64, **narrow))
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -174,6 +206,13 @@ def test_samples_are_the_same_everywhere():
             lambda: potentials.sample(4, 4, depth=1.0, smallest=1.5, seed=0),
             "smallest = 1.5",
         ),
+        (
+            lambda: potentials.sample(4, 4, depth=1.0, radial_power=5, seed=0),
+            "radial_power = 5: must be from -4 to 4",
+        ),
+        (lambda: potentials.families(0, 4, seed=0), "n = 0: must be an integer >= 1"),
+        (lambda: potentials.families(4, 4, seed=None), "seed = None"),
+        (lambda: potentials.shapes(0), "d = 0: must be an integer >= 1"),
     ],
 )
 def test_bad_input(call, message):

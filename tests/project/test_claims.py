@@ -24,6 +24,8 @@ SIDES = "below", "above"
 THRESHOLDS = {
     ("C1", "error_over_second_born"): ("below", 1),
     ("C1", "worst_family_over_second_born"): ("below", 1),
+    ("C1", "adam_error_over_second_born"): ("below", 1),
+    ("C1", "adam_worst_family_over_second_born"): ("below", 1),
     ("C2", "diagram_sum_error"): ("below", 1e-12),
     ("C3", "orders_learned_soap_values"): ("above", 1),
     ("C3", "orders_learned_adam_values"): ("above", 1),

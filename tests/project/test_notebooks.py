@@ -23,7 +23,7 @@ COMPARED = {
     "00_overview": 8,
     "01_scattering_length": 10,
     "02_born_series": 12,
-    "03_training_mlps": 8,
+    "03_training_mlps": 11,
     "04_propagators_and_vertices": 7,
     "05_feynman_diagrams": 12,
     "06_taylor_versus_born": 8,

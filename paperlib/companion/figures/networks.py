@@ -147,7 +147,13 @@ def overview(
 
 @style.applied
 def trained_ensemble(
-    steps: Floats, loss: Floats, validation: Floats, exact: Floats, predicted: Floats
+    steps: Floats,
+    loss: Floats,
+    validation: Floats,
+    exact: Floats,
+    predicted: Floats,
+    families: Sequence[str],
+    ratios: Mapping[str, Floats],
 ) -> Figure:
     """Draw the learning curves of an ensemble and the errors of its predictions.
 
@@ -163,24 +169,34 @@ def trained_ensemble(
         Exact scattering lengths, in units of the range.
     predicted : ndarray, shape (members, n)
         Predicted scattering lengths, in units of the range.
+    families : sequence of str
+        Names of the families of potentials.
+    ratios : mapping of str to ndarray, shape (families, members)
+        For each training by name, the errors of its networks on the families, in units
+        of the error of another method.
 
     Returns
     -------
     Figure
-        Three panels. The third has relative errors of the predictions in percent: lines
-        for each member and for the mean over members, averaged over 20 bins of `exact`,
-        and a dot for the mean over members at each sample.
+        Three panels. The second has residuals: a dot for each sample and the mean over
+        members, and lines for the root mean squares in 20 bins of `exact`, on both
+        sides of zero. The third has the geometric mean of the ratios over the members,
+        and their range.
 
     Examples
     --------
     >>> steps, loss = np.arange(3), np.full((3, 2), 0.1)
     >>> exact = np.linspace(-2.0, -1.0, 40)
     >>> predicted = np.stack([1.01 * exact, 0.98 * exact])
-    >>> len(trained_ensemble(steps, loss, loss, exact, predicted).axes)
+    >>> ratios = {"SOAP": np.array([[0.1, 0.2]])}
+    >>> figure = trained_ensemble(
+    ...     steps, loss, loss, exact, predicted, ["Gaussian"], ratios
+    ... )
+    >>> len(figure.axes)
     3
     """
-    figure, axes = style.panels(3, 2.5)
-    losses, predictions, relative = axes
+    figure, axes = style.panels(3, 2.7, width_ratios=(1, 1, 1.1))
+    losses, residuals, errors = axes
     for curves, color, name in (
         (loss, "C0", "training"),
         (validation, "C1", "held out"),
@@ -191,46 +207,69 @@ def trained_ensemble(
     losses.set(xlabel="steps", ylabel="rms error / standard deviation")
     losses.set_xlim(0, steps[-1])
     losses.legend()
-    mean = predicted.mean(axis=0)
-    style.dots(predictions, exact, mean, "C0", markersize=1.5)
-    style.identity(predictions, exact)
-    predictions.set_ylabel(r"ensemble mean of $a_0$ / range")
-    _draw_relative_errors(relative, exact, predicted)
-    for axis in (predictions, relative):
-        axis.set_xlabel(r"exact $a_0$ / range")
-        axis.xaxis.set_major_locator(MaxNLocator(4))
+    _draw_residuals(residuals, exact, predicted)
+    _draw_ratios(errors, families, ratios)
     return figure
 
 
-def _draw_relative_errors(axis: Axes, exact: Floats, predicted: Floats) -> None:
-    """Draw the relative errors of all members and of their mean, in percent.
+def _draw_residuals(axis: Axes, exact: Floats, predicted: Floats) -> None:
+    """Draw the residuals of all members and of their mean, in millionths.
 
-    `exact` has shape (n,), and `predicted` has shape (members, n). Lines are averages
-    over 20 bins of `exact`, which have equal numbers of samples, up to one. A dot is
-    the error of the members' mean for one sample.
+    `exact` has shape (n,), and `predicted` has shape (members, n). A dot is the
+    residual of the members' mean for one sample. Lines are root mean squares over 20
+    bins of `exact`, which have equal numbers of samples, up to one. They are drawn on
+    both sides of zero.
     """
     order = np.argsort(exact)
 
-    def binned(values: Floats) -> list[float]:
-        return [part.mean() for part in np.array_split(values[order], 20)]
+    def binned(values: Floats) -> Floats:
+        return np.array([part.mean() for part in np.array_split(values[order], 20)])
 
-    mean_errors = 100 * np.abs(predicted.mean(axis=0) / exact - 1)
-    style.dots(axis, exact[order], mean_errors[order], "0.8", markersize=1.5, zorder=0)
-    member_errors = [binned(errors) for errors in 100 * np.abs(predicted / exact - 1)]
-    first, *_ = axis.plot(
-        binned(exact), np.transpose(member_errors), color="C1", linewidth=0.9
+    centres, mean = binned(exact), 1e6 * (predicted.mean(axis=0) - exact)
+    style.dots(axis, exact, mean, "0.8", markersize=1.5, zorder=0)
+    members = [np.sqrt(binned(row**2)) for row in 1e6 * (predicted - exact)]
+    width = np.sqrt(binned(mean**2))
+    for sign in (1, -1):
+        lines = axis.plot(centres, sign * np.transpose(members), "C1", linewidth=0.9)
+        [middle] = axis.plot(centres, sign * width, "C0", linewidth=2)
+    lines[0].set_label("rms of a member")  # one entry of the legend for all members
+    middle.set_label("rms of the mean")
+    largest = 2.5 * np.max(members)
+    axis.set(
+        xlabel=r"exact $a_0$ / range",
+        ylabel=r"residual of $a_0$ / range ($10^{-6}$)",
+        ylim=(-largest, largest),
     )
-    first.set_label("members")  # one entry of the legend for all members
-    axis.plot(
-        binned(exact),
-        binned(mean_errors),
-        color="C0",
-        linewidth=2,
-        label="ensemble mean",
-    )
-    axis.set(yscale="log", ylabel="relative error (%)")
-    axis.set_ylim(mean_errors[mean_errors > 0].min() * 30, None)
+    axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
+
+
+def _draw_ratios(
+    axis: Axes, families: Sequence[str], ratios: Mapping[str, Floats]
+) -> None:
+    """Draw ratios of errors, with a row for each family from the top down.
+
+    `ratios` has an array of shape (families, members) for each training by name. A mark
+    is the geometric mean over the members, and the line through it their range.
+    """
+    rows = style.named_rows(axis, families)
+    for number, (name, values) in enumerate(ratios.items()):
+        middle = np.exp(np.log(values).mean(axis=1))
+        ends = np.array([values.min(axis=1), values.max(axis=1)])
+        axis.errorbar(
+            middle,
+            rows - 0.18 * (number - (len(ratios) - 1) / 2),
+            xerr=np.abs(ends - middle),
+            fmt="osD^"[number % 4],
+            color=f"C{number}",
+            markersize=3.5,
+            elinewidth=0.8,
+            label=name,
+        )
+    axis.axvline(1, **style.UNITY)
+    axis.set(xscale="log", xlabel="error / error of second Born")
+    axis.set_ylim(rows[-1] - 0.5, 0.5)
+    style.shared_legend(axis)
 
 
 @style.applied
