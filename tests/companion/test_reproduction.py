@@ -557,11 +557,11 @@ def test_a_notebook_shows_its_claims_by_the_numbers_of_its_run(claimed):
     folder = claimed(run(0.9, other=0.9), cases=cases)
     numbers = run(0.123, other=0.456) | {"other": Number(0.456, "the error")}
     table = reproduction.decide("03_fit", numbers, folder)
-    assert table.columns == ("value", "threshold", "controls", "verdict")
+    assert table.columns == ("value", "threshold", "controls", "passed", "case")
     assert table.rows == {
-        "C1, SOAP: the error": ("0.123", "< 0.5", "1", "holds"),
-        "C1, SOAP: the error (other)": ("0.456", "< 0.5", "1", "holds"),
-        "C1, Adam: later": ("-", "< 0.5", "1", "not yet shown"),
+        "C1, SOAP: the error": ("0.123", "< 0.5", "1", "yes", "holds"),
+        "C1, SOAP: the error (other)": ("0.456", "< 0.5", "1", "yes", "holds"),
+        "C1, Adam: later": ("-", "< 0.5", "1", "-", "not yet shown"),
     }
     with pytest.raises(ValueError) as refused:
         reproduction.decide("04_none", numbers, folder)

@@ -410,7 +410,8 @@ def decide(notebook: str, numbers: dict[str, Number], folder: str | Path) -> Tab
     -------
     Table
         One row for each criterion of the claims of the notebook: the value, the
-        threshold, the values of the controls, and the verdict of the case.
+        threshold, the values of the controls, whether the value passes the threshold,
+        and the verdict of the case.
 
     Raises
     ------
@@ -432,8 +433,8 @@ def decide(notebook: str, numbers: dict[str, Number], folder: str | Path) -> Tab
     >>> with TemporaryDirectory() as folder:
     ...     write_json(Path(folder) / "claims.json", content)
     ...     decide("03_fit", numbers, folder)
-    claim                     value  threshold  controls  verdict
-    C1, SOAP, 5 seeds: error   0.25        < 1         1    holds
+    claim                     value  threshold  controls  passed   case
+    C1, SOAP, 5 seeds: error   0.25        < 1         1     yes  holds
     """
     validation.instance("notebook", notebook, str)
     check_items("numbers", numbers, Number)
@@ -449,12 +450,13 @@ def decide(notebook: str, numbers: dict[str, Number], folder: str | Path) -> Tab
                 label = f"{claim.id}, {case.protocol}: {criterion._meaning}"
                 if label in rows:  # two numbers have the same meaning
                     label += f" ({criterion.name})"
-                rows[label] = [*criterion._cells(), case.verdict]
+                passed = {True: "yes", False: "no", None: "-"}[criterion.passed]
+                rows[label] = [*criterion._cells(), passed, case.verdict]
     if not rows:
         raise ValueError(
             f"notebook = {validation.brief(notebook)}: must have a claim in {path}"
         )
-    return Table("claim", ["value", "threshold", "controls", "verdict"], rows)
+    return Table("claim", ["value", "threshold", "controls", "passed", "case"], rows)
 
 
 def _check_controls(path: Path, claim: Claim) -> None:
