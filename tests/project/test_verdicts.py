@@ -22,7 +22,7 @@ from paperlib import (
     scattering,
 )
 from paperlib.companion.reproduction.claims import decided_by
-from paperlib.companion.reproduction.records import Number
+from paperlib.companion.reproduction.records import Number, read_record
 
 FIGURES = Path(__file__).parents[2] / "figures"
 EXACT = [born.born_tensor(n, 64) for n in (1, 2, 3)]
@@ -82,7 +82,8 @@ def of_dense_networks(tensors):
 def passed(identifier, name, value):
     """Return whether a criterion of a claim is passed by this value."""
     [claim] = [c for c in reproduction.read_claims(FIGURES) if c.id == identifier]
-    decided = decided_by(claim, {name: Number(value, "a learned number")})
+    numbers = read_record(FIGURES / "numbers" / f"{claim.notebook}.json").numbers
+    decided = decided_by(claim, numbers | {name: Number(value, "a learned number")})
     [criterion] = [c for case in decided.cases for c in case.criteria if c.name == name]
     return criterion.passed
 
