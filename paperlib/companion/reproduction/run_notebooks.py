@@ -30,7 +30,7 @@ PROFILES = {
 }
 # The ensembles that the standard profile trains again, with their training times in
 # minutes. The first is trained with derivatives, the second on values alone.
-SAMPLE = {"signed": 1.0, "scattering_lengths": 2.0}
+SAMPLE = {"signed": 1.0, "scattering_lengths": 1.0}
 
 # Environment variables that change the output of cells: the backend of plots, start-up
 # files and warning filters.
