@@ -142,12 +142,6 @@ def dots(axis: Axes, x: Floats, y: Floats, color: str, **look: Any) -> None:
     axis.plot(x, y, ".", color=color, rasterized=True, **look)
 
 
-def identity(axis: Axes, values: Floats) -> None:
-    """Draw the line y = x from the smallest to the largest entry of `values`."""
-    ends = [values.min(), values.max()]
-    axis.plot(ends, ends, **EQUAL)
-
-
 def corner_text(axis: Axes, y: float, text: str, **look: Any) -> None:
     """Write a text at the left of a panel, at the height `y`.
 
