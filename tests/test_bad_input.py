@@ -214,6 +214,7 @@ TABLE = {
     "perturbation.LearnedSeries.__call__": Row(SERIES, U=arrays),
     "perturbation.LearnedSeries.member_tensor": Row(SERIES.member_tensor, number=st.integers(0, 1), order=1),
     "perturbation.LearnedSeries.tensor": Row(SERIES.tensor, order=st.integers(1, 2)),
+    "perturbation.LearnedSeries.tensor_error": Row(SERIES.tensor_error, order=st.integers(1, 2)),
     "perturbation.LearnedSeries.term_errors": Row(SERIES.term_errors, U=arrays),
     "perturbation.LearnedSeries.terms": Row(SERIES.terms, U=arrays),
     "perturbation.direct": Row(perturbation.direct, target=TARGET, config=CONFIG, order=2, cache=None, words=["array"]),

@@ -369,6 +369,42 @@ class LearnedSeries:
             errors = np.std(terms, axis=0) / np.sqrt(len(terms) - 1)
         return validation.representable("U", errors, "use smaller values")
 
+    def tensor_error(self, order: int) -> float:
+        """Return the standard error of the learned tensor of one order.
+
+        The standard error follows from the differences between the members of the last
+        ensemble, as in `term_errors`.
+
+        Parameters
+        ----------
+        order : int
+            Order n of the tensor, from 1 to the highest order of the series.
+
+        Returns
+        -------
+        float
+            The standard error in the Frobenius norm. It is infinite if the last
+            ensemble has one member.
+
+        Raises
+        ------
+        TypeError
+            If `order` is not an integer.
+        ValueError
+            If `order` is out of range.
+
+        Examples
+        --------
+        >>> from paperlib import pretrained
+        >>> ensemble = pretrained.ensemble("scattering_lengths")
+        >>> series = LearnedSeries((ensemble,), order=1)
+        >>> series.tensor_error(1) < series.tensor(1).norm()
+        True
+        """
+        order = validation.integer("order", order, minimum=1, maximum=self.order)
+        _, squared_error = _mean_and_squared_error(self.ensembles[-1], order)
+        return float(np.sqrt(squared_error))
+
     def _member_terms(self, ensemble: Ensemble, U: Floats) -> list[Floats]:
         """Return the terms of each member of an ensemble, shape (..., order + 1).
 
@@ -441,13 +477,27 @@ def _agreement(ensemble: Ensemble, order: int) -> float:
     This is the James-Stein shrinkage towards zero. The weight is 0 if there is only one
     member or m is 0.
     """
+    mean, squared_error = _mean_and_squared_error(ensemble, order)
+    if len(ensemble.members) == 1 or not mean.norm():
+        return 0.0
+    return max(0.0, 1 - squared_error / mean.norm() ** 2)
+
+
+def _mean_and_squared_error(
+    ensemble: Ensemble, order: int
+) -> tuple[SymmetricTensor, float]:
+    """Return the mean Taylor tensor of the members and its squared standard error.
+
+    The squared error is the sum of the squared norms of the N members' deviations from
+    the mean, divided by N (N - 1). It is infinite if there is only one member.
+    """
     tensors = [_taylor_tensor(member, order) for member in ensemble.members]
     count = len(tensors)
     mean = reduce(add, tensors) / count
-    if count == 1 or not mean.norm():
-        return 0.0
+    if count == 1:
+        return mean, np.inf
     variance = sum((tensor - mean).norm() ** 2 for tensor in tensors) / (count - 1)
-    return max(0.0, 1 - variance / count / mean.norm() ** 2)
+    return mean, variance / count
 
 
 def direct(

@@ -104,6 +104,7 @@ def test_one_member_corrects_nothing(learned):
     gradient = derivative_tensor(ones[0].member(0), 1).packed
     np.testing.assert_array_equal(LearnedSeries(ones, 3).tensor(1).packed, gradient)
     assert np.isinf(LearnedSeries(ones, 3).term_errors(np.ones(4))).all()
+    assert np.isinf(LearnedSeries(ones, 3).tensor_error(1))
 
 
 def test_error_bars_come_from_the_members_of_the_last_ensemble(learned):
@@ -121,6 +122,9 @@ def test_error_bars_come_from_the_members_of_the_last_ensemble(learned):
     np.testing.assert_allclose(
         series.term_errors(U)[:, 1:3], expected.T, rtol=1e-9, atol=1e-15
     )
+    gradients = [derivative_tensor(m, 1, np.zeros(4)).packed for m in last.members]
+    spread = np.linalg.norm(np.std(gradients, axis=0, ddof=1))
+    assert series.tensor_error(1) == pytest.approx(spread / np.sqrt(len(gradients)))
 
 
 def test_other_tensors_give_other_answers(learned):
