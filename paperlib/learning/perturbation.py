@@ -398,7 +398,7 @@ class LearnedSeries:
         >>> from paperlib import pretrained
         >>> ensemble = pretrained.ensemble("scattering_lengths")
         >>> series = LearnedSeries((ensemble,), order=1)
-        >>> series.tensor_error(1) < series.tensor(1).norm()
+        >>> bool(series.tensor_error(1) < series.tensor(1).norm())
         True
         """
         order = validation.integer("order", order, minimum=1, maximum=self.order)
