@@ -222,8 +222,8 @@ def _store(options: Namespace) -> int:
 def _seed_variation(options: Namespace) -> int:
     """Train all networks again with other seeds, and store the variation of numbers.
 
-    This takes about 90 minutes. For every number that depends on a training, the
-    values over all trainings are written to ROOT/figures/seed_variation.json.
+    This takes hours. For every number that depends on a training, the values over all
+    trainings are written to ROOT/figures/seed_variation.json.
     """
     build = options.build or options.root / "build"
     variation = reproduction.measure_seed_variation(

@@ -97,10 +97,10 @@ def lengths_of_training(
     figure, _ = style.panels(orders, 2.7, sharey=True)
     for n, axis in enumerate(figure.axes):
         for number, (name, values) in enumerate(errors.items()):
-            low, median, high = np.quantile(values[:, :, n], (0.25, 0.5, 0.75), axis=1)
+            quartiles = np.quantile(values[:, :, n], (0.25, 0.5, 0.75), axis=1)
             color = f"C{number}"
-            axis.loglog(lengths, median, "o-", color=color, label=name)
-            axis.fill_between(lengths, low, high, color=color, alpha=0.2, linewidth=0)
+            axis.loglog(lengths, quartiles[1], "o-", color=color, label=name)
+            style.band(axis, np.asarray(lengths), quartiles, color, alpha=0.2)
         axis.axhline(limit, **style.RADIUS)
         axis.set(xlabel="steps", title=f"order {n + 1}")
     figure.axes[0].set_ylabel("relative error of the tensor")
@@ -131,10 +131,11 @@ def error_bars(ratios: Mapping[str, Floats]) -> Figure:
     """
     figure, _ = style.panels(len(ratios), 2.7, sharey=True)
     for axis, (name, values) in zip(figure.axes, ratios.items()):
-        axis.axhspan(1e-2, 2, color="0.9", linewidth=0)
+        least = 1e-2  # smaller errors are drawn here
+        axis.axhspan(least, 2, color="0.9", linewidth=0)
         for n, column in enumerate(np.abs(values).T):
             shifts = n + 1 + np.linspace(-0.2, 0.2, len(column))
-            style.dots(axis, shifts, np.maximum(column, 1e-2), f"C{n}")
+            style.dots(axis, shifts, np.maximum(column, least), f"C{n}")
         axis.set(yscale="log", xlabel="order", title=name)
         axis.set_xticks(range(1, 1 + values.shape[1]))
     figure.axes[0].set_ylabel("error / standard error")
